@@ -1,0 +1,293 @@
+"""From the composed YAML to checked settings and to the things they name. The numbers themselves live in the YAML."""
+
+import importlib
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stdp_run import rules
+from stdp_run.errors import UserError
+from stdp_run.network import REDUCTIONS, Encoder, Model
+from stdp_run.neurons import NeuronGroup
+from stdp_run.parameters import Check, check_parameters, named_parameters, non_negative, positive, whole_positive
+from stdp_run.rules.base import Rule
+
+MODES = ("train", "eval", "window")
+ENGINES = ("auto", "event", "torch")
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("float32", "float64")
+SCHEDULES = ("constant", "exponential", "cosine")
+READOUTS = ("all_activity", "proportion")
+
+OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
+
+
+def conf_folder() -> Path:
+    """Return the folder of YAML files: inside the package once installed, else at the top of the repository."""
+    package = Path(__file__).parent
+    return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
+
+
+def one_of(*choices: str) -> Callable:
+    """Return a check that lets one of `choices` pass."""
+
+    def check(key: str, value: object):
+        if value not in choices:
+            raise UserError.bad_value(key, value, f"one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def or_null(inner: Callable) -> Callable:
+    """Return a check that lets null pass, and what `inner` lets pass."""
+
+    def check(key: str, value: object):
+        if value is None:
+            return None
+        try:
+            return inner(key, value)
+        except UserError as error:
+            raise UserError(f"{error}, or null") from None
+
+    return check
+
+
+def flag(key: str, value: object) -> bool:
+    """Let true and false pass."""
+    if not isinstance(value, bool):
+        raise UserError.bad_value(key, value, "true or false")
+    return value
+
+
+def text(key: str, value: object) -> str:
+    """Let any text pass."""
+    if not isinstance(value, str):
+        raise UserError.bad_value(key, value, "text")
+    return value
+
+
+def checked(check: Callable):
+    """Declare a setting and what it may be."""
+    return field(metadata={"check": check})
+
+
+_seed = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
+_share = Check("a number above 0 and up to 1", above=0.0, maximum=1.0)
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """The section `encoder`."""
+
+    max_rate_hz: float = checked(non_negative)
+    steps: int = checked(whole_positive)
+    dt: float = checked(positive)
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """The section `trainer`."""
+
+    schedule: str = checked(one_of(*SCHEDULES))
+    rate_end: float = checked(_share)
+    shuffle: bool = checked(flag)
+    log_every: int = checked(whole_positive)
+    estimate_from: int = checked(whole_positive)
+    evaluate_every: int | None = checked(or_null(whole_positive))
+
+
+@dataclass(frozen=True)
+class EvaluatorSettings:
+    """The section `evaluator`."""
+
+    readout: str = checked(one_of(*READOUTS))
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a run is told. `rule`, `neuron` and `dataset` hold their YAML; `build_*` turn them into objects."""
+
+    mode: str = checked(one_of(*MODES))
+    seed: int = checked(_seed)
+    n_exc: int = checked(whole_positive)
+    epochs: int = checked(whole_positive)
+    n_train: int | None = checked(or_null(whole_positive))
+    n_test: int | None = checked(or_null(whole_positive))
+    n_label: int | None = checked(or_null(whole_positive))
+    engine: str = checked(one_of(*ENGINES))
+    device: str = checked(one_of(*DEVICES))
+    dtype: str = checked(one_of(*DTYPES))
+    batch_size: int = checked(whole_positive)
+    reduction: str = checked(one_of(*REDUCTIONS))
+    threads: int | None = checked(or_null(whole_positive))
+    checkpoint: str | None = checked(or_null(text))
+    encoder: EncoderSettings = field(metadata={"section": EncoderSettings})
+    trainer: TrainerSettings = field(metadata={"section": TrainerSettings})
+    evaluator: EvaluatorSettings = field(metadata={"section": EvaluatorSettings})
+    rule: dict
+    neuron: dict
+    dataset: dict
+
+    def __post_init__(self):
+        if self.mode == "eval" and self.checkpoint is None:
+            raise UserError("checkpoint=null: mode=eval needs the checkpoint.pt of a run, checkpoint=PATH")
+
+
+def read_settings(config) -> Settings:
+    """Return the checked settings of a composed config (an OmegaConf or plain dictionary).
+
+    Raises:
+        UserError: a key is missing, unknown, or has a value that is not allowed.
+    """
+    try:
+        values = OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    return _read_section(Settings, values, "")
+
+
+def _read_section(section: type, values: object, prefix: str):
+    if not isinstance(values, Mapping):
+        raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")
+    known = {item.name: item for item in fields(section)}
+    for key, value in values.items():
+        if key not in known:
+            raise UserError(f"{prefix}{key}={value}: unknown key; known here: {', '.join(sorted(known))}")
+    result = {}
+    for name, item in known.items():
+        if name not in values:
+            raise UserError(f"{prefix}{name}: missing")
+        if "section" in item.metadata:
+            result[name] = _read_section(item.metadata["section"], values[name], f"{prefix}{name}.")
+        elif "check" in item.metadata:
+            result[name] = item.metadata["check"](f"{prefix}{name}", values[name])
+        else:
+            result[name] = values[name]
+    return section(**result)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# From the YAML of a rule, a neuron group or a dataset to the object.
+
+
+def build_model(settings: Settings) -> Model:
+    """Return the network that the settings describe.
+
+    Raises:
+        UserError: a constant is missing, unknown or not allowed, or the rule cannot work with the neuron group.
+    """
+    rule = import_class("rule", settings.rule, Rule)
+    neuron = import_class("neuron", settings.neuron, NeuronGroup)
+    if rule.arithmetic != neuron.arithmetic:
+        kinds = f"{settings.rule['name']} computes in {rule.arithmetic} and {settings.neuron['name']} does not"
+        raise UserError(f"neuron={settings.neuron['name']}: {kinds}; use neuron={rule.neuron}")
+    n_inputs = settings.dataset["n_inputs"]
+    if settings.n_exc * n_inputs >= 2**32:
+        raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
+    if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
+        raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
+    dt = settings.encoder.dt
+    return Model(
+        n_inputs=n_inputs,
+        n_exc=settings.n_exc,
+        rule=rule,
+        rule_parameters=build_rule(rule, _constants(settings.rule), dt),
+        neuron=neuron,
+        neuron_parameters=_build("neuron", neuron, _constants(settings.neuron), dt),
+        encoder=Encoder(settings.encoder.steps, settings.encoder.max_rate_hz, dt),
+        seed=settings.seed,
+        dtype=settings.dtype,
+    )
+
+
+def build_rule(rule: type[Rule], constants: Mapping, dt_ms: float) -> tuple:
+    """Return the checked constants of a rule as a named tuple."""
+    return _build("rule", rule, constants, dt_ms)
+
+
+def _build(section: str, cls: type, constants: Mapping, dt_ms: float) -> tuple:
+    values = check_parameters(section, cls.parameters, constants)
+    return named_parameters(cls.__name__, values, dt_ms)
+
+
+def _constants(section: Mapping) -> dict:
+    return {key: value for key, value in section.items() if key not in ("_target_", "name")}
+
+
+def build_dataset(section: Mapping):
+    """Return the dataset (stdp_run.datasets.Dataset) that a `dataset` section describes.
+
+    Raises:
+        UserError: a key is unknown or missing, or its value is not allowed.
+    """
+    from stdp_run.datasets import Dataset
+
+    cls = import_class("dataset", section, Dataset)
+    whole_positive("dataset.n_validation", section.get("n_validation"))
+    one_of("test", "validation")("dataset.split", section.get("split"))
+    for_caller = ("n_inputs", "split", "n_validation")
+    arguments = {key: value for key, value in _constants(section).items() if key not in for_caller}
+    known = set(cls.__init__.__kwdefaults__ or ()) | set(cls.__init__.__code__.co_varnames[1:])
+    for key, value in arguments.items():
+        if key not in known:
+            raise UserError(f"dataset.{key}={value}: unknown key")
+    return cls(**arguments)
+
+
+def import_class(section: str, values: Mapping, base: type) -> type:
+    """Return the class that a section's `_target_` names, which must derive from `base`.
+
+    Raises:
+        UserError: it cannot be imported, or is not what the section needs; the line names the file.
+    """
+    path = values.get("_target_") if isinstance(values, Mapping) else values
+    if not isinstance(path, str) or "." not in path:
+        raise UserError.bad_value(f"{section}._target_", path, f"the path of a class, module.Class, from {base.__name__}")
+    module_name, _, class_name = path.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except Exception as error:
+        raise UserError(f"{section}._target_={path}: {_where(module_name, error)}") from error
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise UserError.bad_value(f"{section}._target_", path, f"a class derived from {base.__module__}.{base.__name__}")
+    return cls
+
+
+def _where(module_name: str, error: Exception) -> str:
+    """Say what went wrong with an import, and in which file."""
+    what = f"{type(error).__name__}: {error}"
+    spec = None
+    if not isinstance(error, ModuleNotFoundError):
+        spec = importlib.util.find_spec(module_name)
+    if spec is None or spec.origin is None:
+        return f"{what}; looked in the config folders ({', '.join(sys.path[:3])} ...)"
+    return f"{what} in {spec.origin}"
+
+
+def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[type[Rule], dict]:
+    """Return a rule's class and its published constants, as its YAML has them; a class of one's own has none.
+
+    Raises:
+        UserError: no rule of that name is registered.
+    """
+    if not isinstance(rule, str):
+        rule_class = rule if isinstance(rule, type) else type(rule)
+        name = next((name for name, cls in rules.registered.items() if cls is rule_class), None)
+    else:
+        name = rules.canonical(rule)
+        if name is None:
+            raise UserError.bad_value("rule", rule, f"one of {', '.join(rules)}")
+        rule_class = rules.registered[name]
+    if name is None:
+        return rule_class, {}
+    section = OmegaConf.load(conf_folder() / "rule" / f"{name}.yaml")
+    section.pop("defaults", None)
+    whole = OmegaConf.create({"rule": section, "dataset": {"n_inputs": n_inputs}})
+    return rule_class, _constants(OmegaConf.to_container(whole, resolve=True)["rule"])
+
+

@@ -1,0 +1,29 @@
+"""The few functions, beyond + - * >> and comparisons, from which rules and neuron groups are built.
+
+They act on torch tensors of any shape; the event engine compiles the same names for single numbers
+(stdp_run/engines/compiled.py). So an arithmetic that uses nothing else is written once and runs on both engines.
+"""
+
+
+def where(condition, chosen, otherwise):
+    """Return `chosen` where `condition` holds, else `otherwise`."""
+    import torch
+
+    return torch.where(condition, chosen, otherwise)
+
+
+def exp(exponent):
+    """Return e to the power of `exponent`."""
+    import torch
+
+    return torch.exp(exponent)
+
+
+def maximum(values, bound):
+    """Return `values`, raised to the number `bound` where they are below it."""
+    return values.clamp(min=bound)
+
+
+def minimum(values, bound):
+    """Return `values`, lowered to the number `bound` where they are above it."""
+    return values.clamp(max=bound)

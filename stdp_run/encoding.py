@@ -1,0 +1,82 @@
+"""Random numbers and the spikes made of them: the only source of randomness.
+
+Philox4x32-10 (Salmon et al. 2011, doi 10.1145/2063384.2063405) maps a counter of four 32-bit words and a key of two
+to four random 32-bit words. Every random thing has its counter, so it does not depend on what was drawn before it.
+
+    key     = (seed, stream)                                 one stream per purpose, below
+    counter = (step // 4, pixel, image index, epoch)         spikes; step % 4 is the word taken
+            = (step, neuron * I + pixel, image index, epoch) rounding; word 0 presynaptic, word 1 postsynaptic update
+            = (neuron // 4, pixel, 0, 0)                     initial weights; word neuron % 4
+            = (position, 0, 0, epoch)                        order of the images; words 0 and 1 are the sorting key
+"""
+
+import numpy as np
+
+SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING = range(5)
+
+_WORD = 0xFFFFFFFF
+_MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
+_WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
+
+
+def philox(counter_0, counter_1, counter_2, counter_3, key_0, key_1):
+    """Return the four random words of each counter, each in 0..2^32-1.
+
+    Counters are 64-bit signed integers below 2^32: NumPy arrays or torch tensors that broadcast against each other,
+    or, compiled by the event engine, single numbers. The 64-bit products may wrap to negative values; their bits are
+    the right ones.
+    """
+    for _ in range(10):
+        product_0 = counter_0 * _MULTIPLIER_0
+        product_1 = counter_2 * _MULTIPLIER_1
+        counter_0 = ((product_1 >> 32) & _WORD) ^ counter_1 ^ key_0
+        counter_2 = ((product_0 >> 32) & _WORD) ^ counter_3 ^ key_1
+        counter_1 = product_1 & _WORD
+        counter_3 = product_0 & _WORD
+        key_0 = (key_0 + _WEYL_0) & _WORD
+        key_1 = (key_1 + _WEYL_1) & _WORD
+    return counter_0, counter_1, counter_2, counter_3
+
+
+def spike_thresholds(max_rate_hz: float, dt_ms: float) -> np.ndarray:
+    """Return threshold[256] (int64): a pixel of value v spikes in a step iff its random word is below threshold[v].
+
+    threshold[v] = floor(p * 2^32), p = min(1, max_rate_hz * dt_ms / 1000 * v / 255).
+    """
+    probability = np.minimum(1.0, max_rate_hz * dt_ms / 1000.0 * np.arange(256) / 255.0)
+    return np.floor(probability * 2.0**32).astype(np.int64)
+
+
+def poisson_spikes(images, image_index, epoch: int, thresholds, n_steps: int, seed: int, stream: int):
+    """Return the input spikes of a batch of images, 0/1 as uint8 tensor [T, B, I], on the device of `images`.
+
+    Args:
+        images: uint8 tensor [B, I].
+        image_index: int64 tensor [B], the place of each image in its data set.
+        thresholds: int64 tensor [256] from `spike_thresholds`.
+    """
+    import torch
+
+    n_images, n_inputs = images.shape
+    device = images.device
+    step_block = torch.arange((n_steps + 3) // 4, device=device).view(-1, 1, 1)
+    pixel = torch.arange(n_inputs, device=device).view(1, 1, -1)
+    words = philox(step_block, pixel, image_index.view(1, -1, 1), epoch, seed, stream)
+    limit = thresholds[images.long()]
+    spikes = torch.stack([word < limit for word in words], dim=1)
+    return spikes.view(-1, n_images, n_inputs)[:n_steps].to(torch.uint8)
+
+
+def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
+    """Return the order in which the images of one epoch are shown, a permutation of 0..n_images-1 (int64)."""
+    position = np.arange(n_images, dtype=np.int64)
+    high, low, _, _ = philox(position, 0 * position, 0 * position, epoch, seed, ORDER)
+    return np.lexsort((position, low, high))
+
+
+def uniform_words(n_neurons: int, n_inputs: int, seed: int) -> np.ndarray:
+    """Return a random 32-bit word per synapse, [E, I] int64, for the initial weights."""
+    block = np.arange((n_neurons + 3) // 4, dtype=np.int64)[:, None]
+    pixel = np.arange(n_inputs, dtype=np.int64)[None, :]
+    words = philox(block, pixel, 0 * pixel, 0, seed, WEIGHTS)
+    return np.stack(words, axis=1).reshape(-1, n_inputs)[:n_neurons]

@@ -1,0 +1,425 @@
+"""The event engine: one image at a time on the CPU, work only where there is a spike.
+
+Of 784 inputs about 13 spike in a step. So, per step and with E neurons:
+
+    current     one row weight[j, :] of E numbers is added per input spike (E * 4 bytes read each): most of the work
+    neurons     one pass over E
+    inhibition  a sum; only inhibitory neurons whose partner has fired in this image are advanced, the rest is at rest
+    learning    what the rule does at the spikes (stdp_run.rules): a few columns, or one number per row
+
+The spikes of an image are drawn at once: black pixels are skipped, four steps come of one counter.
+No sum is reordered and no fused multiplication is used, so results do not depend on the processor's vector width.
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from types import ModuleType
+from typing import NamedTuple
+
+import numpy as np
+
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, philox
+from stdp_run.engines.compiled import (
+    LANE_BYTES,
+    cache_folder,
+    compile_methods,
+    namespace,
+    specialise,
+    sum_block_1,
+    sum_block_2,
+    sum_block_4,
+    sum_block_8,
+    trailing_zeros,
+)
+from stdp_run.network import Model, NetworkState
+from stdp_run.neurons import NeuronGroup
+from stdp_run.parameters import cast
+from stdp_run.rules.base import Rule
+
+STEPS_PER_COUNTER = 4
+IMAGES_PER_TASK = 50
+
+
+class Instant(NamedTuple):
+    """Where in time a step stands, for rules that draw random numbers or act at the end of an image."""
+
+    step: int
+    last: bool
+    image_index: int
+    epoch: int
+    seed: int
+
+
+class Scratch(NamedTuple):
+    """Working arrays of one thread; nothing in them outlives an image. E counts the padding of the weights' rows."""
+
+    active: np.ndarray  # [I] uint32, the pixels that are not black
+    spikes: np.ndarray  # [T, I] uint32, per step the places in `active` that spike
+    n_spikes: np.ndarray  # [T] int64
+    hits: np.ndarray  # [4, padded T / 4] uint8, one pixel's spikes: word of the counter, counter
+    hits_by_eight: np.ndarray  # the same memory as uint64
+    current: np.ndarray  # [E]
+    v: np.ndarray  # [E]
+    refractory: np.ndarray  # [E] int32
+    spiked: np.ndarray  # [E] uint8
+    fired: np.ndarray  # [E] int32, the neurons that spike in this step
+    inhibitory_v: np.ndarray  # [E]
+    inhibitory_refractory: np.ndarray  # [E] int32
+    inhibitory_spikes: np.ndarray  # [E], 0 or 1
+    awake: np.ndarray  # [E] int32, the inhibitory neurons that are not at rest
+    is_awake: np.ndarray  # [E] uint8
+
+
+def make_scratch(model: Model, n_columns: int) -> Scratch:
+    """Return working arrays for one thread."""
+    n_steps = model.encoder.n_steps
+    hits = np.zeros((STEPS_PER_COUNTER, padded(-(-n_steps // STEPS_PER_COUNTER), 64)), np.uint8)
+    return Scratch(
+        active=np.zeros(model.n_inputs, np.uint32),
+        spikes=np.zeros((n_steps, model.n_inputs), np.uint32),
+        n_spikes=np.zeros(n_steps, np.int64),
+        hits=hits,
+        hits_by_eight=hits.view(np.uint64),
+        current=np.zeros(n_columns, model.weight_dtype),
+        v=np.zeros(n_columns, model.weight_dtype),
+        refractory=np.zeros(n_columns, np.int32),
+        spiked=np.zeros(n_columns, np.uint8),
+        fired=np.zeros(n_columns, np.int32),
+        inhibitory_v=np.zeros(n_columns, model.weight_dtype),
+        inhibitory_refractory=np.zeros(n_columns, np.int32),
+        inhibitory_spikes=np.zeros(n_columns, model.weight_dtype),
+        awake=np.zeros(n_columns, np.int32),
+        is_awake=np.zeros(n_columns, np.uint8),
+    )
+
+
+def padded(count: int, multiple: int) -> int:
+    """Return `count` rounded up to a multiple."""
+    return -(-count // multiple) * multiple
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code. `rule` and `neuron` are bound by `specialise`.
+
+
+def draw_pixel(hits, n_counters, pixel, limit, image_index, epoch, seed, stream):
+    """Draw all steps of one pixel; a loop of its own so that the compiler vectorises it."""
+    for counter in range(n_counters):
+        word_0, word_1, word_2, word_3 = philox(counter, pixel, image_index, epoch, seed, stream)
+        hits[0, counter] = word_0 < limit
+        hits[1, counter] = word_1 < limit
+        hits[2, counter] = word_2 < limit
+        hits[3, counter] = word_3 < limit
+
+
+def draw_spikes(image, limits, image_index, epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight):
+    """Draw the input spikes of an image, pixels ascending in each step; return how many pixels can spike."""
+    n_steps = spikes.shape[0]
+    n_counters = (n_steps + 3) // 4
+    n_spikes[:] = 0
+    n_active = 0
+    for j in range(image.shape[0]):
+        limit = limits[image[j]]
+        if limit == 0:
+            continue
+        active[n_active] = j
+        draw_pixel(hits, n_counters, j, limit, image_index, epoch, seed, stream)
+        for word in range(4):
+            for block in range(hits_by_eight.shape[1] // 8):
+                bits = np.uint64(0)
+                for eight in range(8):
+                    # The multiplication gathers the lowest bits of eight bytes in the top byte, first byte lowest.
+                    gathered = (hits_by_eight[word, 8 * block + eight] * np.uint64(0x0102040810204080)) >> np.uint64(56)
+                    bits |= gathered << np.uint64(8 * eight)
+                while bits != 0:
+                    step = 4 * (64 * block + np.int64(trailing_zeros(bits))) + word
+                    bits &= bits - np.uint64(1)
+                    if step < n_steps:
+                        spikes[step, n_spikes[step]] = n_active
+                        n_spikes[step] += 1
+        n_active += 1
+    return n_active
+
+
+def add_rows(current, weight, active, spikes, n_spikes):
+    """Set current[E] to the sum of the rows of `weight[I, E]` whose inputs spike, added in their order."""
+    n_columns = current.shape[0]
+    lanes = 64 // current.itemsize
+    start = 0
+    while start + 8 * lanes <= n_columns:
+        sum_block_8(current, weight, active, spikes, n_spikes, start)
+        start += 8 * lanes
+    if start + 4 * lanes <= n_columns:
+        sum_block_4(current, weight, active, spikes, n_spikes, start)
+        start += 4 * lanes
+    if start + 2 * lanes <= n_columns:
+        sum_block_2(current, weight, active, spikes, n_spikes, start)
+        start += 2 * lanes
+    if start + lanes <= n_columns:
+        sum_block_1(current, weight, active, spikes, n_spikes, start)
+
+
+def inhibit(p, current, inhibitory_spikes, n_inhibitory):
+    """Take from each neuron's current the inhibition of the step before, from all inhibitory neurons but its partner."""
+    total = current[0] * 0 + n_inhibitory
+    for i in range(current.shape[0]):
+        current[i] -= p.w_ie * (total - inhibitory_spikes[i])
+
+
+def advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired):
+    """Advance the excitatory neurons; return how many spike and list them in `fired`."""
+    any_spike = False
+    for i in range(theta.shape[0]):
+        spike, new_v, new_refractory, new_theta = neuron.excitatory(
+            p, learning, current[i], v[i], refractory[i], theta[i]
+        )
+        v[i] = new_v
+        refractory[i] = new_refractory
+        theta[i] = new_theta
+        spiked[i] = spike
+        any_spike |= spike
+    n_fired = 0
+    if any_spike:
+        for i in range(theta.shape[0]):
+            if spiked[i]:
+                fired[n_fired] = i
+                n_fired += 1
+    return n_fired
+
+
+def advance_inhibitory(p, spiked, fired, n_fired, v, refractory, spikes, awake, is_awake, n_awake):
+    """Advance the inhibitory neurons that are not at rest; return (how many spike, how many are awake)."""
+    for f in range(n_fired):
+        i = fired[f]
+        if not is_awake[i]:
+            is_awake[i] = 1
+            awake[n_awake] = i
+            n_awake += 1
+    n_spikes = 0
+    for a in range(n_awake):
+        i = awake[a]
+        spike, new_v, new_refractory = neuron.inhibitory(p, p.w_ei * spiked[i], v[i], refractory[i])
+        v[i] = new_v
+        refractory[i] = new_refractory
+        spikes[i] = spike
+        n_spikes += spike
+    return n_spikes, n_awake
+
+
+def present(
+    p, p_rule, learning, pixels, image_index, epoch, seed, stream, limits, rate, weight, theta, memory, scratch, counts
+):
+    """Show images one after the other; add the excitatory spikes to counts[N, E].
+
+    pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`.
+    """
+    # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
+    active, spikes, n_spikes, current, v = scratch.active, scratch.spikes, scratch.n_spikes, scratch.current, scratch.v
+    hits, hits_by_eight, refractory, spiked = scratch.hits, scratch.hits_by_eight, scratch.refractory, scratch.spiked
+    inhibitory_v, inhibitory_refractory = scratch.inhibitory_v, scratch.inhibitory_refractory
+    inhibitory_spikes, fired, awake, is_awake = scratch.inhibitory_spikes, scratch.fired, scratch.awake, scratch.is_awake
+    n_steps = spikes.shape[0]
+    v_rest, _, inhibitory_v_rest = neuron.initial(p)
+    for n in range(pixels.shape[0]):
+        n_active = draw_spikes(
+            pixels[n], limits, image_index[n], epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight
+        )
+        v[:] = v_rest
+        refractory[:] = 0
+        inhibitory_v[:] = inhibitory_v_rest
+        inhibitory_refractory[:] = 0
+        inhibitory_spikes[:] = 0
+        is_awake[:] = 0
+        n_awake = 0
+        n_inhibitory = 0
+        if learning:
+            rule.begin(p_rule, memory, weight)
+        for t in range(n_steps):
+            add_rows(current, weight, active, spikes[t], n_spikes[t])
+            if learning:
+                rule.rescale_current(p_rule, memory, current)
+            if n_inhibitory:
+                inhibit(p, current, inhibitory_spikes, n_inhibitory)
+            n_fired = advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired)
+            for f in range(n_fired):
+                counts[n, fired[f]] += 1
+            if n_fired + n_awake:
+                n_inhibitory, n_awake = advance_inhibitory(
+                    p,
+                    spiked,
+                    fired,
+                    n_fired,
+                    inhibitory_v,
+                    inhibitory_refractory,
+                    inhibitory_spikes,
+                    awake,
+                    is_awake,
+                    n_awake,
+                )
+            if learning:
+                instant = Instant(t, t == n_steps - 1, image_index[n], epoch, seed)
+                rule.learn(
+                    p_rule,
+                    rate[n],
+                    instant,
+                    weight,
+                    theta,
+                    memory,
+                    active,
+                    n_active,
+                    spikes[t],
+                    n_spikes[t],
+                    fired,
+                    n_fired,
+                )
+        if learning:
+            rule.finish(p_rule, memory, weight)
+
+
+def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history):
+    """Apply the rule alone to spikes pre[T, I] and post[T, E]; write the weights after each step to history[T, E, I]."""
+    n_steps, n_inputs = pre.shape
+    n_exc = post.shape[1]
+    active = np.arange(n_inputs).astype(np.uint32)
+    spikes = np.zeros(n_inputs, np.uint32)
+    fired = np.zeros(n_exc, np.int32)
+    rate = weight[0, 0] * 0 + 1
+    rule.begin(p_rule, memory, weight)
+    for t in range(n_steps):
+        n_spikes = 0
+        for j in range(n_inputs):
+            if pre[t, j]:
+                spikes[n_spikes] = j
+                n_spikes += 1
+        n_fired = 0
+        for i in range(n_exc):
+            if post[t, i]:
+                fired[n_fired] = i
+                n_fired += 1
+        now = Instant(t, t == n_steps - 1, instant.image_index, instant.epoch, instant.seed)
+        rule.learn(
+            p_rule, rate, now, weight, threshold[t], memory, active, n_inputs, spikes, n_spikes, fired, n_fired
+        )
+        for i in range(n_exc):
+            for j in range(n_inputs):
+                history[t, i, j] = rule.current_weight(p_rule, memory, weight, j, i)
+    rule.finish(p_rule, memory, weight)
+
+
+_KERNELS = (
+    philox,
+    draw_pixel,
+    draw_spikes,
+    add_rows,
+    inhibit,
+    advance_excitatory,
+    advance_inhibitory,
+)
+
+
+@cache
+def compile_rule(rule: type[Rule]) -> ModuleType:
+    """Return the rule's elementwise functions and its event half, compiled together."""
+    half = sys.modules[rule.event_module]
+    elementwise = namespace("rule", compile_methods(rule))
+    return namespace("rule", specialise((philox, *half.EVENT_FUNCTIONS), {"rule": elementwise}))
+
+
+@cache
+def compile_present(rule: type[Rule], neuron: type[NeuronGroup]):
+    """Return `present` for one rule and one neuron group."""
+    folder = cache_folder(rule, neuron)
+    bindings = {"rule": compile_rule(rule), "neuron": namespace("neuron", compile_methods(neuron))}
+    inner = specialise(_KERNELS, bindings)
+    return specialise([present], {**bindings, **inner}, folder)["present"]
+
+
+@cache
+def compile_replay(rule: type[Rule]):
+    """Return `replay_steps` for one rule."""
+    folder = cache_folder(rule)
+    return specialise([replay_steps], {"rule": compile_rule(rule)}, folder)["replay_steps"]
+
+
+class EventEngine:
+    """A network that learns from images one at a time and answers them on several threads."""
+
+    name = "event"
+    device = "cpu"
+    batch_size = 1
+
+    def __init__(self, model: Model, state: NetworkState, n_threads: int = 1):
+        self.model = model
+        self._n_threads = n_threads
+        self._limits = model.encoder.thresholds
+        self._neuron_parameters = cast(model.neuron_parameters, model.weight_dtype.type)
+        self._rule_parameters = cast(model.rule_parameters, model.weight_dtype.type)
+        # Rows are padded to whole vectors. The neurons that the padding stands for get no current and never fire.
+        self._n_columns = padded(model.n_exc, LANE_BYTES // model.weight_dtype.itemsize)
+        self._weight = np.zeros((model.n_inputs, self._n_columns), model.weight_dtype)
+        self._weight[:, : model.n_exc] = state.weight.T
+        self._theta = np.full(self._n_columns, model.neuron.initial(model.neuron_parameters)[1], model.theta_dtype)
+        self._theta[: model.n_exc] = state.theta
+        allocate = sys.modules[model.rule.event_module].allocate
+        self._memory = allocate(model.rule, self._rule_parameters, self._weight, model.n_exc)
+        self._kept = {name: getattr(self._memory, name) for name in state.persistent}
+        for name, array in state.persistent.items():
+            self._kept[name][:] = array
+        self._present = compile_present(model.rule, model.neuron)
+        self._scratch = [make_scratch(model, self._n_columns) for _ in range(n_threads)]
+
+    def state(self) -> NetworkState:
+        """Return a copy of all that persists."""
+        kept = {name: array.copy() for name, array in self._kept.items()}
+        n_exc = self.model.n_exc
+        return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), kept)
+
+    def learn(self, pixels: np.ndarray, image_index: np.ndarray, epoch: int, rate: np.ndarray) -> np.ndarray:
+        """Show images with learning on; return the spike counts [N, E] int32.
+
+        Args:
+            pixels: uint8 [N, I].
+            image_index: int64 [N], the place of each image in its data set.
+            epoch: the pass over the data, from 0.
+            rate: factor of the learning-rate schedule, [N].
+        """
+        return self._run(True, pixels, image_index, epoch, rate, self._theta, self._scratch[0])
+
+    def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+        """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
+        counts = np.empty((len(pixels), self.model.n_exc), np.int32)
+        rate = np.zeros(len(pixels))
+
+        def work(worker: int) -> None:
+            theta = self._theta.copy()
+            for start in range(worker * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
+                part = slice(start, start + IMAGES_PER_TASK)
+                counts[part] = self._run(
+                    False, pixels[part], image_index[part], 0, rate[part], theta, self._scratch[worker]
+                )
+
+        with ThreadPoolExecutor(self._n_threads) as pool:
+            list(pool.map(work, range(self._n_threads)))
+        return counts
+
+    def _run(self, learning: bool, pixels, image_index, epoch: int, rate, theta, scratch) -> np.ndarray:
+        counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
+        self._present(
+            self._neuron_parameters,
+            self._rule_parameters,
+            learning,
+            np.ascontiguousarray(pixels),
+            np.ascontiguousarray(image_index, np.int64),
+            epoch,
+            self.model.seed,
+            SPIKES_LEARNING if learning else SPIKES_EVALUATING,
+            self._limits,
+            np.ascontiguousarray(rate, self.model.weight_dtype),
+            self._weight,
+            theta,
+            self._memory,
+            scratch,
+            counts,
+        )
+        return counts

@@ -1,0 +1,88 @@
+"""The dense engine: every synapse at every step, on any device, for any batch size. The readable reference."""
+
+from functools import partial
+
+import numpy as np
+import torch
+
+from stdp_run import network
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, poisson_spikes
+from stdp_run.network import Model, NetworkState
+
+
+class TorchEngine:
+    """A network that learns from images and answers them, `batch_size` at a time."""
+
+    name = "torch"
+    # Evaluation has a batch of its own, always full: then the matrix product adds in the same order whatever the
+    # batch size, and spike counts do not depend on it.
+    evaluation_batch = 128
+
+    def __init__(self, model: Model, state: NetworkState, device: str = "cpu", batch_size: int = 1, reduction="sum"):
+        self.model = model
+        self.device = torch.device(device)
+        self.batch_size = batch_size
+        self._reduction = network.make_reduction(reduction)
+        self._thresholds = torch.from_numpy(model.encoder.thresholds).to(self.device)
+        self._load(state)
+
+    def _load(self, state: NetworkState) -> None:
+        def tensor(array):
+            return torch.from_numpy(np.array(array)).to(self.device)
+
+        self._weight = tensor(state.weight.astype(self.model.weight_dtype))
+        self._theta = tensor(state.theta.astype(self.model.theta_dtype))
+        self._persistent = {name: tensor(array) for name, array in state.persistent.items()}
+
+    def state(self) -> NetworkState:
+        """Return a copy of all that persists."""
+        persistent = {name: array.cpu().numpy().copy() for name, array in self._persistent.items()}
+        return NetworkState(self._weight.cpu().numpy().copy(), self._theta.cpu().numpy().copy(), persistent)
+
+    def learn(self, pixels: np.ndarray, image_index: np.ndarray, epoch: int, rate: np.ndarray) -> np.ndarray:
+        """Show images with learning on; return the spike counts [N, E] int32.
+
+        Args:
+            pixels: uint8 [N, I].
+            image_index: int64 [N], the place of each image in its data set.
+            epoch: the pass over the data, from 0.
+            rate: factor of the learning-rate schedule, [N]; a batch takes that of its first image.
+        """
+        counts = np.empty((len(pixels), self.model.n_exc), np.int32)
+        for start in range(0, len(pixels), self.batch_size):
+            part = slice(start, start + self.batch_size)
+            counts[part] = self._present(pixels[part], image_index[part], epoch, True, rate[start].item())
+        return counts
+
+    def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+        """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
+        counts = np.empty((len(pixels), self.model.n_exc), np.int32)
+        for start in range(0, len(pixels), self.evaluation_batch):
+            part = slice(start, start + self.evaluation_batch)
+            missing = self.evaluation_batch - len(pixels[part])
+            padded = np.pad(pixels[part], ((0, missing), (0, 0)))
+            index = np.pad(image_index[part], (0, missing))
+            counts[part] = self._present(padded, index, 0, False, 0)[: len(pixels[part])]
+        return counts
+
+    @torch.no_grad()
+    def _present(self, pixels, image_index, epoch: int, learning: bool, rate) -> np.ndarray:
+        model = self.model
+        index = torch.from_numpy(np.ascontiguousarray(image_index)).to(self.device)
+        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        n_steps = model.encoder.n_steps
+        stream = SPIKES_LEARNING if learning else SPIKES_EVALUATING
+        spikes = poisson_spikes(images, index, epoch, self._thresholds, n_steps, model.seed, stream)
+        state = network.start_image(model, self._weight, self._theta, self._persistent, len(images))
+        counts = state.v.new_zeros(state.v.shape, dtype=torch.int32)
+        for t in range(n_steps):
+            words = partial(network.rounding_words, (model.n_exc, model.n_inputs), index, epoch, t, model.seed)
+            input_spikes = spikes[t].to(self._weight.dtype)
+            state, fired = network.step(
+                model, state, input_spikes, learning, rate, t == n_steps - 1, self._reduction, words
+            )
+            counts += fired.to(torch.int32)
+        if learning:
+            self._weight, self._theta = state.weight, state.theta
+            self._persistent = model.rule.finish(model.rule_parameters, state.traces)
+        return counts.cpu().numpy()

@@ -1,0 +1,220 @@
+"""The network: what it is made of, its state, and the order of one step.
+
+    1. input spikes s_in
+    2. current into excitatory neurons: w @ s_in - w_ie (sum(s_inh) - s_inh), with the inhibitory spikes of the step before
+    3. excitatory neurons advance -> s_exc
+    4. inhibitory neurons advance with current w_ei s_exc -> s_inh
+    5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces
+
+Per image, membrane potentials, refractory counters and traces start afresh; weights and theta persist, and what a rule
+says it keeps. With learning off nothing persistent changes. (Diehl & Cook 2015, section 2.)
+
+`step` is the reference, on torch tensors, for B images side by side. With B > 1 all images see the same weights; their
+weight changes are reduced to one (`Reduction`), and their changes of theta are added, as B images in turn would do.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from stdp_run.encoding import ROUNDING, philox, spike_thresholds, uniform_words
+from stdp_run.neurons import NeuronGroup
+from stdp_run.rules.base import Rule
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+REDUCTIONS = ("sum", "mean", "max")
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Poisson encoding: `n_steps` steps of `dt_ms` an image, a white pixel fires at `max_rate_hz`."""
+
+    n_steps: int
+    max_rate_hz: float
+    dt_ms: float
+
+    @property
+    def thresholds(self) -> np.ndarray:
+        """The spike threshold of each pixel value, [256] int64."""
+        return spike_thresholds(self.max_rate_hz, self.dt_ms)
+
+
+@dataclass(frozen=True)
+class Model:
+    """What a network computes, apart from its state."""
+
+    n_inputs: int
+    n_exc: int
+    rule: type[Rule]
+    rule_parameters: tuple
+    neuron: type[NeuronGroup]
+    neuron_parameters: tuple
+    encoder: Encoder
+    seed: int
+    dtype: str = "float32"
+
+    @property
+    def weight_dtype(self) -> np.dtype:
+        """The type of weights and membrane potentials: the configured one, or int32 for integer groups."""
+        return np.dtype(np.int32 if self.neuron.arithmetic == "int" else self.dtype)
+
+    @property
+    def theta_dtype(self) -> np.dtype:
+        """The type of theta. It decays by 1e-7 a step, which is below the resolution of float32."""
+        return np.dtype(np.int32 if self.neuron.arithmetic == "int" else np.float64)
+
+
+@dataclass
+class NetworkState:
+    """All that persists from image to image, and so all that a checkpoint needs."""
+
+    weight: np.ndarray  # [E, I] from input to excitatory neuron
+    theta: np.ndarray  # [E] adaptive part of the threshold; integer groups: the threshold
+    persistent: dict[str, np.ndarray] = field(default_factory=dict)  # what the rule keeps
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return every array by name."""
+        return {"weight": self.weight, "theta": self.theta, **self.persistent}
+
+
+def initial_state(model: Model) -> NetworkState:
+    """Return the state before learning: weights uniform in [0, w_init_max) (integers: 0..w_init_max), keyed by the seed."""
+    words = uniform_words(model.n_exc, model.n_inputs, model.seed)
+    largest = model.neuron_parameters.w_init_max
+    if model.neuron.arithmetic == "int":
+        weight = ((words * (largest + 1)) >> 32).astype(np.int32)
+    else:
+        weight = (words * (2.0**-32 * largest)).astype(model.weight_dtype)
+    _, theta, _ = model.neuron.initial(model.neuron_parameters)
+    return NetworkState(
+        weight=weight,
+        theta=np.full(model.n_exc, theta, model.theta_dtype),
+        persistent=model.rule.persistent(model.rule_parameters, weight),
+    )
+
+
+class Moment(NamedTuple):
+    """What a rule sees of one step, B images side by side."""
+
+    pre: "Tensor"  # [B, I] 0/1 input spikes
+    post: "Tensor"  # [B, E] 0/1 excitatory spikes
+    theta: "Tensor"  # [B, E] after this step's neuron update
+    rate: float  # factor of the learning-rate schedule
+    last: bool  # this is the image's last step
+    reduce: Callable  # [B, E, I] changes -> [E, I]
+    words: Callable  # () -> two random words per image and synapse, [B, E, I], for stochastic rounding
+
+
+class ImageState(NamedTuple):
+    """The state of B networks with common weights while each is shown an image; tensors."""
+
+    weight: "Tensor"  # [E, I]
+    theta: "Tensor"  # [E]
+    v: "Tensor"  # [B, E]
+    refractory: "Tensor"  # [B, E] int32
+    inhibitory_v: "Tensor"  # [B, E]
+    inhibitory_refractory: "Tensor"  # [B, E] int32
+    inhibitory_spikes: "Tensor"  # [B, E] of the step before
+    traces: dict[str, "Tensor"]  # the rule's
+
+
+def start_image(model: Model, weight, theta, persistent: dict, n_images: int) -> ImageState:
+    """Return the state of `n_images` networks at the start of an image; tensors on the device of `weight`."""
+    import torch
+
+    shape = (n_images, model.n_exc)
+    v, _, inhibitory_v = model.neuron.initial(model.neuron_parameters)
+    no_spikes = weight.new_zeros(shape)
+    counter = torch.zeros(shape, dtype=torch.int32, device=weight.device)
+    pre = weight.new_zeros((n_images, model.n_inputs))
+    return ImageState(
+        weight=weight,
+        theta=theta,
+        v=weight.new_full(shape, v),
+        refractory=counter,
+        inhibitory_v=weight.new_full(shape, inhibitory_v),
+        inhibitory_refractory=counter,
+        inhibitory_spikes=no_spikes,
+        traces=model.rule.start(model.rule_parameters, persistent, pre, no_spikes),
+    )
+
+
+def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: float, last: bool, reduction, words):
+    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` is [B, I], 0/1 in the type of the weights."""
+    p = model.neuron_parameters
+    inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=state.v.dtype) - state.inhibitory_spikes
+    current = matrix_product(input_spikes, state.weight) - p.w_ie * inhibition
+    theta = state.theta.expand(state.v.shape)
+    fired, v, refractory, theta = model.neuron.excitatory(p, learning, current, state.v, state.refractory, theta)
+    spikes = fired.to(state.v.dtype)
+    inhibitory = model.neuron.inhibitory(p, p.w_ei * spikes, state.inhibitory_v, state.inhibitory_refractory)
+    weight, traces, shared_theta = state.weight, state.traces, state.theta
+    if learning:
+        moment = Moment(input_spikes, spikes, theta, rate, last, reduction, words)
+        weight, traces = model.rule.step(model.rule_parameters, moment, weight, traces)
+        shared_theta = shared(state.theta, theta)
+    state = ImageState(
+        weight=weight,
+        theta=shared_theta,
+        v=v,
+        refractory=refractory,
+        inhibitory_v=inhibitory[1],
+        inhibitory_refractory=inhibitory[2],
+        inhibitory_spikes=inhibitory[0].to(state.v.dtype),
+        traces=traces,
+    )
+    return state, spikes
+
+
+def shared(before, rows):
+    """Return the one theta [E] for all images: `before` [E] and the sum of what each row [B, E] added to it."""
+    if len(rows) == 1:
+        return rows[0]
+    return before + (rows - before).sum(dim=0, dtype=before.dtype)
+
+
+def matrix_product(spikes, weight):
+    """Return spikes[B, I] @ weight[E, I]^T as [B, E]; integers stay integers, also on a GPU, which has no such product."""
+    if weight.dtype.is_floating_point or weight.device.type == "cpu":
+        return spikes @ weight.T
+    return (spikes[:, None, :] * weight).sum(dim=2, dtype=weight.dtype)
+
+
+def make_reduction(name: str) -> Callable:
+    """Return the function that makes of the changes [B, E, I] of a batch one change [E, I].
+
+    "sum" adds them, "mean" averages them, "max" takes the largest rise and the deepest fall and adds these two.
+    """
+    return {"sum": _sum, "mean": _mean, "max": _extremes}[name]
+
+
+def _sum(changes):
+    return changes[0] if len(changes) == 1 else changes.sum(dim=0, dtype=changes.dtype)
+
+
+def _mean(changes):
+    if len(changes) == 1:
+        return changes[0]
+    total = changes.sum(dim=0, dtype=changes.dtype)
+    return total / len(changes) if changes.dtype.is_floating_point else total.div(len(changes), rounding_mode="floor")
+
+
+def _extremes(changes):
+    if len(changes) == 1:
+        return changes[0]
+    return changes.amax(dim=0).clamp(min=0) + changes.amin(dim=0).clamp(max=0)
+
+
+def rounding_words(shape: tuple[int, int], image_index, epoch: int, step_index: int, seed: int):
+    """Return two random words per image and synapse, each [B, E, I] int64; `shape` is (E, I), `image_index` int64 [B]."""
+    import torch
+
+    n_exc, n_inputs = shape
+    synapse = torch.arange(n_exc * n_inputs, device=image_index.device).view(1, n_exc, n_inputs)
+    counter_step = torch.full_like(synapse, step_index)
+    words = philox(counter_step, synapse, image_index.view(-1, 1, 1), epoch, seed, ROUNDING)
+    return words[0], words[1]

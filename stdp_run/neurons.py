@@ -1,0 +1,164 @@
+"""Neuron groups: an excitatory population and its inhibitory partner, one to one.
+
+Each group states its arithmetic once, for one neuron and one step, from operators and `stdp_run.elementwise`.
+State of an excitatory neuron: membrane potential `v` and refractory counter (both start afresh with every image), and
+the persistent `theta`, by which its threshold adapts. An inhibitory neuron has `v` and a refractory counter only.
+A refractory counter of n > 0 means that the input of the next n steps is ignored.
+"""
+
+from stdp_run.elementwise import maximum, minimum, where
+from stdp_run.parameters import number, positive, whole, whole_non_negative, whole_positive
+from stdp_run.registry import make_registry
+
+
+class NeuronGroup:
+    """What an engine asks of a neuron group; a group of one's own derives from this or from one of those below.
+
+    `arithmetic` is "float" or "int"; a rule works with groups of its own kind. `parameters` names every key of the
+    YAML with what it may be: among them `w_ei` (one excitatory spike onto the inhibitory partner), `w_ie` (one
+    inhibitory spike onto every excitatory neuron but the partner) and `w_init_max`, which the wiring and the initial
+    weights use. Where `compiled` is False the group runs on the torch engine alone.
+    """
+
+    aliases: tuple[str, ...] = ()
+    arithmetic = "float"
+    compiled = True
+    theta_unit = "mV"
+    parameters = {"w_ei": number, "w_ie": number, "w_init_max": positive}
+
+    @classmethod
+    def runs_on_event_engine(cls) -> bool:
+        """Return whether the event engine can compile the group."""
+        return cls.compiled
+
+    @staticmethod
+    def initial(p):
+        """Return the values at rest: (excitatory v, theta, inhibitory v)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def excitatory(p, learning, current, v, refractory, theta):
+        """Advance excitatory neurons by a step; return (spike, v, refractory, theta). `learning` False freezes theta."""
+        raise NotImplementedError
+
+    @staticmethod
+    def inhibitory(p, current, v, refractory):
+        """Advance inhibitory neurons by a step; return (spike, v, refractory)."""
+        raise NotImplementedError
+
+
+class LIF(NeuronGroup):
+    """Leaky integrate-and-fire neurons with an adaptive threshold (Diehl & Cook 2015, eq. 1 and section 2.3).
+
+        V     <- d_v (V - V_rest) + V_rest + current           (current is ignored while refractory)
+        theta <- d_theta theta
+        spike where V > V_threshold + theta; there V <- V_reset, theta <- theta + theta_increment
+    """
+
+    parameters = {
+        **NeuronGroup.parameters,
+        "v_rest": number,
+        "v_reset": number,
+        "v_threshold": number,
+        "tau_v": positive,
+        "tau_theta": positive,
+        "theta_increment": number,
+        "refractory": whole_non_negative,
+        "inhibitory_v_rest": number,
+        "inhibitory_v_reset": number,
+        "inhibitory_v_threshold": number,
+        "tau_inhibitory": positive,
+        "inhibitory_refractory": whole_non_negative,
+    }
+
+    @staticmethod
+    def initial(p):
+        return p.v_rest, 0.0, p.inhibitory_v_rest
+
+    @staticmethod
+    def excitatory(p, learning, current, v, refractory, theta):
+        v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
+        theta = theta * p.d_theta if learning else theta
+        spike = v > p.v_threshold + theta
+        theta = where(spike, theta + p.theta_increment, theta) if learning else theta
+        return spike, where(spike, p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+    @staticmethod
+    def inhibitory(p, current, v, refractory):
+        v = p.d_inhibitory * (v - p.inhibitory_v_rest) + p.inhibitory_v_rest + where(refractory > 0, 0, current)
+        spike = v > p.inhibitory_v_threshold
+        v = where(spike, p.inhibitory_v_reset, v)
+        return spike, v, where(spike, p.inhibitory_refractory, maximum(refractory - 1, 0))
+
+
+class DiehlCook(LIF):
+    """LIF with the refractory periods of Diehl & Cook 2015: the YAML sets them, the arithmetic is the same."""
+
+
+class ALIF(LIF):
+    """LIF without units, with a soft reset and a threshold that grows in proportion (SPAIC's adaptive LIF).
+
+    spike where V > V_threshold + theta; there V <- V - V_reset, theta <- theta + theta_increment (V_threshold + theta)
+    """
+
+    theta_unit = "unitless"
+
+    @staticmethod
+    def excitatory(p, learning, current, v, refractory, theta):
+        v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
+        theta = theta * p.d_theta if learning else theta
+        spike = v > p.v_threshold + theta
+        grown = theta + p.theta_increment * (p.v_threshold + theta)
+        theta = where(spike, grown, theta) if learning else theta
+        return spike, where(spike, v - p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+
+class IntegerDiehlCook(NeuronGroup):
+    """Integer neurons after Diehl & Cook for neuromorphic chips (SPAIC); 16.384 units are 1 mV, all state is int32.
+
+    current <- current clamped to +-v_limit
+    theta   <- theta >> 1 where theta > max_threshold           (theta is the whole threshold; only while learning)
+    V       <- (v_decay V) >> 10, and + (current_gain current) >> 10 where the refractory counter <= 0
+    spike where V > theta; there V <- 0, theta <- theta + theta_increment (while learning)
+    """
+
+    arithmetic = "int"
+    theta_unit = "1/16.384 mV"
+    parameters = {
+        "w_ei": whole,
+        "w_ie": whole,
+        "w_init_max": whole_positive,
+        "v_decay": whole,
+        "v_limit": whole_positive,
+        "current_gain": whole,
+        "threshold": whole,
+        "max_threshold": whole_positive,
+        "theta_increment": whole,
+        "refractory": whole_non_negative,
+        "inhibitory_v_threshold": whole,
+    }
+
+    @staticmethod
+    def initial(p):
+        return 0, p.threshold, 0
+
+    @staticmethod
+    def excitatory(p, learning, current, v, refractory, theta):
+        current = maximum(minimum(current, p.v_limit), -p.v_limit)
+        theta = where(theta > p.max_threshold, theta >> 1, theta) if learning else theta
+        v = (v * p.v_decay) >> 10
+        v = v + where(refractory > 0, 0, (current * p.current_gain) >> 10)
+        spike = v > theta
+        theta = where(spike, theta + p.theta_increment, theta) if learning else theta
+        v = maximum(where(spike, 0, v), -p.v_limit)
+        return spike, v, where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+    @staticmethod
+    def inhibitory(p, current, v, refractory):
+        v = v + current
+        spike = v > p.inhibitory_v_threshold
+        return spike, where(spike, 0, v), refractory
+
+
+registered = {"lif_stdp": LIF, "alif_stdp": ALIF, "diehl_cook": DiehlCook, "diehl_cook_int": IntegerDiehlCook}
+make_registry(__name__)

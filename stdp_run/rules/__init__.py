@@ -1,0 +1,17 @@
+"""The learning rules; `list(stdp_run.rules)` names them. Each acts at every step, on traces x (inputs) and y (neurons)."""
+
+from stdp_run.registry import make_registry
+from stdp_run.rules.base import Rule
+from stdp_run.rules.meta import MetaNearestOnline
+from stdp_run.rules.pair import FullOnline, NearestOnline, PairRule
+from stdp_run.rules.post_pre_int import PostPreInt
+
+__all__ = ["FullOnline", "MetaNearestOnline", "NearestOnline", "PairRule", "PostPreInt", "Rule"]
+
+registered = {
+    "nearest_online": NearestOnline,
+    "full_online": FullOnline,
+    "meta_nearest_online": MetaNearestOnline,
+    "post_pre_int": PostPreInt,
+}
+make_registry(__name__)

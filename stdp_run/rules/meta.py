@@ -1,0 +1,252 @@
+"""meta_nearest_online: each neuron's mean weight follows a target that sinks while the neuron is busy (SPAIC).
+
+The first half is the reference, on whole tensors; the second half is the same for the event engine.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stdp_run.elementwise import exp, maximum, where
+from stdp_run.parameters import number, positive
+from stdp_run.rules.base import Rule
+
+TARGET_SHARE = 0.1  # of a_pre: how fast a target follows its neuron's activity
+BOUND_SCALE = 0.2  # room at which the soft bound lets 1/e of a change pass
+SMALLEST_ROOM = 1e-4
+SMALLEST_MEAN = 1e-6
+
+
+class MetaNearestOnline(Rule):
+    """Nearest-spike pairs with a soft bound and a homeostatic target per neuron (SPAIC `meta_nearest_online_stdp`).
+
+        x, y as in nearest_online, but y lasts from image to image
+        m <- m - rate * 0.1 a_pre (y - mean(y));  m <- m M / mean(m)     target mean weight; M = mean(m) at the start
+        dw = a_post s_exc x - a_pre y s_in
+        w <- w m / max(rowmean(w), 1e-6) + rate * dw exp(-0.2 / max(room, 1e-4))
+             room = w - w_min where dw < 0, w_max - w where dw > 0, of the weight before the update
+
+    With several images at once, y is kept per image during the images and averaged over them at their end.
+    """
+
+    aliases = ("meta_nearest_online_stdp",)
+    event_module = __name__
+    parameters = {
+        "a_post": number,
+        "a_pre": number,
+        "tau_pre": positive,
+        "tau_post": positive,
+        "w_min": number,
+        "w_max": number,
+    }
+
+    @staticmethod
+    def pre_trace(p, x, spike):
+        """Return the presynaptic trace after this step's `spike` (0 or 1)."""
+        return x * p.d_pre * (1 - spike) + spike
+
+    @staticmethod
+    def post_trace(p, y, spike):
+        """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
+        return y * p.d_post * (1 - spike) + spike
+
+    @staticmethod
+    def change(p, w, x, y, pre, post):
+        """Return the softly bounded weight change of one synapse."""
+        change = p.a_post * post * x - p.a_pre * pre * y
+        room = where(change < 0, w - p.w_min, p.w_max - w)
+        return change * exp(-BOUND_SCALE / maximum(room, SMALLEST_ROOM))
+
+    @staticmethod
+    def persistent(p, weight):
+        target = weight.astype(np.float64).mean(axis=1)
+        return {"y": np.zeros(len(weight)), "target": target, "target_mean": np.array([target.mean()])}
+
+    @staticmethod
+    def start(p, persistent, pre, post):
+        return {**persistent, "x": pre, "y": persistent["y"].to(post.dtype) + post}
+
+    @classmethod
+    def step(cls, p, moment, weight, traces):
+        """Advance a step; shapes as in `Rule.step`."""
+        x = cls.pre_trace(p, traces["x"], moment.pre)
+        y = cls.post_trace(p, traces["y"], moment.post)
+        busy = (y - y.mean(dim=1, keepdim=True)).double().mean(dim=0)
+        target = traces["target"] - moment.rate * TARGET_SHARE * p.a_pre * busy
+        target = target * (traces["target_mean"] / target.mean())
+        synapses = (weight, x[:, None, :], y[:, :, None], moment.pre[:, None, :], moment.post[:, :, None])
+        change = moment.reduce(moment.rate * cls.change(p, *synapses))
+        factor = target / weight.double().mean(dim=1).clamp(min=SMALLEST_MEAN)
+        weight = weight * factor[:, None].to(weight.dtype) + change
+        return weight, {**traces, "x": x, "y": y, "target": target}
+
+    @staticmethod
+    def finish(p, traces):
+        return {
+            "y": traces["y"].double().mean(dim=0),
+            "target": traces["target"],
+            "target_mean": traces["target_mean"],
+        }
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# For the event engine: weight[I, E], true weights are weight[:, i] * scale[i]. Since y lasts, every input spike
+# touches every neuron, and the loops over neurons run along rows of weight, where they are vectorised.
+
+SCALE_LIMIT = 64.0
+
+
+class MetaMemory(NamedTuple):
+    """What the event engine keeps for the rule, E neurons and I inputs."""
+
+    x: np.ndarray  # [I] presynaptic trace, by place in the list of pixels that are not black
+    pre: np.ndarray  # [I] 1 where that input spikes in this step
+    y: np.ndarray  # [E] float64, lasts from image to image, like the next two
+    target: np.ndarray  # [E] float64
+    target_mean: np.ndarray  # [1] float64
+    trace: np.ndarray  # [E] y in the type of the weights
+    post: np.ndarray  # [E] 1 where that neuron spikes in this step
+    scale: np.ndarray  # [E] before this step's update
+    next_scale: np.ndarray  # [E] after it
+    total: np.ndarray  # [E] float64, sum over the row of the unscaled weights
+
+
+def allocate(rule, p, weight, n_exc):
+    """Return the memory for `weight[I, E]`, of which `n_exc` columns count; y and target are filled in from the network's state."""
+    n_inputs = len(weight)
+    dtype = weight.dtype
+    return MetaMemory(
+        x=np.zeros(n_inputs, dtype),
+        pre=np.zeros(n_inputs, dtype),
+        y=np.zeros(n_exc),
+        target=np.zeros(n_exc),
+        target_mean=np.zeros(1),
+        trace=np.zeros(n_exc, dtype),
+        post=np.zeros(n_exc, dtype),
+        scale=np.ones(n_exc, dtype),
+        next_scale=np.ones(n_exc, dtype),
+        total=np.zeros(n_exc),
+    )
+
+
+def begin(p, memory, weight):
+    """Start an image: no presynaptic traces, all scales 1, rows added up."""
+    memory.x[:] = 0
+    memory.scale[:] = 1
+    add_up(memory, weight)
+
+
+def add_up(memory, weight):
+    """Add up every row, input by input."""
+    memory.total[:] = 0
+    for j in range(weight.shape[0]):
+        for i in range(memory.total.shape[0]):
+            memory.total[i] += weight[j, i]
+
+
+def rescale_current(p, memory, current):
+    """Turn the currents from unscaled weights into true ones."""
+    for i in range(memory.scale.shape[0]):
+        current[i] *= memory.scale[i]
+
+
+def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_spikes, fired, n_fired):
+    """Advance a step: traces, targets, scales, then the changes at the spikes."""
+    for s in range(n_spikes):
+        memory.pre[spikes[s]] = 1
+    for k in range(n_active):
+        memory.x[k] = rule.pre_trace(p, memory.x[k], memory.pre[k])
+    for f in range(n_fired):
+        memory.post[fired[f]] = 1
+    advance_targets(p, rate, memory)
+    set_scales(memory, weight.shape[0])
+
+    for s in range(n_spikes):
+        k = spikes[s]
+        change_row(p, rate, memory, weight[active[k]], memory.x[k])
+    for f in range(n_fired):
+        i = fired[f]
+        for k in range(n_active):
+            if memory.x[k] != 0 and memory.pre[k] == 0:
+                j = active[k]
+                w = weight[j, i] * memory.scale[i]
+                changed = rate * rule.change(p, w, memory.x[k], memory.trace[i], memory.pre[k], memory.post[i])
+                changed /= memory.next_scale[i]
+                weight[j, i] += changed
+                memory.total[i] += changed
+
+    memory.scale[:] = memory.next_scale
+    for s in range(n_spikes):
+        memory.pre[spikes[s]] = 0
+    for f in range(n_fired):
+        memory.post[fired[f]] = 0
+    if memory.scale.max() > SCALE_LIMIT or memory.scale.min() * SCALE_LIMIT < 1:
+        fold(memory, weight)
+
+
+def advance_targets(p, rate, memory):
+    """Update y, and each neuron's target mean weight from it."""
+    n_exc = memory.y.shape[0]
+    mean_y = 0.0
+    for i in range(n_exc):
+        memory.y[i] = rule.post_trace(p, memory.y[i], memory.post[i])
+        memory.trace[i] = memory.y[i]
+        mean_y += memory.y[i]
+    mean_y /= n_exc
+    mean_target = 0.0
+    for i in range(n_exc):
+        memory.target[i] -= rate * TARGET_SHARE * p.a_pre * (memory.y[i] - mean_y)
+        mean_target += memory.target[i]
+    mean_target /= n_exc
+    for i in range(n_exc):
+        memory.target[i] *= memory.target_mean[0] / mean_target
+
+
+def set_scales(memory, n_inputs):
+    """Set the scale that brings each row's mean weight to its target."""
+    for i in range(memory.scale.shape[0]):
+        mean = memory.total[i] * memory.scale[i] / n_inputs
+        memory.next_scale[i] = memory.scale[i] * (memory.target[i] / max(mean, SMALLEST_MEAN))
+
+
+def change_row(p, rate, memory, row, x):
+    """Add the changes of all synapses of one input that spikes, whose unscaled weights are row[E]."""
+    spike = x * 0 + 1
+    for i in range(memory.scale.shape[0]):
+        changed = rate * rule.change(p, row[i] * memory.scale[i], x, memory.trace[i], spike, memory.post[i])
+        changed /= memory.next_scale[i]
+        row[i] += changed
+        memory.total[i] += changed
+
+
+def fold(memory, weight):
+    """Multiply the scales into the weights and add the rows up anew."""
+    for j in range(weight.shape[0]):
+        for i in range(memory.scale.shape[0]):
+            weight[j, i] *= memory.scale[i]
+    memory.scale[:] = 1
+    add_up(memory, weight)
+
+
+def finish(p, memory, weight):
+    """End an image."""
+    fold(memory, weight)
+
+
+def current_weight(p, memory, weight, j, i):
+    """Return the true weight of synapse (i, j)."""
+    return weight[j, i] * memory.scale[i]
+
+
+EVENT_FUNCTIONS = (
+    begin,
+    add_up,
+    rescale_current,
+    learn,
+    advance_targets,
+    set_scales,
+    change_row,
+    fold,
+    finish,
+    current_weight,
+)

@@ -1,0 +1,190 @@
+"""post_pre_int: integers only, with stochastic rounding, for neuromorphic chips (SPAIC `postpreint`).
+
+The first half is the reference, on whole tensors; the second half is the same for the event engine.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stdp_run.elementwise import maximum, minimum, where
+from stdp_run.encoding import ROUNDING, philox
+from stdp_run.parameters import Check, whole, whole_non_negative, whole_positive
+from stdp_run.rules.base import Rule
+
+TRACE_SHIFT = 15
+
+
+class PostPreInt(Rule):
+    """Integer pairs of a spike and a trace; int32 throughout.
+
+        x <- (trace_decay x) >> 15, then x = trace_scale where s_in = 1;  y likewise with s_exc
+        w <- w + s_in sr(nu0 y) + s_exc sr(nu1 x)
+        w <- w >> 1 in rows whose threshold, after this step's neuron update, is above max_threshold
+        w <- clamp(w, w_min, w_max)
+        sr(a) = (a >> shift) + [u < a mod 2^shift],  u uniform in 0..2^shift - 1, drawn anew for every synapse
+
+    With the published nu0 = +14 the presynaptic update adds; its sign is the sign of nu0.
+    """
+
+    aliases = ("postpreintstdp", "postpreint")
+    arithmetic = "int"
+    neuron = "diehl_cook_int"
+    event_module = __name__
+    parameters = {
+        "nu0": whole,
+        "nu1": whole,
+        "shift": Check("a whole number from 0 to 30", whole=True, minimum=0, maximum=30),
+        "trace_decay": Check("a whole number from 0 to 32768", whole=True, minimum=0, maximum=32768),
+        "trace_scale": Check("a whole number from 0 to 32767", whole=True, minimum=0, maximum=32767),
+        "max_threshold": whole_positive,
+        "w_min": whole,
+        "w_max": whole_non_negative,
+    }
+
+    @staticmethod
+    def trace(p, value, spike):
+        """Return a trace after this step's `spike` (0 or 1)."""
+        return where(spike > 0, p.trace_scale, (value * p.trace_decay) >> TRACE_SHIFT)
+
+    @staticmethod
+    def rounded(p, amount, word):
+        """Return `amount` / 2^shift, rounded up with a probability equal to the fraction lost; `word` is random."""
+        mask = (1 << p.shift) - 1
+        return (amount >> p.shift) + ((word & mask) < (amount & mask))
+
+    @classmethod
+    def step(cls, p, moment, weight, traces):
+        """Advance a step; shapes as in `Rule.step`."""
+        x = cls.trace(p, traces["x"], moment.pre)
+        y = cls.trace(p, traces["y"], moment.post)
+        word_pre, word_post = moment.words()
+        change = cls.rounded(p, p.nu0 * y[:, :, None], word_pre) * moment.pre[:, None, :]
+        change = change + cls.rounded(p, p.nu1 * x[:, None, :], word_post) * moment.post[:, :, None]
+        weight = weight + moment.reduce(change)
+        # One weight set for all images of a batch, so one verdict: halve where any of them has the threshold too high.
+        halved = (moment.theta > p.max_threshold).any(dim=0)[:, None]
+        weight = where(halved, weight >> 1, weight)
+        return maximum(minimum(weight, p.w_max), p.w_min), {"x": x, "y": y}
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# For the event engine: weight[I, E]. Only neurons whose trace y is not 0 yet, and those that fire, have their
+# synapses visited.
+
+
+class IntMemory(NamedTuple):
+    """What the event engine keeps for the rule, E neurons and I inputs; all of it is void between images."""
+
+    x: np.ndarray  # [I] int32 presynaptic trace, by place in the list of pixels that are not black
+    pre: np.ndarray  # [I] int32, 1 where that input spikes in this step
+    y: np.ndarray  # [E] int32 postsynaptic trace
+    post: np.ndarray  # [E] int32, 1 where that neuron spikes in this step
+    live: np.ndarray  # [E] int32, the neurons with a trace
+    n_live: np.ndarray  # [1]
+
+
+def allocate(rule, p, weight, n_exc):
+    """Return the memory for `weight[I, E]`, of which `n_exc` columns count."""
+    n_inputs = len(weight)
+    return IntMemory(
+        x=np.zeros(n_inputs, np.int32),
+        pre=np.zeros(n_inputs, np.int32),
+        y=np.zeros(n_exc, np.int32),
+        post=np.zeros(n_exc, np.int32),
+        live=np.zeros(n_exc, np.int32),
+        n_live=np.zeros(1, np.int32),
+    )
+
+
+def begin(p, memory, weight):
+    """Start an image: no traces."""
+    memory.x[:] = 0
+    memory.y[:] = 0
+    memory.n_live[0] = 0
+
+
+def rescale_current(p, memory, current):
+    """The weights are true as they lie."""
+
+
+def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_spikes, fired, n_fired):
+    """Advance a step: traces, weight changes at the spikes, halving, clamp."""
+    for s in range(n_spikes):
+        memory.pre[spikes[s]] = 1
+    for k in range(n_active):
+        memory.x[k] = rule.trace(p, memory.x[k], memory.pre[k])
+    for f in range(n_fired):
+        i = fired[f]
+        memory.post[i] = 1
+        if memory.y[i] == 0:
+            memory.live[memory.n_live[0]] = i
+            memory.n_live[0] += 1
+
+    kept = 0
+    for r in range(memory.n_live[0]):
+        i = memory.live[r]
+        memory.y[i] = rule.trace(p, memory.y[i], memory.post[i])
+        if memory.post[i] != 0:
+            for k in range(n_active):
+                if memory.x[k] != 0 or memory.pre[k] != 0:
+                    change_weight(p, instant, memory, weight, active[k], i, k)
+        elif memory.y[i] != 0:
+            for s in range(n_spikes):
+                change_weight(p, instant, memory, weight, active[spikes[s]], i, spikes[s])
+        if memory.y[i] != 0 or memory.post[i] != 0:
+            memory.live[kept] = i
+            kept += 1
+    memory.n_live[0] = kept
+
+    for i in range(memory.y.shape[0]):
+        if theta[i] > p.max_threshold:
+            halve_row(weight, i)
+    for r in range(kept):
+        i = memory.live[r]
+        if memory.post[i] != 0:
+            for k in range(n_active):
+                clamp_weight(p, weight, active[k], i)
+        else:
+            for s in range(n_spikes):
+                clamp_weight(p, weight, active[spikes[s]], i)
+
+    for s in range(n_spikes):
+        memory.pre[spikes[s]] = 0
+    for f in range(n_fired):
+        memory.post[fired[f]] = 0
+
+
+def change_weight(p, instant, memory, weight, j, i, k):
+    """Add the rounded changes of synapse (i, j), whose input stands at place k of the list; not clamped yet."""
+    synapse = np.int64(i) * weight.shape[0] + j
+    word_pre, word_post, _, _ = philox(
+        np.int64(instant.step), synapse, instant.image_index, instant.epoch, instant.seed, ROUNDING
+    )
+    if memory.pre[k] != 0:
+        weight[j, i] += rule.rounded(p, p.nu0 * memory.y[i], word_pre)
+    if memory.post[i] != 0:
+        weight[j, i] += rule.rounded(p, p.nu1 * memory.x[k], word_post)
+
+
+def halve_row(weight, i):
+    """Halve all weights of neuron i."""
+    for j in range(weight.shape[0]):
+        weight[j, i] >>= 1
+
+
+def clamp_weight(p, weight, j, i):
+    """Clamp the weight of synapse (i, j)."""
+    weight[j, i] = min(max(weight[j, i], p.w_min), p.w_max)
+
+
+def finish(p, memory, weight):
+    """End an image: nothing is pending."""
+
+
+def current_weight(p, memory, weight, j, i):
+    """Return the true weight of synapse (i, j)."""
+    return weight[j, i]
+
+
+EVENT_FUNCTIONS = (begin, rescale_current, learn, change_weight, halve_row, clamp_weight, finish, current_weight)

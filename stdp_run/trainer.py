@@ -1,0 +1,150 @@
+"""The training loop: take images, present them, log, evaluate if due."""
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from stdp_run.config import Settings, TrainerSettings
+from stdp_run.encoding import image_order
+from stdp_run.evaluation import RunningAccuracy
+from stdp_run.tracking import Tracker, progress_bar
+
+log = logging.getLogger(__name__)
+
+IMAGES_AT_ONCE = 250
+
+
+@dataclass
+class TrainingSummary:
+    """What learning amounted to."""
+
+    images: int = 0
+    seconds: float = 0.0  # spent presenting images
+    spikes: int = 0
+
+    @property
+    def images_per_second(self) -> float:
+        """Images learned from per second of presenting."""
+        return self.images / max(self.seconds, 1e-9)
+
+
+def learning_rate(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
+    """Return the factor on the rule's changes at `progress` through the run, 0..1: from 1 to `rate_end`."""
+    if schedule == "constant":
+        return np.ones_like(progress)
+    if schedule == "exponential":
+        return rate_end**progress
+    return rate_end + (1 - rate_end) * 0.5 * (1 + np.cos(math.pi * progress))
+
+
+def train(
+    engine,
+    pixels: np.ndarray,
+    classes: np.ndarray,
+    n_classes: int,
+    settings: Settings,
+    tracker: Tracker,
+    evaluate: Callable[[int], None],
+) -> TrainingSummary:
+    """Learn from the images, `settings.epochs` times.
+
+    Args:
+        engine: stdp_run.engines, learns and counts spikes.
+        pixels: uint8 [N, I].
+        classes: int64 [N]; only the running estimate of the accuracy looks at them.
+        n_classes: number of classes.
+        settings: of the run.
+        tracker: where metrics go.
+        evaluate: called with the number of images seen, every `trainer.evaluate_every` images.
+    """
+    options = settings.trainer
+    n_images = len(pixels)
+    estimate = RunningAccuracy(n_classes, max(1, options.estimate_from // options.log_every))
+    window = Window()
+    summary = TrainingSummary()
+    with progress_bar(n_images * settings.epochs, "learning") as bar:
+        for epoch in range(settings.epochs):
+            order = image_order(n_images, epoch, settings.seed) if options.shuffle else np.arange(n_images)
+            start = 0
+            while start < n_images:
+                stop = _next_stop(start, epoch * n_images, n_images, settings)
+                chosen = order[start:stop]
+                begin = time.perf_counter()
+                counts = engine.learn(pixels[chosen], chosen, epoch, _rates(options, summary.images, stop - start, bar.total))
+                summary.seconds += time.perf_counter() - begin
+                summary.images += len(chosen)
+                summary.spikes += int(counts.sum(dtype=np.int64))
+                window.add(counts, classes[chosen], time.perf_counter() - begin)
+                bar.update(len(chosen))
+                if window.images >= options.log_every or (stop == n_images and epoch == settings.epochs - 1):
+                    accuracy = _log_window(window, estimate, engine, settings, summary.images, tracker)
+                    if accuracy is not None:
+                        bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
+                    window = Window()
+                if options.evaluate_every and summary.images % options.evaluate_every == 0:
+                    evaluate(summary.images)
+                start = stop
+    return summary
+
+
+def _next_stop(start: int, before: int, n_images: int, settings: Settings) -> int:
+    """Return where the next call of the engine ends: whole batches, no further than the next log or evaluation."""
+    batch = settings.batch_size
+    stop = start + max(batch, IMAGES_AT_ONCE // batch * batch)
+    for every in (settings.trainer.log_every, settings.trainer.evaluate_every):
+        if every:
+            due = ((before + start) // every + 1) * every - before
+            stop = min(stop, max(due, start + 1))
+    return min(stop, n_images)
+
+
+def _rates(options: TrainerSettings, images_seen: int, count: int, total: int) -> np.ndarray:
+    progress = (images_seen + np.arange(count)) / total
+    return learning_rate(options.schedule, options.rate_end, progress)
+
+
+class Window:
+    """The images since the last row of metrics."""
+
+    def __init__(self):
+        self._counts: list[np.ndarray] = []
+        self._classes: list[np.ndarray] = []
+        self.images = 0
+        self.seconds = 0.0
+
+    def add(self, counts: np.ndarray, classes: np.ndarray, seconds: float) -> None:
+        """Add images that were learned from in `seconds`."""
+        self._counts.append(counts)
+        self._classes.append(classes)
+        self.images += len(counts)
+        self.seconds += seconds
+
+    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the counts [N, E] and classes [N]."""
+        return np.concatenate(self._counts), np.concatenate(self._classes)
+
+
+def _log_window(window, estimate, engine, settings: Settings, images_seen: int, tracker: Tracker) -> float | None:
+    counts, classes = window.arrays()
+    accuracy = estimate.update(counts, classes, settings.evaluator.readout)
+    state = engine.state()
+    rate = _rates(settings.trainer, images_seen, 1, max(images_seen, 1))
+    tracker.scalars(
+        images_seen,
+        {
+            "train/running_accuracy": accuracy,
+            "train/spikes_per_image": float(counts.sum(axis=1).mean()),
+            "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
+            "train/images_per_second": window.images / max(window.seconds, 1e-9),
+            "train/learning_rate": float(rate[0]),
+            "network/theta_mean": float(state.theta.mean()),
+            "network/weight_mean": float(state.weight.mean()),
+            "network/weight_std": float(state.weight.std()),
+            "network/weight_max": float(state.weight.max()),
+        },
+    )
+    return accuracy
