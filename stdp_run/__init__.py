@@ -6,7 +6,7 @@ import importlib
 def __getattr__(name: str):
     """Import `replay`, and the lists `rules` and `neurons`, when they are first used: torch takes seconds."""
     if name == "replay":
-        return importlib.import_module("stdp_run.replay").replay
+        return importlib.import_module("stdp_run.replaying").replay
     if name in ("rules", "neurons"):
         return importlib.import_module(f"stdp_run.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -53,10 +53,11 @@ def job(config: DictConfig) -> float:
     _standard_error.release()
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
-    for source in hydra_config.runtime.config_sources:
-        if source.schema == "file" and source.path not in sys.path:
-            sys.path.append(source.path)
+    folders = [source.path for source in hydra_config.runtime.config_sources if source.schema == "file"]
+    # A rule or neuron group of one's own lies beside its YAML.
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
     try:
+        check_pairing(hydra_config, folders)
         from stdp_run.experiment import run
 
         return run(OmegaConf.to_container(config, resolve=False), directory)
@@ -84,6 +85,15 @@ def main() -> None:
         _standard_error.release()
 
 
+def check_pairing(hydra_config, folders: list[str]) -> None:
+    """Refuse a pairing that was asked for by name and does not exist; Hydra ignores it, as most pairs have none."""
+    asked = [item.partition("=")[2] for item in hydra_config.overrides.task if item.startswith("pairing=")]
+    there = sorted({file.stem for folder in folders for file in Path(folder).glob("pairing/*.yaml")})
+    for name in asked:
+        if name not in there:
+            raise UserError.bad_value("pairing", name, f"one of {', '.join(there)}")
+
+
 def canonical_rule(argument: str) -> str:
     """Return a command-line argument with the rules it chooses by their own names, whatever their case or alias."""
     match = re.fullmatch(r"(rule=)(.+)", argument)
@@ -103,6 +113,12 @@ def in_one_line(message: str, overrides: list[str]) -> str:
         key = unknown_key[1]
         given = next((item for item in overrides if item.lstrip("+~").split("=")[0] == key), key)
         return f"{given}: unknown key; known beside it: {', '.join(keys_beside(key))}"
+    unwritable = re.search(r"(?:Permission|FileExists|FileNotFound|NotADirectory|OS)Error: \[Errno \d+\] (.+): '([^']+)'", message)
+    if unwritable:
+        return f"hydra.run.dir={unwritable[2]}: cannot be written: {unwritable[1]}"
+    usage = re.search(r"^\S+: error: (.+)$", message, re.MULTILINE)
+    if usage:
+        return usage[1]
     lines = [line.strip() for line in message.splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
     return "; ".join(lines[:3]) or "the command line cannot be understood"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stdp_run import rules
+from stdp_run import neurons, rules
 from stdp_run.errors import UserError
 from stdp_run.network import REDUCTIONS, Encoder, Model
 from stdp_run.neurons import NeuronGroup
@@ -275,19 +275,38 @@ def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[
     Raises:
         UserError: no rule of that name is registered.
     """
-    if not isinstance(rule, str):
-        rule_class = rule if isinstance(rule, type) else type(rule)
-        name = next((name for name, cls in rules.registered.items() if cls is rule_class), None)
-    else:
+    if isinstance(rule, str):
         name = rules.canonical(rule)
         if name is None:
             raise UserError.bad_value("rule", rule, f"one of {', '.join(rules)}")
-        rule_class = rules.registered[name]
-    if name is None:
-        return rule_class, {}
-    section = OmegaConf.load(conf_folder() / "rule" / f"{name}.yaml")
-    section.pop("defaults", None)
-    whole = OmegaConf.create({"rule": section, "dataset": {"n_inputs": n_inputs}})
-    return rule_class, _constants(OmegaConf.to_container(whole, resolve=True)["rule"])
+        return rules.registered[name], published("rule", name, n_inputs)
+    rule_class = rule if isinstance(rule, type) else type(rule)
+    name = next((name for name, cls in rules.registered.items() if cls is rule_class), None)
+    return rule_class, published("rule", name, n_inputs) if name else {}
 
 
+def published(group: str, name: str, n_inputs: int = 784) -> dict:
+    """Return the constants in `conf/GROUP/NAME.yaml`, without a pairing or an experiment on top."""
+    file = OmegaConf.load(conf_folder() / group / f"{name}.yaml")
+    section = OmegaConf.create(file.get(group, file))
+    for parent in section.pop("defaults", []):
+        if parent != "_self_":
+            section = OmegaConf.merge(published(group, parent, n_inputs), section)
+    whole = OmegaConf.create({group: section, "dataset": {"n_inputs": n_inputs}})
+    return _constants(OmegaConf.to_container(whole, resolve=True)[group])
+
+
+def published_model(rule: str, neuron: str, n_exc: int, encoder: Encoder, *, n_inputs=784, seed=0, dtype="float32") -> Model:
+    """Return a network of registered parts with their published constants."""
+    rule_class, neuron_class = rules[rule], neurons[neuron]
+    return Model(
+        n_inputs=n_inputs,
+        n_exc=n_exc,
+        rule=rule_class,
+        rule_parameters=build_rule(rule_class, published("rule", rule, n_inputs), encoder.dt_ms),
+        neuron=neuron_class,
+        neuron_parameters=_build("neuron", neuron_class, published("neuron", neuron), encoder.dt_ms),
+        encoder=encoder,
+        seed=seed,
+        dtype=dtype,
+    )

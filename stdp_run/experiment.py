@@ -51,8 +51,8 @@ def run(config: dict, directory: Path) -> float:
 def learn(settings: Settings, config: dict, directory: Path, start: float) -> float:
     """Learn, label, evaluate, and write the results; return the accuracy."""
     model = build_model(settings)
-    data = load_data(settings)
     engine = make_engine(model, initial_state(model), **_engine_options(settings))
+    data = load_data(settings)
     with Tracker(directory) as tracker:
         summary = train(
             engine,
@@ -80,10 +80,10 @@ def evaluate_checkpoint(settings: Settings, directory: Path, start: float) -> fl
     saved = checkpoint.load(Path(settings.checkpoint))
     learned = read_settings({**saved.config, "mode": "eval", "checkpoint": settings.checkpoint})
     model = build_model(learned)
-    data = load_data(learned)
     arrays = dict(saved.arrays)
     state = NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
     engine = make_engine(model, state, **_engine_options(settings))
+    data = load_data(learned)
     labels = Labels(saved.extra["label"], saved.extra["mean_count"])
     with progress_bar(len(data.test_pixels), "testing") as bar:
         final = _evaluate(engine, labels, data, bar.update)
@@ -107,7 +107,6 @@ def load_data(settings: Settings) -> Data:
     """
     section = settings.dataset
     loaded = build_dataset(section).load()
-    log.info("dataset %s: %s", section["name"], loaded.source)
     training, test = loaded.train, loaded.test
     n_learn, test_index = len(training.labels), np.arange(len(test.labels))
     if section["split"] == "validation":
@@ -196,7 +195,7 @@ def draw(directory: Path, state, labels: Labels, final: Evaluation, data: Data, 
     )
     for name, figure in (("receptive_fields", fields), ("confusion", confusion)):
         figures.save_png(figure, directory / f"{name}.png")
-        tracker.picture(step, name, figure)
+        tracker.picture(step, name, figures.to_image(figure))
 
 
 def describe(settings: Settings, engine, labels: Labels, final: Evaluation, data: Data, seconds: float) -> dict:

@@ -4,6 +4,7 @@ import json
 import logging
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
@@ -29,11 +30,9 @@ class Tracker:
             if value is not None:
                 self._board.add_scalar(name, value, images_seen)
 
-    def picture(self, images_seen: int, name: str, figure) -> None:
-        """Record a matplotlib figure as an image."""
-        from stdp_run.figures import to_image
-
-        self._board.add_image(name, to_image(figure), images_seen, dataformats="HWC")
+    def picture(self, images_seen: int, name: str, pixels: np.ndarray) -> None:
+        """Record an image, uint8 [H, W, 3]."""
+        self._board.add_image(name, pixels, images_seen, dataformats="HWC")
 
     def flush(self) -> None:
         """Hand everything recorded to the operating system, where TensorBoard sees it."""

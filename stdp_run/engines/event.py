@@ -238,7 +238,7 @@ def present(
         for t in range(n_steps):
             add_rows(current, weight, active, spikes[t], n_spikes[t])
             if learning:
-                rule.rescale_current(p_rule, memory, current)
+                rule.correct_current(p_rule, memory, weight, current, spikes[t], n_spikes[t])
             if n_inhibitory:
                 inhibit(p, current, inhibitory_spikes, n_inhibitory)
             n_fired = advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired)
@@ -274,16 +274,16 @@ def present(
                     n_fired,
                 )
         if learning:
-            rule.finish(p_rule, memory, weight)
+            rule.finish(p_rule, memory, weight, active, n_active)
 
 
-def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history):
-    """Apply the rule alone to spikes pre[T, I] and post[T, E]; write the weights after each step to history[T, E, I]."""
+def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history, active, spikes, fired):
+    """Apply the rule alone to spikes pre[T, I] and post[T, E]; write the weights after each step to history[T, E, I].
+
+    active[I] counts up from 0; spikes[I] and fired[E] are working memory.
+    """
     n_steps, n_inputs = pre.shape
     n_exc = post.shape[1]
-    active = np.arange(n_inputs).astype(np.uint32)
-    spikes = np.zeros(n_inputs, np.uint32)
-    fired = np.zeros(n_exc, np.int32)
     rate = weight[0, 0] * 0 + 1
     rule.begin(p_rule, memory, weight)
     for t in range(n_steps):
@@ -304,7 +304,7 @@ def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history)
         for i in range(n_exc):
             for j in range(n_inputs):
                 history[t, i, j] = rule.current_weight(p_rule, memory, weight, j, i)
-    rule.finish(p_rule, memory, weight)
+    rule.finish(p_rule, memory, weight, active, n_inputs)
 
 
 _KERNELS = (

@@ -43,12 +43,14 @@ class MetaNearestOnline(Rule):
     @staticmethod
     def pre_trace(p, x, spike):
         """Return the presynaptic trace after this step's `spike` (0 or 1)."""
-        return x * p.d_pre * (1 - spike) + spike
+        x = x * p.d_pre
+        return x - x * spike + spike
 
     @staticmethod
     def post_trace(p, y, spike):
         """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
-        return y * p.d_post * (1 - spike) + spike
+        y = y * p.d_post
+        return y - y * spike + spike
 
     @staticmethod
     def change(p, w, x, y, pre, post):
@@ -144,7 +146,7 @@ def add_up(memory, weight):
             memory.total[i] += weight[j, i]
 
 
-def rescale_current(p, memory, current):
+def correct_current(p, memory, weight, current, spikes, n_spikes):
     """Turn the currents from unscaled weights into true ones."""
     for i in range(memory.scale.shape[0]):
         current[i] *= memory.scale[i]
@@ -228,7 +230,7 @@ def fold(memory, weight):
     add_up(memory, weight)
 
 
-def finish(p, memory, weight):
+def finish(p, memory, weight, active, n_active):
     """End an image."""
     fold(memory, weight)
 
@@ -241,7 +243,7 @@ def current_weight(p, memory, weight, j, i):
 EVENT_FUNCTIONS = (
     begin,
     add_up,
-    rescale_current,
+    correct_current,
     learn,
     advance_targets,
     set_scales,

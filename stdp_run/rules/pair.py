@@ -38,12 +38,14 @@ class PairRule(Rule):
     @staticmethod
     def pre_trace(p, x, spike):
         """Return the presynaptic trace after this step's `spike` (0 or 1): by default the nearest spike's, at most 1."""
-        return x * p.d_pre * (1 - spike) + spike
+        x = x * p.d_pre
+        return x - x * spike + spike
 
     @staticmethod
     def post_trace(p, y, spike):
         """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
-        return y * p.d_post * (1 - spike) + spike
+        y = y * p.d_post
+        return y - y * spike + spike
 
     @staticmethod
     def change(p, w, x, y, pre, post):
@@ -95,14 +97,17 @@ def scale_rows(weight, norm: float):
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# For the event engine. The weights lie input-major, weight[I, E]. While a neuron's row is open, its true weights are
-# weight[:, i] * scale[i], so that normalising is one multiplication; rows are open only while they can change within
-# an image, and at its end the scale is multiplied in. So between images the weights are all there is to know, and a
-# resumed run opens the same rows.
+# For the event engine. The weights lie input-major, weight[I, E]. A row, the weights of one neuron, is open only while
+# it can change within an image:
 #
-# A row that the clamp at w_max cuts loses the norm again and must be scaled at every further step until it has it:
-# `near` lists the inputs whose weights are close to w_max, `peak` bounds all others, and `unsettled` marks rows that
-# have not reached the norm.
+#   its true weights are what is stored times `scale`, so that normalising is one multiplication;
+#   if the neuron has fired, the weights of inputs that can spike in this image lie side by side in `own`, where every
+#   loop over them is vectorised; the dark inputs stay where they are, as only `scale` and the clamp act on them.
+#
+# A row that the clamp at w_max cuts loses the norm again, and must be scaled at every further step until it has it
+# back: `near` lists the dark inputs whose weights are close to w_max, the peaks bound all others, and `unsettled` marks
+# rows that have not reached their norm. At the end of an image open rows are folded: between images the weights are all
+# there is to know, so that a resumed run opens the same rows.
 
 NEVER, LAST_STEP, EVERY_STEP = range(3)
 NEAR_LIMIT = 128
@@ -111,14 +116,18 @@ SCALE_LIMIT = 1024.0
 
 
 class PairMemory(NamedTuple):
-    """What the event engine keeps for a `PairRule`, E neurons and I inputs; all but `unsettled` is void between images."""
+    """What the event engine keeps for a `PairRule`, E neurons and I inputs; all but `unsettled` is void between images.
+
+    `own` and `near` go by a row's place among the open ones; memory that no image needs is never touched.
+    """
 
     x: np.ndarray  # [I] presynaptic trace, by place in the list of pixels that are not black
     pre: np.ndarray  # [I] 1 where that input spikes in this step
     rows: np.ndarray  # [E] of `row_type`
     open_rows: np.ndarray  # [E] int32, the neurons whose rows are open
     n_open: np.ndarray  # [1] how many
-    near: np.ndarray  # [E, NEAR_LIMIT] int32, per open row the inputs whose weight is near w_max
+    own: np.ndarray  # [E, I] stored weights of the inputs that can spike, by place in the list of them
+    near: np.ndarray  # [E, NEAR_LIMIT] int32, dark inputs whose weight is near w_max
     normalise: np.ndarray  # [1] NEVER, LAST_STEP or EVERY_STEP
     tolerance: np.ndarray  # [1] how far from its norm, relatively, a row still counts as normalised: rounding
 
@@ -126,14 +135,17 @@ class PairMemory(NamedTuple):
 def row_type(dtype) -> np.dtype:
     """Return the record kept for a neuron."""
     fields = [
-        ("total", np.float64),  # sum over the row of the unscaled weights
+        ("own_total", np.float64),  # sum of the stored weights in `own`
+        ("dark_total", np.float64),  # sum of the other stored weights
         ("cut", np.float64),  # sum of |w| below 0 in this step, in true weights
         ("scale", dtype),
         ("y", dtype),  # postsynaptic trace
         ("spike", dtype),  # 1 where the neuron spikes in this step
-        ("peak", dtype),  # bound on the unscaled weights that `near` does not list
+        ("own_peak", dtype),  # bound on the stored weights in `own`
+        ("dark_peak", dtype),  # bound on the other stored weights that `near` does not list
         ("n_near", np.int32),  # above NEAR_LIMIT: too many to list
-        ("is_open", np.int32),
+        ("place", np.int32),  # among the open rows, or -1
+        ("has_own", np.int32),
         ("unsettled", np.int32),
     ]
     return np.dtype(fields, align=True)
@@ -149,7 +161,8 @@ def allocate(rule, p, weight, n_exc):
         rows=np.zeros(n_exc, row_type(dtype)),
         open_rows=np.zeros(n_exc, np.int32),
         n_open=np.zeros(1, np.int32),
-        near=np.zeros((n_exc, NEAR_LIMIT), np.int32),
+        own=np.empty((n_exc, n_inputs), dtype),
+        near=np.empty((n_exc, NEAR_LIMIT), np.int32),
         normalise=np.array([("never", "last_step", "every_step").index(rule.normalise)]),
         tolerance=np.array([1e-5 if dtype == np.float32 else 1e-13]),
     )
@@ -158,6 +171,7 @@ def allocate(rule, p, weight, n_exc):
     for row in weight:
         total += row[:n_exc]
     memory.rows["unsettled"] = (np.abs(total - p.w_norm) > memory.tolerance[0] * p.w_norm) & (total > 0)
+    memory.rows["place"] = -1
     return memory
 
 
@@ -173,23 +187,66 @@ def begin(p, memory, weight):
 
 
 def open_row(p, rows, open_rows, n_open, near, weight, i):
-    """Put neuron i among the open rows, its scale 1."""
+    """Put neuron i among the open rows with scale 1, all inputs taken as dark."""
     row = rows[i]
-    open_rows[n_open[0]] = i
-    n_open[0] += 1
-    row.is_open = 1
-    row.y = 0
-    row.scale = 1
-    row.cut = 0
+    list_row(row, open_rows, n_open, i)
     total = 0.0
     for j in range(weight.shape[0]):
         total += weight[j, i]
-    row.total = total
-    list_near(p, row, near[i], weight, i)
+    row.dark_total = total
+    list_near(p, row, near[row.place], weight, i)
+
+
+def list_row(row, open_rows, n_open, i):
+    """Give the row of neuron i a place among the open ones."""
+    row.place = n_open[0]
+    open_rows[n_open[0]] = i
+    n_open[0] += 1
+    row.has_own = 0
+    row.y = 0
+    row.scale = 1
+    row.cut = 0
+    row.own_total = 0
+    row.own_peak = 0
+
+
+def take_own(p, row, own, near, weight, i, active, n_active):
+    """Move the weights of the inputs that can spike into `own`; the row's scale must be 1.
+
+    Until the row is folded, `weight` has 0 for them, so that passes over the dark inputs need not ask which is which.
+    """
+    threshold = p.w_max * NEAR_SHARE
+    zero = weight[0, i] * 0
+    own_total, dark_total = 0.0, 0.0
+    own_peak, dark_peak = zero, zero
+    n_near = 0
+    place = 0
+    next_active = np.int64(active[0]) if n_active else -1
+    for j in range(weight.shape[0]):
+        w = weight[j, i]
+        if j == next_active:
+            own[place] = w
+            weight[j, i] = zero
+            own_total += w
+            own_peak = max(own_peak, w)
+            place += 1
+            next_active = np.int64(active[place]) if place < n_active else -1
+        else:
+            dark_total += w
+            if w > threshold:
+                if n_near < NEAR_LIMIT:
+                    near[n_near] = j
+                n_near += 1
+            else:
+                dark_peak = max(dark_peak, w)
+    row.own_total, row.dark_total = own_total, dark_total
+    row.own_peak, row.dark_peak = own_peak, dark_peak
+    row.n_near = n_near
+    row.has_own = 1
 
 
 def list_near(p, row, near, weight, i):
-    """Find the inputs of neuron i whose weight is near w_max, and the bound on all others."""
+    """Find the dark inputs of neuron i whose weight is near w_max, and the bound on all others."""
     threshold = p.w_max * NEAR_SHARE / row.scale
     peak = weight[0, i] * 0
     n_near = 0
@@ -201,60 +258,57 @@ def list_near(p, row, near, weight, i):
             n_near += 1
         elif w > peak:
             peak = w
-    row.peak = peak
+    row.dark_peak = peak
     row.n_near = n_near
 
 
-def note_rise(p, row, near, j, w):
-    """Keep `near` and `peak` true after the unscaled weight of input j rose to `w`."""
-    if w * row.scale <= p.w_max * NEAR_SHARE:
-        if w > row.peak:
-            row.peak = w
-        return
-    n_near = row.n_near
-    if n_near > NEAR_LIMIT:
-        return
-    for k in range(n_near):
-        if near[k] == j:
-            return
-    if n_near < NEAR_LIMIT:
-        near[n_near] = j
-    row.n_near = n_near + 1
-
-
-def rescale_current(p, memory, current):
-    """Turn the currents from unscaled weights into true ones; only open rows have a scale."""
+def correct_current(p, memory, weight, current, spikes, n_spikes):
+    """Replace the currents of open rows, which were added up from stored weights, by those of the true ones."""
     for r in range(memory.n_open[0]):
         i = memory.open_rows[r]
-        current[i] *= memory.rows[i].scale
+        row = memory.rows[i]
+        if row.has_own:
+            own = memory.own[r]
+            total = current[i] * 0
+            for s in range(n_spikes):
+                total += own[spikes[s]]
+            current[i] = total * row.scale
+        else:
+            current[i] *= row.scale
 
 
 def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_spikes, fired, n_fired):
     """Advance a step: traces, weight changes at the spikes, then norm and clamp of the open rows."""
-    x, pre, rows, near = memory.x, memory.pre, memory.rows, memory.near
+    x, pre, rows, open_rows, n_open = memory.x, memory.pre, memory.rows, memory.open_rows, memory.n_open
     for s in range(n_spikes):
         pre[spikes[s]] = 1
-    for k in range(n_active):
-        x[k] = rule.pre_trace(p, x[k], pre[k])
+    advance_traces(p, x, pre, n_active)
     for f in range(n_fired):
-        row = rows[fired[f]]
+        i = fired[f]
+        row = rows[i]
         row.spike = 1
-        if not row.is_open:
-            open_row(p, rows, memory.open_rows, memory.n_open, near, weight, fired[f])
+        if row.place < 0:
+            list_row(row, open_rows, n_open, i)
+        if not row.has_own:
+            if row.scale != 1:
+                fold_row(p, row, memory.own[row.place], weight, i, active, 0)
+            take_own(p, row, memory.own[row.place], memory.near[row.place], weight, i, active, n_active)
 
     normalise = memory.normalise[0]
     normalises = normalise == EVERY_STEP or (normalise == LAST_STEP and instant.last)
     depresses = rule.depresses(p)
-    for r in range(memory.n_open[0]):
-        i = memory.open_rows[r]
+    for r in range(n_open[0]):
+        i = open_rows[r]
         row = rows[i]
+        own = memory.own[r]
         row.y = rule.post_trace(p, row.y, row.spike)
         if row.spike != 0:
-            change_at_output_spike(p, rate, normalises, row, near[i], weight, i, active, n_active, x, pre)
+            change_at_output_spike(p, rate, row, own, x, pre, n_active)
+            settle_own(p, normalises, row, own, n_active)
         elif depresses and row.y != 0:
-            change_at_input_spikes(p, rate, normalises, row, near[i], weight, i, active, spikes, n_spikes, x)
+            change_at_input_spikes(p, rate, normalises, row, own, x, spikes, n_spikes)
         if normalises:
-            normalise_row(p, row, near[i], weight, i)
+            normalise_row(p, row, own, memory.near[r], weight, i, active, n_active)
 
     for s in range(n_spikes):
         pre[spikes[s]] = 0
@@ -262,129 +316,164 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
         rows[fired[f]].spike = 0
 
 
-def change_at_output_spike(p, rate, normalises, row, near, weight, i, active, n_active, x, pre):
-    """Change the weights of neuron i, which spikes, from all inputs with a trace."""
+def advance_traces(p, x, pre, n_active):
+    """Advance the presynaptic traces."""
+    for k in range(n_active):
+        x[k] = rule.pre_trace(p, x[k], pre[k])
+
+
+def change_at_output_spike(p, rate, row, own, x, pre, n_active):
+    """Change the weights of a neuron that spikes; what leaves the bounds is for `settle_own`."""
     scale, y, spike = row.scale, row.y, row.spike
     inverse = spike / scale
-    total = row.total
     for k in range(n_active):
-        if x[k] == 0:
-            continue
-        j = active[k]
-        before = weight[j, i]
-        w = before * scale
-        w += rate * rule.change(p, w, x[k], y, pre[k], spike)
-        if w < 0 or (not normalises and w > p.w_max):
-            w = clamp(p, row, normalises, w)
-        w *= inverse
-        weight[j, i] = w
-        total += np.float64(w) - np.float64(before)
-        if w > before:
-            note_rise(p, row, near, j, w)
-    row.total = total
+        own[k] += rate * rule.change(p, own[k] * scale, x[k], y, pre[k], spike) * inverse
 
 
-def change_at_input_spikes(p, rate, normalises, row, near, weight, i, active, spikes, n_spikes, x):
-    """Change the weights of neuron i, which does not spike but has a trace, from the inputs that spike."""
+def settle_own(p, normalises, row, own, n_active):
+    """Clamp the weights in `own` at 0, at w_max only where no norm is due first, and add them up."""
+    highest = p.w_max / row.scale
+    total = 0.0
+    peak = own[0] * 0
+    for k in range(n_active):
+        w = own[k]
+        if w < 0:
+            if normalises:
+                row.cut -= w * row.scale
+            w = w * 0
+            own[k] = w
+        elif w > highest and not normalises:
+            w = highest
+            own[k] = w
+        total += w
+        peak = max(peak, w)
+    row.own_total = total
+    row.own_peak = peak
+
+
+def change_at_input_spikes(p, rate, normalises, row, own, x, spikes, n_spikes):
+    """Change the weights of a neuron that does not spike but has a trace, from the inputs that spike."""
     scale, y, spike = row.scale, row.y, row.spike
     one = spike + 1
     inverse = one / scale
-    total = row.total
+    highest = p.w_max / scale
+    total = row.own_total
+    peak = row.own_peak
     for s in range(n_spikes):
         k = spikes[s]
-        j = active[k]
-        before = weight[j, i]
-        w = before * scale
-        w += rate * rule.change(p, w, x[k], y, one, spike)
-        if w < 0 or (not normalises and w > p.w_max):
-            w = clamp(p, row, normalises, w)
-        w *= inverse
-        weight[j, i] = w
+        before = own[k]
+        w = before + rate * rule.change(p, before * scale, x[k], y, one, spike) * inverse
+        if w < 0:
+            if normalises:
+                row.cut -= w * scale
+            w = w * 0
+        elif w > highest and not normalises:
+            w = highest
+        own[k] = w
         total += np.float64(w) - np.float64(before)
-        if w > before:
-            note_rise(p, row, near, j, w)
-    row.total = total
+        peak = max(peak, w)
+    row.own_total = total
+    row.own_peak = peak
 
 
-def clamp(p, row, normalises, w):
-    """Return the true weight `w`, which is out of bounds, clamped. Above w_max only where no norm is due first."""
-    if w > 0:
-        return p.w_max
-    if normalises:
-        row.cut -= w
-    return p.w_max * 0
-
-
-def normalise_row(p, row, near, weight, i):
-    """Scale row i to its norm, as the reference does before it clamps, then clamp it to w_max."""
-    norm = row.total * row.scale + row.cut
+def normalise_row(p, row, own, near, weight, i, active, n_active):
+    """Scale a row to its norm, as the reference does before it clamps, then clamp it to w_max."""
+    norm = (row.own_total + row.dark_total) * row.scale + row.cut
     row.cut = 0
     if norm == 0 or norm == p.w_norm:
         return
     row.scale *= p.w_norm / norm
-    if row.peak * row.scale > p.w_max:
+    scale = row.scale
+    if row.has_own and row.own_peak * scale > p.w_max:
+        highest = p.w_max / scale
+        total = 0.0
+        for k in range(n_active):
+            own[k] = min(own[k], highest)
+            total += own[k]
+        row.own_total = total
+        row.own_peak = highest
+    if row.dark_peak * scale > p.w_max:
         list_near(p, row, near, weight, i)
     if row.n_near > NEAR_LIMIT:
         for j in range(weight.shape[0]):
-            clamp_weight(p, row, weight, i, j)
+            clamp_dark(p, row, weight, i, j)
     else:
         for k in range(row.n_near):
-            clamp_weight(p, row, weight, i, near[k])
-    if row.scale > SCALE_LIMIT or row.scale * SCALE_LIMIT < 1:
-        fold_row(p, row, weight, i)
+            clamp_dark(p, row, weight, i, near[k])
+    if scale > SCALE_LIMIT or scale * SCALE_LIMIT < 1:
+        had_own = row.has_own
+        fold_row(p, row, own, weight, i, active, n_active if had_own else 0)
         list_near(p, row, near, weight, i)
+        if had_own:
+            take_own(p, row, own, near, weight, i, active, n_active)
 
 
-def clamp_weight(p, row, weight, i, j):
-    """Lower the unscaled weight of synapse (i, j) to what w_max allows."""
+def clamp_dark(p, row, weight, i, j):
+    """Lower the stored weight of the dark input j to what w_max allows."""
     before = weight[j, i]
     if before * row.scale > p.w_max:
         weight[j, i] = p.w_max / row.scale
-        row.total += np.float64(weight[j, i]) - np.float64(before)
+        row.dark_total += np.float64(weight[j, i]) - np.float64(before)
 
 
-def fold_row(p, row, weight, i):
-    """Multiply the scale into row i and add the row up anew."""
+def fold_row(p, row, own, weight, i, active, n_active):
+    """Bring the true weights of a row back into `weight`, where they are all dark again; return their sum."""
     scale = row.scale
     total = 0.0
+    place = 0
+    next_active = np.int64(active[0]) if n_active else -1
     for j in range(weight.shape[0]):
-        w = min(weight[j, i] * scale, p.w_max)
+        w = weight[j, i]
+        if j == next_active:
+            w = own[place]
+            place += 1
+            next_active = np.int64(active[place]) if place < n_active else -1
+        w = min(w * scale, p.w_max)
         weight[j, i] = w
         total += w
-    row.total = total
     row.scale = 1
+    row.has_own = 0
+    row.own_total = 0
+    row.own_peak = 0
+    row.dark_total = total
+    return total
 
 
-def finish(p, memory, weight):
+def finish(p, memory, weight, active, n_active):
     """End an image: fold every open row, and mark those that still miss their norm."""
     for r in range(memory.n_open[0]):
         i = memory.open_rows[r]
         row = memory.rows[i]
-        fold_row(p, row, weight, i)
-        row.is_open = 0
-        row.unsettled = row.total > 0 and abs(row.total - p.w_norm) > memory.tolerance[0] * p.w_norm
+        total = fold_row(p, row, memory.own[r], weight, i, active, n_active if row.has_own else 0)
+        row.place = -1
+        row.unsettled = total > 0 and abs(total - p.w_norm) > memory.tolerance[0] * p.w_norm
     memory.n_open[0] = 0
 
 
 def current_weight(p, memory, weight, j, i):
-    """Return the true weight of synapse (i, j)."""
-    if memory.rows[i].is_open:
-        return weight[j, i] * memory.rows[i].scale
-    return weight[j, i]
+    """Return the true weight of synapse (i, j) where every input stands at its own place in the list, as in a replay."""
+    row = memory.rows[i]
+    if row.place < 0:
+        return weight[j, i]
+    if row.has_own:
+        return memory.own[row.place, j] * row.scale
+    return weight[j, i] * row.scale
 
 
 EVENT_FUNCTIONS = (
     begin,
     open_row,
+    list_row,
+    take_own,
     list_near,
-    note_rise,
-    rescale_current,
+    correct_current,
     learn,
+    advance_traces,
     change_at_output_spike,
+    settle_own,
     change_at_input_spikes,
-    clamp,
     normalise_row,
-    clamp_weight,
+    clamp_dark,
     fold_row,
     finish,
     current_weight,

@@ -104,7 +104,7 @@ def begin(p, memory, weight):
     memory.n_live[0] = 0
 
 
-def rescale_current(p, memory, current):
+def correct_current(p, memory, weight, current, spikes, n_spikes):
     """The weights are true as they lie."""
 
 
@@ -178,7 +178,7 @@ def clamp_weight(p, weight, j, i):
     weight[j, i] = min(max(weight[j, i], p.w_min), p.w_max)
 
 
-def finish(p, memory, weight):
+def finish(p, memory, weight, active, n_active):
     """End an image: nothing is pending."""
 
 
@@ -187,4 +187,4 @@ def current_weight(p, memory, weight, j, i):
     return weight[j, i]
 
 
-EVENT_FUNCTIONS = (begin, rescale_current, learn, change_weight, halve_row, clamp_weight, finish, current_weight)
+EVENT_FUNCTIONS = (begin, correct_current, learn, change_weight, halve_row, clamp_weight, finish, current_weight)

@@ -1,0 +1,118 @@
+"""Apply a learning rule alone to given spike trains: what it does to the weights, without a network."""
+
+import sys
+
+import numpy as np
+
+from stdp_run.config import build_rule, published_parameters
+from stdp_run.errors import UserError
+from stdp_run.rules.base import Rule
+
+
+def replay(
+    rule: str | type[Rule] | Rule,
+    pre: np.ndarray,
+    post: np.ndarray,
+    weight: np.ndarray,
+    *,
+    engine: str = "torch",
+    dtype: str = "float64",
+    threshold: np.ndarray | None = None,
+    seed: int = 0,
+    dt: float = 1.0,
+    **parameters: float,
+) -> np.ndarray:
+    """Return the weights after every step, [T, E, I], of one image of T steps with the given spikes.
+
+    Args:
+        rule: a registered name or alias, or a rule class of one's own.
+        pre: input spikes, 0/1 [T, I].
+        post: excitatory spikes, 0/1 [T, E].
+        weight: weights before the first step, [E, I]; whole numbers for an integer rule.
+        engine: "torch" or "event".
+        dtype: "float64" or "float32"; integer rules use int32.
+        threshold: [T, E], each neuron's threshold after that step's neuron update; only integer rules look at it.
+        seed: key of the stochastic rounding.
+        dt: length of a step, ms.
+        **parameters: constants by their names in the YAML; what is left out has the rule's published value.
+
+    Raises:
+        UserError: unknown rule, engine or parameter, or arrays whose shapes do not fit.
+    """
+    rule_class, known = published_parameters(rule, np.shape(weight)[-1])
+    values = build_rule(rule_class, {**known, **parameters}, dt)
+    kind = np.dtype(np.int32 if rule_class.arithmetic == "int" else dtype)
+    pre, post, weight = np.asarray(pre), np.asarray(post), np.asarray(weight)
+    if threshold is None:
+        threshold = np.zeros(post.shape)
+    _check_shapes(pre, post, weight, np.asarray(threshold))
+    threshold = np.asarray(threshold, np.int32 if rule_class.arithmetic == "int" else np.float64)
+    if engine == "torch":
+        return _replay_torch(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
+    if engine != "event":
+        raise UserError.bad_value("engine", engine, "torch or event")
+    if not rule_class.runs_on_event_engine():
+        raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled spelling")
+    return _replay_event(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
+
+
+def _check_shapes(pre, post, weight, threshold) -> None:
+    expected = (pre.shape[:1] + weight.shape[1:], pre.shape[:1] + weight.shape[:1])
+    if weight.ndim == 2 and (pre.shape, post.shape, threshold.shape) == (*expected, expected[1]):
+        return
+    shapes = f"pre {pre.shape}, post {post.shape}, weight {weight.shape}, threshold {threshold.shape}"
+    raise UserError(f"shapes do not fit: {shapes}; must be pre[T, I], post[T, E], weight[E, I], threshold[T, E]")
+
+
+def _replay_torch(rule, values, pre, post, weight, threshold, seed) -> np.ndarray:
+    import torch
+
+    from stdp_run import network
+
+    persistent = {name: torch.from_numpy(array) for name, array in rule.persistent(values, weight).items()}
+    weights = torch.from_numpy(weight)
+    spikes_in, spikes_out = torch.from_numpy(pre).to(weights.dtype), torch.from_numpy(post).to(weights.dtype)
+    thresholds = torch.from_numpy(threshold)
+    image_index = torch.zeros(1, dtype=torch.int64)
+    traces = rule.start(values, persistent, torch.zeros_like(spikes_in[:1]), torch.zeros_like(spikes_out[:1]))
+    history = []
+    for t in range(len(pre)):
+        step = slice(t, t + 1)
+        moment = network.Moment(
+            pre=spikes_in[step],
+            post=spikes_out[step],
+            theta=thresholds[step],
+            rate=1,
+            last=t == len(pre) - 1,
+            reduce=network.make_reduction("sum"),
+            words=lambda t=t: network.rounding_words(weight.shape, image_index, 0, t, seed),
+        )
+        weights, traces = rule.step(values, moment, weights, traces)
+        history.append(weights.numpy())
+    return np.stack(history) if history else np.empty((0, *weight.shape), weight.dtype)
+
+
+def _replay_event(rule, values, pre, post, weight, threshold, seed) -> np.ndarray:
+    from stdp_run.engines.event import Instant, compile_replay
+    from stdp_run.parameters import cast
+
+    values = cast(values, weight.dtype.type)
+    input_major = np.ascontiguousarray(weight.T)
+    memory = sys.modules[rule.event_module].allocate(rule, values, input_major, len(weight))
+    for name, array in rule.persistent(values, weight).items():
+        getattr(memory, name)[:] = array
+    history = np.empty((len(pre), *weight.shape), weight.dtype)
+    compile_replay(rule)(
+        values,
+        np.ascontiguousarray(pre, np.uint8),
+        np.ascontiguousarray(threshold),
+        np.ascontiguousarray(post, np.uint8),
+        input_major,
+        memory,
+        Instant(0, False, 0, 0, seed),
+        history,
+        np.arange(weight.shape[1], dtype=np.uint32),
+        np.zeros(weight.shape[1], np.uint32),
+        np.zeros(len(weight), np.int32),
+    )
+    return history

@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+
+from stdp_run import evaluation
+from stdp_run.evaluation import NO_ANSWER, NO_LABEL, RunningAccuracy
+
+# Three neurons, two classes; image classes 0, 0, 1, 1. Neuron 2 never spikes.
+COUNTS = np.array([[4, 1, 0], [2, 1, 0], [0, 3, 0], [1, 5, 0]])
+CLASSES = np.array([0, 0, 1, 1])
+
+
+def labels():
+    sums = evaluation.sum_by_class(COUNTS, CLASSES, 2)
+    return evaluation.assign_labels(sums, np.bincount(CLASSES))
+
+
+def test_labels_of_a_hand_made_table():
+    result = labels()
+    assert result.mean_count.tolist() == [[3.0, 1.0, 0.0], [0.5, 4.0, 0.0]]
+    assert result.label.tolist() == [0, 1, NO_LABEL]
+    assert result.n_silent == 1
+    assert np.allclose(result.proportion, [[6 / 7, 1 / 5, 0], [1 / 7, 4 / 5, 0]])
+
+
+def test_labels_do_not_depend_on_how_often_a_class_is_shown():
+    many = evaluation.sum_by_class(np.repeat(COUNTS, [9, 9, 1, 1], axis=0), np.repeat(CLASSES, [9, 9, 1, 1]), 2)
+    assert evaluation.assign_labels(many, np.array([18, 2])).label.tolist() == labels().label.tolist()
+
+
+def test_readouts_of_a_hand_made_table():
+    counts = np.array([[2, 1, 7], [0, 0, 0], [0, 0, 3]])
+    assert evaluation.all_activity(counts, labels()).tolist() == [[2.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
+    expected = [[2 * 6 / 7 + 1 / 5, 2 / 7 + 4 / 5], [0, 0], [0, 0]]
+    assert np.allclose(evaluation.proportion(counts, labels()), expected)
+
+
+def test_all_activity_takes_the_mean_over_a_classs_neurons():
+    three_of_class_0 = evaluation.Labels(np.array([0, 0, 0, 1]), np.array([[1.0, 1, 1, 0], [0, 0, 0, 1]]))
+    assert evaluation.all_activity(np.array([[1, 1, 1, 2]]), three_of_class_0).tolist() == [[1.0, 2.0]]
+
+
+def test_an_image_without_spikes_has_no_answer():
+    assert evaluation.answer(np.array([[0.0, 0.0], [0.0, 0.5]])).tolist() == [NO_ANSWER, 1]
+    matrix = evaluation.confusion_matrix(np.array([0, 1, 1]), np.array([NO_ANSWER, 1, 0]), 2)
+    assert matrix.tolist() == [[0, 0, 1], [1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"),
+    [(0, 10, 0.0, 0.27753), (5, 10, 0.23659, 0.76341), (9, 10, 0.59585, 0.98212), (8200, 10000, 0.81234, 0.82741)],
+)
+def test_interval_has_the_published_values(right, total, low, high):
+    # Wilson score intervals, e.g. Newcombe 1998, table I, and the same formula evaluated by hand for 10,000 images.
+    assert evaluation.wilson_interval(right, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_running_accuracy_uses_earlier_windows_only():
+    estimate = RunningAccuracy(2, windows=1)
+    assert estimate.update(COUNTS, CLASSES, "all_activity") is None
+    assert estimate.update(COUNTS, CLASSES, "all_activity") == 1.0
+    # The classes swap: labels of the window before are all wrong, and right again once that window has gone.
+    assert estimate.update(COUNTS, 1 - CLASSES, "all_activity") == 0.0
+    assert estimate.update(COUNTS, 1 - CLASSES, "all_activity") == 1.0
+
+
+class Fixed:
+    """An engine whose neurons count the pixels of an image."""
+
+    class model:
+        n_exc = 3
+
+    def count_spikes(self, pixels, index):
+        return pixels[:, :3].astype(np.int32)
+
+
+def test_evaluate_counts_every_image_once_whatever_their_number():
+    n = 2 * evaluation.IMAGES_AT_ONCE + 17
+    pixels = np.tile(np.array([[9, 0, 0], [0, 9, 0], [0, 0, 0]], np.uint8), (n // 3 + 1, 1))[:n]
+    classes = np.tile([0, 1, 1], n // 3 + 1)[:n]
+    done = []
+    result_labels = evaluation.label_neurons(Fixed(), pixels, np.arange(n), classes, 2, done.append)
+    result = evaluation.evaluate(Fixed(), result_labels, pixels, np.arange(n), classes, done.append, lambda: 0.0)
+    assert sum(done) == 2 * n
+    dark = int((pixels.sum(axis=1) == 0).sum())
+    assert result.n_correct == {"all_activity": n - dark, "proportion": n - dark}
+    assert result.confusion["all_activity"].sum() == n
+    assert result.confusion["all_activity"][1, 2] == dark
+    assert result.spikes_per_image == pytest.approx(9 * (n - dark) / n)
+
+
+def test_a_class_without_images_has_no_accuracy():
+    result = evaluation.Evaluation(2, {"r": 2}, {"r": np.array([[2, 0, 0], [0, 0, 0]])}, 1.0, 1.0)
+    assert result.accuracy_per_class("r") == [1.0, None]
