@@ -15,6 +15,7 @@ import platform
 import resource
 import statistics
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -95,12 +96,15 @@ def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, floor) -> d
 
 def machine() -> dict:
     """Return what the figures were measured on."""
-    model_names = [line.partition(":")[2].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model_names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return {"processor": model_names[0] if model_names else platform.processor(), "cores": os.cpu_count()}
 
 
 def table(rows: list[dict]) -> str:
-    head = f"{'rule':<20} {'n_exc':>6} {'learning/s':>11} {'evaluating/s':>13} {'floor/s':>9} {'learn x':>8} {'eval x':>7}"
+    head = (
+        f"{'rule':<20} {'n_exc':>6} {'learning/s':>11} {'evaluating/s':>13} {'floor/s':>9} {'learn x':>8} {'eval x':>7}"
+    )
     lines = [head]
     for row in rows:
         lines.append(

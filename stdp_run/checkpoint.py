@@ -53,7 +53,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader, also after a crash, finds the old file or the new one and nothing between.
+    """Write `data` to `path` so that a reader, also after a crash, finds the old file or the new one, whole.
 
     Raises:
         UserError: the file cannot be written; the old one is untouched.

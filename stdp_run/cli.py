@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import traceback
 from pathlib import Path
 
 import hydra
@@ -64,6 +65,22 @@ def job(config: DictConfig) -> float:
     except UserError as error:
         log.error("stdp-run: error: %s", error)
         sys.exit(BAD_INPUT)
+    except Exception as error:
+        place = users_line(error, folders)
+        if place is None:
+            raise
+        log.error("stdp-run: error: %s: %s: %s", place, type(error).__name__, error)
+        log.debug("", exc_info=error)
+        sys.exit(BAD_INPUT)
+
+
+def users_line(error: Exception, folders: list[str]) -> str | None:
+    """Return the file and line, among the user's own config folders, where an error arose; None if it is not theirs."""
+    own = [folder for folder in folders if Path(folder) != conf_folder()]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if any(Path(frame.filename).is_relative_to(folder) for folder in own):
+            return f"{frame.filename}, line {frame.lineno}"
+    return None
 
 
 def main() -> None:
@@ -104,7 +121,9 @@ def canonical_rule(argument: str) -> str:
 
 def in_one_line(message: str, overrides: list[str]) -> str:
     """Return Hydra's explanation of a mistake in one line that names the key, the value and what is allowed."""
-    unknown_choice = re.search(r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\n((?:\t\S+\n)+)", message)
+    unknown_choice = re.search(
+        r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\n((?:\t\S+\n)+)", message
+    )
     if unknown_choice:
         group, name, options = unknown_choice.groups()
         return f"{group}={name}: must be one of {', '.join(options.split())}"
@@ -113,7 +132,9 @@ def in_one_line(message: str, overrides: list[str]) -> str:
         key = unknown_key[1]
         given = next((item for item in overrides if item.lstrip("+~").split("=")[0] == key), key)
         return f"{given}: unknown key; known beside it: {', '.join(keys_beside(key))}"
-    unwritable = re.search(r"(?:Permission|FileExists|FileNotFound|NotADirectory|OS)Error: \[Errno \d+\] (.+): '([^']+)'", message)
+    unwritable = re.search(
+        r"(?:Permission|FileExists|FileNotFound|NotADirectory|OS)Error: \[Errno \d+\] (.+): '([^']+)'", message
+    )
     if unwritable:
         return f"hydra.run.dir={unwritable[2]}: cannot be written: {unwritable[1]}"
     usage = re.search(r"^\S+: error: (.+)$", message, re.MULTILINE)

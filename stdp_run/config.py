@@ -247,14 +247,18 @@ def import_class(section: str, values: Mapping, base: type) -> type:
     """
     path = values.get("_target_") if isinstance(values, Mapping) else values
     if not isinstance(path, str) or "." not in path:
-        raise UserError.bad_value(f"{section}._target_", path, f"the path of a class, module.Class, from {base.__name__}")
+        raise UserError.bad_value(
+            f"{section}._target_", path, f"the path of a class, module.Class, from {base.__name__}"
+        )
     module_name, _, class_name = path.rpartition(".")
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:
         raise UserError(f"{section}._target_={path}: {_where(module_name, error)}") from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise UserError.bad_value(f"{section}._target_", path, f"a class derived from {base.__module__}.{base.__name__}")
+        raise UserError.bad_value(
+            f"{section}._target_", path, f"a class derived from {base.__module__}.{base.__name__}"
+        )
     return cls
 
 
@@ -296,7 +300,9 @@ def published(group: str, name: str, n_inputs: int = 784) -> dict:
     return _constants(OmegaConf.to_container(whole, resolve=True)[group])
 
 
-def published_model(rule: str, neuron: str, n_exc: int, encoder: Encoder, *, n_inputs=784, seed=0, dtype="float32") -> Model:
+def published_model(
+    rule: str, neuron: str, n_exc: int, encoder: Encoder, *, n_inputs=784, seed=0, dtype="float32"
+) -> Model:
     """Return a network of registered parts with their published constants."""
     rule_class, neuron_class = rules[rule], neurons[neuron]
     return Model(

@@ -129,7 +129,9 @@ def confusion_matrix(truth: np.ndarray, answers: np.ndarray, n_classes: int) -> 
     return matrix
 
 
-def label_neurons(engine, pixels: np.ndarray, index: np.ndarray, classes: np.ndarray, n_classes: int, progress) -> Labels:
+def label_neurons(
+    engine, pixels: np.ndarray, index: np.ndarray, classes: np.ndarray, n_classes: int, progress
+) -> Labels:
     """Show training images with learning off and label the neurons by their responses.
 
     Args:
@@ -182,7 +184,9 @@ class RunningAccuracy:
     def __init__(self, n_classes: int, windows: int):
         self._n_classes = n_classes
         self._windows = windows
-        self.earlier: list[tuple[np.ndarray, np.ndarray]] = []  # per window: spikes by class [C, E], images by class [C]
+        self.earlier: list[
+            tuple[np.ndarray, np.ndarray]
+        ] = []  # per window: spikes by class [C, E], images by class [C]
 
     def update(self, counts: np.ndarray, classes: np.ndarray, readout: str) -> float | None:
         """Return the accuracy on a window of images, counts[N, E] and classes[N], which then counts as earlier."""

@@ -45,6 +45,11 @@ def run(config: dict, directory: Path) -> float:
     settings = read_settings(config)
     if settings.mode == "eval":
         return evaluate_checkpoint(settings, directory, start)
+    if settings.mode == "window":
+        from stdp_run.window import draw_windows
+
+        draw_windows(settings, directory)
+        return 0.0
     return learn(settings, config, directory, start)
 
 
@@ -76,7 +81,7 @@ def learn(settings: Settings, config: dict, directory: Path, start: float) -> fl
 
 
 def evaluate_checkpoint(settings: Settings, directory: Path, start: float) -> float:
-    """Evaluate the network of an earlier run again, on the data and with the labels of that run; return the accuracy."""
+    """Evaluate the network of an earlier run again, with its data and labels; return the accuracy."""
     saved = checkpoint.load(Path(settings.checkpoint))
     learned = read_settings({**saved.config, "mode": "eval", "checkpoint": settings.checkpoint})
     model = build_model(learned)
@@ -157,7 +162,7 @@ def _evaluate(engine, labels: Labels, data: Data, progress) -> Evaluation:
 
 
 def _evaluate_on_the_way(engine, data: Data, settings: Settings, tracker: Tracker, images_seen: int) -> None:
-    labels, result = label_and_evaluate(engine, data, settings)
+    _, result = label_and_evaluate(engine, data, settings)
     tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in result.accuracy.items()})
     log.info("after %d images: %s", images_seen, _accuracies(result.accuracy))
 
@@ -170,7 +175,9 @@ def _accuracies(accuracy: dict[str, float]) -> str:
 # What is left behind.
 
 
-def write_checkpoint(directory: Path, config: dict, state: NetworkState, labels: Labels, summary: TrainingSummary) -> None:
+def write_checkpoint(
+    directory: Path, config: dict, state: NetworkState, labels: Labels, summary: TrainingSummary
+) -> None:
     """Write `checkpoint.pt`."""
     content = checkpoint.Checkpoint(
         config=config,
@@ -181,7 +188,9 @@ def write_checkpoint(directory: Path, config: dict, state: NetworkState, labels:
     checkpoint.save(directory / "checkpoint.pt", content)
 
 
-def draw(directory: Path, state, labels: Labels, final: Evaluation, data: Data, settings: Settings, tracker, step) -> None:
+def draw(
+    directory: Path, state, labels: Labels, final: Evaluation, data: Data, settings: Settings, tracker, step
+) -> None:
     """Write the pictures, as PNG and to TensorBoard."""
     readout = settings.evaluator.readout
     height, width = settings.dataset["height"], settings.dataset["width"]

@@ -1,7 +1,7 @@
 """The network: what it is made of, its state, and the order of one step.
 
     1. input spikes s_in
-    2. current into excitatory neurons: w @ s_in - w_ie (sum(s_inh) - s_inh), with the inhibitory spikes of the step before
+    2. current into excitatory neurons: w @ s_in - w_ie (sum(s_inh) - s_inh), s_inh of the step before
     3. excitatory neurons advance -> s_exc
     4. inhibitory neurons advance with current w_ei s_exc -> s_inh
     5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces
@@ -82,7 +82,7 @@ class NetworkState:
 
 
 def initial_state(model: Model) -> NetworkState:
-    """Return the state before learning: weights uniform in [0, w_init_max) (integers: 0..w_init_max), keyed by the seed."""
+    """Return the state before learning: weights uniform in [0, w_init_max), integers 0..w_init_max."""
     words = uniform_words(model.n_exc, model.n_inputs, model.seed)
     largest = model.neuron_parameters.w_init_max
     if model.neuron.arithmetic == "int":
@@ -144,7 +144,7 @@ def start_image(model: Model, weight, theta, persistent: dict, n_images: int) ->
 
 
 def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: float, last: bool, reduction, words):
-    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` is [B, I], 0/1 in the type of the weights."""
+    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0/1 in the type of `weight`."""
     p = model.neuron_parameters
     inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=state.v.dtype) - state.inhibitory_spikes
     current = matrix_product(input_spikes, state.weight) - p.w_ie * inhibition
@@ -178,7 +178,7 @@ def shared(before, rows):
 
 
 def matrix_product(spikes, weight):
-    """Return spikes[B, I] @ weight[E, I]^T as [B, E]; integers stay integers, also on a GPU, which has no such product."""
+    """Return spikes[B, I] @ weight[E, I]^T as [B, E]; integers stay integers, also on a GPU."""
     if weight.dtype.is_floating_point or weight.device.type == "cpu":
         return spikes @ weight.T
     return (spikes[:, None, :] * weight).sum(dim=2, dtype=weight.dtype)
@@ -210,7 +210,7 @@ def _extremes(changes):
 
 
 def rounding_words(shape: tuple[int, int], image_index, epoch: int, step_index: int, seed: int):
-    """Return two random words per image and synapse, each [B, E, I] int64; `shape` is (E, I), `image_index` int64 [B]."""
+    """Return two random words per image and synapse, each [B, E, I] int64; `shape` is (E, I)."""
     import torch
 
     n_exc, n_inputs = shape

@@ -38,7 +38,7 @@ class NeuronGroup:
 
     @staticmethod
     def excitatory(p, learning, current, v, refractory, theta):
-        """Advance excitatory neurons by a step; return (spike, v, refractory, theta). `learning` False freezes theta."""
+        """Advance by a step; return (spike, v, refractory, theta). Where `learning` is False, theta is frozen."""
         raise NotImplementedError
 
     @staticmethod
@@ -50,9 +50,9 @@ class NeuronGroup:
 class LIF(NeuronGroup):
     """Leaky integrate-and-fire neurons with an adaptive threshold (Diehl & Cook 2015, eq. 1 and section 2.3).
 
-        V     <- d_v (V - V_rest) + V_rest + current           (current is ignored while refractory)
-        theta <- d_theta theta
-        spike where V > V_threshold + theta; there V <- V_reset, theta <- theta + theta_increment
+    V     <- d_v (V - V_rest) + V_rest + current           (current is ignored while refractory)
+    theta <- d_theta theta
+    spike where V > V_threshold + theta; there V <- V_reset, theta <- theta + theta_increment
     """
 
     parameters = {

@@ -55,7 +55,7 @@ whole_positive = Check("a whole number of 1 or more", whole=True, minimum=1, max
 
 
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
-    """Return the constants of one rule or neuron group, each checked; `section` is the part of the config they stand in.
+    """Return the constants of a rule or neuron group, each checked; `section` is where they stand in the config.
 
     Raises:
         UserError: a key is unknown or missing, or its value is not allowed.

@@ -1,2 +1,1 @@
 """Moved to stdp_run.replaying."""
-from stdp_run.replaying import replay

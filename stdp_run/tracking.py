@@ -19,7 +19,7 @@ class Tracker:
     def __init__(self, directory: Path):
         from torch.utils.tensorboard import SummaryWriter
 
-        self._metrics = open(directory / "metrics.jsonl", "a", encoding="utf-8")
+        self._metrics = open(directory / "metrics.jsonl", "a", encoding="utf-8")  # noqa: SIM115  closed by close()
         self._board = SummaryWriter(str(directory))
 
     def scalars(self, images_seen: int, values: dict[str, float | None]) -> None:

@@ -74,7 +74,9 @@ def train(
                 stop = _next_stop(start, epoch * n_images, n_images, settings)
                 chosen = order[start:stop]
                 begin = time.perf_counter()
-                counts = engine.learn(pixels[chosen], chosen, epoch, _rates(options, summary.images, stop - start, bar.total))
+                counts = engine.learn(
+                    pixels[chosen], chosen, epoch, _rates(options, summary.images, stop - start, bar.total)
+                )
                 summary.seconds += time.perf_counter() - begin
                 summary.images += len(chosen)
                 summary.spikes += int(counts.sum(dtype=np.int64))

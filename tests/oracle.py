@@ -82,8 +82,21 @@ class FullOnline(NearestOnline):
 class MetaNearestOnline:
     """Nearest-spike traces, of which y lasts; a target mean weight per neuron; soft bounds."""
 
-    def __init__(self, weight, *, a_post=1e-2, a_pre=1e-4, tau_pre=30, tau_post=200, w_min=0, w_max=1):
+    def __init__(
+        self,
+        weight,
+        *,
+        a_post=1e-2,
+        a_pre=1e-4,
+        tau_pre=30,
+        tau_post=200,
+        target_share=0.1,
+        bound=0.2,
+        w_min=0,
+        w_max=1,
+    ):
         self.weight = [list(row) for row in weight]
+        self.target_share, self.bound = target_share, bound
         self.a_post, self.a_pre, self.w_min, self.w_max = a_post, a_pre, w_min, w_max
         self.d_pre, self.d_post = math.exp(-1 / tau_pre), math.exp(-1 / tau_post)
         self.y = [0.0] * len(self.weight)
@@ -98,7 +111,7 @@ class MetaNearestOnline:
         self.x = [1.0 if s else x * self.d_pre for x, s in zip(self.x, pre, strict=True)]
         self.y = [1.0 if s else y * self.d_post for y, s in zip(self.y, post, strict=True)]
         mean_y = _mean(self.y)
-        target = [m - 0.1 * self.a_pre * (y - mean_y) for m, y in zip(self.target, self.y, strict=True)]
+        target = [m - self.target_share * self.a_pre * (y - mean_y) for m, y in zip(self.target, self.y, strict=True)]
         mean_target = _mean(target)
         self.target = [m * self.target_mean / mean_target for m in target]
         for i, row in enumerate(self.weight):
@@ -106,7 +119,7 @@ class MetaNearestOnline:
             for j, w in enumerate(row):
                 dw = self.a_post * post[i] * self.x[j] - self.a_pre * self.y[i] * pre[j]
                 room = w - self.w_min if dw < 0 else self.w_max - w
-                row[j] = w * factor + dw * math.exp(-0.2 / max(room, 1e-4))
+                row[j] = w * factor + dw * math.exp(-self.bound / max(room, 1e-4))
 
 
 class PostPreInt:

@@ -16,7 +16,7 @@ from stdp_run.engines import make_engine
 from stdp_run.engines.event import EventEngine
 from stdp_run.engines.torch import TorchEngine
 from stdp_run.network import Encoder, Model, NetworkState, initial_state, make_reduction
-from stdp_run.parameters import named_parameters
+from stdp_run.parameters import check_parameters, named_parameters
 
 # Constants under which a small network on 14 x 14 pixels and 60 steps spikes often, and weights reach w_max.
 _LEARN_FAST = {"a_post": 0.1, "a_pre": 3e-3}
@@ -82,15 +82,17 @@ def make_model(
     rule_class, published = published_parameters(pair[0], n_inputs)
     group = neurons[pair[1]]
     of_rule, of_neuron = PAIRS[pair]
+    # Checked, as a run does it: that also sets the order of the fields, and so which compiled code is found.
+    of_group = check_parameters(
+        "neuron", group.parameters, {**NEURON_CONSTANTS[pair[1]], **of_neuron, **(neuron or {})}
+    )
     return Model(
         n_inputs=n_inputs,
         n_exc=n_exc,
         rule=rule_class,
         rule_parameters=build_rule(rule_class, {**published, **of_rule, **(rule or {})}, 1.0),
         neuron=group,
-        neuron_parameters=named_parameters(
-            group.__name__, {**NEURON_CONSTANTS[pair[1]], **of_neuron, **(neuron or {})}, 1.0
-        ),
+        neuron_parameters=named_parameters(group.__name__, of_group, 1.0),
         encoder=Encoder(n_steps, rate_hz, 1.0),
         seed=seed,
         dtype=dtype,
@@ -159,7 +161,7 @@ def test_engines_learn_the_same(pair):
 @pytest.mark.parametrize("neuron", ["diehl_cook", "lif_stdp"])
 @pytest.mark.parametrize("rule", ["nearest_online", "full_online"])
 def test_engines_learn_the_same_from_200_whole_images(rule, neuron):
-    options = {"a_post": 0.05, "a_pre": 1e-3, "w_norm": 78.4, "w_max": 0.3}
+    options = {"a_post": 0.15, "a_pre": 1e-3, "w_norm": 120.0, "w_max": 0.3}
     model = make_model((rule, neuron), n_inputs=784, n_exc=24, n_steps=100, rate_hz=400.0, rule=options)
     networks = [make(engine, model) for engine in ENGINES]
     torch_counts, event_counts = (learn(network, mnist()[:200]) for network in networks)
@@ -167,12 +169,13 @@ def test_engines_learn_the_same_from_200_whole_images(rule, neuron):
     assert largest_difference(*(network.state() for network in networks)) < 1e-9
     assert event_counts.sum() > 4000
     assert (event_counts.sum(axis=0) > 0).all()
-    assert (networks[1].state().weight == 0.3).sum() > 20
+    # full_online brings rows to their norm after the clamp has cut them, so their largest weights end just below w_max.
+    assert (networks[1].state().weight > 0.95 * 0.3).sum() > 20
 
 
 def test_engines_stay_one_bit_for_bit_with_integers_on_whole_images():
     pair = ("post_pre_int", "diehl_cook_int")
-    changed, of_neuron = {"nu1": 400, "w_max": 36, "max_threshold": 900}, {"max_threshold": 900}
+    changed, of_neuron = {"nu1": 400, "w_max": 36, "max_threshold": 2000}, {"max_threshold": 2000}
     model = make_model(pair, n_inputs=784, n_exc=8, n_steps=100, rate_hz=300.0, rule=changed, neuron=of_neuron)
     networks = [make(engine, model) for engine in ENGINES]
     torch_counts, event_counts = (learn(network, mnist()[:25]) for network in networks)
@@ -184,8 +187,8 @@ def test_engines_stay_one_bit_for_bit_with_integers_on_whole_images():
     assert states[0].weight.dtype == states[0].theta.dtype == np.int32
 
 
-# Measured over 50 images: the counts are equal, weights differ by 1.3e-7 at most and theta by less.
-FLOAT32_DIFFERENCE = 2e-6
+# Measured over 50 images, 512 spikes: counts and theta are equal, weights differ by 8.0e-7 at most.
+FLOAT32_DIFFERENCE = 4e-6
 
 
 def test_in_float32_the_engines_differ_by_rounding():
@@ -358,21 +361,21 @@ def combine(reduction, changes):
 @pytest.mark.parametrize("reduction", ["sum", "mean", "max"])
 def test_a_reduction_combines_the_changes_synapse_by_synapse(reduction):
     rng = np.random.default_rng(1)
-    changes = rng.normal(size=(5, 3, 4)).round(3) * (rng.random((5, 3, 4)) < 0.5)
+    changes = rng.normal(size=(3, 6, 8)).round(3) * (rng.random((3, 6, 8)) < 0.8)
+    assert (changes < 0).all(axis=0).any(), "some weights fall with every image"
+    assert (changes > 0).all(axis=0).any()
     reduced = make_reduction(reduction)(torch.from_numpy(changes)).numpy()
-    expected = [[combine(reduction, changes[:, i, j].tolist()) for j in range(4)] for i in range(3)]
+    expected = [[combine(reduction, changes[:, i, j].tolist()) for j in range(8)] for i in range(6)]
     assert reduced == pytest.approx(np.array(expected), abs=1e-15)
     assert (make_reduction(reduction)(torch.from_numpy(changes[:1])).numpy() == changes[0]).all()
 
 
-@pytest.mark.parametrize("reduction, expected", [("sum", [3, -3, 2]), ("mean", [1, -2, 0]), ("max", [2, -2, 0])])
-def test_integer_changes_stay_integers(reduction, expected):
+@pytest.mark.parametrize("reduction, expected", [("sum", [3, -3, 2]), ("mean", [1, -2, 1]), ("max", [2, -2, 2])])
+def test_integer_changes_stay_integers_and_means_round_down(reduction, expected):
     changes = torch.tensor([[[2, -2, 5]], [[1, -1, -3]]], dtype=torch.int32)
     reduced = make_reduction(reduction)(changes)
-    if reduction == "max":
-        expected = [2, -2, 2]
     assert reduced.dtype == torch.int32
-    assert reduced.tolist() == [[*expected[:2], 1 if reduction == "mean" else 2]]
+    assert reduced.tolist() == [expected]
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean", "max"])

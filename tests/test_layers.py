@@ -18,7 +18,8 @@ LAYERS = [
     {"network"},
     {"config", "engines"},
     {"replaying", "trainer"},
-    {"experiment", "window"},
+    {"window"},
+    {"experiment"},
     {"cli"},
 ]
 HEIGHT = {name: height for height, names in enumerate(LAYERS) for name in names}

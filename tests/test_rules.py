@@ -5,10 +5,9 @@ import oracle
 import pytest
 import torch
 
-from stdp_run import neurons, rules
+from stdp_run import neurons, replay, rules
 from stdp_run.config import published_parameters
 from stdp_run.errors import UserError
-from stdp_run.replay import replay
 
 ENGINES = ("torch", "event")
 FLOAT_RULES = ("nearest_online", "full_online", "meta_nearest_online")
@@ -178,6 +177,7 @@ META_CASES = {
     "bounds within the weights": {"w_min": 0.1, "w_max": 0.2, "a_post": 0.1, "a_pre": 1e-3},
     "bounds below 0": {"w_min": -0.5, "w_max": 0.5, "a_post": 0.1, "a_pre": 1e-3},
     "fast traces": {"tau_pre": 2.0, "tau_post": 3.0, "a_post": 0.1},
+    "other shares": {"target_share": 0.5, "bound": 0.02, "a_post": 0.1, "a_pre": 1e-3},
     "changes of the other sign": {"a_post": -0.02, "a_pre": -1e-3},
 }
 
@@ -192,7 +192,14 @@ def test_meta_nearest_online_agrees_with_the_plain_loops_at_its_bounds(case, eng
     assert np.abs(history - expected).max() < 1e-12
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+def known_fault(reason):
+    """Expect the event engine to fail, until the fault is mended; then the test says so and this mark has to go."""
+    return pytest.mark.parametrize(
+        "engine", ["torch", pytest.param("event", marks=pytest.mark.xfail(reason=reason, strict=True))]
+    )
+
+
+@known_fault("0 / 0 where a target is 0")
 def test_meta_nearest_online_agrees_with_the_plain_loops_where_a_row_is_zero(engine):
     pre, post = spike_trains(9, 100, 40, 5, 0.2, 0.1)
     weight = np.random.default_rng(10).uniform(0, 0.3, (5, 40))
@@ -200,6 +207,21 @@ def test_meta_nearest_online_agrees_with_the_plain_loops_where_a_row_is_zero(eng
     expected = expected_history("meta_nearest_online", pre, post, weight)
     history = replay("meta_nearest_online", pre, post, weight, engine=engine)
     assert np.abs(history - expected).max() < 1e-12
+
+
+@known_fault("weights that no spike touches are not clamped until the end of the image")
+@pytest.mark.parametrize("rule", ["full_online", "post_pre_int"])
+def test_weights_that_start_above_w_max_are_clamped_at_the_first_step(rule, engine):
+    start, w_max = {"full_online": (0.3, 0.2), "post_pre_int": (32, 16)}[rule]
+    history = replay(rule, np.zeros((2, 3)), np.zeros((2, 1)), np.full((1, 3), start), engine=engine, w_max=w_max)
+    assert (history[0] == w_max).all()
+
+
+@known_fault("halved weights that no spike touches are not clamped")
+def test_halved_weights_are_clamped_to_w_min(engine):
+    silence = np.zeros((1, 1), int)
+    history = replay("post_pre_int", silence, silence, [[10]], engine=engine, threshold=[[5000]], w_min=8)
+    assert history.item() == 8
 
 
 @pytest.mark.parametrize("engine", ENGINES)
@@ -244,7 +266,16 @@ def test_left_out_constants_have_the_published_values(rule, engine):
     stated = {
         "nearest_online": {"a_post": 1e-2, "a_pre": 1e-4, "tau_pre": 20, "tau_post": 20, "w_norm": 2.0, "w_max": 1},
         "full_online": {"a_post": 1e-2, "a_pre": 1e-4, "tau_pre": 20, "tau_post": 20, "w_norm": 2.0, "w_max": 1},
-        "meta_nearest_online": {"a_post": 1e-2, "a_pre": 1e-4, "tau_pre": 30, "tau_post": 200, "w_min": 0, "w_max": 1},
+        "meta_nearest_online": {
+            "a_post": 1e-2,
+            "a_pre": 1e-4,
+            "tau_pre": 30,
+            "tau_post": 200,
+            "target_share": 0.1,
+            "bound": 0.2,
+            "w_min": 0,
+            "w_max": 1,
+        },
     }[rule]
     left_out = replay(rule, pre, post, weight, engine=engine)
     assert (left_out == replay(rule, pre, post, weight, engine=engine, **stated)).all()

@@ -76,23 +76,14 @@ def _minimum(values, bound):
 
 
 @intrinsic
-def _float_bits(typing_context, value):
-    """Return the bits of a float64 as int64."""
+def _same_bits(typing_context, value):
+    """Return the bits of a float64 (float32) as int64 (int32), or the other way round."""
+    word = getattr(numba_types, ("int" if isinstance(value, numba_types.Float) else "float") + value.name[-2:])
 
     def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.IntType(64))
+        return builder.bitcast(arguments[0], context.get_value_type(word))
 
-    return numba_types.int64(numba_types.float64), generate
-
-
-@intrinsic
-def _bits_float(typing_context, value):
-    """Return the float64 that has these bits."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], ir.DoubleType())
-
-    return numba_types.float64(numba_types.int64), generate
+    return word(value), generate
 
 
 @intrinsic
@@ -118,7 +109,10 @@ def _sum_block(n_vectors: int):
         lanes = LANE_BYTES // item
 
         def generate(context, builder, signature, arguments):
-            arrays = [context.make_array(t)(context, builder, value=a) for t, a in zip(signature.args[:4], arguments)]
+            arrays = [
+                context.make_array(t)(context, builder, value=a)
+                for t, a in zip(signature.args, arguments[:4], strict=False)
+            ]
             n, first = arguments[4:]
             word = ir.IntType(64)
             vector = ir.VectorType(context.get_value_type(total.dtype), lanes)
@@ -152,35 +146,48 @@ def _sum_block(n_vectors: int):
 sum_block_8, sum_block_4, sum_block_2, sum_block_1 = (_sum_block(n) for n in (8, 4, 2, 1))
 
 
-# exp without a call, so that loops over synapses are vectorised. exp(z) = 2^n exp(r), n the whole number next to
-# z / ln 2, |r| <= ln 2 / 2; the Taylor series to r^13 is exact to the last bits of float64.
-_LOWEST = -700.0
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH, _LN2_LOW = 0.6931471803691238, 1.9082149292705877e-10
-_ROUNDER = 6755399441055744.0  # 1.5 * 2^52: adding it leaves the nearest whole number in the low bits
+# exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to
+# z / ln 2 and |r| <= ln 2 / 2, where the Taylor series to r^13 (r^7 in float32) is exact to the last bits.
+
+
+def _constants(dtype, lowest, rounder, ln2_high, bias, mantissa, terms):
+    """Constants in one type, so that nothing is promoted. Adding `rounder` leaves the whole number in the low bits."""
+    ln2_low = dtype(0.693147180559945309417 - float(dtype(ln2_high)))
+    inverses = tuple(dtype(1 / k) for k in range(terms, 0, -1))
+    word = np.int64 if dtype is np.float64 else np.int32
+    return (
+        dtype(lowest),
+        dtype(1.4426950408889634),
+        dtype(rounder),
+        dtype(ln2_high),
+        ln2_low,
+        inverses,
+        word,
+        bias,
+        mantissa,
+    )
+
+
+_EXP_CONSTANTS = {
+    "float64": _constants(np.float64, -700, 1.5 * 2.0**52, 0.6931471803691238, 1023, 52, 13),
+    "float32": _constants(np.float32, -87, 1.5 * 2.0**23, 0.693359375, 127, 23, 7),
+}
 
 
 @overload(elementwise.exp)
 def _exp(exponent):
+    lowest, log2_e, rounder, ln2_high, ln2_low, inverses, word, bias, mantissa = _EXP_CONSTANTS[exponent.name]
+    one = lowest / lowest
+
     def implementation(exponent):
-        z = max(np.float64(exponent), _LOWEST)
-        shifted = z * _LOG2_E + _ROUNDER
-        n = shifted - _ROUNDER
-        r = (z - n * _LN2_HIGH) - n * _LN2_LOW
-        series = 1.0 + r / 13.0
-        series = 1.0 + r / 12.0 * series
-        series = 1.0 + r / 11.0 * series
-        series = 1.0 + r / 10.0 * series
-        series = 1.0 + r / 9.0 * series
-        series = 1.0 + r / 8.0 * series
-        series = 1.0 + r / 7.0 * series
-        series = 1.0 + r / 6.0 * series
-        series = 1.0 + r / 5.0 * series
-        series = 1.0 + r / 4.0 * series
-        series = 1.0 + r / 3.0 * series
-        series = 1.0 + r / 2.0 * series
-        series = 1.0 + r * series
-        return series * _bits_float((_float_bits(shifted) + 1023) << 52)
+        z = max(exponent, lowest)
+        shifted = z * log2_e + rounder
+        n = shifted - rounder
+        r = (z - n * ln2_high) - n * ln2_low
+        series = one
+        for inverse in inverses:
+            series = one + r * inverse * series
+        return series * _same_bits(word((_same_bits(shifted) + bias) << mantissa))
 
     return implementation
 

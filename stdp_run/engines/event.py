@@ -11,13 +11,16 @@ The spikes of an image are drawn at once: black pixels are skipped, four steps c
 No sum is reordered and no fused multiplication is used, so results do not depend on the processor's vector width.
 """
 
+import inspect
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import cache
 from types import ModuleType
 from typing import NamedTuple
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, philox
 from stdp_run.engines.compiled import (
@@ -32,6 +35,7 @@ from stdp_run.engines.compiled import (
     sum_block_8,
     trailing_zeros,
 )
+from stdp_run.errors import UserError
 from stdp_run.network import Model, NetworkState
 from stdp_run.neurons import NeuronGroup
 from stdp_run.parameters import cast
@@ -114,7 +118,7 @@ def draw_pixel(hits, n_counters, pixel, limit, image_index, epoch, seed, stream)
 
 
 def draw_spikes(image, limits, image_index, epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight):
-    """Draw the input spikes of an image, pixels ascending in each step; return how many pixels can spike."""
+    """Draw the input spikes of an image, pixels ascending in a step; return how many pixels can spike."""
     n_steps = spikes.shape[0]
     n_counters = (n_steps + 3) // 4
     n_spikes[:] = 0
@@ -161,7 +165,7 @@ def add_rows(current, weight, active, spikes, n_spikes):
 
 
 def inhibit(p, current, inhibitory_spikes, n_inhibitory):
-    """Take from each neuron's current the inhibition of the step before, from all inhibitory neurons but its partner."""
+    """Take from each current the inhibition of the step before, from all inhibitory neurons but the partner."""
     total = current[0] * 0 + n_inhibitory
     for i in range(current.shape[0]):
         current[i] -= p.w_ie * (total - inhibitory_spikes[i])
@@ -218,7 +222,12 @@ def present(
     active, spikes, n_spikes, current, v = scratch.active, scratch.spikes, scratch.n_spikes, scratch.current, scratch.v
     hits, hits_by_eight, refractory, spiked = scratch.hits, scratch.hits_by_eight, scratch.refractory, scratch.spiked
     inhibitory_v, inhibitory_refractory = scratch.inhibitory_v, scratch.inhibitory_refractory
-    inhibitory_spikes, fired, awake, is_awake = scratch.inhibitory_spikes, scratch.fired, scratch.awake, scratch.is_awake
+    inhibitory_spikes, fired, awake, is_awake = (
+        scratch.inhibitory_spikes,
+        scratch.fired,
+        scratch.awake,
+        scratch.is_awake,
+    )
     n_steps = spikes.shape[0]
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
     for n in range(pixels.shape[0]):
@@ -298,9 +307,7 @@ def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history,
                 fired[n_fired] = i
                 n_fired += 1
         now = Instant(t, t == n_steps - 1, instant.image_index, instant.epoch, instant.seed)
-        rule.learn(
-            p_rule, rate, now, weight, threshold[t], memory, active, n_inputs, spikes, n_spikes, fired, n_fired
-        )
+        rule.learn(p_rule, rate, now, weight, threshold[t], memory, active, n_inputs, spikes, n_spikes, fired, n_fired)
         for i in range(n_exc):
             for j in range(n_inputs):
                 history[t, i, j] = rule.current_weight(p_rule, memory, weight, j, i)
@@ -340,6 +347,25 @@ def compile_replay(rule: type[Rule]):
     """Return `replay_steps` for one rule."""
     folder = cache_folder(rule)
     return specialise([replay_steps], {"rule": compile_rule(rule)}, folder)["replay_steps"]
+
+
+@contextmanager
+def compile_errors_named(*classes: type):
+    """Turn numba's explanation of what it cannot compile into one line that names the file."""
+    try:
+        yield
+    except NumbaError as error:
+        own = [cls for cls in classes if not cls.__module__.startswith("stdp_run.")]
+        if not own:
+            raise
+        names = ", ".join(f"{cls.__name__} in {inspect.getsourcefile(cls)}" for cls in own)
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = next((line for line in lines if not line.startswith(("Failed in", "During", "File"))), lines[0])
+        switch = "event_module = None" if issubclass(own[0], Rule) else "compiled = False"
+        raise UserError(
+            f"engine=event: cannot compile {names}: {reason}; engine=torch may run it, "
+            f"and {switch} in the class lets engine=auto choose it"
+        ) from error
 
 
 class EventEngine:
@@ -405,6 +431,11 @@ class EventEngine:
 
     def _run(self, learning: bool, pixels, image_index, epoch: int, rate, theta, scratch) -> np.ndarray:
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
+        with compile_errors_named(self.model.rule, self.model.neuron):
+            self._show(learning, pixels, image_index, epoch, rate, theta, scratch, counts)
+        return counts
+
+    def _show(self, learning, pixels, image_index, epoch, rate, theta, scratch, counts) -> None:
         self._present(
             self._neuron_parameters,
             self._rule_parameters,
@@ -422,4 +453,3 @@ class EventEngine:
             scratch,
             counts,
         )
-        return counts

@@ -1,4 +1,4 @@
-"""The learning rules; `list(stdp_run.rules)` names them. Each acts at every step, on traces x (inputs) and y (neurons)."""
+"""The learning rules; `list(stdp_run.rules)` names them. Each acts at every step, on traces of inputs and neurons."""
 
 from stdp_run.registry import make_registry
 from stdp_run.rules.base import Rule

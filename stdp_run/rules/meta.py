@@ -11,8 +11,6 @@ from stdp_run.elementwise import exp, maximum, where
 from stdp_run.parameters import number, positive
 from stdp_run.rules.base import Rule
 
-TARGET_SHARE = 0.1  # of a_pre: how fast a target follows its neuron's activity
-BOUND_SCALE = 0.2  # room at which the soft bound lets 1/e of a change pass
 SMALLEST_ROOM = 1e-4
 SMALLEST_MEAN = 1e-6
 
@@ -21,9 +19,9 @@ class MetaNearestOnline(Rule):
     """Nearest-spike pairs with a soft bound and a homeostatic target per neuron (SPAIC `meta_nearest_online_stdp`).
 
         x, y as in nearest_online, but y lasts from image to image
-        m <- m - rate * 0.1 a_pre (y - mean(y));  m <- m M / mean(m)     target mean weight; M = mean(m) at the start
+        m <- m - rate * target_share a_pre (y - mean(y));  m <- m M / mean(m)     M = mean(m) at the start
         dw = a_post s_exc x - a_pre y s_in
-        w <- w m / max(rowmean(w), 1e-6) + rate * dw exp(-0.2 / max(room, 1e-4))
+        w <- w m / max(rowmean(w), 1e-6) + rate * dw exp(-bound / max(room, 1e-4))
              room = w - w_min where dw < 0, w_max - w where dw > 0, of the weight before the update
 
     With several images at once, y is kept per image during the images and averaged over them at their end.
@@ -36,6 +34,8 @@ class MetaNearestOnline(Rule):
         "a_pre": number,
         "tau_pre": positive,
         "tau_post": positive,
+        "target_share": number,
+        "bound": positive,
         "w_min": number,
         "w_max": number,
     }
@@ -57,7 +57,7 @@ class MetaNearestOnline(Rule):
         """Return the softly bounded weight change of one synapse."""
         change = p.a_post * post * x - p.a_pre * pre * y
         room = where(change < 0, w - p.w_min, p.w_max - w)
-        return change * exp(-BOUND_SCALE / maximum(room, SMALLEST_ROOM))
+        return change * exp(-p.bound / maximum(room, SMALLEST_ROOM))
 
     @staticmethod
     def persistent(p, weight):
@@ -74,7 +74,7 @@ class MetaNearestOnline(Rule):
         x = cls.pre_trace(p, traces["x"], moment.pre)
         y = cls.post_trace(p, traces["y"], moment.post)
         busy = (y - y.mean(dim=1, keepdim=True)).double().mean(dim=0)
-        target = traces["target"] - moment.rate * TARGET_SHARE * p.a_pre * busy
+        target = traces["target"] - moment.rate * p.target_share * p.a_pre * busy
         target = target * (traces["target_mean"] / target.mean())
         synapses = (weight, x[:, None, :], y[:, :, None], moment.pre[:, None, :], moment.post[:, :, None])
         change = moment.reduce(moment.rate * cls.change(p, *synapses))
@@ -110,11 +110,12 @@ class MetaMemory(NamedTuple):
     post: np.ndarray  # [E] 1 where that neuron spikes in this step
     scale: np.ndarray  # [E] before this step's update
     next_scale: np.ndarray  # [E] after it
+    changes: np.ndarray  # [E] of the synapses of one input
     total: np.ndarray  # [E] float64, sum over the row of the unscaled weights
 
 
 def allocate(rule, p, weight, n_exc):
-    """Return the memory for `weight[I, E]`, of which `n_exc` columns count; y and target are filled in from the network's state."""
+    """Return the memory for `weight[I, E]`, of which `n_exc` columns count; the engine fills in what persists."""
     n_inputs = len(weight)
     dtype = weight.dtype
     return MetaMemory(
@@ -127,6 +128,7 @@ def allocate(rule, p, weight, n_exc):
         post=np.zeros(n_exc, dtype),
         scale=np.ones(n_exc, dtype),
         next_scale=np.ones(n_exc, dtype),
+        changes=np.zeros(n_exc, dtype),
         total=np.zeros(n_exc),
     )
 
@@ -165,7 +167,10 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
 
     for s in range(n_spikes):
         k = spikes[s]
-        change_row(p, rate, memory, weight[active[k]], memory.x[k])
+        x = memory.x[k]
+        row = weight[active[k]]
+        row_changes(p, rate, row, x, memory.scale, memory.next_scale, memory.trace, memory.post, memory.changes)
+        add_changes(row, memory.total, memory.changes)
     for f in range(n_fired):
         i = fired[f]
         for k in range(n_active):
@@ -177,12 +182,16 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
                 weight[j, i] += changed
                 memory.total[i] += changed
 
-    memory.scale[:] = memory.next_scale
     for s in range(n_spikes):
         memory.pre[spikes[s]] = 0
     for f in range(n_fired):
         memory.post[fired[f]] = 0
-    if memory.scale.max() > SCALE_LIMIT or memory.scale.min() * SCALE_LIMIT < 1:
+    far = False
+    for i in range(memory.scale.shape[0]):
+        scale = memory.next_scale[i]
+        memory.scale[i] = scale
+        far |= scale > SCALE_LIMIT or scale * SCALE_LIMIT < 1
+    if far:
         fold(memory, weight)
 
 
@@ -197,7 +206,7 @@ def advance_targets(p, rate, memory):
     mean_y /= n_exc
     mean_target = 0.0
     for i in range(n_exc):
-        memory.target[i] -= rate * TARGET_SHARE * p.a_pre * (memory.y[i] - mean_y)
+        memory.target[i] -= rate * p.target_share * p.a_pre * (memory.y[i] - mean_y)
         mean_target += memory.target[i]
     mean_target /= n_exc
     for i in range(n_exc):
@@ -211,14 +220,18 @@ def set_scales(memory, n_inputs):
         memory.next_scale[i] = memory.scale[i] * (memory.target[i] / max(mean, SMALLEST_MEAN))
 
 
-def change_row(p, rate, memory, row, x):
-    """Add the changes of all synapses of one input that spikes, whose unscaled weights are row[E]."""
-    spike = x * 0 + 1
-    for i in range(memory.scale.shape[0]):
-        changed = rate * rule.change(p, row[i] * memory.scale[i], x, memory.trace[i], spike, memory.post[i])
-        changed /= memory.next_scale[i]
-        row[i] += changed
-        memory.total[i] += changed
+def row_changes(p, rate, row, x, scale, next_scale, trace, post, changes):
+    """Compute the changes of all synapses of one input that spikes, whose stored weights are row[E]."""
+    spike = x / x  # 1: the trace of an input that spikes is not 0
+    for i in range(changes.shape[0]):
+        changes[i] = rate * rule.change(p, row[i] * scale[i], x, trace[i], spike, post[i]) / next_scale[i]
+
+
+def add_changes(row, total, changes):
+    """Add the changes to the stored weights, and to the sums over each neuron's weights."""
+    for i in range(changes.shape[0]):
+        row[i] += changes[i]
+        total[i] += changes[i]
 
 
 def fold(memory, weight):
@@ -247,7 +260,8 @@ EVENT_FUNCTIONS = (
     learn,
     advance_targets,
     set_scales,
-    change_row,
+    row_changes,
+    add_changes,
     fold,
     finish,
     current_weight,

@@ -37,7 +37,7 @@ class PairRule(Rule):
 
     @staticmethod
     def pre_trace(p, x, spike):
-        """Return the presynaptic trace after this step's `spike` (0 or 1): by default the nearest spike's, at most 1."""
+        """Return the presynaptic trace after this step's `spike` (0 or 1): the nearest spike's, at most 1."""
         x = x * p.d_pre
         return x - x * spike + spike
 
@@ -54,7 +54,7 @@ class PairRule(Rule):
 
     @staticmethod
     def depresses(p):
-        """Return False where an input spike without an output spike never changes a weight: work saved, not a change."""
+        """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
         return p.a_pre != 0
 
     @classmethod
@@ -340,7 +340,7 @@ def settle_own(p, normalises, row, own, n_active):
         if w < 0:
             if normalises:
                 row.cut -= w * row.scale
-            w = w * 0
+            w -= w
             own[k] = w
         elif w > highest and not normalises:
             w = highest
@@ -366,7 +366,7 @@ def change_at_input_spikes(p, rate, normalises, row, own, x, spikes, n_spikes):
         if w < 0:
             if normalises:
                 row.cut -= w * scale
-            w = w * 0
+            w -= w
         elif w > highest and not normalises:
             w = highest
         own[k] = w
@@ -451,7 +451,7 @@ def finish(p, memory, weight, active, n_active):
 
 
 def current_weight(p, memory, weight, j, i):
-    """Return the true weight of synapse (i, j) where every input stands at its own place in the list, as in a replay."""
+    """Return the true weight of synapse (i, j); input j must stand at place j of the list, as in a replay."""
     row = memory.rows[i]
     if row.place < 0:
         return weight[j, i]
