@@ -76,7 +76,7 @@ def checked(check: Callable):
     return field(metadata={"check": check})
 
 
-_seed = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
+seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
 _share = Check("a number above 0 and up to 1", above=0.0, maximum=1.0)
 
 
@@ -113,7 +113,7 @@ class Settings:
     """Everything a run is told. `rule`, `neuron` and `dataset` hold their YAML; `build_*` turn them into objects."""
 
     mode: str = checked(one_of(*MODES))
-    seed: int = checked(_seed)
+    seed: int = checked(seed_check)
     n_exc: int = checked(whole_positive)
     epochs: int = checked(whole_positive)
     n_train: int | None = checked(or_null(whole_positive))
@@ -285,6 +285,8 @@ def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[
             raise UserError.bad_value("rule", rule, f"one of {', '.join(rules)}")
         return rules.registered[name], published("rule", name, n_inputs)
     rule_class = rule if isinstance(rule, type) else type(rule)
+    if not issubclass(rule_class, Rule):
+        raise UserError.bad_value("rule", rule, "the name of a rule, or a class derived from stdp_run.rules.Rule")
     name = next((name for name, cls in rules.registered.items() if cls is rule_class), None)
     return rule_class, published("rule", name, n_inputs) if name else {}
 

@@ -144,7 +144,7 @@ def start_image(model: Model, weight, theta, persistent: dict, n_images: int) ->
 
 
 def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: float, last: bool, reduction, words):
-    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0/1 in the type of `weight`."""
+    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0 or 1, typed as weights."""
     p = model.neuron_parameters
     inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=state.v.dtype) - state.inhibitory_spikes
     current = matrix_product(input_spikes, state.weight) - p.w_ie * inhibition

@@ -85,8 +85,10 @@ def _parameters_class(owner: str, fields: tuple[str, ...]) -> type:
 
 
 def __getattr__(name: str) -> type:
-    if name in _classes:
-        return _classes[name]
+    """Make the class again when a compiled kernel, read from disk, asks for it by name."""
+    owner, *fields = name.split("__")
+    if owner and fields:
+        return _parameters_class(owner, tuple(fields))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -4,8 +4,9 @@ import sys
 
 import numpy as np
 
-from stdp_run.config import build_rule, published_parameters
+from stdp_run.config import DTYPES, build_rule, one_of, published_parameters, seed_check
 from stdp_run.errors import UserError
+from stdp_run.parameters import positive
 from stdp_run.rules.base import Rule
 
 
@@ -39,18 +40,23 @@ def replay(
     Raises:
         UserError: unknown rule, engine or parameter, or arrays whose shapes do not fit.
     """
-    rule_class, known = published_parameters(rule, np.shape(weight)[-1])
+    positive("dt", dt)
+    seed_check("seed", seed)
+    if np.ndim(weight) != 2:
+        raise UserError(f"weight of shape {np.shape(weight)}: must be weight[E, I]")
+    rule_class, known = published_parameters(rule, np.shape(weight)[1])
     values = build_rule(rule_class, {**known, **parameters}, dt)
+    one_of(*DTYPES)("dtype", dtype)
+    one_of("torch", "event")("engine", engine)
     kind = np.dtype(np.int32 if rule_class.arithmetic == "int" else dtype)
     pre, post, weight = np.asarray(pre), np.asarray(post), np.asarray(weight)
     if threshold is None:
         threshold = np.zeros(post.shape)
     _check_shapes(pre, post, weight, np.asarray(threshold))
     threshold = np.asarray(threshold, np.int32 if rule_class.arithmetic == "int" else np.float64)
+    _check_values(rule_class, pre, post, weight)
     if engine == "torch":
         return _replay_torch(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
-    if engine != "event":
-        raise UserError.bad_value("engine", engine, "torch or event")
     if not rule_class.runs_on_event_engine():
         raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled spelling")
     return _replay_event(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
@@ -62,6 +68,16 @@ def _check_shapes(pre, post, weight, threshold) -> None:
         return
     shapes = f"pre {pre.shape}, post {post.shape}, weight {weight.shape}, threshold {threshold.shape}"
     raise UserError(f"shapes do not fit: {shapes}; must be pre[T, I], post[T, E], weight[E, I], threshold[T, E]")
+
+
+def _check_values(rule: type[Rule], pre, post, weight) -> None:
+    for name, spikes in (("pre", pre), ("post", post)):
+        if not np.isin(spikes, (0, 1)).all():
+            raise UserError(f"{name}: spikes must be 0 or 1")
+    if rule.arithmetic == "int" and not (weight == np.floor(weight)).all():
+        raise UserError(f"weight: must be whole numbers for {rule.__name__}")
+    if "w_norm" in rule.parameters and (weight < 0).any():
+        raise UserError(f"weight: must be 0 or more for {rule.__name__}, whose rows are scaled to a norm")
 
 
 def _replay_torch(rule, values, pre, post, weight, threshold, seed) -> np.ndarray:

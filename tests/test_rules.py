@@ -192,14 +192,7 @@ def test_meta_nearest_online_agrees_with_the_plain_loops_at_its_bounds(case, eng
     assert np.abs(history - expected).max() < 1e-12
 
 
-def known_fault(reason):
-    """Expect the event engine to fail, until the fault is mended; then the test says so and this mark has to go."""
-    return pytest.mark.parametrize(
-        "engine", ["torch", pytest.param("event", marks=pytest.mark.xfail(reason=reason, strict=True))]
-    )
-
-
-@known_fault("0 / 0 where a target is 0")
+@pytest.mark.parametrize("engine", ENGINES)
 def test_meta_nearest_online_agrees_with_the_plain_loops_where_a_row_is_zero(engine):
     pre, post = spike_trains(9, 100, 40, 5, 0.2, 0.1)
     weight = np.random.default_rng(10).uniform(0, 0.3, (5, 40))
@@ -209,7 +202,7 @@ def test_meta_nearest_online_agrees_with_the_plain_loops_where_a_row_is_zero(eng
     assert np.abs(history - expected).max() < 1e-12
 
 
-@known_fault("weights that no spike touches are not clamped until the end of the image")
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("rule", ["full_online", "post_pre_int"])
 def test_weights_that_start_above_w_max_are_clamped_at_the_first_step(rule, engine):
     start, w_max = {"full_online": (0.3, 0.2), "post_pre_int": (32, 16)}[rule]
@@ -217,7 +210,7 @@ def test_weights_that_start_above_w_max_are_clamped_at_the_first_step(rule, engi
     assert (history[0] == w_max).all()
 
 
-@known_fault("halved weights that no spike touches are not clamped")
+@pytest.mark.parametrize("engine", ENGINES)
 def test_halved_weights_are_clamped_to_w_min(engine):
     silence = np.zeros((1, 1), int)
     history = replay("post_pre_int", silence, silence, [[10]], engine=engine, threshold=[[5000]], w_min=8)
@@ -550,3 +543,22 @@ def test_the_published_constants_of_post_pre_int_stand_in_the_yaml():
         "w_min": 0,
         "w_max": 109,
     }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"dtype": "float99"}, "dtype=float99: must be one of float32, float64"),
+        ({"dt": 0}, "dt=0: must be a number above 0"),
+        ({"seed": -1}, "seed=-1: must be a whole number from 0"),
+        ({"pre": [[2.0, 0.0]]}, "pre: spikes must be 0 or 1"),
+        ({"weight": 0.5}, r"weight of shape \(\): must be"),
+        ({"weight": [[-0.1, 0.2]]}, "weight: must be 0 or more"),
+        ({"rule": 3}, "rule=3: must be the name of a rule"),
+        ({"rule": "post_pre_int", "weight": [[0.5, 1]]}, "weight: must be whole numbers"),
+    ],
+)
+def test_replay_refuses_what_it_cannot_mean(arguments, expected):
+    given = {"rule": "nearest_online", "pre": [[1, 0]], "post": [[1]], "weight": [[0.1, 0.2]], **arguments}
+    with pytest.raises(UserError, match=expected):
+        replay(given.pop("rule"), given.pop("pre"), given.pop("post"), given.pop("weight"), **given)

@@ -23,7 +23,16 @@ from numba.extending import intrinsic, overload
 
 from stdp_run import elementwise
 
-PACKAGE = Path(__file__).parents[1]
+
+def _package_digest() -> str:
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
+    for file in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+# Taken at import, when the sources are those that run: an edit while a process runs must not label its code as new.
+_PACKAGE_DIGEST = _package_digest()
 # Without "_nrt" numba counts references, atomically, whenever an array is taken out of a tuple: a third of the time of
 # learning with 100 neurons. Compiled code here creates no arrays, and what it is given is held by the caller.
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
@@ -230,8 +239,7 @@ def _is_static(cls: type, name: str) -> bool:
 def cache_folder(*classes: type) -> Path:
     """Return the folder for code compiled from this package and the files of `classes`, one for each state of them."""
     files = {Path(inspect.getsourcefile(base)) for cls in classes for base in cls.__mro__[:-1]}
-    files |= set(PACKAGE.rglob("*.py"))
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version} {[cls.__qualname__ for cls in classes]}".encode())
+    digest = hashlib.sha256(f"{_PACKAGE_DIGEST} {[cls.__qualname__ for cls in classes]}".encode())
     for file in sorted(files):
         digest.update(file.read_bytes())
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

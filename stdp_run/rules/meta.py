@@ -164,6 +164,9 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
         memory.post[fired[f]] = 1
     advance_targets(p, rate, memory)
     set_scales(memory, weight.shape[0])
+    for i in range(memory.scale.shape[0]):
+        if memory.next_scale[i] == 0:
+            restart_row(p, rate, memory, weight, i, active, n_active)
 
     for s in range(n_spikes):
         k = spikes[s]
@@ -189,6 +192,8 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
     far = False
     for i in range(memory.scale.shape[0]):
         scale = memory.next_scale[i]
+        if scale == np.inf:
+            scale = memory.scale[i] / memory.scale[i]
         memory.scale[i] = scale
         far |= scale > SCALE_LIMIT or scale * SCALE_LIMIT < 1
     if far:
@@ -218,6 +223,26 @@ def set_scales(memory, n_inputs):
     for i in range(memory.scale.shape[0]):
         mean = memory.total[i] * memory.scale[i] / n_inputs
         memory.next_scale[i] = memory.scale[i] * (memory.target[i] / max(mean, SMALLEST_MEAN))
+
+
+def restart_row(p, rate, memory, weight, i, active, n_active):
+    """Set the weights of a neuron whose target is 0 to this step's changes alone; a scale of 0 could not be undone.
+
+    Its next scale is infinite until the end of the step, so that the loops over all neurons add nothing to it.
+    """
+    memory.total[i] = 0
+    place = 0
+    for j in range(weight.shape[0]):
+        changed = memory.scale[i] * 0
+        if place < n_active and active[place] == j:
+            x, pre = memory.x[place], memory.pre[place]
+            w = weight[j, i] * memory.scale[i]
+            changed = rate * rule.change(p, w, x, memory.trace[i], pre, memory.post[i])
+            place += 1
+        weight[j, i] = changed
+        memory.total[i] += changed
+    memory.scale[i] = 1
+    memory.next_scale[i] = np.inf
 
 
 def row_changes(p, rate, row, x, scale, next_scale, trace, post, changes):
@@ -260,6 +285,7 @@ EVENT_FUNCTIONS = (
     learn,
     advance_targets,
     set_scales,
+    restart_row,
     row_changes,
     add_changes,
     fold,

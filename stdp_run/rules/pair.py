@@ -170,7 +170,12 @@ def allocate(rule, p, weight, n_exc):
     total = np.zeros(n_exc)
     for row in weight:
         total += row[:n_exc]
-    memory.rows["unsettled"] = (np.abs(total - p.w_norm) > memory.tolerance[0] * p.w_norm) & (total > 0)
+    too_large = weight[:, :n_exc].max(axis=0) > p.w_max
+    if rule.normalise == "every_step":
+        memory.rows["unsettled"] = too_large
+    else:
+        np.minimum(weight[:, :n_exc], p.w_max, out=weight[:, :n_exc])  # as the reference does at the first step
+    memory.rows["unsettled"] |= (np.abs(total - p.w_norm) > memory.tolerance[0] * p.w_norm) & (total > 0)
     memory.rows["place"] = -1
     return memory
 
@@ -380,7 +385,7 @@ def normalise_row(p, row, own, near, weight, i, active, n_active):
     """Scale a row to its norm, as the reference does before it clamps, then clamp it to w_max."""
     norm = (row.own_total + row.dark_total) * row.scale + row.cut
     row.cut = 0
-    if norm == 0 or norm == p.w_norm:
+    if norm == 0:
         return
     row.scale *= p.w_norm / norm
     scale = row.scale

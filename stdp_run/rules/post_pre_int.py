@@ -87,6 +87,8 @@ class IntMemory(NamedTuple):
 def allocate(rule, p, weight, n_exc):
     """Return the memory for `weight[I, E]`, of which `n_exc` columns count."""
     n_inputs = len(weight)
+    # The reference clamps all weights at the first step; later on only those that changed can be out of bounds.
+    np.clip(weight[:, :n_exc], p.w_min, p.w_max, out=weight[:, :n_exc])
     return IntMemory(
         x=np.zeros(n_inputs, np.int32),
         pre=np.zeros(n_inputs, np.int32),
@@ -139,7 +141,7 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
 
     for i in range(memory.y.shape[0]):
         if theta[i] > p.max_threshold:
-            halve_row(weight, i)
+            halve_row(p, weight, i)
     for r in range(kept):
         i = memory.live[r]
         if memory.post[i] != 0:
@@ -167,10 +169,11 @@ def change_weight(p, instant, memory, weight, j, i, k):
         weight[j, i] += rule.rounded(p, p.nu1 * memory.x[k], word_post)
 
 
-def halve_row(weight, i):
-    """Halve all weights of neuron i."""
+def halve_row(p, weight, i):
+    """Halve all weights of neuron i, and clamp them."""
     for j in range(weight.shape[0]):
         weight[j, i] >>= 1
+        clamp_weight(p, weight, j, i)
 
 
 def clamp_weight(p, weight, j, i):

@@ -1,1 +1,0 @@
-"""Moved to stdp_run.replaying."""
