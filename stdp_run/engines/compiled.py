@@ -152,7 +152,8 @@ def _sum_block(n_vectors: int):
     return sum_block
 
 
-sum_block_8, sum_block_4, sum_block_2, sum_block_1 = (_sum_block(n) for n in (8, 4, 2, 1))
+sum_block_1, sum_block_2, sum_block_3, sum_block_4 = (_sum_block(n) for n in range(1, 5))
+sum_block_5, sum_block_6, sum_block_7, sum_block_8 = (_sum_block(n) for n in range(5, 9))
 
 
 # exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to
@@ -214,7 +215,9 @@ def specialise(functions: Iterable, bindings: dict, cache_folder: Path | None = 
     for function in functions:
         scope = dict(function.__globals__)
         copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
-        compiled[function.__name__] = numba.njit(copy, cache=cache_folder is not None, **OPTIONS)
+        # Inner functions become part of the kernel: a call copies every tuple that it is given, once a step.
+        options = {"cache": True} if cache_folder else {"forceinline": True}
+        compiled[function.__name__] = numba.njit(copy, **options, **OPTIONS)
     for dispatcher in compiled.values():
         dispatcher.py_func.__globals__.update({**bindings, **compiled})
     return compiled
@@ -229,7 +232,9 @@ def namespace(name: str, members: dict) -> types.ModuleType:
 
 def compile_methods(cls: type) -> dict:
     """Return the static methods of a rule or neuron group, compiled, by name."""
-    return {name: numba.njit(getattr(cls, name), **OPTIONS) for name in dir(cls) if _is_static(cls, name)}
+    return {
+        name: numba.njit(getattr(cls, name), forceinline=True, **OPTIONS) for name in dir(cls) if _is_static(cls, name)
+    }
 
 
 def _is_static(cls: type, name: str) -> bool:

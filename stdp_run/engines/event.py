@@ -31,7 +31,11 @@ from stdp_run.engines.compiled import (
     specialise,
     sum_block_1,
     sum_block_2,
+    sum_block_3,
     sum_block_4,
+    sum_block_5,
+    sum_block_6,
+    sum_block_7,
     sum_block_8,
     trailing_zeros,
 )
@@ -148,19 +152,26 @@ def draw_spikes(image, limits, image_index, epoch, seed, stream, active, spikes,
 
 def add_rows(current, weight, active, spikes, n_spikes):
     """Set current[E] to the sum of the rows of `weight[I, E]` whose inputs spike, added in their order."""
-    n_columns = current.shape[0]
-    lanes = 64 // current.itemsize
+    lanes = LANE_BYTES // current.itemsize
     start = 0
-    while start + 8 * lanes <= n_columns:
+    missing = current.shape[0] // lanes
+    while missing >= 8:
         sum_block_8(current, weight, active, spikes, n_spikes, start)
         start += 8 * lanes
-    if start + 4 * lanes <= n_columns:
+        missing -= 8
+    if missing == 7:
+        sum_block_7(current, weight, active, spikes, n_spikes, start)
+    elif missing == 6:
+        sum_block_6(current, weight, active, spikes, n_spikes, start)
+    elif missing == 5:
+        sum_block_5(current, weight, active, spikes, n_spikes, start)
+    elif missing == 4:
         sum_block_4(current, weight, active, spikes, n_spikes, start)
-        start += 4 * lanes
-    if start + 2 * lanes <= n_columns:
+    elif missing == 3:
+        sum_block_3(current, weight, active, spikes, n_spikes, start)
+    elif missing == 2:
         sum_block_2(current, weight, active, spikes, n_spikes, start)
-        start += 2 * lanes
-    if start + lanes <= n_columns:
+    elif missing == 1:
         sum_block_1(current, weight, active, spikes, n_spikes, start)
 
 

@@ -122,7 +122,8 @@ class PairMemory(NamedTuple):
     """
 
     x: np.ndarray  # [I] presynaptic trace, by place in the list of pixels that are not black
-    pre: np.ndarray  # [I] 1 where that input spikes in this step
+    after_spike: np.ndarray  # [I] the traces of the inputs that spike in this step, in their order
+    pre: np.ndarray  # [I] 1 where that input spikes in this step, kept only while a neuron fires
     rows: np.ndarray  # [E] of `row_type`
     open_rows: np.ndarray  # [E] int32, the neurons whose rows are open
     n_open: np.ndarray  # [1] how many
@@ -146,7 +147,8 @@ def row_type(dtype) -> np.dtype:
         ("n_near", np.int32),  # above NEAR_LIMIT: too many to list
         ("place", np.int32),  # among the open rows, or -1
         ("has_own", np.int32),
-        ("unsettled", np.int32),
+        ("restless", np.int32),  # has to be scaled to its norm at the next step
+        ("unsettled", np.int32),  # the same, across the end of an image
     ]
     return np.dtype(fields, align=True)
 
@@ -157,6 +159,7 @@ def allocate(rule, p, weight, n_exc):
     dtype = weight.dtype
     memory = PairMemory(
         x=np.zeros(n_inputs, dtype),
+        after_spike=np.zeros(n_inputs, dtype),
         pre=np.zeros(n_inputs, dtype),
         rows=np.zeros(n_exc, row_type(dtype)),
         open_rows=np.zeros(n_exc, np.int32),
@@ -213,6 +216,7 @@ def list_row(row, open_rows, n_open, i):
     row.cut = 0
     row.own_total = 0
     row.own_peak = 0
+    row.restless = 1
 
 
 def take_own(p, row, own, near, weight, i, active, n_active):
@@ -285,9 +289,10 @@ def correct_current(p, memory, weight, current, spikes, n_spikes):
 def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_spikes, fired, n_fired):
     """Advance a step: traces, weight changes at the spikes, then norm and clamp of the open rows."""
     x, pre, rows, open_rows, n_open = memory.x, memory.pre, memory.rows, memory.open_rows, memory.n_open
-    for s in range(n_spikes):
-        pre[spikes[s]] = 1
-    advance_traces(p, x, pre, n_active)
+    advance_traces(p, x, memory.after_spike, n_active, spikes, n_spikes)
+    if n_fired:
+        for s in range(n_spikes):
+            pre[spikes[s]] = 1
     for f in range(n_fired):
         i = fired[f]
         row = rows[i]
@@ -312,19 +317,26 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
             settle_own(p, normalises, row, own, n_active)
         elif depresses and row.y != 0:
             change_at_input_spikes(p, rate, normalises, row, own, x, spikes, n_spikes)
-        if normalises:
-            normalise_row(p, row, own, memory.near[r], weight, i, active, n_active)
+        if normalises and row.restless:
+            normalise_row(p, memory.tolerance[0], row, own, memory.near[r], weight, i, active, n_active)
 
-    for s in range(n_spikes):
-        pre[spikes[s]] = 0
+    if n_fired:
+        for s in range(n_spikes):
+            pre[spikes[s]] = 0
     for f in range(n_fired):
         rows[fired[f]].spike = 0
 
 
-def advance_traces(p, x, pre, n_active):
-    """Advance the presynaptic traces."""
+def advance_traces(p, x, after_spike, n_active, spikes, n_spikes):
+    """Advance the presynaptic traces: those of inputs that spike, and in one vectorised loop all others."""
+    zero = x[0] - x[0]
+    one = zero + 1
+    for s in range(n_spikes):
+        after_spike[s] = rule.pre_trace(p, x[spikes[s]], one)
     for k in range(n_active):
-        x[k] = rule.pre_trace(p, x[k], pre[k])
+        x[k] = rule.pre_trace(p, x[k], zero)
+    for s in range(n_spikes):
+        x[spikes[s]] = after_spike[s]
 
 
 def change_at_output_spike(p, rate, row, own, x, pre, n_active):
@@ -354,6 +366,7 @@ def settle_own(p, normalises, row, own, n_active):
         peak = max(peak, w)
     row.own_total = total
     row.own_peak = peak
+    row.restless = 1
 
 
 def change_at_input_spikes(p, rate, normalises, row, own, x, spikes, n_spikes):
@@ -362,7 +375,7 @@ def change_at_input_spikes(p, rate, normalises, row, own, x, spikes, n_spikes):
     one = spike + 1
     inverse = one / scale
     highest = p.w_max / scale
-    total = row.own_total
+    risen = one - one
     peak = row.own_peak
     for s in range(n_spikes):
         k = spikes[s]
@@ -375,19 +388,25 @@ def change_at_input_spikes(p, rate, normalises, row, own, x, spikes, n_spikes):
         elif w > highest and not normalises:
             w = highest
         own[k] = w
-        total += np.float64(w) - np.float64(before)
+        risen += w - before
         peak = max(peak, w)
-    row.own_total = total
+    row.own_total += risen
     row.own_peak = peak
+    row.restless = 1
 
 
-def normalise_row(p, row, own, near, weight, i, active, n_active):
-    """Scale a row to its norm, as the reference does before it clamps, then clamp it to w_max."""
+def normalise_row(p, tolerance, row, own, near, weight, i, active, n_active):
+    """Scale a row to its norm, as the reference does before it clamps, then clamp it to w_max.
+
+    A row that the clamp has cut is restless: scaling it again at the next step changes it, though no spike does.
+    """
     norm = (row.own_total + row.dark_total) * row.scale + row.cut
     row.cut = 0
+    row.restless = 0
     if norm == 0:
         return
     row.scale *= p.w_norm / norm
+    before = row.own_total + row.dark_total
     scale = row.scale
     if row.has_own and row.own_peak * scale > p.w_max:
         highest = p.w_max / scale
@@ -405,6 +424,7 @@ def normalise_row(p, row, own, near, weight, i, active, n_active):
     else:
         for k in range(row.n_near):
             clamp_dark(p, row, weight, i, near[k])
+    row.restless = abs(row.own_total + row.dark_total - before) > tolerance * before
     if scale > SCALE_LIMIT or scale * SCALE_LIMIT < 1:
         had_own = row.has_own
         fold_row(p, row, own, weight, i, active, n_active if had_own else 0)
