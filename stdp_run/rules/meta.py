@@ -60,6 +60,11 @@ class MetaNearestOnline(Rule):
         return change * exp(-p.bound / maximum(room, SMALLEST_ROOM))
 
     @staticmethod
+    def depresses(p):
+        """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
+        return p.a_pre != 0
+
+    @staticmethod
     def persistent(p, weight):
         target = weight.astype(np.float64).mean(axis=1)
         return {"y": np.zeros(len(weight)), "target": target, "target_mean": np.array([target.mean()])}
@@ -168,7 +173,7 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
         if memory.next_scale[i] == 0:
             restart_row(p, rate, memory, weight, i, active, n_active)
 
-    for s in range(n_spikes):
+    for s in range(n_spikes if n_fired or rule.depresses(p) else 0):
         k = spikes[s]
         x = memory.x[k]
         row = weight[active[k]]
