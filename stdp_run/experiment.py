@@ -139,10 +139,10 @@ def _at_most(key: str, asked: int | None, there: int) -> int:
     return there if asked is None else asked
 
 
-def label_and_evaluate(engine, data: Data, settings: Settings) -> tuple[Labels, Evaluation]:
+def label_and_evaluate(engine, data: Data, settings: Settings, bars: bool = True) -> tuple[Labels, Evaluation]:
     """Label the neurons by training images, then measure the accuracy on the test images, both with learning off."""
     n_label = settings.n_label or len(data.train_pixels)
-    with progress_bar(n_label, "labelling") as bar:
+    with progress_bar(n_label, "labelling", bars) as bar:
         labels = evaluation.label_neurons(
             engine,
             data.train_pixels[:n_label],
@@ -151,7 +151,7 @@ def label_and_evaluate(engine, data: Data, settings: Settings) -> tuple[Labels, 
             len(data.classes),
             bar.update,
         )
-    with progress_bar(len(data.test_pixels), "testing") as bar:
+    with progress_bar(len(data.test_pixels), "testing", bars) as bar:
         return labels, _evaluate(engine, labels, data, bar.update)
 
 
@@ -162,7 +162,7 @@ def _evaluate(engine, labels: Labels, data: Data, progress) -> Evaluation:
 
 
 def _evaluate_on_the_way(engine, data: Data, settings: Settings, tracker: Tracker, images_seen: int) -> None:
-    _, result = label_and_evaluate(engine, data, settings)
+    _, result = label_and_evaluate(engine, data, settings, bars=False)
     tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in result.accuracy.items()})
     log.info("after %d images: %s", images_seen, _accuracies(result.accuracy))
 

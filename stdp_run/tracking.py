@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,13 @@ class Tracker:
         self.close()
 
 
-def progress_bar(total: int, what: str) -> tqdm:
-    """Return a progress bar over `total` images, silent where standard error is no terminal."""
-    return tqdm(total=total, desc=what, unit=" images", unit_scale=True, disable=None, leave=True, dynamic_ncols=True)
+def progress_bar(total: int, what: str, shown: bool = True) -> tqdm:
+    """Return a progress bar over `total` images; silent where standard error is no terminal, or if not `shown`."""
+    return tqdm(
+        total=total, desc=what, unit=" images", unit_scale=True, disable=None if shown else True, dynamic_ncols=True
+    )
+
+
+def log_above_bars():
+    """Return a context in which log lines appear above a progress bar instead of breaking it."""
+    return logging_redirect_tqdm()

@@ -11,7 +11,7 @@ import numpy as np
 from stdp_run.config import Settings, TrainerSettings
 from stdp_run.encoding import image_order
 from stdp_run.evaluation import RunningAccuracy
-from stdp_run.tracking import Tracker, progress_bar
+from stdp_run.tracking import Tracker, log_above_bars, progress_bar
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def train(
     estimate = RunningAccuracy(n_classes, max(1, options.estimate_from // options.log_every))
     window = Window()
     summary = TrainingSummary()
-    with progress_bar(n_images * settings.epochs, "learning") as bar:
+    with log_above_bars(), progress_bar(n_images * settings.epochs, "learning") as bar:
         for epoch in range(settings.epochs):
             order = image_order(n_images, epoch, settings.seed) if options.shuffle else np.arange(n_images)
             start = 0

@@ -12,7 +12,9 @@ No sum is reordered and no fused multiplication is used, so results do not depen
 """
 
 import inspect
+import logging
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
@@ -44,6 +46,8 @@ from stdp_run.network import Model, NetworkState
 from stdp_run.neurons import NeuronGroup
 from stdp_run.parameters import cast
 from stdp_run.rules.base import Rule
+
+log = logging.getLogger(__name__)
 
 STEPS_PER_COUNTER = 4
 IMAGES_PER_TASK = 50
@@ -124,7 +128,7 @@ def draw_pixel(hits, n_counters, pixel, limit, image_index, epoch, seed, stream)
 def draw_spikes(image, limits, image_index, epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight):
     """Draw the input spikes of an image, pixels ascending in a step; return how many pixels can spike."""
     n_steps = spikes.shape[0]
-    n_counters = (n_steps + 3) // 4
+    n_counters = (n_steps + 63) // 64 * 16  # whole vectors; what is drawn beyond the last step is not used
     n_spikes[:] = 0
     n_active = 0
     for j in range(image.shape[0]):
@@ -405,6 +409,18 @@ class EventEngine:
             self._kept[name][:] = array
         self._present = compile_present(model.rule, model.neuron)
         self._scratch = [make_scratch(model, self._n_columns) for _ in range(n_threads)]
+        self._compile()
+
+    def _compile(self) -> None:
+        """Compile now, by showing no image, so that the first images are not slower than the rest."""
+        start = time.perf_counter()
+        nothing = np.zeros((0, self.model.n_inputs), np.uint8)
+        self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), self._theta, self._scratch[0])
+        if self._present.stats.cache_misses:
+            log.info("compiled %s with %s: %.1f s, once", *self._names(), time.perf_counter() - start)
+
+    def _names(self) -> tuple[str, str]:
+        return self.model.rule.__name__, self.model.neuron.__name__
 
     def state(self) -> NetworkState:
         """Return a copy of all that persists."""
