@@ -98,6 +98,9 @@ def main() -> None:
             print(f"stdp-run: error: {in_one_line(_standard_error.text, sys.argv[1:])}", file=sys.stderr)
             sys.exit(BAD_INPUT)
         raise
+    except BrokenPipeError:  # `stdp-run --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
     finally:
         _standard_error.release()
 
