@@ -1,6 +1,6 @@
 """Apply a learning rule alone to given spike trains: what it does to the weights, without a network."""
 
-import sys
+import importlib
 
 import numpy as np
 
@@ -114,7 +114,7 @@ def _replay_event(rule, values, pre, post, weight, threshold, seed) -> np.ndarra
 
     values = cast(values, weight.dtype.type)
     input_major = np.ascontiguousarray(weight.T)
-    memory = sys.modules[rule.event_module].allocate(rule, values, input_major, len(weight))
+    memory = importlib.import_module(rule.event_module).allocate(rule, values, input_major, len(weight))
     for name, array in rule.persistent(values, weight).items():
         getattr(memory, name)[:] = array
     history = np.empty((len(pre), *weight.shape), weight.dtype)

@@ -51,7 +51,7 @@ def test_a_run_leaves_all_its_files(stdp_run, tmp_path):
     result = result_of(run)
     expected = {
         "rule": "nearest_online",
-        "neuron": "diehl_cook",
+        "neuron": "lif_stdp",
         "dataset": "mnist",
         "engine": "event",
         "device": "cpu",
@@ -182,7 +182,7 @@ BAD_INPUT = [
     (["mode=eval", f"checkpoint={__file__}"], "not a checkpoint that stdp-run wrote"),
     (["dataset.root=nowhere"], "nowhere"),
     (["rule=post_pre_int", "neuron=lif_stdp"], "use neuron=diehl_cook_int"),
-    (["rule=nearest_online", "neuron=diehl_cook_int"], "use neuron=diehl_cook"),
+    (["rule=nearest_online", "neuron=diehl_cook_int"], "use neuron=lif_stdp"),
     (["rule=post_pre_int", "trainer.schedule=cosine"], "trainer.schedule=cosine: must be constant"),
     (["hydra.run.dir=/proc/nowhere"], "hydra.run.dir=/proc/nowhere: cannot be written"),
     (["--nope"], "unrecognized arguments: --nope"),

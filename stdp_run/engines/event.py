@@ -11,9 +11,9 @@ The spikes of an image are drawn at once: black pixels are skipped, four steps c
 No sum is reordered and no fused multiplication is used, so results do not depend on the processor's vector width.
 """
 
+import importlib
 import inspect
 import logging
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -343,7 +343,7 @@ _KERNELS = (
 @cache
 def compile_rule(rule: type[Rule]) -> ModuleType:
     """Return the rule's elementwise functions and its event half, compiled together."""
-    half = sys.modules[rule.event_module]
+    half = importlib.import_module(rule.event_module)
     elementwise = namespace("rule", compile_methods(rule))
     return namespace("rule", specialise((philox, *half.EVENT_FUNCTIONS), {"rule": elementwise}))
 
@@ -402,7 +402,7 @@ class EventEngine:
         self._weight[:, : model.n_exc] = state.weight.T
         self._theta = np.full(self._n_columns, model.neuron.initial(model.neuron_parameters)[1], model.theta_dtype)
         self._theta[: model.n_exc] = state.theta
-        allocate = sys.modules[model.rule.event_module].allocate
+        allocate = importlib.import_module(model.rule.event_module).allocate
         self._memory = allocate(model.rule, self._rule_parameters, self._weight, model.n_exc)
         self._kept = {name: getattr(self._memory, name) for name in state.persistent}
         for name, array in state.persistent.items():

@@ -17,7 +17,7 @@ class Rule:
 
     aliases: tuple[str, ...] = ()
     arithmetic = "float"
-    neuron = "diehl_cook"
+    neuron = "lif_stdp"
     event_module: str | None = None
     parameters: dict = {}
 
@@ -54,3 +54,24 @@ class Rule:
     def finish(p, traces):
         """Return what the rule keeps, name -> tensor, from the traces at the end of an image."""
         return {}
+
+
+class NearestTraces(Rule):
+    """A rule whose traces are those of the nearest spike: 1 at the spike, then decaying (SPAIC)."""
+
+    @staticmethod
+    def pre_trace(p, x, spike):
+        """Return the presynaptic trace after this step's `spike` (0 or 1): the nearest spike's, at most 1."""
+        x = x * p.d_pre
+        return x - x * spike + spike
+
+    @staticmethod
+    def post_trace(p, y, spike):
+        """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
+        y = y * p.d_post
+        return y - y * spike + spike
+
+    @staticmethod
+    def depresses(p):
+        """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
+        return p.a_pre != 0

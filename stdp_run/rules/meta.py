@@ -9,13 +9,13 @@ import numpy as np
 
 from stdp_run.elementwise import exp, maximum, where
 from stdp_run.parameters import number, positive
-from stdp_run.rules.base import Rule
+from stdp_run.rules.base import NearestTraces
 
 SMALLEST_ROOM = 1e-4
 SMALLEST_MEAN = 1e-6
 
 
-class MetaNearestOnline(Rule):
+class MetaNearestOnline(NearestTraces):
     """Nearest-spike pairs with a soft bound and a homeostatic target per neuron (SPAIC `meta_nearest_online_stdp`).
 
         x, y as in nearest_online, but y lasts from image to image
@@ -41,28 +41,11 @@ class MetaNearestOnline(Rule):
     }
 
     @staticmethod
-    def pre_trace(p, x, spike):
-        """Return the presynaptic trace after this step's `spike` (0 or 1)."""
-        x = x * p.d_pre
-        return x - x * spike + spike
-
-    @staticmethod
-    def post_trace(p, y, spike):
-        """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
-        y = y * p.d_post
-        return y - y * spike + spike
-
-    @staticmethod
     def change(p, w, x, y, pre, post):
         """Return the softly bounded weight change of one synapse."""
         change = p.a_post * post * x - p.a_pre * pre * y
         room = where(change < 0, w - p.w_min, p.w_max - w)
         return change * exp(-p.bound / maximum(room, SMALLEST_ROOM))
-
-    @staticmethod
-    def depresses(p):
-        """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
-        return p.a_pre != 0
 
     @staticmethod
     def persistent(p, weight):
