@@ -1,6 +1,7 @@
 """From the composed YAML to checked settings and to the things they name. The numbers themselves live in the YAML."""
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
@@ -232,10 +233,12 @@ def build_dataset(section: Mapping):
     one_of("test", "validation")("dataset.split", section.get("split"))
     for_caller = ("n_inputs", "split", "n_validation")
     arguments = {key: value for key, value in _constants(section).items() if key not in for_caller}
-    known = set(cls.__init__.__kwdefaults__ or ()) | set(cls.__init__.__code__.co_varnames[1:])
+    known = inspect.signature(cls).parameters
     for key, value in arguments.items():
         if key not in known:
-            raise UserError(f"dataset.{key}={value}: unknown key")
+            raise UserError(
+                f"dataset.{key}={value}: unknown key; known here: {', '.join(sorted((*known, *for_caller)))}"
+            )
     return cls(**arguments)
 
 

@@ -22,6 +22,8 @@ from stdp_run.trainer import TrainingSummary, train
 
 log = logging.getLogger(__name__)
 
+ENGINE_OPTIONS = ("engine", "device", "batch_size", "reduction", "threads")
+
 
 @dataclass(frozen=True)
 class Data:
@@ -84,6 +86,7 @@ def evaluate_checkpoint(settings: Settings, directory: Path, start: float) -> fl
     """Evaluate the network of an earlier run again, with its data and labels; return the accuracy."""
     saved = checkpoint.load(Path(settings.checkpoint))
     learned = read_settings({**saved.config, "mode": "eval", "checkpoint": settings.checkpoint})
+    log.info("evaluating with the settings of the checkpoint; only %s are this command's", ", ".join(ENGINE_OPTIONS))
     model = build_model(learned)
     arrays = dict(saved.arrays)
     state = NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
@@ -100,8 +103,7 @@ def evaluate_checkpoint(settings: Settings, directory: Path, start: float) -> fl
 
 
 def _engine_options(settings: Settings) -> dict:
-    names = ("engine", "device", "batch_size", "reduction", "threads")
-    return {name: getattr(settings, name) for name in names}
+    return {name: getattr(settings, name) for name in ENGINE_OPTIONS}
 
 
 def load_data(settings: Settings) -> Data:

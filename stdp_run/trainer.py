@@ -26,6 +26,12 @@ class TrainingSummary:
     seconds: float = 0.0  # spent presenting images
     spikes: int = 0
 
+    def add(self, counts: np.ndarray, seconds: float) -> None:
+        """Add images, with spike counts [N, E], that were learned from in `seconds`."""
+        self.images += len(counts)
+        self.spikes += int(counts.sum(dtype=np.int64))
+        self.seconds += seconds
+
     @property
     def images_per_second(self) -> float:
         """Images learned from per second of presenting."""
@@ -63,45 +69,50 @@ def train(
     """
     options = settings.trainer
     n_images = len(pixels)
+    total = n_images * settings.epochs
     estimate = RunningAccuracy(n_classes, max(1, options.estimate_from // options.log_every))
     window = Window()
     summary = TrainingSummary()
-    with log_above_bars(), progress_bar(n_images * settings.epochs, "learning") as bar:
+    with log_above_bars(), progress_bar(total, "learning") as bar:
         for epoch in range(settings.epochs):
             order = image_order(n_images, epoch, settings.seed) if options.shuffle else np.arange(n_images)
             start = 0
             while start < n_images:
                 stop = _next_stop(start, epoch * n_images, n_images, settings)
                 chosen = order[start:stop]
-                begin = time.perf_counter()
-                counts = engine.learn(
-                    pixels[chosen], chosen, epoch, _rates(options, summary.images, stop - start, bar.total)
-                )
-                summary.seconds += time.perf_counter() - begin
-                summary.images += len(chosen)
-                summary.spikes += int(counts.sum(dtype=np.int64))
-                window.add(counts, classes[chosen], time.perf_counter() - begin)
+                rate = _rates(options, summary.images, stop - start, total)
+                seconds = -time.perf_counter()
+                counts = engine.learn(pixels[chosen], chosen, epoch, rate)
+                seconds += time.perf_counter()
+                before = summary.images
+                summary.add(counts, seconds)
+                window.add(counts, classes[chosen], seconds)
                 bar.update(len(chosen))
-                if window.images >= options.log_every or (stop == n_images and epoch == settings.epochs - 1):
-                    accuracy = _log_window(window, estimate, engine, settings, summary.images, tracker)
+                if _is_due(options.log_every, before, summary.images) or summary.images == total:
+                    accuracy = _log_window(window, estimate, engine, settings, summary.images, float(rate[-1]), tracker)
                     if accuracy is not None:
                         bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
                     window = Window()
-                if options.evaluate_every and summary.images % options.evaluate_every == 0:
+                if _is_due(options.evaluate_every, before, summary.images):
                     evaluate(summary.images)
                 start = stop
     return summary
 
 
+def _is_due(every: int | None, before: int, after: int) -> bool:
+    """Return whether a multiple of `every` images was reached between two counts of images seen."""
+    return every is not None and before // every != after // every
+
+
 def _next_stop(start: int, before: int, n_images: int, settings: Settings) -> int:
-    """Return where the next call of the engine ends: whole batches, no further than the next log or evaluation."""
+    """Return where the next call of the engine ends: where something is due, but after whole batches in any case."""
     batch = settings.batch_size
-    stop = start + max(batch, IMAGES_AT_ONCE // batch * batch)
+    stop = start + IMAGES_AT_ONCE
     for every in (settings.trainer.log_every, settings.trainer.evaluate_every):
-        if every:
-            due = ((before + start) // every + 1) * every - before
-            stop = min(stop, max(due, start + 1))
-    return min(stop, n_images)
+        if every is not None:
+            stop = min(stop, ((before + start) // every + 1) * every - before)
+    n_batches = -(-(stop - start) // batch)
+    return min(start + n_batches * batch, n_images)
 
 
 def _rates(options: TrainerSettings, images_seen: int, count: int, total: int) -> np.ndarray:
@@ -130,11 +141,18 @@ class Window:
         return np.concatenate(self._counts), np.concatenate(self._classes)
 
 
-def _log_window(window, estimate, engine, settings: Settings, images_seen: int, tracker: Tracker) -> float | None:
+def _log_window(
+    window: Window,
+    estimate: RunningAccuracy,
+    engine,
+    settings: Settings,
+    images_seen: int,
+    rate: float,
+    tracker: Tracker,
+) -> float | None:
     counts, classes = window.arrays()
     accuracy = estimate.update(counts, classes, settings.evaluator.readout)
     state = engine.state()
-    rate = _rates(settings.trainer, images_seen, 1, max(images_seen, 1))
     tracker.scalars(
         images_seen,
         {
@@ -142,7 +160,7 @@ def _log_window(window, estimate, engine, settings: Settings, images_seen: int, 
             "train/spikes_per_image": float(counts.sum(axis=1).mean()),
             "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
             "train/images_per_second": window.images / max(window.seconds, 1e-9),
-            "train/learning_rate": float(rate[0]),
+            "train/learning_rate": rate,
             "network/theta_mean": float(state.theta.mean()),
             "network/weight_mean": float(state.weight.mean()),
             "network/weight_std": float(state.weight.std()),

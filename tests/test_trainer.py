@@ -80,6 +80,15 @@ def test_the_learning_rate_falls_over_the_whole_run():
     rates = [rate for _, _, rates in recorder.calls for rate in rates]
     assert len(rates) == 100
     assert np.allclose(rates, 0.01 ** (np.arange(100) / 100))
+    assert recorder.rows[-1][1]["train/learning_rate"] == rates[-1]
+
+
+def test_logging_and_evaluating_do_not_cut_batches():
+    recorder, evaluated, _ = run(700, batch_size=64, trainer={"log_every": 100, "evaluate_every": 150})
+    edges = np.cumsum([len(index) for index, _, _ in recorder.calls])
+    assert all(edge % 64 == 0 for edge in edges[:-1]) and edges[-1] == 700
+    assert [images_seen for images_seen, _ in recorder.rows] == [128, 256, 320, 448, 512, 640, 700]
+    assert evaluated == [192, 320, 512, 640]
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
