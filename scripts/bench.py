@@ -4,8 +4,9 @@
     python scripts/bench.py --json                   # the same with machine, versions and commit
     python scripts/bench.py --rules full_online --n-exc 100 400
 
-Every figure is the median of several runs on the same real images, after a warm-up. Machines are noisy: compare
-ratios to the floor of the same run. Constants are the published ones: 250 steps of 1 ms, 128 Hz, float32.
+Every figure is the median of several runs on the same real images. Machines are noisy: compare
+ratios to the floor of the same run. Constants are the published ones: 250 steps of 1 ms, 128 Hz, float32, with the
+neuron group diehl_cook for float rules, after a warm-up of 1,000 images.
 """
 
 import argparse
@@ -65,7 +66,7 @@ def seconds(function) -> float:
 
 def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, floor) -> dict:
     """Return the median images per second of learning, evaluating and the floor, measured in turn."""
-    neuron = rules[rule].neuron
+    neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
     model: Model = published_model(rule, neuron, n_exc, ENCODER)
     engine = event.EventEngine(model, initial_state(model), n_threads=1)
     scratch = event.make_scratch(model, engine._n_columns)
