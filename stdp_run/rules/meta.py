@@ -98,7 +98,9 @@ class MetaMemory(NamedTuple):
     post: np.ndarray  # [E] 1 where that neuron spikes in this step
     scale: np.ndarray  # [E] before this step's update
     next_scale: np.ndarray  # [E] after it
-    changes: np.ndarray  # [E] of the synapses of one input
+    inverse: np.ndarray  # [E] 1 / next_scale
+    changes: np.ndarray  # [E] of the stored weights of one input
+    risen: np.ndarray  # [E] their sum over the inputs of this step
     total: np.ndarray  # [E] float64, sum over the row of the unscaled weights
 
 
@@ -116,7 +118,9 @@ def allocate(rule, p, weight, n_exc):
         post=np.zeros(n_exc, dtype),
         scale=np.ones(n_exc, dtype),
         next_scale=np.ones(n_exc, dtype),
+        inverse=np.ones(n_exc, dtype),
         changes=np.zeros(n_exc, dtype),
+        risen=np.zeros(n_exc, dtype),
         total=np.zeros(n_exc),
     )
 
@@ -156,12 +160,18 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
         if memory.next_scale[i] == 0:
             restart_row(p, rate, memory, weight, i, active, n_active)
 
-    for s in range(n_spikes if n_fired or rule.depresses(p) else 0):
-        k = spikes[s]
-        x = memory.x[k]
-        row = weight[active[k]]
-        row_changes(p, rate, row, x, memory.scale, memory.next_scale, memory.trace, memory.post, memory.changes)
-        add_changes(row, memory.total, memory.changes)
+    if n_fired or rule.depresses(p):
+        invert(memory.next_scale, memory.inverse)
+        memory.risen[:] = 0
+        for s in range(n_spikes):
+            k = spikes[s]
+            row = weight[active[k]]
+            row_changes(
+                p, rate, row, memory.x[k], memory.scale, memory.inverse, memory.trace, memory.post, memory.changes
+            )
+            add_changes(row, memory.risen, memory.changes)
+        for i in range(memory.total.shape[0]):
+            memory.total[i] += memory.risen[i]
     for f in range(n_fired):
         i = fired[f]
         for k in range(n_active):
@@ -233,18 +243,24 @@ def restart_row(p, rate, memory, weight, i, active, n_active):
     memory.next_scale[i] = np.inf
 
 
-def row_changes(p, rate, row, x, scale, next_scale, trace, post, changes):
+def invert(values, inverse):
+    """Set `inverse` to 1 / values: one division a step and neuron instead of one a synapse."""
+    for i in range(values.shape[0]):
+        inverse[i] = 1 / values[i]
+
+
+def row_changes(p, rate, row, x, scale, inverse, trace, post, changes):
     """Compute the changes of all synapses of one input that spikes, whose stored weights are row[E]."""
     spike = x / x  # 1: the trace of an input that spikes is not 0
     for i in range(changes.shape[0]):
-        changes[i] = rate * rule.change(p, row[i] * scale[i], x, trace[i], spike, post[i]) / next_scale[i]
+        changes[i] = rate * rule.change(p, row[i] * scale[i], x, trace[i], spike, post[i]) * inverse[i]
 
 
-def add_changes(row, total, changes):
-    """Add the changes to the stored weights, and to the sums over each neuron's weights."""
+def add_changes(row, risen, changes):
+    """Add the changes to the stored weights, and to the sums of this step's changes."""
     for i in range(changes.shape[0]):
         row[i] += changes[i]
-        total[i] += changes[i]
+        risen[i] += changes[i]
 
 
 def fold(memory, weight):
@@ -274,6 +290,7 @@ EVENT_FUNCTIONS = (
     advance_targets,
     set_scales,
     restart_row,
+    invert,
     row_changes,
     add_changes,
     fold,
