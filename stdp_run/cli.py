@@ -61,7 +61,7 @@ def job(config: DictConfig) -> float:
         check_pairing(hydra_config, folders)
         from stdp_run.experiment import run
 
-        return run(OmegaConf.to_container(config, resolve=False), directory)
+        return run(config, directory)
     except UserError as error:
         log.error("stdp-run: error: %s", error)
         sys.exit(BAD_INPUT)

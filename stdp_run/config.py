@@ -139,17 +139,30 @@ class Settings:
             raise UserError("checkpoint=null: mode=eval needs the checkpoint.pt of a run, checkpoint=PATH")
 
 
-def read_settings(config) -> Settings:
-    """Return the checked settings of a composed config (an OmegaConf or plain dictionary).
+def resolve(config) -> dict:
+    """Return a composed config with every reference in it replaced by its value, in plain containers.
+
+    Raises:
+        UserError: a reference leads nowhere, or a value is missing.
+    """
+    try:
+        return OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+
+
+def as_yaml(config: dict) -> str:
+    """Return a resolved config as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(config))
+
+
+def read_settings(config: dict) -> Settings:
+    """Return the checked settings of a resolved config.
 
     Raises:
         UserError: a key is missing, unknown, or has a value that is not allowed.
     """
-    try:
-        values = OmegaConf.to_container(OmegaConf.create(config), resolve=True, throw_on_missing=True)
-    except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
-    return _read_section(Settings, values, "")
+    return _read_section(Settings, config, "")
 
 
 def _read_section(section: type, values: object, prefix: str):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from stdp_run import checkpoint, evaluation, figures
-from stdp_run.config import Settings, build_dataset, build_model, read_settings
+from stdp_run.config import Settings, as_yaml, build_dataset, build_model, read_settings, resolve
 from stdp_run.engines import make_engine
 from stdp_run.errors import UserError
 from stdp_run.evaluation import Evaluation, Labels
@@ -37,14 +37,16 @@ class Data:
     classes: tuple[str, ...]
 
 
-def run(config: dict, directory: Path) -> float:
-    """Run what `config` (resolved, plain containers) asks for in `directory`; return the accuracy that it reached.
+def run(config, directory: Path) -> float:
+    """Run what the composed `config` asks for in `directory`; return the accuracy that it reached.
 
     Raises:
         UserError: something that was asked for cannot be had.
     """
     start = time.perf_counter()
+    config = resolve(config)
     settings = read_settings(config)
+    checkpoint.write_atomically(directory / "config.yaml", as_yaml(config).encode())
     if settings.mode == "eval":
         return evaluate_checkpoint(settings, directory, start)
     if settings.mode == "window":

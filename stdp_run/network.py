@@ -10,7 +10,7 @@ Per image, membrane potentials, refractory counters and traces start afresh; wei
 says it keeps. With learning off nothing persistent changes. (Diehl & Cook 2015, section 2.)
 
 `step` is the reference, on torch tensors, for B images side by side. With B > 1 all images see the same weights; their
-weight changes are reduced to one (`Reduction`), and their changes of theta are added, as B images in turn would do.
+weight changes are reduced to one (`make_reduction`); their changes of theta are added, as B images in turn would do.
 """
 
 from collections.abc import Callable

@@ -23,7 +23,6 @@ class NeuronGroup:
     aliases: tuple[str, ...] = ()
     arithmetic = "float"
     compiled = True
-    theta_unit = "mV"
     parameters = {"w_ei": number, "w_ie": number, "w_init_max": positive}
 
     @classmethod
@@ -101,8 +100,6 @@ class ALIF(LIF):
     spike where V > V_threshold + theta; there V <- V - V_reset, theta <- theta + theta_increment (V_threshold + theta)
     """
 
-    theta_unit = "unitless"
-
     @staticmethod
     def excitatory(p, learning, current, v, refractory, theta):
         v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
@@ -123,7 +120,6 @@ class IntegerDiehlCook(NeuronGroup):
     """
 
     arithmetic = "int"
-    theta_unit = "1/16.384 mV"
     parameters = {
         "w_ei": whole,
         "w_ie": whole,

@@ -44,10 +44,11 @@ def test_a_run_leaves_all_its_files(stdp_run, tmp_path):
     assert done.returncode == 0, done.stderr
     run = only_run(tmp_path)
     names = {path.name for path in run.iterdir()}
-    assert {".hydra", "run.log", "metrics.jsonl", "result.json", "checkpoint.pt"} <= names
+    assert {".hydra", "config.yaml", "run.log", "metrics.jsonl", "result.json", "checkpoint.pt"} <= names
     assert {"receptive_fields.png", "confusion.png"} <= names
     assert any(name.startswith("events.out.tfevents") for name in names)
-    assert "n_exc: 50" in (run / ".hydra" / "config.yaml").read_text()
+    written = (run / "config.yaml").read_text()
+    assert "n_exc: 50" in written and "w_norm: 90.4" in written and "${" not in written
     result = result_of(run)
     expected = {
         "rule": "nearest_online",

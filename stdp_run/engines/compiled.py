@@ -64,24 +64,21 @@ def _where(condition, chosen, otherwise):
     return implementation
 
 
-@overload(elementwise.maximum)
-def _maximum(values, bound):
-    convert = _common(values, bound) if isinstance(bound, numba_types.Integer) else np.dtype(values.name).type
+def _compile_bound(function, choose) -> None:
+    """Compile `maximum` or `minimum`: the result has the type of the values, whatever that of the bound."""
 
-    def implementation(values, bound):
-        return max(convert(values), convert(bound))
+    @overload(function)
+    def _bound(values, bound):
+        convert = _common(values, bound) if isinstance(bound, numba_types.Integer) else np.dtype(values.name).type
 
-    return implementation
+        def implementation(values, bound):
+            return choose(convert(values), convert(bound))
+
+        return implementation
 
 
-@overload(elementwise.minimum)
-def _minimum(values, bound):
-    convert = _common(values, bound) if isinstance(bound, numba_types.Integer) else np.dtype(values.name).type
-
-    def implementation(values, bound):
-        return min(convert(values), convert(bound))
-
-    return implementation
+_compile_bound(elementwise.maximum, max)
+_compile_bound(elementwise.minimum, min)
 
 
 @intrinsic
