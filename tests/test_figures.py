@@ -1,11 +1,12 @@
 """The pictures show the numbers they were given, in the right place, and are written whole."""
 
 import io
-import itertools
+import os
 import subprocess
 import sys
 import threading
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -25,16 +26,28 @@ def _decoded(path) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(path.read_bytes())).convert("RGB"))
 
 
-def _tiles(figure, rows: int, columns: int, height: int, width: int) -> np.ndarray:
-    """Cut the grid's one image back into tiles [rows * columns, height, width], from the separators alone."""
-    picture = np.ma.filled(figure.axes[0].images[0].get_array().astype(float), np.nan)
-    inside_rows = ~np.all(np.isnan(picture), axis=1)
-    inside_columns = ~np.all(np.isnan(picture), axis=0)
-    dense = picture[inside_rows][:, inside_columns]
-    tall, wide = dense.shape[0] // rows, dense.shape[1] // columns
-    tiles = dense.reshape(rows, tall, columns, wide).transpose(0, 2, 1, 3).reshape(-1, tall, wide)
-    assert tall % height == 0 and tall // height == wide // width
-    return tiles[:, :: tall // height, :: wide // width]
+def _tiles(figure, rows: int, columns: int) -> np.ndarray:
+    """Cut the drawn grid back into tiles, uint8 [rows * columns, tall, wide, 3]: 2 pixels lie around each."""
+    image, box = figures.to_image(figure), figure.axes[0].get_window_extent()
+    grid = image[len(image) - round(box.y1) : len(image) - round(box.y0), round(box.x0) : round(box.x1)]
+    tall, wide = ((edge - 2) // count for edge, count in zip(grid.shape, (rows, columns), strict=False))
+    assert (tall * rows + 2, wide * columns + 2) == grid.shape[:2]
+    tiles = grid[2:, 2:].reshape(rows, tall, columns, wide, 3).transpose(0, 2, 1, 3, 4).reshape(-1, tall, wide, 3)
+    assert (tiles[0, -2:] == 0xB0).all() and (tiles[0, :, -2:] == 0xB0).all()
+    return tiles[:, :-2, :-2]
+
+
+def _weights(figure, rows: int, columns: int, height: int, width: int, colour_map: str = "magma") -> np.ndarray:
+    """Read weights [rows * columns, height, width] off a drawn grid by its colours; NaN in white places."""
+    tiles = _tiles(figure, rows, columns)
+    scale = tiles.shape[1] // height
+    colours = tiles[:, ::scale, ::scale]
+    np.testing.assert_array_equal(colours.repeat(scale, axis=1).repeat(scale, axis=2), tiles)
+    table = matplotlib.colormaps[colour_map](np.arange(256), bytes=True)[:, :3]
+    number = {tuple(colour): index for index, colour in enumerate(table.tolist())} | {(255, 255, 255): np.nan}
+    index = np.array([number[tuple(colour)] for colour in colours.reshape(-1, 3).tolist()])
+    low, high = figure.axes[1].get_ylim()
+    return (low + (index + 0.5) / 256 * (high - low)).reshape(-1, height, width)
 
 
 def _texts(axes) -> list[str]:
@@ -50,9 +63,9 @@ def _texts(axes) -> list[str]:
 )
 def test_every_receptive_field_is_upright_at_its_place(neurons, rows, columns, height, width):
     weight = _random_weights(neurons, height, width)
-    tiles = _tiles(figures.receptive_fields(weight, height, width), rows, columns, height, width)
-    np.testing.assert_array_equal(tiles[:neurons], weight.reshape(neurons, height, width))
-    assert np.isnan(tiles[neurons:]).all()
+    drawn = _weights(figures.receptive_fields(weight, height, width), rows, columns, height, width)
+    np.testing.assert_allclose(drawn[:neurons], weight.reshape(neurons, height, width), atol=1 / 256)
+    assert np.isnan(drawn[neurons:]).all()
 
 
 def test_a_bright_weight_is_bright_at_its_place_in_the_drawn_picture():
@@ -74,59 +87,84 @@ def test_a_bright_weight_is_bright_at_its_place_in_the_drawn_picture():
 
 def test_more_neurons_than_the_limit_are_thinned_evenly_and_the_title_says_so():
     weight = np.repeat(np.arange(6400, dtype=np.float64)[:, None], 64, axis=1)
-    figure = figures.receptive_fields(weight, 8, 8, labels=np.arange(6400) % 10)
-    tiles = _tiles(figure, 20, 20, 8, 8)
-    np.testing.assert_array_equal(tiles[:, 0, 0], np.arange(0, 6400, 16))
-    assert figure.axes[0].get_title() == "Receptive fields: 400 of 6400 neurons, evenly spaced"
-    assert _texts(figure.axes[0]) == [str(neuron % 10) for neuron in range(0, 6400, 16)]
-    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
-    assert rows == [str(neuron) for neuron in range(0, 6400, 320)]
+    figure = figures.receptive_fields(weight, 8, 8)
+    drawn = _weights(figure, 20, 20, 8, 8)
+    np.testing.assert_allclose(drawn[:, 0, 0], np.arange(0, 6400, 16), atol=6400 / 256)
+    assert figure.axes[0].get_title() == "Receptive fields: 400 of 6,400 neurons, evenly spaced"
+    labelled = _tiles(figures.receptive_fields(0 * weight, 8, 8, labels=np.arange(6400) % 10), 20, 20)
+    for neuron, tile in zip(range(0, 6400, 16), labelled, strict=True):
+        same = [other for other in range(0, 80, 16) if other % 10 == neuron % 10]
+        np.testing.assert_array_equal(tile, labelled[same[0] // 16])
+    assert _texts(figure.axes[0]) == [str(neuron) for neuron in range(0, 6400, 320)]
 
 
 def test_labels_are_the_classes_names_in_their_tiles_and_silent_neurons_have_none():
     labels = np.array([2, -1, 0, 1, 2, -1, 0])
-    figure = figures.receptive_fields(_random_weights(7, 8, 8), 8, 8, labels=labels, classes=["cat", "dog", "$x"])
-    axes = figure.axes[0]
-    assert _texts(axes) == ["$x", "cat", "dog", "$x", "cat"]
-    figures.to_image(figure)
-    for text, neuron in zip(axes.texts, [0, 2, 3, 4, 6], strict=True):
-        box = text.get_window_extent().transformed(axes.transAxes.inverted())
-        column, row = box.x0 * 3, (1 - box.y1) * 3
-        assert (int(row), int(column)) == divmod(neuron, 3)
-        assert row % 1 < 0.1 and column % 1 < 0.1  # in the corner of the tile
-        assert box.x1 * 3 < int(column) + 1
+    weight = np.zeros((7, 64))
+    tiles = _tiles(figures.receptive_fields(weight, 8, 8, labels=labels, classes=["cat", "dog", "$x"]), 3, 3)
+    other = _tiles(figures.receptive_fields(weight, 8, 8, labels=labels, classes=["cat", "dog", "x"]), 3, 3)
+    plain = _tiles(figures.receptive_fields(weight, 8, 8), 3, 3)
+    for neuron, label in enumerate(labels):
+        written = (tiles[neuron] != plain[neuron]).any(axis=2)
+        assert written.any() == (label >= 0)
+        assert not written[len(written) // 5 :].any() and not written[:, written.shape[1] // 2 :].any()  # in the corner
+        first = list(labels).index(label)
+        np.testing.assert_array_equal(tiles[neuron], tiles[first])
+        assert (tiles[neuron] == other[neuron]).all() == (label != 2)
+    assert not np.array_equal(tiles[2], tiles[3])
+
+
+def test_a_label_can_be_read_on_a_bright_tile():
+    weight = np.ones((100, 784))
+    tile = _tiles(figures.receptive_fields(weight, 28, 28, labels=np.full(100, 3)), 10, 10)[0].astype(int)
+    corner = tile[:24, :14].sum(axis=2)
+    assert corner.max() == 3 * 255 and corner.min() < 3 * 100
 
 
 def test_labels_are_left_out_where_tiles_are_too_small():
-    for neurons, written in ((1600, ["0"] * 1600), (2500, [])):
+    for neurons, written in ((1600, True), (2500, False)):
         weight, labels = np.zeros((neurons, 64)), np.zeros(neurons, dtype=int)
-        assert _texts(figures.receptive_fields(weight, 8, 8, labels=labels, limit=neurons).axes[0]) == written
+        named = figures.to_image(figures.receptive_fields(weight, 8, 8, labels=labels, limit=neurons))
+        plain = figures.to_image(figures.receptive_fields(weight, 8, 8, limit=neurons))
+        assert (named != plain).any() == written
 
 
 def test_colours_span_zero_to_the_largest_weight_or_the_range_given():
     weight = _random_weights(9, 8, 8)
-    assert figures.receptive_fields(weight, 8, 8).axes[0].images[0].get_clim() == (0, weight.max())
+    assert figures.receptive_fields(weight, 8, 8).axes[1].get_ylim() == pytest.approx((0, weight.max()))
     figure = figures.receptive_fields(weight, 8, 8, value_range=(0.0, 2.0))
-    assert figure.axes[0].images[0].get_clim() == (0, 2)
+    np.testing.assert_allclose(_weights(figure, 3, 3, 8, 8), weight.reshape(9, 8, 8), atol=2 / 256)
+    assert figure.axes[1].get_ylim() == (0, 2)
     assert figure.axes[1].get_ylabel() == "weight"
+
+
+def test_the_colour_bar_has_the_colours_of_the_tiles():
+    weight = np.linspace(0.0, 2.0, 64)[:, None].repeat(64, axis=1)
+    figure = figures.receptive_fields(weight, 8, 8)
+    image, box = figures.to_image(figure).astype(int), figure.axes[1].get_window_extent()
+    # Not the ends, where the frame is.
+    for tile, value in zip(_tiles(figure, 8, 8).astype(int)[1:-1], weight[1:-1, 0], strict=True):
+        y = len(image) - 1 - (box.y0 + (box.height - 1) * value / 2)
+        assert np.abs(image[round(y), round((box.x0 + box.x1) / 2)] - tile[0, 0]).max() <= 8
 
 
 def test_weight_change_is_after_minus_before_around_zero():
     before, after = _random_weights(4, 8, 8), _random_weights(5, 8, 8)[:4]
-    figure = figures.weight_change(before, after, 8, 8, labels=np.array([3, 1, -1, 0]))
-    tiles = _tiles(figure, 2, 2, 8, 8)
-    np.testing.assert_allclose(tiles, (after - before).reshape(4, 8, 8), atol=1e-6)
-    low, high = figure.axes[0].images[0].get_clim()
+    figure = figures.weight_change(before, after, 8, 8)
+    low, high = figure.axes[1].get_ylim()
     assert -low == high == pytest.approx(np.abs(after - before).max())
-    assert _texts(figure.axes[0]) == ["3", "1", "0"]
+    drawn = _weights(figure, 2, 2, 8, 8, "RdBu_r")
+    np.testing.assert_allclose(drawn, (after - before).reshape(4, 8, 8), atol=2 * high / 256)
     assert figure.axes[1].get_ylabel() == "weight change"
+    named = _tiles(figures.weight_change(before, after, 8, 8, labels=np.array([3, 1, -1, 0])), 2, 2)
+    assert [(tile != plain).any() for tile, plain in zip(named, _tiles(figure, 2, 2), strict=True)] == [1, 1, 0, 1]
 
 
 def test_colours_of_equal_weights_still_span_a_range():
     ones = np.ones((4, 64))
-    assert figures.weight_change(ones, ones, 8, 8).axes[0].images[0].get_clim() == (-1, 1)
-    assert figures.receptive_fields(0 * ones, 8, 8).axes[0].images[0].get_clim() == (0, 1)
-    assert figures.receptive_fields(ones, 8, 8).axes[0].images[0].get_clim() == (0, 1)
+    assert figures.weight_change(ones, ones, 8, 8).axes[1].get_ylim() == (-1, 1)
+    assert figures.receptive_fields(0 * ones, 8, 8).axes[1].get_ylim() == (0, 1)
+    assert figures.receptive_fields(ones, 8, 8).axes[1].get_ylim() == (0, 1)
 
 
 @pytest.mark.parametrize("shape", [(4, 63), (4,), (0, 64)])
@@ -155,7 +193,7 @@ def test_confusion_writes_each_count_into_its_cell(classes, silent):
     np.testing.assert_allclose(axes.images[0].get_array(), matrix / matrix.sum(axis=1, keepdims=True))
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("predicted class", "true class")
     names = [label.get_text() for label in axes.get_xticklabels()]
-    assert names == DIGITS[:classes] + ["no spikes"] * silent
+    assert names == DIGITS[:classes] + ["no\nspikes"] * silent
     assert axes.get_ylim() == (classes - 0.5, -0.5)  # the first class is on top
 
 
@@ -193,32 +231,47 @@ def test_histogram_counts_every_value_and_names_the_unit():
 
 def test_histogram_tells_of_values_that_are_not_finite():
     axes = figures.histogram([1.0, 2.0, np.nan, np.inf], "theta (mV)", "Thresholds").axes[0]
-    assert axes.get_title() == "Thresholds\n2 values from 1 to 2, 2 more not finite"
+    assert axes.get_title() == "Thresholds\n2 values, 1 to 2, 2 more not finite"
+
+
+def test_a_histogram_on_a_logarithmic_scale_shows_a_single_value_among_many():
+    axes = figures.histogram([0.0] * 100_000 + [1.0], "weight", "Weights", counted_as="synapses", log_counts=True).axes[
+        0
+    ]
+    counts, _, baseline = axes.patches[0].get_data()
+    assert axes.get_yscale() == "log" and axes.get_ylim()[0] < 1
+    assert (counts[0], counts[-1]) == (100_000, 1) and 0 < baseline < 1
+    assert axes.get_ylabel() == "number of synapses"
 
 
 def test_raster_puts_every_spike_at_its_time_and_neuron():
-    steps = [np.array([0, 5, 99]), np.array([7]), np.array([8, 9])]
-    index = [np.array([783, 0, 20]), np.array([3]), np.array([1, 2])]
-    figure = figures.raster(
-        *itertools.chain(*zip(steps, index, strict=True)), n_steps=100, n_inputs=784, n_exc=4, dt_ms=0.5
-    )
-    for axes, step, neuron in zip(figure.axes, steps, index, strict=True):
-        np.testing.assert_array_equal(axes.lines[0].get_xdata(), step * 0.5)
-        np.testing.assert_array_equal(axes.lines[0].get_ydata(), neuron)
-        assert axes.get_xlim() == (0, 50)
-    assert [axes.get_ylabel() for axes in figure.axes] == ["input neuron", "excitatory neuron", "inhibitory neuron"]
-    assert figure.axes[2].get_xlabel() == "time (ms)"
+    layers = [np.random.default_rng(size).random((2, 100, size)) < 0.05 for size in (64, 4, 4)]
+    images = np.random.default_rng(0).integers(0, 256, (2, 8, 8)).astype(np.uint8)
+    figure = figures.raster(*layers, images, ["cat", "$x"], dt_ms=0.5, title="Spikes of two")
+    panels = np.array(figure.axes).reshape(4, 2)
+    for b, name in enumerate(["class cat", "class $x"]):
+        assert panels[0, b].get_title() == name
+        np.testing.assert_array_equal(panels[0, b].images[0].get_array(), images[b])
+        for axes, spikes in zip(panels[1:, b], layers, strict=True):
+            drawn = np.zeros_like(spikes[b])
+            steps, neurons = axes.lines[0].get_xydata().T
+            drawn[(2 * steps).astype(int), neurons.astype(int)] = True
+            np.testing.assert_array_equal(drawn, spikes[b])
+            assert axes.get_xlim() == (0, 50)
+    names = [axes.get_ylabel() for axes in panels[1:, 0]]
+    assert names == [f"{layer} neuron (number)" for layer in ("input", "excitatory", "inhibitory")]
+    assert [axes.get_xlabel() for axes in panels[3]] == ["time (ms)"] * 2
 
 
-def test_a_single_excitatory_spike_can_be_seen():
-    none = np.zeros(0, dtype=int)
-
+@pytest.mark.parametrize("neurons", [400, 6400])
+def test_a_single_excitatory_spike_can_be_seen(neurons):
     def drawn(step):
-        return figures.to_image(
-            figures.raster(none, none, step, step, none, none, n_steps=350, n_inputs=784, n_exc=400)
-        )
+        none, spikes = np.zeros((1, 350, 784), bool), np.zeros((1, 350, neurons), bool)
+        spikes[0, step, step] = True
+        silent = np.zeros_like(spikes)
+        return figures.to_image(figures.raster(none, spikes, silent, np.zeros((1, 28, 28), np.uint8), "0"))
 
-    differing = np.any(drawn(np.array([200])) != drawn(np.array([100])), axis=2)
+    differing = np.any(drawn(200) != drawn(100), axis=2)
     assert differing.sum() > 2 * 15
 
 
@@ -246,6 +299,9 @@ def test_windows_of_several_rules_have_a_named_panel_each(rules):
 def test_accuracies_are_drawn_in_percent():
     axes = figures.accuracy_curve([100, 200], [0.25, 0.5], chance=0.1).axes[0]
     assert axes.lines[0].get_xydata().tolist() == [[100, 25], [200, 50]]
+    axes = figures.accuracy_curve([100, 200], [0.25, 0.5], evaluations=([150, 200], [0.375, 0.625])).axes[0]
+    assert axes.lines[1].get_xydata().tolist() == [[150, 37.5], [200, 62.5]]
+    assert _texts(axes) == ["62.5"]
     axes = figures.accuracy_by_setting(["a", "b"], [0.25, 0.5], intervals=[[0.2, 0.3], [0.4, 0.6]]).axes[0]
     assert axes.lines[0].get_xydata().tolist() == [[25, 0], [50, 1]]
     np.testing.assert_allclose(axes.collections[0].get_segments(), [[[20, 0], [30, 0]], [[40, 1], [60, 1]]])
@@ -255,6 +311,12 @@ def test_accuracies_are_drawn_in_percent():
 # All of them ----------------------------------------------------------------------------------------------------------
 
 NONE = np.zeros(0, dtype=int)
+
+
+def _raster(inputs, spikes):
+    return figures.raster(inputs, spikes, spikes, np.zeros((len(inputs), 1, 1), np.uint8), ["long " * 9] * len(inputs))
+
+
 DEGENERATE = {
     "equal weights": lambda: figures.receptive_fields(np.zeros((4, 64)), 8, 8),
     "one neuron": lambda: figures.receptive_fields(np.full((1, 64), 0.3), 8, 8, labels=np.array([0])),
@@ -265,16 +327,20 @@ DEGENERATE = {
     "no images": lambda: figures.confusion(np.zeros((3, 4), int), "abc"),
     "one class": lambda: figures.confusion(np.array([[1]]), "a", accuracy=1.0),
     "long names": lambda: figures.confusion(np.eye(2, 3, dtype=int), ["long " * 20, "$" * 40]),
+    "no values above 0": lambda: figures.histogram(np.zeros(9), "weight", "zeros", log_counts=True),
     "no values": lambda: figures.histogram([], "theta (mV)", "none"),
     "one value": lambda: figures.histogram([20.0], "theta (mV)", "one"),
     "zeros": lambda: figures.histogram(np.zeros(9), "theta (mV)", "zeros"),
     "nearly equal": lambda: figures.histogram(1.0 + 1e-16 * np.arange(9), "theta (mV)", "near"),
     "no neurons": lambda: figures.neurons_per_class(NONE, DIGITS),
-    "no spikes": lambda: figures.raster(NONE, NONE, NONE, NONE, NONE, NONE, 350, 784, 1),
-    "no steps": lambda: figures.raster(NONE, NONE, NONE, NONE, NONE, NONE, 0, 1, 1),
+    "no spikes": lambda: _raster(np.zeros((1, 350, 784), bool), np.zeros((1, 350, 1), bool)),
+    "no steps": lambda: _raster(np.zeros((3, 0, 1), bool), np.zeros((3, 0, 1), bool)),
+    "all spikes": lambda: _raster(np.ones((1, 2, 1), bool), np.ones((1, 2, 3), bool)),
     "no pairs": lambda: figures.stdp_window(NONE, NONE, "pair"),
     "no effect": lambda: figures.stdp_windows({"pair": (np.arange(-3, 4), np.zeros(7))}),
     "no accuracy": lambda: figures.accuracy_curve([], []),
+    "one evaluation": lambda: figures.accuracy_curve([], [], evaluations=([60_000], [1.0]), chance=0.1),
+    "accuracy of no images": lambda: figures.accuracy_curve([0], [0.0], evaluations=([0], [0.0])),
     "one accuracy": lambda: figures.accuracy_by_setting(["only"], [0.5]),
 }
 
@@ -295,27 +361,28 @@ def test_a_png_has_the_figures_size_and_its_pixels(tmp_path):
         return figures.confusion(np.diag([1, 2, 3]), "abc")
 
     figure = new_figure()
-    figures.save_png(figure, tmp_path / "a.png")
-    figures.save_png(figure, str(tmp_path / "b.png"), dpi=50)
+    png = figures.to_png(figure)
+    figures.save_png(new_figure(), tmp_path / "a.png")
     image = figures.to_image(new_figure())
     wide, tall = figure.get_size_inches()
     assert image.dtype == np.uint8 and image.shape == (round(100 * tall), round(100 * wide), 3)
+    assert figures.size_in_pixels(figure) == image.shape[:2]
+    assert (tmp_path / "a.png").read_bytes() == png
     np.testing.assert_array_equal(_decoded(tmp_path / "a.png"), image)
-    assert _decoded(tmp_path / "b.png").shape == (round(50 * tall), round(50 * wide), 3)
+    with Image.open(tmp_path / "a.png") as opened:
+        opened.verify()  # checks the CRC of every chunk
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypatch):
     path = tmp_path / "a.png"
     path.write_bytes(b"old")
-    figure = figures.histogram([1.0, 2.0], "theta (mV)", "two")
 
-    def fail(file, **_settings):
-        file.write(b"half")
+    def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(figure, "savefig", fail)
+    monkeypatch.setattr(os, "replace", fail)
     with pytest.raises(OSError, match="disk full"):
-        figures.save_png(figure, path)
+        figures.save_png(figures.histogram([1.0, 2.0], "theta (mV)", "two"), path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -341,7 +408,7 @@ import sys
 from stdp_run import figures
 assert "matplotlib" not in sys.modules
 figures.to_image(figures.receptive_fields([[1.0, 0.0, 0.0, 0.0]], 2, 2, labels=[0]))
-figures.to_image(figures.raster([1], [0], [1], [0], [1], [0], 2, 1, 1))
+figures.to_image(figures.raster([[[1]]], [[[1]]], [[[1]]], [[[9]]], "0"))
 assert "matplotlib.pyplot" not in sys.modules
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)

@@ -6,11 +6,14 @@ Classes are numbered 0 to C - 1 everywhere; `classes` holds their names in that 
 """
 
 from stdp_run.figures.activity import histogram, raster, stdp_window, stdp_windows
-from stdp_run.figures.canvas import save_png, to_image
+from stdp_run.figures.canvas import release, save_png, size_in_pixels, to_image, to_png, write_whole
 from stdp_run.figures.fields import receptive_fields, weight_change
-from stdp_run.figures.recognition import accuracy_by_setting, accuracy_curve, confusion, neurons_per_class
+from stdp_run.figures.recognition import accuracy_curve, confusion, neurons_per_class
+from stdp_run.figures.sweeps import accuracy_against_number, accuracy_against_numbers, accuracy_by_setting
 
 __all__ = [
+    "accuracy_against_number",
+    "accuracy_against_numbers",
     "accuracy_by_setting",
     "accuracy_curve",
     "confusion",
@@ -18,9 +21,13 @@ __all__ = [
     "neurons_per_class",
     "raster",
     "receptive_fields",
+    "release",
     "save_png",
+    "size_in_pixels",
     "stdp_window",
     "stdp_windows",
     "to_image",
+    "to_png",
     "weight_change",
+    "write_whole",
 ]

@@ -1,42 +1,73 @@
 """What neurons and learning rules do: spikes over time, how values spread, and weight change by spike timing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stdp_run.figures.canvas import BLUE, DARK, GREY, VERMILION, counted, new_figure, open_frame, whole_numbers
+from stdp_run.figures.canvas import (
+    BLUE,
+    DARK,
+    GREY,
+    VERMILION,
+    counted,
+    new_axes,
+    new_figure,
+    open_frame,
+    put_labels,
+    put_title,
+    short,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def histogram(values: np.ndarray, xlabel: str, title: str, bins: int = 50) -> "Figure":
-    """Draw how often values of any shape occur; `xlabel` names the quantity with its unit."""
-    values = np.asarray(values, dtype=np.float64).ravel()
-    values, given = values[np.isfinite(values)], values.size
-    figure = new_figure(900, 540)
-    axes = figure.subplots()
-    axes.set_xlabel(xlabel, fontsize=12, parse_math=False)
-    axes.set_ylabel("number of values", fontsize=12)
+def histogram(
+    values: np.ndarray,
+    xlabel: str,
+    title: str,
+    *,
+    counted_as: str = "values",
+    bins: int = 50,
+    log_counts: bool = False,
+) -> "Figure":
+    """Draw how often values of any shape occur; with `log_counts` on a logarithmic scale, where few are seen too.
+
+    `xlabel` names the quantity with its unit, `counted_as` the things that have the values, such as "neurons".
+    """
+    values = np.asarray(values).ravel()
+    finite = np.isfinite(values)
+    given = values.size
+    values = values if finite.all() else values[finite]
+    figure = new_figure(900, 540, layout=None)
+    axes = new_axes(figure, left=105, right=30, bottom=70, top=70)
+    put_labels(axes, xlabel, f"number of {counted_as}", left=78)
     open_frame(axes)
     if values.size == 0:
-        axes.set_title(f"{title}\nno values", fontsize=13, parse_math=False)
+        put_title(axes, f"{title}\nno {counted_as}")
         return figure
-    low, high = float(values.min()), float(values.max())
+    low, high, mean = float(values.min()), float(values.max()), float(values.mean(dtype=np.float64))
     counts, edges = np.histogram(values, bins=bins, range=_spread(low, high))
-    axes.stairs(counts, edges, fill=True, color=BLUE)
-    axes.axvline(values.mean(), color=VERMILION, linewidth=1.5, linestyle="--", label=f"mean {values.mean():.4g}")
-    axes.set_ylim(0, counts.max() * 1.08)
+    axes.stairs(counts, edges, baseline=0.1 if log_counts else 0, fill=True, color=BLUE)
+    axes.axvline(mean, color=VERMILION, linewidth=1.5, linestyle="--", label=f"mean {mean:.4g}")
     axes.set_xlim(edges[0], edges[-1])
-    whole_numbers(axes)
+    if log_counts:
+        axes.set_yscale("log")
+        axes.yaxis.minorticks_off()
+        axes.yaxis.set_major_formatter("{x:,.0f}")  # powers of ten would go through a slow parser of formulas
+        axes.set_ylim(0.5, counts.max() * 2)
+    else:
+        axes.set_ylim(0, counts.max() * 1.08)
+        whole_numbers(axes)
     axes.legend(frameon=False, loc="best", fontsize=11)
-    summary = f"{counted(values.size, 'value')} from {low:.4g} to {high:.4g}"
+    summary = f"{values.size:,} {counted_as}, {low:.4g} to {high:.4g}"
     if values.size < given:
-        summary += f", {given - values.size} more not finite"
-    axes.set_title(f"{title}\n{summary}", fontsize=13, parse_math=False)
+        summary += f", {given - values.size:,} more not finite"
+    put_title(axes, f"{title}\n{summary}")
     return figure
 
 
@@ -47,53 +78,68 @@ def _spread(low: float, high: float) -> tuple[float, float]:
 
 
 def raster(
-    input_steps: np.ndarray,
-    input_index: np.ndarray,
-    exc_steps: np.ndarray,
-    exc_index: np.ndarray,
-    inh_steps: np.ndarray,
-    inh_index: np.ndarray,
-    n_steps: int,
-    n_inputs: int,
-    n_exc: int,
+    input_spikes: np.ndarray,
+    excitatory: np.ndarray,
+    inhibitory: np.ndarray,
+    images: np.ndarray,
+    names: Sequence[object],
+    *,
     dt_ms: float = 1.0,
     title: str = "Spikes",
 ) -> "Figure":
-    """Draw every spike as a mark at its time (ms) and its neuron's number, one panel each for input, excitatory and
-    inhibitory neurons.
+    """Draw every spike as a mark at its time (ms) and its neuron's number: a column for each image, with the image on
+    top, and a row each for input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool.
 
-    A spike is given by its step (0 to `n_steps` - 1, each `dt_ms` long) and its neuron's index; there are as many
-    inhibitory neurons as excitatory ones.
+    `images` [B, height, width] are uint8, `names` [B] the names of their classes.
     """
-    figure = new_figure(1200, 900)
-    panels = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 2))
-    figure.suptitle(title, fontsize=14, parse_math=False)
+    n_images, n_steps = np.shape(input_spikes)[:2]
+    if n_images == 0:
+        raise ValueError("no images to draw the spikes of")
+    wide, tall = max(900, 130 + 420 * n_images), 1000
+    figure = new_figure(wide, tall, layout=None)
+    place = {"left": 100 / wide, "right": 1 - 25 / wide, "bottom": 65 / tall, "top": 1 - 80 / tall}
+    place |= {"height_ratios": (1.1, 3, 3, 3), "hspace": 0.28, "wspace": 0.08}
+    panels = figure.subplots(4, n_images, sharex="row", sharey="row", squeeze=False, gridspec_kw=place)
+    figure.suptitle(title, y=1 - 16 / tall, fontsize=14, parse_math=False)
     layers = (
-        ("input", input_steps, input_index, n_inputs, DARK),
-        ("excitatory", exc_steps, exc_index, n_exc, BLUE),
-        ("inhibitory", inh_steps, inh_index, n_exc, VERMILION),
+        ("input", input_spikes, DARK),
+        ("excitatory", excitatory, BLUE),
+        ("inhibitory", inhibitory, VERMILION),
     )
-    for axes, (name, steps, index, neurons, colour) in zip(panels, layers, strict=True):
-        _raster_panel(axes, name, np.asarray(steps) * dt_ms, np.asarray(index), neurons, colour)
-    panels[-1].set_xlim(0, max(1, n_steps) * dt_ms)
-    panels[-1].set_xlabel("time (ms)", fontsize=12)
+    for b, (image, name) in enumerate(zip(images, names, strict=True)):
+        _shown_image(panels[0, b], image, f"class {short(name)}")
+        for axes, (layer, spikes, colour) in zip(panels[1:, b], layers, strict=True):
+            _raster_panel(axes, layer, np.asarray(spikes[b]), dt_ms, colour)
+            axes.set_xlim(0, max(1, n_steps) * dt_ms)
+            lowest = layer == "inhibitory"
+            axes.tick_params(labelbottom=lowest)
+            put_labels(axes, "time (ms)" if lowest else "", f"{layer} neuron (number)" if b == 0 else "", below=38)
     return figure
 
 
-def _raster_panel(axes: "Axes", name: str, times_ms: np.ndarray, index: np.ndarray, neurons: int, colour: str) -> None:
+def _shown_image(axes: "Axes", image: np.ndarray, heading: str) -> None:
+    axes.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    put_title(axes, heading)
+
+
+def _raster_panel(axes: "Axes", layer: str, spikes: np.ndarray, dt_ms: float, colour: str) -> None:
+    """Draw the spikes [T, neurons] of one layer."""
+    neurons = spikes.shape[1]
+    steps, index = np.nonzero(spikes)
     # Thousands of input spikes need small dots to stay apart; the few spikes of a layer need marks that are seen.
-    if name == "input" or len(index) > 2000:
+    if layer == "input" or len(index) > 2000:
         marks = {"marker": ".", "markersize": 6.0 if len(index) <= 2000 else 3.5, "markeredgewidth": 0}
     else:
         marks = {"marker": "|", "markersize": 8, "markeredgewidth": 1.6}
     # Without clipping, marks at the very start and end are drawn whole; the layout fails on an unclipped empty line.
-    axes.plot(times_ms, index, linestyle="none", color=colour, clip_on=False, in_layout=False, **marks)
+    axes.plot(steps * dt_ms, index, linestyle="none", color=colour, clip_on=False, in_layout=False, **marks)
     margin = max(0.5, 0.03 * neurons)
     axes.set_ylim(-margin, neurons - 1 + margin)
     whole_numbers(axes)
-    axes.set_ylabel(f"{name} neuron", fontsize=12)
-    heading = f"{name}: {counted(neurons, 'neuron')}, {counted(len(index), 'spike')}"
-    axes.set_title(heading, fontsize=11, loc="left")
+    firing = len(np.unique(index))
+    heading = f"{counted(len(index), 'spike')}, {firing} of {counted(neurons, 'neuron')}"
+    put_title(axes, heading, size=11, loc="left")
     open_frame(axes)
 
 

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stdp_run.figures.canvas import DOTS_PER_INCH, counted, new_figure
+from stdp_run.figures.canvas import counted, new_figure, paint, put_labels, put_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SEPARATOR_PIXELS = 2
+SEPARATOR_GREY = 0xB0
 GRID_PIXELS = 1170
 LARGEST_TILE_PIXELS = 660
 SMALLEST_LABELLED_TILE_PIXELS = 18
@@ -29,11 +30,13 @@ def receptive_fields(
     title: str | None = None,
     limit: int = 400,
     value_range: tuple[float, float] | None = None,
+    quantity: str = "weight",
 ) -> "Figure":
     """Draw every excitatory neuron's input weights [E, height * width] as a tile of a grid, in reading order.
 
     Above `limit` neurons only that many, evenly spaced, are drawn. `labels` [E], class numbers or -1 for none, are
-    written into tiles that are large enough. Colours span `value_range`, or else 0 to the largest weight shown.
+    written into tiles that are large enough. Colours span `value_range`, or else 0 to the largest weight shown;
+    `quantity` says what they are, with the unit.
     """
     weight = _weights(weight, height, width)
     chosen = _evenly_spaced(len(weight), limit)
@@ -42,7 +45,7 @@ def receptive_fields(
     grid = _Grid(len(chosen), height, width)
     heading = _selection(title or "Receptive fields", len(chosen), len(weight))
     names = _tile_names(labels, classes, chosen, len(weight))
-    return _grid_figure(grid, shown, chosen, names, heading, "magma", (low, high), "weight")
+    return _grid_figure(grid, shown, chosen, names, heading, "magma", (low, high), quantity)
 
 
 def weight_change(
@@ -56,10 +59,11 @@ def weight_change(
     title: str | None = None,
     limit: int = 400,
     largest: float | None = None,
+    quantity: str = "weight change",
 ) -> "Figure":
     """Draw `after - before`, both weights [E, height * width], as the grid of `receptive_fields`, white for no change.
 
-    Colours span -`largest` to `largest`, or else the largest change shown.
+    Colours span -`largest` to `largest`, or else the largest change shown; `quantity` says what they are.
     """
     before, after = _weights(before, height, width), _weights(after, height, width)
     if before.shape != after.shape:
@@ -70,7 +74,7 @@ def weight_change(
     grid = _Grid(len(chosen), height, width)
     heading = _selection(title or "Weight change", len(chosen), len(before))
     names = _tile_names(labels, classes, chosen, len(before))
-    return _grid_figure(grid, shown, chosen, names, heading, "RdBu_r", (-bound, bound), "weight change")
+    return _grid_figure(grid, shown, chosen, names, heading, "RdBu_r", (-bound, bound), quantity)
 
 
 class _Grid:
@@ -86,13 +90,18 @@ class _Grid:
         )
         self.scale = max(1, int((room - SEPARATOR_PIXELS) // width))
         self.tile_height, self.tile_width = height * self.scale, width * self.scale
-        self.pixel_height = self.rows * (self.tile_height + SEPARATOR_PIXELS) + SEPARATOR_PIXELS
-        self.pixel_width = self.columns * (self.tile_width + SEPARATOR_PIXELS) + SEPARATOR_PIXELS
+        pixel_height = self.rows * (self.tile_height + SEPARATOR_PIXELS) + SEPARATOR_PIXELS
+        pixel_width = self.columns * (self.tile_width + SEPARATOR_PIXELS) + SEPARATOR_PIXELS
         # Only more or larger tiles than one picture holds at scale 1 are shrunk.
-        self.shrink = min(1.0, GRID_PIXELS / max(self.pixel_height, self.pixel_width))
+        self.shrink = min(1.0, GRID_PIXELS / max(pixel_height, pixel_width))
+        self._composed = (pixel_height, pixel_width)
+        self.picture_height, self.picture_width = (max(1, round(edge * self.shrink)) for edge in self._composed)
 
     def corner(self, position: int) -> tuple[int, int]:
         """Return the row and the column of the first pixel of the tile at `position` in reading order."""
+        return tuple(round(edge * self.shrink) for edge in self._composed_corner(position))
+
+    def _composed_corner(self, position: int) -> tuple[int, int]:
         row, column = divmod(position, self.columns)
         return (
             SEPARATOR_PIXELS + row * (self.tile_height + SEPARATOR_PIXELS),
@@ -100,13 +109,23 @@ class _Grid:
         )
 
     def compose(self, tiles: np.ndarray) -> np.ndarray:
-        """Return the picture [pixel_height, pixel_width] of tiles [count, height * width], NaN between and beyond."""
-        picture = np.full((self.pixel_height, self.pixel_width), np.nan, dtype=np.float32)
-        enlarged = tiles.reshape(-1, self.height, self.width).repeat(self.scale, axis=1).repeat(self.scale, axis=2)
-        for position, tile in enumerate(enlarged):
-            top, left = self.corner(position)
+        """Return the picture uint8 [picture_height, picture_width, 3] of coloured tiles [count, height * width, 3]."""
+        picture = np.full((*self._composed, 3), SEPARATOR_GREY, np.uint8)
+        tiles = tiles.reshape(-1, self.height, self.width, 3)
+        for position in range(self.count):
+            top, left = self._composed_corner(position)
+            tile = tiles[position].repeat(self.scale, axis=0).repeat(self.scale, axis=1)
             picture[top : top + self.tile_height, left : left + self.tile_width] = tile
-        return picture
+        if self.count < self.rows * self.columns:
+            # The places after the last tile: any colour of the map would look like weights.
+            top, left = self._composed_corner(self.count)
+            picture[top:, left:] = 255
+        if self.shrink == 1.0:
+            return picture
+        from PIL import Image
+
+        size = (self.picture_width, self.picture_height)
+        return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
 def _grid_figure(
@@ -119,102 +138,96 @@ def _grid_figure(
     value_range: tuple[float, float],
     quantity: str,
 ) -> "Figure":
-    import matplotlib
-
-    # Sizes are set in pixels by hand: measuring hundreds of texts to find a layout would take most of the time.
-    wide, tall = grid.pixel_width * grid.shrink, grid.pixel_height * grid.shrink
+    # Tiles and their names are painted here, pixel by pixel, and matplotlib draws what is around them: hundreds of
+    # its texts, and its scaling of an image this large, would take most of a picture's time.
+    picture = grid.compose(_coloured(tiles, colour_map, value_range))
+    if names is not None:
+        _write_tile_names(picture, grid, names)
+    tall, wide = picture.shape[:2]
     left, right, bottom = 90, 130, 20
     lines = textwrap.wrap(heading, max(20, int((wide + 60) / 10)))
     top = 22 + 24 * len(lines)
     total_wide, total_tall = left + wide + right, bottom + tall + top
     figure = new_figure(total_wide, total_tall, layout=None)
+    paint(figure, picture, left, bottom)
     axes = figure.add_axes((left / total_wide, bottom / total_tall, wide / total_wide, tall / total_tall))
-    colours = matplotlib.colormaps[colour_map].with_extremes(bad="#B0B0B0")
-    image = axes.imshow(
-        grid.compose(tiles),
-        cmap=colours,
-        vmin=value_range[0],
-        vmax=value_range[1],
-        origin="upper",
-        aspect="auto",
-        interpolation="nearest" if grid.shrink == 1.0 else "antialiased",
-    )
-    axes.set_title("\n".join(lines), fontsize=14, parse_math=False, pad=8)
+    axes.set(xlim=(0, wide), ylim=(tall, 0), facecolor="none")
+    put_title(axes, "\n".join(lines), size=14, pad=8)
     _number_rows(axes, grid, neurons)
     axes.spines[:].set_visible(False)
     bar = figure.add_axes(((left + wide + 18) / total_wide, bottom / total_tall, 20 / total_wide, tall / total_tall))
-    figure.colorbar(image, cax=bar).set_label(quantity, fontsize=11)
-    _blank_unused(axes, grid)
-    if names is not None:
-        _write_tile_names(axes, grid, names)
+    _draw_colour_bar(bar, colour_map, value_range, quantity)
     return figure
 
 
-def _blank_unused(axes: "Axes", grid: _Grid) -> None:
-    """Cover the places after the last tile, which would look like weights of some colour."""
-    from matplotlib.patches import Rectangle
+def _coloured(tiles: np.ndarray, colour_map: str, value_range: tuple[float, float]) -> np.ndarray:
+    """Return the colours, uint8 [..., 3], of weights [...]; grey for what is not a number."""
+    import matplotlib
 
-    unused = grid.rows * grid.columns - grid.count
-    if unused:
-        top, left = grid.corner(grid.count)
-        wide, tall = unused * (grid.tile_width + SEPARATOR_PIXELS), grid.tile_height + SEPARATOR_PIXELS
-        axes.add_patch(Rectangle((left - 0.5, top - 0.5), wide, tall, facecolor="white", linewidth=0))
+    table = matplotlib.colormaps[colour_map](np.arange(256), bytes=True)[:, :3]
+    low, high = value_range
+    bad = ~np.isfinite(tiles)
+    share = np.where(bad, 0, (tiles - low) / (high - low))
+    colours = table[np.clip(256 * share, 0, 255).astype(np.uint8)]
+    colours[bad] = SEPARATOR_GREY
+    return colours
+
+
+def _draw_colour_bar(axes: "Axes", colour_map: str, value_range: tuple[float, float], quantity: str) -> None:
+    low, high = value_range
+    shades = np.linspace(low, high, 256)[:, None]
+    axes.imshow(shades, cmap=colour_map, origin="lower", aspect="auto", extent=(0, 1, low, high))
+    axes.set_xticks([])
+    axes.yaxis.tick_right()
+    axes.yaxis.set_label_position("right")
+    put_labels(axes, "", quantity, left=-90)
 
 
 def _number_rows(axes: "Axes", grid: _Grid, neurons: np.ndarray) -> None:
     """Write the number of each row's first neuron beside it, leaving rows out where they would touch."""
     row_pixels = (grid.tile_height + SEPARATOR_PIXELS) * grid.shrink
     rows = range(0, grid.rows, max(1, math.ceil(16 / row_pixels)))
-    axes.set_xticks([])
-    axes.set_yticks(
-        [grid.corner(row * grid.columns)[0] + (grid.tile_height - 1) / 2 for row in rows],
-        [str(neurons[row * grid.columns]) for row in rows],
-    )
-    axes.tick_params(axis="y", length=0, labelsize=9)
-    axes.set_ylabel("first neuron of each row", fontsize=11)
+    axes.set(xticks=[], yticks=[])
+    for row in rows:  # as texts, which draw faster than ticks
+        first = row * grid.columns
+        middle = grid.corner(first)[0] + grid.tile_height * grid.shrink / 2
+        look = {"horizontalalignment": "right", "verticalalignment": "center_baseline", "fontsize": 9}
+        axes.text(-7, middle, str(neurons[first]), **look)
+    put_labels(axes, "", "first neuron of each row", left=58)
 
 
-def _write_tile_names(axes: "Axes", grid: _Grid, names: list[str]) -> None:
+def _write_tile_names(picture: np.ndarray, grid: _Grid, names: list[str]) -> None:
     """Write each tile's name into its top left corner, unless tiles are too small to read it."""
-    from matplotlib.collections import PolyCollection
-
-    named = [(position, name) for position, name in enumerate(names) if name]
     tile_wide, tile_tall = grid.tile_width * grid.shrink, grid.tile_height * grid.shrink
-    if not named or min(tile_wide, tile_tall) < SMALLEST_LABELLED_TILE_PIXELS:
+    different = {name for name in names if name}
+    if not different or min(tile_wide, tile_tall) < SMALLEST_LABELLED_TILE_PIXELS:
         return
-    # Text is as wide as its size tells, so measuring each name once is enough.
-    widths = _text_widths(axes, {name for _, name in named})
-    pixels = min(max(0.24 * tile_tall, 10.0), 20.0, (tile_wide - 6) / max(widths.values()))
+    # Text is as wide as its size tells, so one size shows which is the largest that fits.
+    widest = max(_written(name, 100).shape[1] for name in different) / 100
+    pixels = int(min(max(0.24 * tile_tall, 10.0), 20.0, (tile_wide - 4) / widest))
     if pixels < 8:
         return
-    boxes = np.empty((len(named), 4, 2))
-    for box, (position, name) in zip(boxes, named, strict=True):
-        top, left = (edge - 0.5 for edge in grid.corner(position))
-        wide, tall = (widths[name] * pixels + 4) / grid.shrink, (pixels + 2) / grid.shrink
-        right, bottom = left + wide, top + tall
-        box[:] = [(left, top), (right, top), (right, bottom), (left, bottom)]
-        text = axes.text(
-            left + 2 / grid.shrink,
-            (top + bottom) / 2,
-            name,
-            fontsize=pixels * 72 / DOTS_PER_INCH,
-            color="white",
-            horizontalalignment="left",
-            verticalalignment="center_baseline",
-            parse_math=False,
-        )
-        text.set_in_layout(False)
-    # A dark ground keeps the text legible on any weight; one artist for all grounds draws faster than one for each.
-    axes.add_collection(PolyCollection(boxes, facecolors="black", alpha=0.65, linewidths=0), autolim=False)
+    written = {name: _written(name, pixels) for name in different}
+    for position, name in enumerate(names):
+        if name:
+            top, left = grid.corner(position)
+            text = written[name][: round(tile_tall), : round(tile_wide)]
+            ground = picture[top : top + text.shape[0], left : left + text.shape[1]]
+            # A dark ground keeps the text legible on any weight.
+            ground[:] = np.maximum(ground * 0.35, text[:, :, None])
 
 
-def _text_widths(axes: "Axes", names: set[str]) -> dict[str, float]:
-    """Return each name's width as a multiple of its font size."""
-    from matplotlib.font_manager import FontProperties
+def _written(name: str, pixels: int) -> np.ndarray:
+    """Return the name in letters of that size, with a margin, as brightness [height, width], uint8."""
+    from matplotlib.font_manager import findfont
+    from PIL import Image, ImageDraw, ImageFont
 
-    renderer = axes.figure.canvas.get_renderer()
-    font = FontProperties(size=100 * 72 / DOTS_PER_INCH)
-    return {name: renderer.get_text_width_height_descent(name, font, False)[0] / 100 for name in names}
+    font = ImageFont.truetype(findfont("DejaVu Sans"), pixels, layout_engine=ImageFont.Layout.BASIC)
+    _, highest, right, lowest = font.getbbox("0" + name, anchor="ls")
+    right = font.getbbox(name, anchor="ls")[2]
+    image = Image.new("L", (right + 3, lowest - highest + 4))
+    ImageDraw.Draw(image).text((2, 2 - highest), name, fill=255, font=font, anchor="ls")
+    return np.asarray(image)
 
 
 def _weights(weight: np.ndarray, height: int, width: int) -> np.ndarray:
@@ -233,7 +246,7 @@ def _evenly_spaced(count: int, limit: int) -> np.ndarray:
 def _selection(title: str, shown: int, total: int) -> str:
     if shown == total:
         return f"{title}: {counted(total, 'neuron')}"
-    return f"{title}: {shown} of {total} neurons, evenly spaced"
+    return f"{title}: {shown:,} of {total:,} neurons, evenly spaced"
 
 
 def _range_from_zero(values: np.ndarray) -> tuple[float, float]:

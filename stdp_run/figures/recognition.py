@@ -5,14 +5,26 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from stdp_run.figures.canvas import BLUE, DARK, DOTS_PER_INCH, GREY, counted, new_figure, open_frame, whole_numbers
+from stdp_run.figures.canvas import (
+    BLUE,
+    DARK,
+    DOTS_PER_INCH,
+    GREY,
+    VERMILION,
+    counted,
+    new_axes,
+    new_figure,
+    open_frame,
+    put_labels,
+    put_title,
+    short,
+    whole_numbers,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
-
-LONGEST_CLASS_NAME = 16
 
 
 def confusion(
@@ -39,8 +51,8 @@ def confusion(
     figure = new_figure(max(900.0, cell * columns + 260), max(420.0, cell * count + 190))
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, origin="upper", interpolation="nearest", aspect="auto")
-    names = [_short(name) for name in classes]
-    _class_ticks(axes.xaxis, names + ["no spikes"] * (columns - count), room=max(cell, 780 / columns))
+    names = [short(name) for name in classes]
+    _class_ticks(axes.xaxis, names + ["no\nspikes"] * (columns - count), room=max(cell, 780 / columns))
     _class_ticks(axes.yaxis, names)
     axes.set_xlabel("predicted class", fontsize=12)
     axes.set_ylabel("true class", fontsize=12)
@@ -96,7 +108,7 @@ def neurons_per_class(
     bars[-1].set_hatch("//")
     bars[-1].set_edgecolor("white")
     axes.bar_label(bars, [str(count) for count in counts], padding=2, fontsize=11)
-    _class_ticks(axes.xaxis, [_short(name) for name in classes] + ["silent"], room=max(40, 800 / len(counts)))
+    _class_ticks(axes.xaxis, [short(name) for name in classes] + ["silent"], room=max(40, 800 / len(counts)))
     axes.set_ylim(0, max(1, *counts) * 1.12)
     whole_numbers(axes)
     axes.set_xlabel("class", fontsize=12)
@@ -111,65 +123,45 @@ def _class_ticks(axis: "Axis", names: list[str], room: float | None = None) -> N
     size = 11 if len(names) <= 30 else 8
     axis.set_ticks(range(len(names)), names, fontsize=size, parse_math=False)
     axis.set_tick_params(length=0)
-    if room is not None and max(map(len, names)) * size * 0.78 > room:
+    longest = max(len(line) for name in names for line in name.splitlines() or [""])
+    if room is not None and longest * size * 0.78 > room:
         for text in axis.get_ticklabels():
             text.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
-
-
-def _short(name: object) -> str:
-    name = str(name)
-    return name if len(name) <= LONGEST_CLASS_NAME else name[: LONGEST_CLASS_NAME - 1] + "…"
 
 
 def accuracy_curve(
     images_seen: np.ndarray,
     accuracy: np.ndarray,
     *,
+    evaluations: tuple[np.ndarray, np.ndarray] = ((), ()),
     chance: float | None = None,
-    title: str = "Accuracy during training",
+    title: str = "Accuracy while learning",
 ) -> "Figure":
-    """Draw accuracy [K] in % against the number of training images seen [K]; `accuracy` and `chance` are fractions."""
-    figure = new_figure(900, 540)
-    axes = figure.subplots()
-    axes.plot(images_seen, 100 * np.asarray(accuracy), color=BLUE, marker="o", markersize=4, linewidth=1.6)
+    """Draw the running accuracy [K] in %, and evaluations (images seen, accuracy) [M], against training images seen.
+
+    Accuracies and `chance` are fractions of 1.
+    """
+    figure = new_figure(900, 540, layout=None)
+    axes = new_axes(figure, left=90, right=40, bottom=70, top=50)
+    percent = 100 * np.asarray(accuracy, dtype=np.float64)
+    axes.plot(
+        images_seen, percent, color=BLUE, marker="o", markersize=4, linewidth=1.6, label="running, while learning"
+    )
+    measured, percent = evaluations[0], 100 * np.asarray(evaluations[1], dtype=np.float64)
+    if len(measured):
+        look = {"color": VERMILION, "marker": "D", "markersize": 7, "linestyle": "none", "zorder": 3}
+        axes.plot(measured, percent, label="evaluation, learning off", **look)
+        axes.annotate(
+            f"{percent[-1]:.1f}", (measured[-1], percent[-1]), (0, 8), textcoords="offset points", ha="center"
+        )
     if chance is not None:
         axes.axhline(100 * chance, color=GREY, linestyle="--", linewidth=1.2, label=f"chance ({100 * chance:.0f} %)")
-        axes.legend(frameon=False, fontsize=11)
-    axes.set_ylim(0, 102)
-    axes.set_xlabel("training images seen", fontsize=12)
-    axes.set_ylabel("accuracy (%)", fontsize=12)
-    axes.set_title(title, fontsize=13, parse_math=False)
+    axes.legend(frameon=False, fontsize=11)
+    axes.set_ylim(0, 105)
+    axes.set_xlim(left=0)
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    put_labels(axes, "training images seen", "accuracy (%)", left=60)
+    put_title(axes, title)
     axes.grid(axis="y", color="#DDDDDD", linewidth=0.8)
-    open_frame(axes)
-    return figure
-
-
-def accuracy_by_setting(
-    settings: Sequence[str],
-    accuracy: np.ndarray,
-    *,
-    intervals: np.ndarray | None = None,
-    title: str = "Accuracy by setting",
-) -> "Figure":
-    """Draw one accuracy per setting [K] in %, first setting on top, with its interval (low, high) [K, 2] if given.
-
-    Accuracies and intervals are fractions of 1.
-    """
-    percent = 100 * np.asarray(accuracy, dtype=np.float64)
-    rows = np.arange(len(settings))
-    figure = new_figure(900, 170 + 34 * max(3, len(settings)))
-    axes = figure.subplots()
-    if intervals is not None:
-        low, high = 100 * np.asarray(intervals, dtype=np.float64).reshape(-1, 2).T
-        axes.hlines(rows, low, high, color=BLUE, linewidth=2)
-    axes.plot(percent, rows, linestyle="none", marker="o", markersize=7, color=BLUE)
-    for row, value in zip(rows, percent, strict=True):
-        axes.annotate(f"{value:.1f}", (value, row), (0, 6), textcoords="offset points", ha="center", fontsize=9)
-    axes.set_yticks(rows, [str(setting) for setting in settings], fontsize=11, parse_math=False)
-    axes.set_ylim(len(settings) - 0.4, -0.7)
-    axes.set_xlim(0, 102)
-    axes.set_xlabel("accuracy (%)", fontsize=12)
-    axes.set_title(title, fontsize=13, parse_math=False)
-    axes.grid(axis="x", color="#DDDDDD", linewidth=0.8)
     open_frame(axes)
     return figure
