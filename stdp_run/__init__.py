@@ -4,9 +4,13 @@ import importlib
 
 
 def __getattr__(name: str):
-    """Import `replay`, and the lists `rules` and `neurons`, when they are first used: torch takes seconds."""
+    """Import `load`, `replay`, and the lists `rules` and `neurons`, when they are first used: torch takes seconds."""
+    if name == "load":
+        return importlib.import_module("stdp_run.trained").load
     if name == "replay":
         return importlib.import_module("stdp_run.replaying").replay
+    if name == "load":
+        return importlib.import_module("stdp_run.trained").load
     if name in ("rules", "neurons"):
         return importlib.import_module(f"stdp_run.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
