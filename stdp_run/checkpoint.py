@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import io
 import os
-import tempfile
+import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,10 +58,9 @@ def write_atomically(path: Path, data: bytes) -> None:
     Raises:
         UserError: the file cannot be written; the old one is untouched.
     """
-    temporary = None
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
+        with open(temporary, "xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
@@ -70,10 +69,27 @@ def write_atomically(path: Path, data: bytes) -> None:
         os.fsync(folder)
         os.close(folder)
     except OSError as error:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise UserError(f"{path}: cannot be written: {error.strerror}; what was there before is unchanged") from error
+
+
+def read_verified(path: Path) -> bytes:
+    """Return what `torch.save` made of the checkpoint at `path`.
+
+    Raises:
+        UserError: the file cannot be read, is damaged, or is no checkpoint of this program.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"checkpoint={path}: cannot be read: {error.strerror}") from error
+    data, tail = raw[:-_TAIL_LENGTH], raw[-_TAIL_LENGTH:]
+    if not tail.startswith(_MARK):
+        raise UserError(f"checkpoint={path}: cut off, or not a checkpoint that stdp-run wrote (checkpoint.pt of a run)")
+    if tail != _MARK + hashlib.sha256(data).hexdigest().encode() + b"\n":
+        raise UserError(f"checkpoint={path}: damaged: its sha256 is not the one written with it")
+    return data
 
 
 def load(path: Path) -> Checkpoint:
@@ -84,15 +100,7 @@ def load(path: Path) -> Checkpoint:
     """
     import torch
 
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"checkpoint={path}: cannot be read: {error.strerror}") from error
-    data, tail = raw[:-_TAIL_LENGTH], raw[-_TAIL_LENGTH:]
-    if not tail.startswith(_MARK):
-        raise UserError(f"checkpoint={path}: cut off, or not a checkpoint that stdp-run wrote (checkpoint.pt of a run)")
-    if tail != _MARK + hashlib.sha256(data).hexdigest().encode() + b"\n":
-        raise UserError(f"checkpoint={path}: damaged: its sha256 is not the one written with it")
+    data = read_verified(path)
     content = torch.load(io.BytesIO(data), weights_only=True)
     if content.get("format") != FORMAT:
         raise UserError(f"checkpoint={path}: format {content.get('format')}; this version reads format {FORMAT}")

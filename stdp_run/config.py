@@ -17,11 +17,23 @@ from stdp_run.neurons import NeuronGroup
 from stdp_run.parameters import Check, check_parameters, named_parameters, non_negative, positive, whole_positive
 from stdp_run.rules.base import Rule
 
-MODES = ("train", "eval", "window")
+MODES = ("train", "eval", "predict", "export", "compare", "window")
+NEEDED = (
+    ("checkpoint", ("eval", "predict", "export"), "the checkpoint.pt of a run, checkpoint=PATH"),
+    ("images", ("predict",), "a picture or a folder of pictures, images=PATH"),
+    ("to", ("export",), "the file to write, to=NAME.npz or to=NAME.safetensors"),
+    ("dir", ("compare",), "a folder with runs in it, dir=PATH"),
+)
 ENGINES = ("auto", "event", "torch")
 DEVICES = ("auto", "cpu", "cuda")
+# What changes nothing in a result, and so may differ when a run goes on.
+OPERATIONAL = (
+    *("mode", "resume", "threads", "checkpoint", "images", "csv", "to", "dir"),
+    *("trainer.checkpoint_every", "trainer.checkpoint_seconds", "trainer.draw_every"),
+)
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "exponential", "cosine")
+SPLITS = ("test", "validation", "train")
 READOUTS = ("all_activity", "proportion")
 
 OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
@@ -100,6 +112,9 @@ class TrainerSettings:
     log_every: int = checked(whole_positive)
     estimate_from: int = checked(whole_positive)
     evaluate_every: int | None = checked(or_null(whole_positive))
+    draw_every: int | None = checked(or_null(whole_positive))
+    checkpoint_every: int | None = checked(or_null(whole_positive))
+    checkpoint_seconds: float | None = checked(or_null(positive))
 
 
 @dataclass(frozen=True)
@@ -126,7 +141,12 @@ class Settings:
     batch_size: int = checked(whole_positive)
     reduction: str = checked(one_of(*REDUCTIONS))
     threads: int | None = checked(or_null(whole_positive))
+    resume: str | None = checked(or_null(text))
     checkpoint: str | None = checked(or_null(text))
+    images: str | None = checked(or_null(text))
+    csv: str | None = checked(or_null(text))
+    to: str | None = checked(or_null(text))
+    dir: str | None = checked(or_null(text))
     encoder: EncoderSettings = field(metadata={"section": EncoderSettings})
     trainer: TrainerSettings = field(metadata={"section": TrainerSettings})
     evaluator: EvaluatorSettings = field(metadata={"section": EvaluatorSettings})
@@ -135,8 +155,9 @@ class Settings:
     dataset: dict
 
     def __post_init__(self):
-        if self.mode == "eval" and self.checkpoint is None:
-            raise UserError("checkpoint=null: mode=eval needs the checkpoint.pt of a run, checkpoint=PATH")
+        for key, modes, what in NEEDED:
+            if self.mode in modes and getattr(self, key) is None:
+                raise UserError(f"{key}=null: mode={self.mode} needs {what}")
 
 
 def resolve(config) -> dict:
@@ -243,7 +264,7 @@ def build_dataset(section: Mapping):
 
     cls = import_class("dataset", section, Dataset)
     whole_positive("dataset.n_validation", section.get("n_validation"))
-    one_of("test", "validation")("dataset.split", section.get("split"))
+    one_of(*SPLITS)("dataset.split", section.get("split"))
     for_caller = ("n_inputs", "split", "n_validation")
     arguments = {key: value for key, value in _constants(section).items() if key not in for_caller}
     known = inspect.signature(cls).parameters

@@ -188,11 +188,17 @@ class RunningAccuracy:
             tuple[np.ndarray, np.ndarray]
         ] = []  # per window: spikes by class [C, E], images by class [C]
 
+    def labels(self) -> Labels | None:
+        """Return the labels by the windows that came before; None before there is one."""
+        if not self.earlier:
+            return None
+        return assign_labels(*(sum(parts) for parts in zip(*self.earlier, strict=True)))
+
     def update(self, counts: np.ndarray, classes: np.ndarray, readout: str) -> float | None:
         """Return the accuracy on a window of images, counts[N, E] and classes[N], which then counts as earlier."""
         accuracy = None
-        if self.earlier:
-            labels = assign_labels(*(sum(parts) for parts in zip(*self.earlier, strict=True)))
+        labels = self.labels()
+        if labels is not None:
             accuracy = float((answer(READOUTS[readout](counts, labels)) == classes).mean())
         sums = sum_by_class(counts, classes, self._n_classes)
         self.earlier.append((sums, np.bincount(classes, minlength=self._n_classes)))

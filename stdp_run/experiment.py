@@ -1,150 +1,335 @@
-"""One experiment from its settings to its files, and the evaluation of what an earlier one learned."""
+"""One experiment from its settings to its files, begun or gone on with, and what is done with networks afterwards."""
 
 import json
 import logging
-import platform
-import subprocess
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
 
-from stdp_run import checkpoint, evaluation, figures
-from stdp_run.config import Settings, as_yaml, build_dataset, build_model, read_settings, resolve
+from stdp_run import checkpoint, evaluation, results
+from stdp_run.config import Settings, as_yaml, build_model, read_settings, resolve
+from stdp_run.continuing import ENGINE_OPTIONS, config_to_evaluate, config_to_go_on
+from stdp_run.data import Data, load_data
 from stdp_run.engines import make_engine
 from stdp_run.errors import UserError
 from stdp_run.evaluation import Evaluation, Labels
+from stdp_run.interruption import Interruption
 from stdp_run.network import NetworkState, initial_state
+from stdp_run.pictures import Pictures
+from stdp_run.report import write_report
+from stdp_run.run_directory import RunDirectory, flat
 from stdp_run.tracking import Tracker, progress_bar
-from stdp_run.trainer import TrainingSummary, train
+from stdp_run.trainer import Progress, train
 
 log = logging.getLogger(__name__)
 
-ENGINE_OPTIONS = ("engine", "device", "batch_size", "reduction", "threads")
+# What TensorBoard's HParams tab compares runs by: always the same, as it takes its columns from one run.
+HYPERPARAMETERS = (
+    *("rule.name", "neuron.name", "dataset.name", "n_exc", "epochs", "seed", "batch_size", "reduction"),
+    *("encoder.steps", "encoder.max_rate_hz", "trainer.schedule", "trainer.rate_end"),
+    *("rule.a_post", "rule.a_pre", "rule.tau_pre", "rule.tau_post", "rule.w_norm"),
+    *("neuron.w_ie", "neuron.theta_increment", "neuron.refractory"),
+)
+RASTER_IMAGES = 3
 
 
 @dataclass(frozen=True)
-class Data:
-    """The images of a run, flat; `index` is each image's place in the files it came from."""
+class Invocation:
+    """How a run was started, apart from its settings."""
 
-    train_pixels: np.ndarray  # uint8 [N, I]
-    train_classes: np.ndarray  # int64 [N]
-    test_pixels: np.ndarray
-    test_classes: np.ndarray
-    test_index: np.ndarray
-    classes: tuple[str, ...]
+    explicit: tuple[str, ...] = ()  # the keys that were given on the command line
+    job: int | None = None  # number of the job in its sweep
+    bars: bool = True  # progress bars may be shown
+
+    @property
+    def in_sweep(self) -> bool:
+        """Whether it is one of the jobs of a sweep."""
+        return self.job is not None
 
 
-def run(config, directory: Path) -> float:
-    """Run what the composed `config` asks for in `directory`; return the accuracy that it reached.
+def run(config, directory: Path, invocation: Invocation = Invocation()) -> float:
+    """Do what the composed `config` asks for; return the accuracy that was reached, or 0.
+
+    Args:
+        config: the composed configuration.
+        directory: where a run writes, or goes on.
+        invocation: how it was started.
 
     Raises:
         UserError: something that was asked for cannot be had.
     """
-    start = time.perf_counter()
     config = resolve(config)
     settings = read_settings(config)
-    checkpoint.write_atomically(directory / "config.yaml", as_yaml(config).encode())
+    if settings.mode == "train":
+        return learn(config, RunDirectory(directory), invocation)
     if settings.mode == "eval":
-        return evaluate_checkpoint(settings, directory, start)
-    if settings.mode == "window":
-        from stdp_run.window import draw_windows
-
-        draw_windows(settings, directory)
-        return 0.0
-    return learn(settings, config, directory, start)
+        return evaluate_checkpoint(config, settings, directory, invocation)
+    return _OTHER_MODES[settings.mode](settings, directory)
 
 
-def learn(settings: Settings, config: dict, directory: Path, start: float) -> float:
-    """Learn, label, evaluate, and write the results; return the accuracy."""
-    model = build_model(settings)
-    engine = make_engine(model, initial_state(model), **_engine_options(settings))
-    data = load_data(settings)
-    with Tracker(directory) as tracker:
-        summary = train(
-            engine,
-            data.train_pixels,
-            data.train_classes,
-            len(data.classes),
-            settings,
-            tracker,
-            lambda images_seen: _evaluate_on_the_way(engine, data, settings, tracker, images_seen),
+def _predict(settings: Settings, _: Path) -> float:
+    from stdp_run.predicting import predict
+
+    broken = predict(settings.checkpoint, settings.images, settings.csv, print, settings.threads).broken
+    if broken:
+        raise UserError(f"images={settings.images}: {len(broken)} could not be read, named above")
+    return 0.0
+
+
+def _export(settings: Settings, _: Path) -> float:
+    from stdp_run.trained import export
+
+    export(settings.checkpoint, settings.to)
+    log.info("%s: weights, thresholds and labels of %s", settings.to, settings.checkpoint)
+    return 0.0
+
+
+def _compare(settings: Settings, _: Path) -> float:
+    from stdp_run.comparing import to_text, write_comparison
+
+    print(to_text(write_comparison(Path(settings.dir))))
+    return 0.0
+
+
+def _draw_windows(settings: Settings, directory: Path) -> float:
+    from stdp_run.window import draw_windows
+
+    draw_windows(settings, directory)
+    return 0.0
+
+
+_OTHER_MODES: Mapping[str, Callable[[Settings, Path], float]] = {
+    "predict": _predict,
+    "export": _export,
+    "compare": _compare,
+    "window": _draw_windows,
+}
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Learning.
+
+
+def learn(config: dict, directory: RunDirectory, invocation: Invocation) -> float:
+    """Learn, label, evaluate, and write the results, from where the run in the directory is; return the accuracy.
+
+    Raises:
+        UserError: another process is at work there, or what is there was made with other settings.
+    """
+    with directory.locked(wait=invocation.in_sweep):
+        result = directory.result()
+        saved = directory.newest() if result is None else None
+        there = directory.config() if saved is None else saved.config
+        if there is not None and (saved is not None or (directory.path / "result.json").exists()):
+            config = config_to_go_on(config, there, directory.path, invocation.explicit)
+        settings = read_settings(config)
+        if result is not None:
+            log.info("%s: this run is complete; nothing to do", directory.path)
+        else:
+            if saved is None:
+                directory.clear()
+                checkpoint.write_atomically(directory.path / "config.yaml", as_yaml(config).encode())
+            result = LearningRun(config, settings, directory, saved, invocation).complete()
+        if not (directory.path / "report.html").exists():
+            write_report(directory.path)
+        print(results.summary_table(result, directory.path))
+        return result["test_accuracy"]
+
+
+class LearningRun:
+    """A run from its settings, or its newest checkpoint, to its result."""
+
+    def __init__(self, config: dict, settings: Settings, directory: RunDirectory, saved, invocation: Invocation):
+        self._begun = time.perf_counter()
+        self._config, self._settings, self._directory, self._bars = config, settings, directory, invocation.bars
+        model = build_model(settings)
+        self._data = load_data(settings)
+        self._progress = Progress.start(len(self._data.classes), settings.trainer)
+        self._seconds_before = 0.0
+        self._resumed_at = None
+        state = initial_state(model)
+        pictured = {"weight": state.weight, "images": 0}
+        if saved is not None:
+            state = _state_of(saved)
+            self._progress.restore(saved.position, saved.extra)
+            self._seconds_before = saved.extra["wall_seconds"]
+            self._resumed_at = self._progress.images
+            pictured = saved.extra["pictured"]
+            log.info("%s: going on after %d images", directory.path, self._resumed_at)
+        self._pictured = pictured
+        self._engine = make_engine(model, state, **_engine_options(settings), gpu=invocation.job)
+
+    def complete(self) -> dict:
+        """Learn, label and evaluate; return the result, which is also the last file that is written."""
+        settings, progress = self._settings, self._progress
+        pixels, classes = self._data.train_pixels, self._data.train_classes
+        with (
+            Interruption() as self._interruption,
+            Tracker(self._directory.path, self._resumed_at) as self._tracker,
+            self._make_pictures() as self._pictures,
+        ):
+            train(
+                self._engine,
+                pixels,
+                classes,
+                progress,
+                settings,
+                self._tracker,
+                self,
+                self._interruption,
+                self._bars,
+            )
+            state = self._engine.state()
+            self._pictures.after_learning(progress.images, state)
+            labels, final = self._label_and_evaluate(self._bars)
+            accuracy = {f"test/accuracy_{name}": value for name, value in final.accuracy.items()}
+            self._tracker.scalars(progress.images, accuracy)
+            values = flat(self._config)
+            self._tracker.hyperparameters({key: values[key] for key in HYPERPARAMETERS if key in values}, accuracy)
+            running, evaluations = accuracy_points(self._directory.path, settings.evaluator.readout)
+            self._pictures.at_the_end(
+                progress.images, state, labels.label, final, settings.evaluator.readout, running, evaluations
+            )
+        extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(self._data.classes)}
+        position = {"images": progress.images}
+        checkpoint.save(
+            self._directory.path / "checkpoint.pt",
+            checkpoint.Checkpoint(self._config, state.arrays(), position, extra),
         )
-        labels, final = label_and_evaluate(engine, data, settings)
-        write_checkpoint(directory, config, engine.state(), labels, summary)
-        draw(directory, engine.state(), labels, final, data, settings, tracker, summary.images)
-        tracker.scalars(summary.images, {f"test/accuracy_{name}": value for name, value in final.accuracy.items()})
-    result = describe(settings, engine, labels, final, data, time.perf_counter() - start)
-    result["train_images_per_second"] = summary.images_per_second
-    result["train_spikes_per_image"] = summary.spikes / max(summary.images, 1)
-    write_result(directory, result)
-    print(summary_table(result, directory))
-    return result["test_accuracy"]
+        result = results.describe(settings, self._engine, labels, final, self._data, self._wall_seconds())
+        result["train_images_per_second"] = progress.images_per_second
+        result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
+        results.write_result(self._directory.path, result)
+        write_report(self._directory.path)
+        self._directory.remove_checkpoints()
+        return result
+
+    def save(self, progress: Progress) -> None:
+        """Save a checkpoint."""
+        self._pictures.wait()
+        self._tracker.save()
+        pictured = {"weight": self._pictures.previous_weight, "images": self._pictures.previous_images}
+        extra = {**progress.arrays(), "pictured": pictured, "wall_seconds": self._wall_seconds()}
+        state = self._engine.state().arrays()
+        self._directory.save(checkpoint.Checkpoint(self._config, state, progress.position(), extra))
+        if self._interruption.pending:
+            log.warning(
+                "%s after %d images: saved; `stdp-run resume=%s` goes on",
+                self._interruption.pending.name,
+                progress.images,
+                self._directory.path,
+            )
+
+    def draw(self, progress: Progress) -> None:
+        """Have the weights drawn, with the labels that images seen before give to the neurons."""
+        labels = progress.estimate.labels()
+        label = None if labels is None else labels.label
+        self._pictures.while_learning(progress.images, self._engine.state(), label)
+
+    def evaluate(self, images_seen: int) -> None:
+        """Measure and record the accuracy on the way."""
+        _, result = self._label_and_evaluate(bars=False)
+        accuracy = result.accuracy
+        self._tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()})
+        shown = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
+        log.info("after %d images: %s", images_seen, shown)
+
+    def _label_and_evaluate(self, bars: bool) -> tuple[Labels, Evaluation]:
+        return label_and_evaluate(self._engine, self._data, self._settings, bars, self._stop_if_asked)
+
+    def _stop_if_asked(self) -> None:
+        if self._interruption.pending:  # everything was saved before
+            self._interruption.hand_on()
+
+    def _wall_seconds(self) -> float:
+        return self._seconds_before + time.perf_counter() - self._begun
+
+    def _make_pictures(self) -> Pictures:
+        data, section = self._data, self._settings.dataset
+        _, first = np.unique(data.test_classes, return_index=True)  # one image of each class
+        chosen = np.sort(first)[:RASTER_IMAGES]
+        return Pictures(
+            self._directory.path,
+            self._tracker.picture,
+            self._engine.model,
+            section["height"],
+            section["width"],
+            data.classes,
+            self._pictured["weight"],
+            self._pictured["images"],
+            data.test_pixels[chosen],
+            data.test_index[chosen],
+            [data.classes[k] for k in data.test_classes[chosen]],
+        )
 
 
-def evaluate_checkpoint(settings: Settings, directory: Path, start: float) -> float:
-    """Evaluate the network of an earlier run again, with its data and labels; return the accuracy."""
-    saved = checkpoint.load(Path(settings.checkpoint))
-    learned = read_settings({**saved.config, "mode": "eval", "checkpoint": settings.checkpoint})
-    log.info("evaluating with the settings of the checkpoint; only %s are this command's", ", ".join(ENGINE_OPTIONS))
-    model = build_model(learned)
+def accuracy_points(directory: Path, readout: str) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+    """Return (images seen, accuracy) of the running accuracy and of evaluations on the way, from the metrics file."""
+    running, evaluations = [], []
+    for line in (directory / "metrics.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        for name, points in (("train/running_accuracy", running), (f"evaluation/accuracy_{readout}", evaluations)):
+            if row.get(name) is not None:
+                points.append((row["images_seen"], row[name]))
+    return running, evaluations
+
+
+def _state_of(saved: checkpoint.Checkpoint) -> NetworkState:
     arrays = dict(saved.arrays)
-    state = NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
-    engine = make_engine(model, state, **_engine_options(settings))
-    data = load_data(learned)
-    labels = Labels(saved.extra["label"], saved.extra["mean_count"])
-    with progress_bar(len(data.test_pixels), "testing") as bar:
-        final = _evaluate(engine, labels, data, bar.update)
-    result = describe(learned, engine, labels, final, data, time.perf_counter() - start)
-    result["train_images_per_second"] = None
-    write_result(directory, result)
-    print(summary_table(result, directory))
-    return result["test_accuracy"]
+    return NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
 
 
 def _engine_options(settings: Settings) -> dict:
     return {name: getattr(settings, name) for name in ENGINE_OPTIONS}
 
 
-def load_data(settings: Settings) -> Data:
-    """Return the images to learn from and the images to test on.
+# ------------------------------------------------------------------------------------------------------------------
+# Evaluating.
+
+
+def evaluate_checkpoint(config: dict, settings: Settings, directory: Path, invocation: Invocation) -> float:
+    """Evaluate the network of an earlier run again, on its data or on what the command names; return the accuracy.
 
     Raises:
-        UserError: the data set has fewer images than asked for, or cannot be had.
+        UserError: the checkpoint cannot be read, holds no labels, or was made with other settings than the command's.
     """
-    section = settings.dataset
-    loaded = build_dataset(section).load()
-    training, test = loaded.train, loaded.test
-    n_learn, test_index = len(training.labels), np.arange(len(test.labels))
-    if section["split"] == "validation":
-        n_learn -= section["n_validation"]
-        if n_learn < 1:
-            raise UserError.bad_value("dataset.n_validation", section["n_validation"], f"below {len(training.labels)}")
-        test, test_index = training, np.arange(n_learn, len(training.labels))
-    n_train = _at_most("n_train", settings.n_train, n_learn)
-    test_index = test_index[: _at_most("n_test", settings.n_test, len(test_index))]
-    _at_most("n_label", settings.n_label, n_train)
-    n_inputs = section["n_inputs"]
-    return Data(
-        train_pixels=training.pixels[:n_train].reshape(-1, n_inputs),
-        train_classes=training.labels[:n_train],
-        test_pixels=test.pixels[test_index].reshape(-1, n_inputs),
-        test_classes=test.labels[test_index],
-        test_index=test_index,
-        classes=loaded.classes,
-    )
+    begun = time.perf_counter()
+    saved = checkpoint.load(Path(settings.checkpoint))
+    if "label" not in saved.extra:
+        raise UserError(f"checkpoint={settings.checkpoint}: of a run on its way, without labels; resume it first")
+    config = config_to_evaluate(config, saved.config, settings.checkpoint, invocation.explicit)
+    settings = read_settings(config)
+    model = build_model(settings)
+    if model.n_inputs != saved.arrays["weight"].shape[1]:
+        there = saved.arrays["weight"].shape[1]
+        raise UserError(f"dataset={settings.dataset['name']}: {model.n_inputs} pixels; the network has {there} inputs")
+    checkpoint.write_atomically(directory / "config.yaml", as_yaml(config).encode())
+    engine = make_engine(model, _state_of(saved), **_engine_options(settings), gpu=invocation.job)
+    data = load_data(settings)
+    labels = Labels(saved.extra["label"], saved.extra["mean_count"])
+    if len(data.classes) != labels.n_classes:
+        raise UserError(
+            f"dataset={settings.dataset['name']}: {len(data.classes)} classes; the network knows {labels.n_classes}"
+        )
+    with progress_bar(len(data.test_pixels), "testing", invocation.bars) as bar:
+        final = _evaluate(engine, labels, data, bar.update)
+    result = results.describe(settings, engine, labels, final, data, time.perf_counter() - begun)
+    result["train_images_per_second"] = None
+    results.write_result(directory, result)
+    print(results.summary_table(result, directory))
+    return result["test_accuracy"]
 
 
-def _at_most(key: str, asked: int | None, there: int) -> int:
-    if asked is not None and asked > there:
-        raise UserError.bad_value(key, asked, f"at most {there}, the images there are")
-    return there if asked is None else asked
+def label_and_evaluate(
+    engine, data: Data, settings: Settings, bars: bool, between: Callable[[], None]
+) -> tuple[Labels, Evaluation]:
+    """Label the neurons by training images, then measure the accuracy on the test images, both with learning off.
 
-
-def label_and_evaluate(engine, data: Data, settings: Settings, bars: bool = True) -> tuple[Labels, Evaluation]:
-    """Label the neurons by training images, then measure the accuracy on the test images, both with learning off."""
+    `between` is called time and again, between images.
+    """
     n_label = settings.n_label or len(data.train_pixels)
     with progress_bar(n_label, "labelling", bars) as bar:
         labels = evaluation.label_neurons(
@@ -153,140 +338,13 @@ def label_and_evaluate(engine, data: Data, settings: Settings, bars: bool = True
             np.arange(n_label),
             data.train_classes[:n_label],
             len(data.classes),
-            bar.update,
+            lambda n_images: (bar.update(n_images), between()),
         )
     with progress_bar(len(data.test_pixels), "testing", bars) as bar:
-        return labels, _evaluate(engine, labels, data, bar.update)
+        return labels, _evaluate(engine, labels, data, lambda n_images: (bar.update(n_images), between()))
 
 
 def _evaluate(engine, labels: Labels, data: Data, progress) -> Evaluation:
     return evaluation.evaluate(
         engine, labels, data.test_pixels, data.test_index, data.test_classes, progress, time.perf_counter
     )
-
-
-def _evaluate_on_the_way(engine, data: Data, settings: Settings, tracker: Tracker, images_seen: int) -> None:
-    _, result = label_and_evaluate(engine, data, settings, bars=False)
-    tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in result.accuracy.items()})
-    log.info("after %d images: %s", images_seen, _accuracies(result.accuracy))
-
-
-def _accuracies(accuracy: dict[str, float]) -> str:
-    return ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# What is left behind.
-
-
-def write_checkpoint(
-    directory: Path, config: dict, state: NetworkState, labels: Labels, summary: TrainingSummary
-) -> None:
-    """Write `checkpoint.pt`."""
-    content = checkpoint.Checkpoint(
-        config=config,
-        arrays=state.arrays(),
-        position={"images": summary.images},
-        extra={"label": labels.label, "mean_count": labels.mean_count},
-    )
-    checkpoint.save(directory / "checkpoint.pt", content)
-
-
-def draw(
-    directory: Path, state, labels: Labels, final: Evaluation, data: Data, settings: Settings, tracker, step
-) -> None:
-    """Write the pictures, as PNG and to TensorBoard."""
-    readout = settings.evaluator.readout
-    height, width = settings.dataset["height"], settings.dataset["width"]
-    fields = figures.receptive_fields(state.weight, height, width, labels=labels.label, classes=data.classes)
-    confusion = figures.confusion(
-        final.confusion[readout],
-        data.classes,
-        accuracy=final.accuracy[readout],
-        interval=final.interval(readout),
-        readout=readout,
-    )
-    for name, figure in (("receptive_fields", fields), ("confusion", confusion)):
-        figures.save_png(figure, directory / f"{name}.png")
-        tracker.picture(step, name, figures.to_image(figure))
-
-
-def describe(settings: Settings, engine, labels: Labels, final: Evaluation, data: Data, seconds: float) -> dict:
-    """Return the figures of a run for `result.json`."""
-    readout = settings.evaluator.readout
-    return {
-        "rule": settings.rule["name"],
-        "neuron": settings.neuron["name"],
-        "dataset": settings.dataset["name"],
-        "split": settings.dataset["split"],
-        "engine": engine.name,
-        "device": str(engine.device),
-        "dtype": engine.model.weight_dtype.name,
-        "seed": settings.seed,
-        "n_exc": settings.n_exc,
-        "epochs": settings.epochs,
-        "batch_size": settings.batch_size,
-        "train_images": len(data.train_pixels),
-        "label_images": settings.n_label or len(data.train_pixels),
-        "test_images": final.n_images,
-        "readout": readout,
-        "test_accuracy": final.accuracy[readout],
-        "accuracy": final.accuracy,
-        "accuracy_interval_95": {name: list(final.interval(name)) for name in final.accuracy},
-        "accuracy_per_class": {
-            name: dict(zip(data.classes, final.accuracy_per_class(name), strict=True)) for name in final.accuracy
-        },
-        "confusion": {name: matrix.tolist() for name, matrix in final.confusion.items()},
-        "silent_neurons": labels.n_silent,
-        "spikes_per_image": final.spikes_per_image,
-        "eval_images_per_second": final.images_per_second,
-        "wall_seconds": seconds,
-        "versions": versions(),
-        "commit": commit(),
-    }
-
-
-def write_result(directory: Path, result: dict) -> None:
-    """Write `result.json`, the last file of a run: where it is, the run is complete."""
-    checkpoint.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-
-
-def summary_table(result: dict, directory: Path) -> str:
-    """Return the short table that ends a run."""
-    rows = []
-    for name, value in result["accuracy"].items():
-        low, high = result["accuracy_interval_95"][name]
-        rows.append((f"{result['split']} accuracy, {name}", f"{value:.2%}  (95%: {low:.2%} to {high:.2%})"))
-    rate = result["train_images_per_second"]
-    learning = "" if rate is None else f"learning {rate:,.0f}, "
-    rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))
-    rows.append(("silent neurons", f"{result['silent_neurons']} of {result['n_exc']}"))
-    rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
-    rows.append(("results", str(directory)))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of this program and of what it computes with."""
-    names = ("stdp-run", "torch", "numba", "numpy")
-    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def commit() -> str | None:
-    """Return the commit of the source this runs from, with "-dirty" where it was changed; None outside a checkout."""
-    source = Path(__file__).parent
-    if not (source.parent / ".git").exists():
-        return None
-    try:
-        words = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
-        return None

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -88,3 +89,12 @@ except checkpoint.UserError as error:
     assert "cannot be written: File too large; what was there before is unchanged" in done.stdout, done.stderr
     assert path.read_bytes() == before
     assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_others_may_read_a_file_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        checkpoint.write_atomically(tmp_path / "result.json", b"{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "result.json").stat().st_mode & 0o777 == 0o644

@@ -1,3 +1,4 @@
+import copy
 import math
 from dataclasses import replace
 
@@ -6,16 +7,20 @@ import pytest
 from omegaconf import OmegaConf
 
 from stdp_run.config import SCHEDULES, conf_folder, read_settings
-from stdp_run.trainer import learning_rate, train
+from stdp_run.interruption import Interruption
+from stdp_run.trainer import Progress, learning_rate, train
 
 
 class Recorder:
-    """An engine and a tracker that keep what they are given; neuron k spikes once for each image of class k."""
+    """An engine, a tracker and a run that keep what they are given; neuron k spikes once for each image of class k."""
 
     def __init__(self, classes):
         self.classes = classes
         self.calls = []
         self.rows = []
+        self.evaluated = []
+        self.drawn = []
+        self.saved = []
 
     def learn(self, pixels, index, epoch, rate):
         self.calls.append((index.tolist(), epoch, rate.tolist()))
@@ -30,6 +35,15 @@ class Recorder:
     def scalars(self, images_seen, values):
         self.rows.append((images_seen, values))
 
+    def evaluate(self, images_seen):
+        self.evaluated.append(images_seen)
+
+    def draw(self, progress):
+        self.drawn.append(progress.images)
+
+    def save(self, progress):
+        self.saved.append((progress.position(), copy.deepcopy(progress.arrays())))
+
 
 def settings_with(**changes):
     trainer = OmegaConf.to_container(OmegaConf.load(conf_folder() / "trainer" / "default.yaml"))
@@ -41,13 +55,17 @@ def settings_with(**changes):
     return replace(settings, **changes)
 
 
-def run(n_images, **changes):
+def run(n_images, saved=None, **changes):
     classes = np.arange(n_images) % 3
     recorder = Recorder(classes)
-    evaluated = []
     pixels = np.zeros((n_images, 4), np.uint8)
-    summary = train(recorder, pixels, classes, 3, settings_with(**changes), recorder, evaluated.append)
-    return recorder, evaluated, summary
+    settings = settings_with(**changes)
+    progress = Progress.start(3, settings.trainer)
+    if saved is not None:
+        progress.restore(*saved)
+    with Interruption() as interruption:
+        train(recorder, pixels, classes, progress, settings, recorder, recorder, interruption)
+    return recorder, recorder.evaluated, progress
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -89,6 +107,36 @@ def test_logging_and_evaluating_do_not_cut_batches():
     assert all(edge % 64 == 0 for edge in edges[:-1]) and edges[-1] == 700
     assert [images_seen for images_seen, _ in recorder.rows] == [128, 256, 320, 448, 512, 640, 700]
     assert evaluated == [192, 320, 512, 640]
+
+
+def test_pictures_and_checkpoints_come_when_they_are_due():
+    recorder, _, _ = run(700, epochs=2, trainer={"draw_every": 500, "checkpoint_every": 400, "evaluate_every": 650})
+    assert recorder.drawn == [500, 1000]
+    # An evaluation can take long, so that everything is saved before it; and so it is before labelling begins.
+    assert [position["images"] for position, _ in recorder.saved] == [400, 650, 800, 1200, 1300, 1400]
+
+
+def without_times(rows):
+    return [(n, {k: v for k, v in values.items() if k != "train/images_per_second"}) for n, values in rows]
+
+
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_going_on_from_any_checkpoint_does_what_is_left_and_nothing_twice(batch_size):
+    options = {"log_every": 300, "evaluate_every": 450, "draw_every": 350, "checkpoint_every": 90}
+    options.update(schedule="cosine", estimate_from=600)
+    whole, _, end = run(700, epochs=2, batch_size=batch_size, trainer=options)
+    assert len(whole.saved) > 10
+    for position, arrays in whole.saved:
+        at = position["images"]
+        rest, evaluated, progress = run(
+            700, (position, copy.deepcopy(arrays)), epochs=2, batch_size=batch_size, trainer=options
+        )
+        assert without_times(rest.rows) == without_times(row for row in whole.rows if row[0] >= at)
+        assert evaluated == [n for n in whole.evaluated if n >= at]
+        assert rest.drawn == [n for n in whole.drawn if n >= at]
+        shown = [index for call in whole.calls for index in zip(*call[::2], strict=True)]
+        assert [index for call in rest.calls for index in zip(*call[::2], strict=True)] == shown[at:]
+        assert (progress.images, progress.spikes) == (end.images, end.spikes) == (1400, 1400)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
