@@ -1,15 +1,22 @@
 """The console script `stdp-run`: Hydra's command line, the names that rules go by, errors in one line, exit codes."""
 
+import errno
+import hashlib
 import logging
+import math
 import os
 import re
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stdp_run import rules
@@ -17,7 +24,9 @@ from stdp_run.config import conf_folder
 from stdp_run.errors import UserError
 
 BAD_INPUT = 2
-TERMINATED = 128 + signal.SIGTERM
+JOB_FAILED = 1
+# What does not change what a sweep or a job is about, and so not the name of its folder.
+NOT_IN_NAMES = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
 
 log = logging.getLogger(__name__)
 
@@ -50,28 +59,81 @@ _standard_error = HeldBack(sys.stderr)
 
 
 def job(config: DictConfig) -> float:
-    """Run one experiment in Hydra's output directory; return its accuracy."""
+    """Run one experiment in Hydra's output directory; return its accuracy, by which a sweeper may optimise.
+
+    A job that fails in a sweep leaves the reason in `error.txt` and lets the others go on.
+    """
     _standard_error.release()
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     folders = [source.path for source in hydra_config.runtime.config_sources if source.schema == "file"]
     # A rule or neuron group of one's own lies beside its YAML.
     sys.path.extend(folder for folder in folders if folder not in sys.path)
+    in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    reason = directory / "error.txt"
     try:
         check_pairing(hydra_config, folders)
-        from stdp_run.experiment import run
+        from stdp_run.experiment import Invocation, run
 
-        return run(config, directory)
-    except UserError as error:
-        log.error("stdp-run: error: %s", error)
-        sys.exit(BAD_INPUT)
+        accuracy = run(
+            config,
+            directory,
+            Invocation(
+                explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
+                job=hydra_config.job.num if in_sweep else None,
+                bars=not in_sweep or "basic" in hydra_config.launcher._target_,
+            ),
+        )
     except Exception as error:
-        place = users_line(error, folders)
-        if place is None:
+        message = explained(error, folders)
+        if message is None and not in_sweep:
             raise
-        log.error("stdp-run: error: %s: %s: %s", place, type(error).__name__, error)
+        log.error("stdp-run: error: %s", message or f"{type(error).__name__}: {error}", exc_info=message is None)
         log.debug("", exc_info=error)
-        sys.exit(BAD_INPUT)
+        if not in_sweep:
+            sys.exit(BAD_INPUT)
+        with suppress(OSError):
+            reason.write_text(f"{message or repr(error)}\n")
+        if "basic" not in hydra_config.sweeper._target_:
+            raise
+        return math.nan
+    reason.unlink(missing_ok=True)
+    return accuracy
+
+
+def explained(error: Exception, folders: list[str]) -> str | None:
+    """Return in one line what a person did wrong, or can mend; None if it is a fault of the program."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.filename or 'outputs'}: {error.strerror}; the last checkpoint is unharmed"
+    place = users_line(error, folders)
+    return None if place is None else f"{place}: {type(error).__name__}: {error}"
+
+
+class EndOfSweep(Callback):
+    """When all jobs of a sweep are done, compares them and names those that failed."""
+
+    def on_multirun_end(self, config: DictConfig, **_) -> None:
+        """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
+        _standard_error.release()
+        from stdp_run.comparing import to_text, write_comparison
+
+        directory = Path(config.hydra.sweep.dir)
+        failed = sorted(directory.rglob("error.txt"))
+        try:
+            comparison = write_comparison(directory)
+            print(to_text(comparison))
+            named = {run.directory for run in comparison.failed}
+        except UserError as error:  # the sweep was not about learning, or every job failed before it began
+            log.warning("%s", error)
+            named = set()
+        for reason in failed:
+            if reason.parent not in named:
+                print(f"failed: {reason.parent}: {reason.read_text().strip()}", file=sys.stderr)
+        if failed:
+            print(f"stdp-run: error: {len(failed)} failed, named above", file=sys.stderr)
+            sys.exit(JOB_FAILED)
 
 
 def users_line(error: Exception, folders: list[str]) -> str | None:
@@ -85,19 +147,28 @@ def users_line(error: Exception, folders: list[str]) -> str | None:
 
 def main() -> None:
     """Run `stdp-run`."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))
-    sys.argv[1:] = [canonical_rule(argument) for argument in sys.argv[1:]]
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    arguments = [canonical_rule(argument) for argument in sys.argv[1:]]
+    try:
+        sys.argv[1:] = [*arguments, *implied(arguments)]
+    except UserError as error:
+        print(f"stdp-run: error: {error}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
     decorated = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)
     sys.stderr = _standard_error
     try:
         decorated()
     except SystemExit as stop:
         # Hydra explains a mistake in the overrides over several lines, before the job starts.
-        if stop.code and not _standard_error.released and "HYDRA_FULL_ERROR" not in os.environ:
+        if stop.code in (1, 2) and not _standard_error.released and "HYDRA_FULL_ERROR" not in os.environ:
             _standard_error.release(show=False)
             print(f"stdp-run: error: {in_one_line(_standard_error.text, sys.argv[1:])}", file=sys.stderr)
             sys.exit(BAD_INPUT)
         raise
+    except KeyboardInterrupt:
+        _standard_error.release(show=False)
+        sys.exit(128 + signal.SIGINT)
     except BrokenPipeError:  # `stdp-run --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
@@ -112,6 +183,65 @@ def check_pairing(hydra_config, folders: list[str]) -> None:
     for name in asked:
         if name not in there:
             raise UserError.bad_value("pairing", name, f"one of {', '.join(there)}")
+
+
+def key_of(override: str) -> str:
+    """Return the key that an override such as "+rule.a_post=0.1" gives a value to."""
+    return override.partition("=")[0].lstrip("+~").partition("@")[0]
+
+
+def implied(arguments: list[str]) -> list[str]:
+    """Return the overrides that follow from the command's own: where Hydra is to write, and not to stop at a failure.
+
+    Raises:
+        UserError: there is no run in the directory that `resume` names.
+    """
+    given = {key_of(item): item.partition("=")[2] for item in arguments if "=" in item}
+    if given.get("hydra/sweeper") == "optuna" and "hydra.sweeper.max_failure_rate" not in given:
+        return ["hydra.sweeper.max_failure_rate=1.0"]  # a trial that fails is one to learn from, not the end
+    if given.get("mode") in ("predict", "export", "compare"):  # they have no run of their own
+        return ["hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=terminal"]
+    resume = given.get("resume", "auto")
+    if resume in ("auto", "null", ""):
+        return []
+    if any(item in ("-m", "--multirun") for item in arguments):
+        raise UserError(f"resume={resume}: one run goes on there; a sweep goes on by the same command without it")
+    if not (Path(resume) / "config.yaml").is_file():
+        raise UserError.bad_value("resume", resume, "auto, null, or the directory of a run, with a config.yaml in it")
+    if "'" in resume or "\\" in resume:
+        raise UserError.bad_value("resume", resume, "a path without quotation marks and backslashes")
+    # Hydra would replace the record of the run's own command by this one's.
+    return [f"hydra.run.dir='{resume}'", "hydra.output_subdir=null"]
+
+
+def telling(overrides: Iterable[str]) -> list[str]:
+    """Return those overrides that say what a sweep or a job is about, whatever order they were given in."""
+    told = [item for item in overrides if "=" in item and item[0] != "-" and key_of(item) not in NOT_IN_NAMES]
+    return sorted(item for item in told if not key_of(item).startswith(("hydra.", "hydra/")))
+
+
+def job_name(overrides: Iterable[str]) -> str:
+    """Return a name for a job's folder that tells its settings, as far as they fit, and is its own."""
+    told = telling(overrides)
+    return _with_digest(re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(told))[:80], told)
+
+
+def sweep_name(overrides: Iterable[str]) -> str:
+    """Return a name for a sweep's folder that tells what is swept and is its own."""
+    told = telling(overrides)
+    swept = [key_of(item) for item in told if re.search(r",|^[^=]+=\w+\(", item)]
+    return _with_digest("_".join(key.rpartition(".")[2] for key in swept)[:80], told)
+
+
+def _with_digest(shown: str, told: list[str]) -> str:
+    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
+    shown = shown.strip("-_.")
+    return f"{shown}_{digest}" if shown else digest
+
+
+# The cache hands every job the name that its sweep was given.
+OmegaConf.register_new_resolver("sweep_name", lambda: sweep_name(sys.argv[1:]), use_cache=True, replace=True)
+OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 
 def canonical_rule(argument: str) -> str:
@@ -163,4 +293,7 @@ def keys_beside(key: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    # Jobs in other processes find the function of a module by its name, which __main__ is not.
+    from stdp_run.cli import main as main_by_name
+
+    main_by_name()

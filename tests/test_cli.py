@@ -1,10 +1,12 @@
 """The command line, run as a person runs it: real processes, real files, real MNIST."""
 
 import json
-import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 TINY = ("n_exc=20", "n_train=60", "n_test=40", "n_label=60", "trainer.log_every=20")
@@ -45,7 +47,18 @@ def test_a_run_leaves_all_its_files(stdp_run, tmp_path):
     run = only_run(tmp_path)
     names = {path.name for path in run.iterdir()}
     assert {".hydra", "config.yaml", "run.log", "metrics.jsonl", "result.json", "checkpoint.pt"} <= names
-    assert {"receptive_fields.png", "confusion.png"} <= names
+    drawn = (
+        "receptive_fields",
+        "weight_change",
+        "theta",
+        "weights",
+        "raster",
+        "confusion",
+        "neurons_per_class",
+        "accuracy",
+    )
+    assert {"report.html", *(f"{name}.png" for name in drawn)} <= names
+    assert "checkpoints" not in names, "nothing is left to resume"
     assert any(name.startswith("events.out.tfevents") for name in names)
     written = (run / "config.yaml").read_text()
     assert "n_exc: 50" in written and "w_norm: 90.4" in written and "${" not in written
@@ -91,7 +104,7 @@ def test_metrics_file_and_tensorboard_events_say_the_same(stdp_run, tmp_path):
         logged = {row["images_seen"]: row[name] for row in rows if name in row}
         shown = {event.step: event.value for event in events.Scalars(name)}
         assert shown == pytest.approx(logged, rel=1e-6)
-    assert set(events.Tags()["images"]) == {"receptive_fields", "confusion"}
+    assert {path.stem for path in run.glob("*.png")} == set(events.Tags()["images"])
 
 
 def test_the_same_seed_gives_the_same_figures_whatever_the_threads(stdp_run, tmp_path):
@@ -179,6 +192,13 @@ BAD_INPUT = [
     (["n_train=60001"], "n_train=60001: must be at most 60000"),
     (["n_test=10001"], "n_test=10001: must be at most 10000"),
     (["mode=eval"], "mode=eval needs the checkpoint.pt of a run"),
+    (["mode=predict", "checkpoint=a"], "images=null: mode=predict needs a picture or a folder of pictures"),
+    (["mode=export", "checkpoint=a"], "to=null: mode=export needs the file to write"),
+    (["mode=compare"], "dir=null: mode=compare needs a folder with runs in it"),
+    (["mode=compare", "dir=nowhere"], "dir=nowhere: "),
+    (["trainer.checkpoint_seconds=0"], "trainer.checkpoint_seconds=0: must be a number above 0, or null"),
+    (["trainer.draw_every=0"], "trainer.draw_every=0: must be a whole number of 1 or more, or null"),
+    (["dataset.split=tset"], "dataset.split=tset: must be one of test, validation, train"),
     (["mode=eval", "checkpoint=nowhere.pt"], "checkpoint=nowhere.pt: cannot be read: No such file"),
     (["mode=eval", f"checkpoint={__file__}"], "not a checkpoint that stdp-run wrote"),
     (["dataset.root=nowhere"], "nowhere"),
@@ -246,23 +266,96 @@ def test_one_class_of_black_images_runs(stdp_run, tmp_path):
     assert result["test_accuracy"] == 0.0, "an image that evokes no spike is not recognised"
 
 
-def test_a_terminated_run_leaves_nothing_that_looks_finished(tmp_path):
-    import signal
-    import subprocess
-    import sys
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """The directory of a small network that has learned."""
+    folder = tmp_path_factory.mktemp("learned")
+    command = [sys.executable, "-m", "stdp_run.cli", "n_exc=40", "n_train=1000", "n_test=100", "hydra.run.dir=run"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    return folder / "run"
 
-    process = subprocess.Popen(
-        [sys.executable, "-m", "stdp_run.cli", "hydra.run.dir=run"],
-        cwd=tmp_path,
-        env=dict(os.environ),
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    deadline = time.monotonic() + 60
-    while not (tmp_path / "run" / "metrics.jsonl").exists() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 128 + signal.SIGTERM
-    assert "Traceback" not in errors
-    assert not (tmp_path / "run" / "result.json").exists()
+
+def test_a_network_is_evaluated_on_any_split(stdp_run, tmp_path, learned):
+    checkpoint = f"checkpoint={learned}/checkpoint.pt"
+    reached = {}
+    for split in ("train", "validation", "test"):
+        done = stdp_run("mode=eval", checkpoint, f"dataset.split={split}", "n_test=300", f"hydra.run.dir={split}")
+        assert done.returncode == 0, done.stderr
+        result = result_of(tmp_path / split)
+        assert (result["split"], result["test_images"], result["n_exc"]) == (split, 300, 40)
+        reached[split] = result["confusion"]["all_activity"]
+    assert reached["train"] != reached["validation"] != reached["test"]
+    assert stdp_run("mode=eval", checkpoint, "n_exc=40").returncode == 0
+
+
+def test_a_network_is_evaluated_on_other_data(stdp_run, tmp_path, learned):
+    for digit in range(10):
+        write_images(tmp_path / "mine" / str(digit), 6, 20 * digit)
+    own = ("dataset=image_folder", "dataset.root=mine")
+    done = stdp_run("mode=eval", f"checkpoint={learned}/checkpoint.pt", *own, "hydra.run.dir=mine_too")
+    assert done.returncode == 0, done.stderr
+    result = result_of(tmp_path / "mine_too")
+    assert (result["dataset"], result["test_images"]) == ("image_folder", 10)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["n_exc=41"], "was made with other settings: n_exc=41 (there: 40)"),
+        (["rule.a_post=0.5"], "rule.a_post=0.5 (there: 0.04)"),
+        (["dataset=image_folder", "dataset.root=few"], "1 classes; the network knows 10"),
+        (["dataset=image_folder", "dataset.root=few", "dataset.height=9"], "252 pixels; the network has 784 inputs"),
+    ],
+    ids=lambda value: " ".join(value)[:40],
+)
+def test_evaluating_refuses_what_does_not_fit_the_network(stdp_run, tmp_path, learned, arguments, expected):
+    write_images(tmp_path / "few" / "only", 6, 100)
+    done = stdp_run("mode=eval", f"checkpoint={learned}/checkpoint.pt", *arguments)
+    assert done.returncode == 2
+    assert expected in done.stderr and "Traceback" not in done.stderr
+
+
+def test_modes_that_use_a_network_leave_only_what_was_asked_for(stdp_run, tmp_path, learned, mnist):
+    from PIL import Image
+
+    chosen = np.flatnonzero(mnist.test.labels == 1)[:5]
+    (tmp_path / "ones").mkdir()
+    for k in chosen:
+        Image.fromarray(255 - mnist.test.pixels[k]).resize((120, 120)).save(tmp_path / "ones" / f"{k}.png")
+    checkpoint = f"checkpoint={learned}/checkpoint.pt"
+    done = stdp_run("mode=predict", checkpoint, "images=ones", "csv=answers.csv")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split() for line in done.stdout.splitlines()]
+    assert rows[0] == ["file", "answer", "confidence"]
+    assert [row[0] for row in rows[1:]] == sorted(f"ones/{k}.png" for k in chosen)
+    assert sum(row[1] == "1" for row in rows[1:]) >= 4, "ones are the easiest of all"
+    (tmp_path / "ones" / "broken.png").write_bytes(b"not a picture")
+    broken = stdp_run("mode=predict", checkpoint, "images=ones")
+    assert broken.returncode == 2
+    assert broken.stdout == done.stdout, "the others are answered all the same"
+    assert "broken.png" in broken.stderr and "images=ones: 1 could not be read" in broken.stderr
+
+    assert stdp_run("mode=export", checkpoint, "to=network.npz").returncode == 0
+    with np.load(tmp_path / "network.npz", allow_pickle=False) as arrays:
+        assert arrays["weight"].shape == (40, 784)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "network.npz", "ones"]
+
+
+def test_runs_are_compared_at_any_time(stdp_run, tmp_path):
+    for seed in (1, 2):
+        assert stdp_run(*TINY, f"seed={seed}").returncode == 0
+    done = stdp_run("mode=compare", "dir=outputs")
+    assert done.returncode == 0, done.stderr
+    assert "2 runs, 1 setting" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "outputs").glob("*.*")) == [
+        "comparison.csv",
+        "comparison.md",
+        "comparison.png",
+        "runs.csv",
+    ]
+
+
+def test_logging_can_be_turned_down(stdp_run):
+    done = stdp_run(*TINY, "hydra.job_logging.root.level=ERROR")
+    assert done.returncode == 0
+    assert done.stderr == ""

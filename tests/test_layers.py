@@ -11,14 +11,14 @@ PACKAGE = Path(stdp_run.__file__).parent
 
 # Lowest first. Modules of one layer do not know each other.
 LAYERS = [
-    {"errors", "elementwise", "registry"},
+    {"errors", "elementwise", "interruption", "registry"},
     {"parameters"},
     {"encoding"},
-    {"neurons", "rules", "datasets", "evaluation", "figures", "checkpoint", "tracking"},
-    {"network"},
+    {"neurons", "rules", "datasets", "evaluation", "figures", "checkpoint", "handwriting"},
+    {"network", "tracking", "run_directory", "report", "comparing"},
     {"config", "engines"},
-    {"replaying", "trainer"},
-    {"window"},
+    {"continuing", "data", "pictures", "replaying", "trained", "trainer"},
+    {"results", "predicting", "window"},
     {"experiment"},
     {"cli"},
 ]

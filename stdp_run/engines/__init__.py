@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 
 from stdp_run.errors import UserError
 from stdp_run.network import Model, NetworkState
@@ -18,14 +19,18 @@ def make_engine(
     batch_size: int = 1,
     reduction: str = "sum",
     threads: int | None = None,
+    gpu: int | None = None,
 ):
     """Return the engine for a model; what "auto" chose, and why, goes to the log.
+
+    Without `threads`, the environment's OMP_NUM_THREADS counts, which launchers set so that jobs side by side do not
+    fight for the cores, else all cores are used. With several GPUs, the one numbered `gpu` is used, counted around.
 
     Raises:
         UserError: the engine cannot run the model, the batch size or the device.
     """
     chosen, why = _choose_engine(model, engine, device, batch_size)
-    n_threads = threads or len(os.sched_getaffinity(0))
+    n_threads = threads or available_threads(os.environ)
     if chosen == "event":
         from stdp_run.engines.event import EventEngine
 
@@ -37,9 +42,18 @@ def make_engine(
     from stdp_run.engines.torch import TorchEngine
 
     place = _choose_device(device, batch_size, torch.cuda.is_available())
+    if place == "cuda" and gpu is not None:
+        place = f"cuda:{gpu % torch.cuda.device_count()}"
     torch.set_num_threads(n_threads)
     log.info("engine torch on %s: %s", place, why)
     return TorchEngine(model, state, place, batch_size, reduction)
+
+
+def available_threads(environment: Mapping[str, str]) -> int:
+    """Return how many threads to use: OMP_NUM_THREADS of the environment, else one for each core of this process."""
+    cores = len(os.sched_getaffinity(0))
+    asked = environment.get("OMP_NUM_THREADS", "")
+    return min(int(asked), cores) if asked.isdigit() and int(asked) > 0 else cores
 
 
 def _choose_engine(model: Model, engine: str, device: str, batch_size: int) -> tuple[str, str]:

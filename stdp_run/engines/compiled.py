@@ -6,12 +6,14 @@ function, and each binding has a cache folder of its own, named by a digest of e
 edit in any of them, or in a user's own rule, compiles anew.
 """
 
+import fcntl
 import hashlib
 import inspect
 import os
 import sys
 import types
 from collections.abc import Iterable
+from contextlib import contextmanager
 from pathlib import Path
 
 import numba
@@ -246,3 +248,18 @@ def cache_folder(*classes: type) -> Path:
         digest.update(file.read_bytes())
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return base / "stdp_run" / "compiled" / digest.hexdigest()[:20]
+
+
+@contextmanager
+def one_process_compiling(*classes: type):
+    """Let one process at a time compile for `classes`: the others find its work on the disk when they come to it."""
+    folder = cache_folder(*classes)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / "lock", "a")  # noqa: SIM115  closed below
+    except OSError:  # a cache that cannot be written: everyone compiles
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -30,6 +30,7 @@ from stdp_run.engines.compiled import (
     cache_folder,
     compile_methods,
     namespace,
+    one_process_compiling,
     specialise,
     sum_block_1,
     sum_block_2,
@@ -413,10 +414,11 @@ class EventEngine:
 
     def _compile(self) -> None:
         """Compile now, by showing no image, so that the first images are not slower than the rest."""
-        start = time.perf_counter()
         nothing = np.zeros((0, self.model.n_inputs), np.uint8)
-        self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), self._theta, self._scratch[0])
-        if self._present.stats.cache_misses:
+        with one_process_compiling(self.model.rule, self.model.neuron):
+            start, misses = time.perf_counter(), self._present.stats.cache_misses.total()
+            self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), self._theta, self._scratch[0])
+        if self._present.stats.cache_misses.total() > misses:
             log.info("compiled %s with %s: %.1f s, once", *self._names(), time.perf_counter() - start)
 
     def _names(self) -> tuple[str, str]:
