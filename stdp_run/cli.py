@@ -8,9 +8,12 @@ import os
 import re
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 
 import hydra
@@ -25,6 +28,7 @@ from stdp_run.errors import UserError
 
 BAD_INPUT = 2
 JOB_FAILED = 1
+SECONDS_TO_SAVE = 20
 # What does not change what a sweep or a job is about, and so not the name of its folder.
 NOT_IN_NAMES = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
 
@@ -70,6 +74,8 @@ def job(config: DictConfig) -> float:
     # A rule or neuron group of one's own lies beside its YAML.
     sys.path.extend(folder for folder in folders if folder not in sys.path)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
+    if "joblib" in hydra_config.launcher._target_:
+        end_with_parent()
     reason = directory / "error.txt"
     try:
         check_pairing(hydra_config, folders)
@@ -99,6 +105,21 @@ def job(config: DictConfig) -> float:
         return math.nan
     reason.unlink(missing_ok=True)
     return accuracy
+
+
+@cache
+def end_with_parent() -> None:
+    """Have this process save and end when the one that started it is gone, which joblib's workers else outlive."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SECONDS_TO_SAVE)
+        os._exit(128 + signal.SIGTERM)  # a worker with nobody to report to may hang
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def explained(error: Exception, folders: list[str]) -> str | None:

@@ -100,6 +100,17 @@ def test_a_job_with_other_settings_is_not_taken_for_done(stdp_run, tmp_path):
     assert len(results(tmp_path / "sweep")) == 3
 
 
+def process_in(folder: Path, word: str) -> int | None:
+    """Return the process with `word` in its command that works in the folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if word in (process / "cmdline").read_text() and (process / "cwd").resolve() == folder.resolve():
+                return int(process.name)
+        except OSError:
+            continue
+    return None
+
+
 JOBS = ("n_exc=40", "n_train=2500", "n_label=1500", "n_test=500", "trainer.checkpoint_every=500", "seed=1,2,3,4,5,6")
 
 
@@ -117,11 +128,15 @@ def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(stdp_
     for _ in range(3):
         process = subprocess.Popen(command, cwd=broken, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
-            process.wait(timeout=choose.uniform(0.3, 0.7) * seconds)
+            process.wait(timeout=choose.uniform(0.2, 0.5) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(number)  # to the sweep alone: its workers have to end, or to be waited for
             process.wait(timeout=60)
             assert process.returncode in (-number, 128 + number)
+    deadline = time.monotonic() + 60
+    while process_in(broken, "LokyProcess"):
+        assert time.monotonic() < deadline, "workers live on without their sweep"
+        time.sleep(0.1)
     done = subprocess.run(command, cwd=broken, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     expected = results(sweep_of(whole))
@@ -136,17 +151,6 @@ def test_other_launchers_run_and_compare_their_jobs(launcher, stdp_run, tmp_path
     assert done.returncode == 0, done.stderr
     assert len(results(sweep_of(tmp_path))) == 2
     assert "2 runs, 1 setting" in done.stdout
-
-
-def process_in(folder: Path, word: str) -> int | None:
-    """Return the process with `word` in its command that works in the folder."""
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if word in (process / "cmdline").read_text() and (process / "cwd").resolve() == folder.resolve():
-                return int(process.name)
-        except OSError:
-            continue
-    return None
 
 
 def test_a_preempted_slurm_job_saves_and_is_queued_again(tmp_path):
