@@ -64,8 +64,11 @@ def config_to_evaluate(config: dict, learned: dict, path: str, explicit: tuple[s
     if changed:
         raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
     result = {**learned, **{key: config[key] for key in (*OPERATIONAL, *ENGINE_OPTIONS) if key in config}}
+    # These count images of the data set, or of the split, that was learned.
     if any(_within(key, "dataset") for key in explicit):
-        result["n_train"] = result["n_label"] = None  # they count images of the data set that was learned
+        result["n_train"] = result["n_label"] = None
+    if "dataset" in explicit:
+        result["n_test"] = None
     for section in ("dataset", "evaluator"):
         given = {key.partition(".")[2] for key in explicit if _within(key, section)}
         whole = given and "" in given

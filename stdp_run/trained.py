@@ -168,7 +168,7 @@ def export(path: str | Path, to: str | Path) -> Path:
 
     With E excitatory neurons, I inputs (the pixels of a picture, row by row) and C classes, both formats hold
 
-        weights     [E, I]  float32 or float64, as learned; an integer network (post_pre_int): int32
+        weight      [E, I]  float32 or float64, as learned; an integer network (post_pre_int): int32
         theta       [E]     float64, mV: a neuron fires above v_threshold + theta; integer network: int32, and theta is
                             the threshold itself
         label       [E]     int64, the class that a neuron stands for; -1: it never spiked
@@ -195,7 +195,7 @@ def export(path: str | Path, to: str | Path) -> Path:
     serialise = _safetensors_bytes(to) if ending == ".safetensors" else _npz_bytes
     saved, labels = _read(path)
     arrays = {
-        "weights": saved.arrays["weight"],
+        "weight": saved.arrays["weight"],
         "theta": saved.arrays["theta"],
         "label": labels.label,
         "mean_count": labels.mean_count,

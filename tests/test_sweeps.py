@@ -35,7 +35,7 @@ def results(sweep: Path) -> dict[str, dict]:
 
 def test_names_of_folders_tell_what_is_in_them_and_are_their_own():
     command = ["-m", "rule=nearest_online,full_online", "seed=1,2", "n_exc=100,400", "rule.a_post=choice(1,2)"]
-    assert sweep_name(command).rpartition("_")[0] == "n_exc_rule_a_post_seed"
+    assert sweep_name(command).rpartition("_")[0] == "n_exc_a_post_rule_seed"
     assert sweep_name(command) == sweep_name([*command[::-1], "hydra/launcher=joblib", "threads=1"])
     assert sweep_name(command) != sweep_name([*command, "epochs=2"])
     assert job_name(["seed=1", "rule=full_online"]).rpartition("_")[0] == "rule-full_online_seed-1"

@@ -120,12 +120,12 @@ def read_npz(path):
 def test_an_exported_npz_holds_the_network(run, network, tmp_path):
     assert trained.export(run, tmp_path / "network.npz") == tmp_path / "network.npz"
     arrays = read_npz(tmp_path / "network.npz")
-    assert arrays["weights"].shape == (100, 784) and arrays["weights"].dtype == np.float32
+    assert arrays["weight"].shape == (100, 784) and arrays["weight"].dtype == np.float32
     assert arrays["theta"].shape == (100,) and arrays["theta"].dtype == np.float64
     assert arrays["label"].shape == (100,) and arrays["mean_count"].shape == (10, 100)
     assert arrays["classes"].tolist() == list("0123456789")
     saved = checkpoint.load(run / "checkpoint.pt")
-    assert np.array_equal(arrays["weights"], saved.arrays["weight"])
+    assert np.array_equal(arrays["weight"], saved.arrays["weight"])
     assert np.array_equal(arrays["theta"], saved.arrays["theta"])
     assert json.loads(arrays["settings"].item()) == saved.config
     assert [path.name for path in tmp_path.iterdir()] == ["network.npz"]
@@ -138,7 +138,7 @@ def test_an_exported_safetensors_holds_the_same(run, tmp_path):
     trained.export(run / "checkpoint.pt", str(tmp_path / "network.safetensors"))
     expected = read_npz(tmp_path / "network.npz")
     arrays = numpy_part.load_file(tmp_path / "network.safetensors")
-    assert set(arrays) == {"weights", "theta", "label", "mean_count"}
+    assert set(arrays) == {"weight", "theta", "label", "mean_count"}
     for name, array in arrays.items():
         assert array.dtype == expected[name].dtype and np.array_equal(array, expected[name])
     with safetensors.safe_open(tmp_path / "network.safetensors", "numpy") as file:
@@ -198,7 +198,7 @@ def test_the_exported_arrays_are_enough_to_compute_the_answers(tmp_path, images)
     arrays = read_npz(tmp_path / "network.npz")
     settings = json.loads(arrays["settings"].item())
     answers = trained.load(run).classify(images[:20])
-    weights, theta = arrays["weights"], arrays["theta"]
+    weights, theta = arrays["weight"], arrays["theta"]
     for n, picture in enumerate(images[:20]):
         counts = count_spikes(weights, theta, settings["neuron"], settings["encoder"], 4, picture.ravel())
         assert np.array_equal(counts, answers.counts[n])
@@ -209,7 +209,7 @@ def test_an_integer_network_exports_integers(tmp_path):
     run = learned(tmp_path, "rule=post_pre_int", "n_exc=20", "n_train=60", "n_label=60")
     trained.export(run, tmp_path / "network.npz")
     arrays = read_npz(tmp_path / "network.npz")
-    assert arrays["weights"].dtype == arrays["theta"].dtype == np.int32
+    assert arrays["weight"].dtype == arrays["theta"].dtype == np.int32
     assert trained.load(run).classify(np.zeros((28, 28), np.uint8)).names == (None,)
 
 
