@@ -126,6 +126,7 @@ class Settings:
     batch_size: int = checked(whole_positive)
     reduction: str = checked(one_of(*REDUCTIONS))
     threads: int | None = checked(or_null(whole_positive))
+    max_learners: int | None = checked(or_null(whole_positive))
     checkpoint: str | None = checked(or_null(text))
     encoder: EncoderSettings = field(metadata={"section": EncoderSettings})
     trainer: TrainerSettings = field(metadata={"section": TrainerSettings})
@@ -216,6 +217,7 @@ def build_model(settings: Settings) -> Model:
         encoder=Encoder(settings.encoder.steps, settings.encoder.max_rate_hz, dt),
         seed=settings.seed,
         dtype=settings.dtype,
+        max_learners=settings.max_learners,
     )
 
 

@@ -81,6 +81,7 @@ class Scratch(NamedTuple):
     inhibitory_spikes: np.ndarray  # [E], 0 or 1
     awake: np.ndarray  # [E] int32, the inhibitory neurons that are not at rest
     is_awake: np.ndarray  # [E] uint8
+    learns: np.ndarray  # [E] uint8, the neurons that were among the first `max_learners` to fire
 
 
 def make_scratch(model: Model, n_columns: int) -> Scratch:
@@ -103,6 +104,7 @@ def make_scratch(model: Model, n_columns: int) -> Scratch:
         inhibitory_spikes=np.zeros(n_columns, model.weight_dtype),
         awake=np.zeros(n_columns, np.int32),
         is_awake=np.zeros(n_columns, np.uint8),
+        learns=np.zeros(n_columns, np.uint8),
     )
 
 
@@ -226,22 +228,53 @@ def advance_inhibitory(p, spiked, fired, n_fired, v, refractory, spikes, awake, 
     return n_spikes, n_awake
 
 
+def keep_learners(fired, n_fired, learns, n_learners, max_learners):
+    """Keep in `fired` the first neurons to fire in the image (network.admit); return (how many now, in all)."""
+    kept = 0
+    for f in range(n_fired):
+        i = fired[f]
+        if not learns[i] and n_learners < max_learners:
+            learns[i] = 1
+            n_learners += 1
+        if learns[i]:
+            fired[kept] = i
+            kept += 1
+    return kept, n_learners
+
+
 def present(
-    p, p_rule, learning, pixels, image_index, epoch, seed, stream, limits, rate, weight, theta, memory, scratch, counts
+    p,
+    p_rule,
+    max_learners,
+    learning,
+    pixels,
+    image_index,
+    epoch,
+    seed,
+    stream,
+    limits,
+    rate,
+    weight,
+    theta,
+    memory,
+    scratch,
+    counts,
 ):
     """Show images one after the other; add the excitatory spikes to counts[N, E].
 
-    pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`.
+    pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`, from the spikes
+    of the first `max_learners` neurons to fire in an image, 0: of all.
     """
     # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
     active, spikes, n_spikes, current, v = scratch.active, scratch.spikes, scratch.n_spikes, scratch.current, scratch.v
     hits, hits_by_eight, refractory, spiked = scratch.hits, scratch.hits_by_eight, scratch.refractory, scratch.spiked
     inhibitory_v, inhibitory_refractory = scratch.inhibitory_v, scratch.inhibitory_refractory
-    inhibitory_spikes, fired, awake, is_awake = (
+    inhibitory_spikes, fired, awake, is_awake, learns = (
         scratch.inhibitory_spikes,
         scratch.fired,
         scratch.awake,
         scratch.is_awake,
+        scratch.learns,
     )
     n_steps = spikes.shape[0]
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
@@ -257,6 +290,8 @@ def present(
         is_awake[:] = 0
         n_awake = 0
         n_inhibitory = 0
+        learns[:] = 0
+        n_learners = 0
         if learning:
             rule.begin(p_rule, memory, weight)
         for t in range(n_steps):
@@ -282,6 +317,8 @@ def present(
                     n_awake,
                 )
             if learning:
+                if n_fired and max_learners:
+                    n_fired, n_learners = keep_learners(fired, n_fired, learns, n_learners, max_learners)
                 instant = Instant(t, t == n_steps - 1, image_index[n], epoch, seed)
                 rule.learn(
                     p_rule,
@@ -337,6 +374,7 @@ _KERNELS = (
     inhibit,
     advance_excitatory,
     advance_inhibitory,
+    keep_learners,
 )
 
 
@@ -466,6 +504,7 @@ class EventEngine:
         self._present(
             self._neuron_parameters,
             self._rule_parameters,
+            self.model.max_learners or 0,
             learning,
             np.ascontiguousarray(pixels),
             np.ascontiguousarray(image_index, np.int64),
