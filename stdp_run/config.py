@@ -22,7 +22,7 @@ ENGINES = ("auto", "event", "torch")
 DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "exponential", "cosine")
-READOUTS = ("all_activity", "proportion")
+READOUTS = ("all_activity", "proportion", "naive_bayes")
 
 OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 
