@@ -88,6 +88,8 @@ class EncoderSettings:
     max_rate_hz: float = checked(non_negative)
     steps: int = checked(whole_positive)
     dt: float = checked(positive)
+    gamma: float = checked(positive)
+    mean_pixel: float | None = checked(or_null(Check("a number above 0 and up to 255", above=0.0, maximum=255.0)))
 
 
 @dataclass(frozen=True)
@@ -206,7 +208,8 @@ def build_model(settings: Settings) -> Model:
         raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
-    dt = settings.encoder.dt
+    encoder = settings.encoder
+    dt = encoder.dt
     return Model(
         n_inputs=n_inputs,
         n_exc=settings.n_exc,
@@ -214,7 +217,7 @@ def build_model(settings: Settings) -> Model:
         rule_parameters=build_rule(rule, _constants(settings.rule), dt),
         neuron=neuron,
         neuron_parameters=_build("neuron", neuron, _constants(settings.neuron), dt),
-        encoder=Encoder(settings.encoder.steps, settings.encoder.max_rate_hz, dt),
+        encoder=Encoder(encoder.steps, encoder.max_rate_hz, dt, encoder.gamma, encoder.mean_pixel),
         seed=settings.seed,
         dtype=settings.dtype,
         max_learners=settings.max_learners,

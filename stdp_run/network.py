@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from stdp_run.encoding import ROUNDING, philox, spike_thresholds, uniform_words
+from stdp_run.encoding import ROUNDING, even_out, philox, spike_thresholds, uniform_words
 from stdp_run.neurons import NeuronGroup
 from stdp_run.rules.base import Rule
 
@@ -37,6 +37,12 @@ class Encoder:
     n_steps: int
     max_rate_hz: float
     dt_ms: float
+    gamma: float = 1.0  # see encoding.even_out, as for mean_pixel
+    mean_pixel: float | None = None
+
+    def prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the pixels, uint8 [N, I], that are turned into spikes."""
+        return even_out(pixels, self.gamma, self.mean_pixel)
 
     @property
     def thresholds(self) -> np.ndarray:

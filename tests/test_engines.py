@@ -12,7 +12,7 @@ from test_neurons import CONSTANTS as NEURON_CONSTANTS
 from stdp_run import neurons
 from stdp_run.config import build_rule, published_parameters
 from stdp_run.datasets import MNIST
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, poisson_spikes
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, poisson_spikes
 from stdp_run.engines import make_engine
 from stdp_run.engines.event import EventEngine
 from stdp_run.engines.torch import TorchEngine
@@ -549,3 +549,24 @@ def test_the_factory_makes_the_engine_that_is_asked_for(engine):
     assert made.name == ("event" if engine == "auto" else engine)
     expected = learned("event", ("nearest_online", "diehl_cook"))[0][:3]
     assert (learn(made, mnist(2)[:3]) == expected).all()
+
+
+def test_engines_show_the_images_that_the_encoder_prepares():
+    pair = ("nearest_online", "diehl_cook")
+    plain = make_model(pair)
+    even = replace(plain, encoder=replace(plain.encoder, gamma=0.5, mean_pixel=40.0))
+    images = mnist(2)[:12]
+    prepared = even_out(images, 0.5, 40.0)
+    assert (prepared != images).any(axis=1).all()
+    expected, expected_off = learned_counts("event", plain, prepared)
+    assert expected.sum() > 50
+    for engine in ENGINES:
+        counts, off = learned_counts(engine, even, images)
+        assert (counts == expected).all()
+        assert (off == expected_off).all()
+
+
+def learned_counts(engine, model, images):
+    """Return the counts of images while they are learned from, and afterwards."""
+    network = make(engine, model)
+    return learn(network, images), count(network, images)

@@ -506,7 +506,7 @@ class EventEngine:
             self._rule_parameters,
             self.model.max_learners or 0,
             learning,
-            np.ascontiguousarray(pixels),
+            np.ascontiguousarray(self.model.encoder.prepare(pixels)),
             np.ascontiguousarray(image_index, np.int64),
             epoch,
             self.model.seed,

@@ -69,7 +69,7 @@ class TorchEngine:
     def _present(self, pixels, image_index, epoch: int, learning: bool, rate) -> np.ndarray:
         model = self.model
         index = torch.from_numpy(np.ascontiguousarray(image_index)).to(self.device)
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+        images = torch.from_numpy(np.ascontiguousarray(model.encoder.prepare(pixels))).to(self.device)
         n_steps = model.encoder.n_steps
         stream = SPIKES_LEARNING if learning else SPIKES_EVALUATING
         spikes = poisson_spikes(images, index, epoch, self._thresholds, n_steps, model.seed, stream)
