@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -109,6 +109,8 @@ class EvaluatorSettings:
     """The section `evaluator`."""
 
     readout: str = checked(one_of(*READOUTS))
+    shows: int = checked(whole_positive)
+    steps: int | None = checked(or_null(whole_positive))
 
 
 @dataclass(frozen=True)
@@ -208,8 +210,9 @@ def build_model(settings: Settings) -> Model:
         raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
-    encoder = settings.encoder
-    dt = encoder.dt
+    section = settings.encoder
+    dt = section.dt
+    encoder = Encoder(section.steps, section.max_rate_hz, dt, section.gamma, section.mean_pixel)
     return Model(
         n_inputs=n_inputs,
         n_exc=settings.n_exc,
@@ -217,10 +220,12 @@ def build_model(settings: Settings) -> Model:
         rule_parameters=build_rule(rule, _constants(settings.rule), dt),
         neuron=neuron,
         neuron_parameters=_build("neuron", neuron, _constants(settings.neuron), dt),
-        encoder=Encoder(encoder.steps, encoder.max_rate_hz, dt, encoder.gamma, encoder.mean_pixel),
+        encoder=encoder,
         seed=settings.seed,
         dtype=settings.dtype,
         max_learners=settings.max_learners,
+        shows=settings.evaluator.shows,
+        answering=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
     )
 
 

@@ -64,6 +64,13 @@ class Model:
     seed: int
     dtype: str = "float32"
     max_learners: int | None = None  # different neurons that learn from one image, the first to fire; None: all
+    shows: int = 1  # times an image is shown, from rest and with new spikes, to be answered; its counts are added up
+    answering: Encoder | None = None  # how images are then encoded; None: as for learning
+
+    @property
+    def answering_encoder(self) -> Encoder:
+        """How images are encoded while learning is off."""
+        return self.answering or self.encoder
 
     @property
     def weight_dtype(self) -> np.dtype:

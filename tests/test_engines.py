@@ -300,6 +300,40 @@ def test_both_engines_agree_with_the_network_in_plain_loops(pair, max_learners):
     assert total > 20
 
 
+@one_pair_per_rule
+def test_an_image_can_be_shown_several_times_for_its_answer(pair):
+    # In plain loops: each showing starts from rest, has spikes of its own, and its counts are added.
+    shows, n_steps, rate_hz, seed = 4, 50, 600, 11
+    norm = {} if pair[0] in ("post_pre_int", "meta_nearest_online") else {"w_norm": 8.0}
+    model = make_model(pair, 49, 4, 40, float(rate_hz), seed=seed, rule=norm)
+    model = replace(model, shows=shows, answering=replace(model.encoder, n_steps=n_steps))
+    images = mnist(4)[:4]
+    networks = [make(engine, model) for engine in ENGINES]
+    for network in networks:
+        learn(network, images)
+    state = networks[1].state()
+    assert largest_difference(networks[0].state(), state) < 1e-9
+
+    plain = plain_network(pair, model, state)
+    for excitatory, theta in zip(plain.excitatory, state.theta.tolist(), strict=True):
+        excitatory.theta = theta
+    expected = np.zeros((shows, 4, 4), int)
+    for show in range(shows):
+        for n, image in enumerate(images.tolist()):
+            trains = [
+                oracle.pixel_spikes(value, j, n, show, seed, SPIKES_EVALUATING, n_steps, rate_hz)
+                if value
+                else [0] * n_steps
+                for j, value in enumerate(image)
+            ]
+            spikes = plain.present(list(zip(*trains, strict=True)), False)
+            expected[show, n] = np.sum(spikes, axis=0)
+    assert (expected.sum(axis=(1, 2)) > 3).all()
+    assert (expected != expected[0]).any()
+    for network in networks:
+        assert (count(network, images) == expected.sum(axis=0)).all()
+
+
 # ------------------------------------------------------------------------------------------------------------------
 # Learning off
 

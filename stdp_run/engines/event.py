@@ -17,6 +17,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 from typing import NamedTuple
@@ -431,7 +432,6 @@ class EventEngine:
     def __init__(self, model: Model, state: NetworkState, n_threads: int = 1):
         self.model = model
         self._n_threads = n_threads
-        self._limits = model.encoder.thresholds
         self._neuron_parameters = cast(model.neuron_parameters, model.weight_dtype.type)
         self._rule_parameters = cast(model.rule_parameters, model.weight_dtype.type)
         # Rows are padded to whole vectors. The neurons that the padding stands for get no current and never fire.
@@ -446,14 +446,16 @@ class EventEngine:
         for name, array in state.persistent.items():
             self._kept[name][:] = array
         self._present = compile_present(model.rule, model.neuron)
-        self._scratch = [make_scratch(model, self._n_columns) for _ in range(n_threads)]
+        self._scratch = make_scratch(model, self._n_columns)
+        answering = replace(model, encoder=model.answering_encoder)
+        self._answering_scratch = [make_scratch(answering, self._n_columns) for _ in range(n_threads)]
         self._compile()
 
     def _compile(self) -> None:
         """Compile now, by showing no image, so that the first images are not slower than the rest."""
         start = time.perf_counter()
         nothing = np.zeros((0, self.model.n_inputs), np.uint8)
-        self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), self._theta, self._scratch[0])
+        self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), self._theta, self._scratch)
         if self._present.stats.cache_misses:
             log.info("compiled %s with %s: %.1f s, once", *self._names(), time.perf_counter() - start)
 
@@ -475,20 +477,20 @@ class EventEngine:
             epoch: the pass over the data, from 0.
             rate: factor of the learning-rate schedule, [N].
         """
-        return self._run(True, pixels, image_index, epoch, rate, self._theta, self._scratch[0])
+        return self._run(True, pixels, image_index, epoch, rate, self._theta, self._scratch)
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
-        counts = np.empty((len(pixels), self.model.n_exc), np.int32)
+        counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         rate = np.zeros(len(pixels))
 
         def work(worker: int) -> None:
             theta = self._theta.copy()
+            scratch = self._answering_scratch[worker]
             for start in range(worker * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
                 part = slice(start, start + IMAGES_PER_TASK)
-                counts[part] = self._run(
-                    False, pixels[part], image_index[part], 0, rate[part], theta, self._scratch[worker]
-                )
+                for show in range(self.model.shows):
+                    counts[part] += self._run(False, pixels[part], image_index[part], show, rate[part], theta, scratch)
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))
@@ -501,17 +503,18 @@ class EventEngine:
         return counts
 
     def _show(self, learning, pixels, image_index, epoch, rate, theta, scratch, counts) -> None:
+        encoder = self.model.encoder if learning else self.model.answering_encoder
         self._present(
             self._neuron_parameters,
             self._rule_parameters,
             self.model.max_learners or 0,
             learning,
-            np.ascontiguousarray(self.model.encoder.prepare(pixels)),
+            np.ascontiguousarray(encoder.prepare(pixels)),
             np.ascontiguousarray(image_index, np.int64),
             epoch,
             self.model.seed,
             SPIKES_LEARNING if learning else SPIKES_EVALUATING,
-            self._limits,
+            encoder.thresholds,
             np.ascontiguousarray(rate, self.model.weight_dtype),
             self._weight,
             theta,

@@ -23,7 +23,6 @@ class TorchEngine:
         self.device = torch.device(device)
         self.batch_size = batch_size
         self._reduction = network.make_reduction(reduction)
-        self._thresholds = torch.from_numpy(model.encoder.thresholds).to(self.device)
         self._load(state)
 
     def _load(self, state: NetworkState) -> None:
@@ -62,17 +61,21 @@ class TorchEngine:
             missing = self.evaluation_batch - len(pixels[part])
             padded = np.pad(pixels[part], ((0, missing), (0, 0)))
             index = np.pad(image_index[part], (0, missing))
-            counts[part] = self._present(padded, index, 0, False, 0)[: len(pixels[part])]
+            shows = [self._present(padded, index, show, False, 0) for show in range(self.model.shows)]
+            counts[part] = sum(shows)[: len(pixels[part])]
         return counts
 
     @torch.no_grad()
     def _present(self, pixels, image_index, epoch: int, learning: bool, rate) -> np.ndarray:
+        """Show images side by side once; `epoch` tells the spikes of one showing from those of another."""
         model = self.model
         index = torch.from_numpy(np.ascontiguousarray(image_index)).to(self.device)
-        images = torch.from_numpy(np.ascontiguousarray(model.encoder.prepare(pixels))).to(self.device)
-        n_steps = model.encoder.n_steps
+        encoder = model.encoder if learning else model.answering_encoder
+        images = torch.from_numpy(np.ascontiguousarray(encoder.prepare(pixels))).to(self.device)
+        thresholds = torch.from_numpy(encoder.thresholds).to(self.device)
+        n_steps = encoder.n_steps
         stream = SPIKES_LEARNING if learning else SPIKES_EVALUATING
-        spikes = poisson_spikes(images, index, epoch, self._thresholds, n_steps, model.seed, stream)
+        spikes = poisson_spikes(images, index, epoch, thresholds, n_steps, model.seed, stream)
         state = network.start_image(model, self._weight, self._theta, self._persistent, len(images))
         counts = state.v.new_zeros(state.v.shape, dtype=torch.int32)
         for t in range(n_steps):
