@@ -98,6 +98,7 @@ class TrainerSettings:
 
     schedule: str = checked(one_of(*SCHEDULES))
     rate_end: float = checked(_share)
+    learners_start: int | None = checked(or_null(whole_positive))
     shuffle: bool = checked(flag)
     log_every: int = checked(whole_positive)
     estimate_from: int = checked(whole_positive)
@@ -142,6 +143,9 @@ class Settings:
     def __post_init__(self):
         if self.mode == "eval" and self.checkpoint is None:
             raise UserError("checkpoint=null: mode=eval needs the checkpoint.pt of a run, checkpoint=PATH")
+        if self.trainer.learners_start is not None and self.max_learners is None:
+            start = self.trainer.learners_start
+            raise UserError(f"trainer.learners_start={start}: needs the number at the end, max_learners; it is null")
 
 
 def resolve(config) -> dict:

@@ -160,8 +160,21 @@ def start_image(model: Model, weight, theta, persistent: dict, n_images: int) ->
     )
 
 
-def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: float, last: bool, reduction, words):
-    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0 or 1, typed as weights."""
+def step(
+    model: Model,
+    state: ImageState,
+    input_spikes,
+    learning: bool,
+    rate: float,
+    last: bool,
+    reduction,
+    words,
+    max_learners: int | None = None,
+):
+    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0 or 1, typed as weights.
+
+    `max_learners` neurons learn from an image, None: all that fire.
+    """
     p = model.neuron_parameters
     inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=state.v.dtype) - state.inhibitory_spikes
     current = matrix_product(input_spikes, state.weight) - p.w_ie * inhibition
@@ -172,8 +185,8 @@ def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: fl
     weight, traces, shared_theta, learns = state.weight, state.traces, state.theta, state.learns
     if learning:
         seen = spikes
-        if model.max_learners is not None:
-            learns = admit(learns, fired, model.max_learners)
+        if max_learners is not None:
+            learns = admit(learns, fired, max_learners)
             seen = spikes * learns
         moment = Moment(input_spikes, seen, theta, rate, last, reduction, words)
         weight, traces = model.rule.step(model.rule_parameters, moment, weight, traces)

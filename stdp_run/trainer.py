@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from stdp_run.config import Settings, TrainerSettings
+from stdp_run.config import Settings
 from stdp_run.encoding import image_order
 from stdp_run.evaluation import RunningAccuracy
 from stdp_run.tracking import Tracker, log_above_bars, progress_bar
@@ -80,9 +80,10 @@ def train(
             while start < n_images:
                 stop = _next_stop(start, epoch * n_images, n_images, settings)
                 chosen = order[start:stop]
-                rate = _rates(options, summary.images, stop - start, total)
+                progress = (summary.images + np.arange(stop - start)) / total
+                rate = learning_rate(options.schedule, options.rate_end, progress)
                 seconds = -time.perf_counter()
-                counts = engine.learn(pixels[chosen], chosen, epoch, rate)
+                counts = engine.learn(pixels[chosen], chosen, epoch, rate, _learners(settings, progress))
                 seconds += time.perf_counter()
                 before = summary.images
                 summary.add(counts, seconds)
@@ -115,9 +116,12 @@ def _next_stop(start: int, before: int, n_images: int, settings: Settings) -> in
     return min(start + n_batches * batch, n_images)
 
 
-def _rates(options: TrainerSettings, images_seen: int, count: int, total: int) -> np.ndarray:
-    progress = (images_seen + np.arange(count)) / total
-    return learning_rate(options.schedule, options.rate_end, progress)
+def _learners(settings: Settings, progress: np.ndarray) -> np.ndarray | None:
+    """Return how many neurons may learn from each image; None where that does not change in the run."""
+    first, last = settings.trainer.learners_start, settings.max_learners
+    if first is None or last is None:
+        return None
+    return np.rint(first * (last / first) ** progress).astype(np.int64)
 
 
 class Window:

@@ -209,6 +209,29 @@ def test_engines_agree_on_who_learns_where_only_the_first_to_fire_do(pair):
     assert largest_difference(*results.values()) > 1e-3
 
 
+def test_engines_agree_where_ever_fewer_neurons_learn_from_an_image():
+    pair = ("nearest_online", "diehl_cook")
+    model = make_model(pair, neuron={"w_ie": 4.0}, max_learners=3)
+    images = mnist(2)[:12]
+    index, rates = np.arange(12), np.ones(12)
+    falling = np.array([9, 9, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1])
+    networks = [make(engine, model) for engine in ENGINES]
+    counts = [network.learn(images, index, EPOCH, rates, falling) for network in networks]
+    assert (counts[0] == counts[1]).all()
+    states = [network.state() for network in networks]
+    assert largest_difference(*states) < 1e-9
+    # One image after the other, with a constant limit each: the same.
+    one_by_one = make("event", model)
+    for n, limit in enumerate(falling.tolist()):
+        one = make("event", replace(model, max_learners=limit), one_by_one.state())
+        one.learn(images[n : n + 1], index[n : n + 1], EPOCH, rates[:1])
+        one_by_one = one
+    assert same_bits(one_by_one.state(), states[1])
+    constant = make("event", model)
+    constant.learn(images, index, EPOCH, rates)
+    assert largest_difference(constant.state(), states[1]) > 1e-3
+
+
 @both_engines
 def test_only_the_first_neurons_to_fire_in_an_image_change_their_weights(engine):
     weak = {"w_ie": 2.0}

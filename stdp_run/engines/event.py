@@ -264,7 +264,7 @@ def present(
     """Show images one after the other; add the excitatory spikes to counts[N, E].
 
     pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`, from the spikes
-    of the first `max_learners` neurons to fire in an image, 0: of all.
+    of the first max_learners[N] neurons to fire in each image, 0: of all.
     """
     # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
     active, spikes, n_spikes, current, v = scratch.active, scratch.spikes, scratch.n_spikes, scratch.current, scratch.v
@@ -318,8 +318,8 @@ def present(
                     n_awake,
                 )
             if learning:
-                if n_fired and max_learners:
-                    n_fired, n_learners = keep_learners(fired, n_fired, learns, n_learners, max_learners)
+                if n_fired and max_learners[n]:
+                    n_fired, n_learners = keep_learners(fired, n_fired, learns, n_learners, max_learners[n])
                 instant = Instant(t, t == n_steps - 1, image_index[n], epoch, seed)
                 rule.learn(
                     p_rule,
@@ -455,7 +455,7 @@ class EventEngine:
         """Compile now, by showing no image, so that the first images are not slower than the rest."""
         start = time.perf_counter()
         nothing = np.zeros((0, self.model.n_inputs), np.uint8)
-        self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), self._theta, self._scratch)
+        self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), np.zeros(0), self._theta, self._scratch)
         if self._present.stats.cache_misses:
             log.info("compiled %s with %s: %.1f s, once", *self._names(), time.perf_counter() - start)
 
@@ -468,7 +468,14 @@ class EventEngine:
         n_exc = self.model.n_exc
         return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), kept)
 
-    def learn(self, pixels: np.ndarray, image_index: np.ndarray, epoch: int, rate: np.ndarray) -> np.ndarray:
+    def learn(
+        self,
+        pixels: np.ndarray,
+        image_index: np.ndarray,
+        epoch: int,
+        rate: np.ndarray,
+        learners: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Show images with learning on; return the spike counts [N, E] int32.
 
         Args:
@@ -476,13 +483,16 @@ class EventEngine:
             image_index: int64 [N], the place of each image in its data set.
             epoch: the pass over the data, from 0.
             rate: factor of the learning-rate schedule, [N].
+            learners: neurons that may learn from each image, [N]; None: the model's `max_learners`.
         """
-        return self._run(True, pixels, image_index, epoch, rate, self._theta, self._scratch)
+        if learners is None:
+            learners = np.full(len(pixels), self.model.max_learners or 0)
+        return self._run(True, pixels, image_index, epoch, rate, learners, self._theta, self._scratch)
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
-        rate = np.zeros(len(pixels))
+        unused = np.zeros(len(pixels))
 
         def work(worker: int) -> None:
             theta = self._theta.copy()
@@ -490,24 +500,26 @@ class EventEngine:
             for start in range(worker * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
                 part = slice(start, start + IMAGES_PER_TASK)
                 for show in range(self.model.shows):
-                    counts[part] += self._run(False, pixels[part], image_index[part], show, rate[part], theta, scratch)
+                    counts[part] += self._run(
+                        False, pixels[part], image_index[part], show, unused[part], unused[part], theta, scratch
+                    )
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))
         return counts
 
-    def _run(self, learning: bool, pixels, image_index, epoch: int, rate, theta, scratch) -> np.ndarray:
+    def _run(self, learning: bool, pixels, image_index, epoch: int, rate, learners, theta, scratch) -> np.ndarray:
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         with compile_errors_named(self.model.rule, self.model.neuron):
-            self._show(learning, pixels, image_index, epoch, rate, theta, scratch, counts)
+            self._show(learning, pixels, image_index, epoch, rate, learners, theta, scratch, counts)
         return counts
 
-    def _show(self, learning, pixels, image_index, epoch, rate, theta, scratch, counts) -> None:
+    def _show(self, learning, pixels, image_index, epoch, rate, learners, theta, scratch, counts) -> None:
         encoder = self.model.encoder if learning else self.model.answering_encoder
         self._present(
             self._neuron_parameters,
             self._rule_parameters,
-            self.model.max_learners or 0,
+            np.ascontiguousarray(learners, np.int64),
             learning,
             np.ascontiguousarray(encoder.prepare(pixels)),
             np.ascontiguousarray(image_index, np.int64),

@@ -38,7 +38,14 @@ class TorchEngine:
         persistent = {name: array.cpu().numpy().copy() for name, array in self._persistent.items()}
         return NetworkState(self._weight.cpu().numpy().copy(), self._theta.cpu().numpy().copy(), persistent)
 
-    def learn(self, pixels: np.ndarray, image_index: np.ndarray, epoch: int, rate: np.ndarray) -> np.ndarray:
+    def learn(
+        self,
+        pixels: np.ndarray,
+        image_index: np.ndarray,
+        epoch: int,
+        rate: np.ndarray,
+        learners: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Show images with learning on; return the spike counts [N, E] int32.
 
         Args:
@@ -46,11 +53,13 @@ class TorchEngine:
             image_index: int64 [N], the place of each image in its data set.
             epoch: the pass over the data, from 0.
             rate: factor of the learning-rate schedule, [N]; a batch takes that of its first image.
+            learners: neurons that may learn from each image, [N], likewise; None: the model's `max_learners`.
         """
         counts = np.empty((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.batch_size):
             part = slice(start, start + self.batch_size)
-            counts[part] = self._present(pixels[part], image_index[part], epoch, True, rate[start].item())
+            limit = self.model.max_learners if learners is None else learners[start].item()
+            counts[part] = self._present(pixels[part], image_index[part], epoch, True, rate[start].item(), limit)
         return counts
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
@@ -66,7 +75,7 @@ class TorchEngine:
         return counts
 
     @torch.no_grad()
-    def _present(self, pixels, image_index, epoch: int, learning: bool, rate) -> np.ndarray:
+    def _present(self, pixels, image_index, epoch: int, learning: bool, rate, max_learners=None) -> np.ndarray:
         """Show images side by side once; `epoch` tells the spikes of one showing from those of another."""
         model = self.model
         index = torch.from_numpy(np.ascontiguousarray(image_index)).to(self.device)
@@ -82,7 +91,7 @@ class TorchEngine:
             words = partial(network.rounding_words, (model.n_exc, model.n_inputs), index, epoch, t, model.seed)
             input_spikes = spikes[t].to(self._weight.dtype)
             state, fired = network.step(
-                model, state, input_spikes, learning, rate, t == n_steps - 1, self._reduction, words
+                model, state, input_spikes, learning, rate, t == n_steps - 1, self._reduction, words, max_learners
             )
             counts += fired.to(torch.int32)
         if learning:
