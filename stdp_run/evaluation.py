@@ -11,7 +11,7 @@ import numpy as np
 
 NO_LABEL = -1
 NO_ANSWER = -1
-FLOOR = 1e-3
+FLOOR = 1e-4
 IMAGES_AT_ONCE = 1000
 
 
