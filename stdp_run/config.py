@@ -4,7 +4,7 @@ import importlib
 import inspect
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -34,7 +34,7 @@ OPERATIONAL = (
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "exponential", "cosine")
 SPLITS = ("test", "validation", "train")
-READOUTS = ("all_activity", "proportion")
+READOUTS = ("all_activity", "proportion", "naive_bayes")
 
 OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 
@@ -100,6 +100,8 @@ class EncoderSettings:
     max_rate_hz: float = checked(non_negative)
     steps: int = checked(whole_positive)
     dt: float = checked(positive)
+    gamma: float = checked(positive)
+    mean_pixel: float | None = checked(or_null(Check("a number above 0 and up to 255", above=0.0, maximum=255.0)))
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,7 @@ class TrainerSettings:
 
     schedule: str = checked(one_of(*SCHEDULES))
     rate_end: float = checked(_share)
+    learners_start: int | None = checked(or_null(whole_positive))
     shuffle: bool = checked(flag)
     log_every: int = checked(whole_positive)
     estimate_from: int = checked(whole_positive)
@@ -122,6 +125,8 @@ class EvaluatorSettings:
     """The section `evaluator`."""
 
     readout: str = checked(one_of(*READOUTS))
+    shows: int = checked(whole_positive)
+    steps: int | None = checked(or_null(whole_positive))
 
 
 @dataclass(frozen=True)
@@ -142,6 +147,7 @@ class Settings:
     reduction: str = checked(one_of(*REDUCTIONS))
     threads: int | None = checked(or_null(whole_positive))
     resume: str | None = checked(or_null(text))
+    max_learners: int | None = checked(or_null(whole_positive))
     checkpoint: str | None = checked(or_null(text))
     images: str | None = checked(or_null(text))
     csv: str | None = checked(or_null(text))
@@ -158,6 +164,9 @@ class Settings:
         for key, modes, what in NEEDED:
             if self.mode in modes and getattr(self, key) is None:
                 raise UserError(f"{key}=null: mode={self.mode} needs {what}")
+        if self.trainer.learners_start is not None and self.max_learners is None:
+            start = self.trainer.learners_start
+            raise UserError(f"trainer.learners_start={start}: needs the number at the end, max_learners; it is null")
 
 
 def resolve(config) -> dict:
@@ -226,7 +235,9 @@ def build_model(settings: Settings) -> Model:
         raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
-    dt = settings.encoder.dt
+    section = settings.encoder
+    dt = section.dt
+    encoder = Encoder(section.steps, section.max_rate_hz, dt, section.gamma, section.mean_pixel)
     return Model(
         n_inputs=n_inputs,
         n_exc=settings.n_exc,
@@ -234,9 +245,12 @@ def build_model(settings: Settings) -> Model:
         rule_parameters=build_rule(rule, _constants(settings.rule), dt),
         neuron=neuron,
         neuron_parameters=_build("neuron", neuron, _constants(settings.neuron), dt),
-        encoder=Encoder(settings.encoder.steps, settings.encoder.max_rate_hz, dt),
+        encoder=encoder,
         seed=settings.seed,
         dtype=settings.dtype,
+        max_learners=settings.max_learners,
+        shows=settings.evaluator.shows,
+        answering=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
     )
 
 

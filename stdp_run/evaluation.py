@@ -11,6 +11,7 @@ import numpy as np
 
 NO_LABEL = -1
 NO_ANSWER = -1
+FLOOR = 1e-4
 IMAGES_AT_ONCE = 1000
 
 
@@ -75,7 +76,29 @@ def proportion(counts: np.ndarray, labels: Labels) -> np.ndarray:
     return counts @ labels.proportion.T
 
 
-READOUTS: dict[str, Callable] = {"all_activity": all_activity, "proportion": proportion}
+def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
+    """Score a class by its probability, from counts that are independent and Poisson (Zhang et al. 1998).
+
+        log P(c | n) = sum_i (n_i log f_ci - f_ci) + constant              (doi 10.1152/jn.1998.79.2.1017, eq. 36)
+
+    f is the mean count of each class, [C, E], from labelling; every class is as likely as any other beforehand. A
+    class in which a neuron never spiked gets `FLOOR` of its mean over the classes, so that one spike excludes nothing.
+    An image without spikes of a labelled neuron scores 0 everywhere: silence is no answer.
+    """
+    labelled = labels.label != NO_LABEL
+    counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
+    mean = mean + FLOOR * mean.mean(axis=0)
+    score = counts @ np.log(mean).T - mean.sum(axis=1)
+    likelihood = np.exp(score - score.max(axis=1, keepdims=True))
+    spiked = counts.any(axis=1, keepdims=True)
+    return np.where(spiked, likelihood / likelihood.sum(axis=1, keepdims=True), 0.0)
+
+
+READOUTS: dict[str, Callable] = {
+    "all_activity": all_activity,
+    "proportion": proportion,
+    "naive_bayes": naive_bayes,
+}
 
 
 def answer(score: np.ndarray) -> np.ndarray:

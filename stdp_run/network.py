@@ -4,7 +4,8 @@
     2. current into excitatory neurons: w @ s_in - w_ie (sum(s_inh) - s_inh), s_inh of the step before
     3. excitatory neurons advance -> s_exc
     4. inhibitory neurons advance with current w_ei s_exc -> s_inh
-    5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces
+    5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces;
+       where `max_learners` is set it sees the spikes of the first neurons to fire in the image only (`admit`)
 
 Per image, membrane potentials, refractory counters and traces start afresh; weights and theta persist, and what a rule
 says it keeps. With learning off nothing persistent changes. (Diehl & Cook 2015, section 2.)
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from stdp_run.encoding import ROUNDING, philox, spike_thresholds, uniform_words
+from stdp_run.encoding import ROUNDING, even_out, philox, spike_thresholds, uniform_words
 from stdp_run.neurons import NeuronGroup
 from stdp_run.rules.base import Rule
 
@@ -36,6 +37,12 @@ class Encoder:
     n_steps: int
     max_rate_hz: float
     dt_ms: float
+    gamma: float = 1.0  # see encoding.even_out, as for mean_pixel
+    mean_pixel: float | None = None
+
+    def prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the pixels, uint8 [N, I], that are turned into spikes."""
+        return even_out(pixels, self.gamma, self.mean_pixel)
 
     @property
     def thresholds(self) -> np.ndarray:
@@ -56,6 +63,14 @@ class Model:
     encoder: Encoder
     seed: int
     dtype: str = "float32"
+    max_learners: int | None = None  # different neurons that learn from one image, the first to fire; None: all
+    shows: int = 1  # times an image is shown, from rest and with new spikes, to be answered; its counts are added up
+    answering: Encoder | None = None  # how images are then encoded; None: as for learning
+
+    @property
+    def answering_encoder(self) -> Encoder:
+        """How images are encoded while learning is off."""
+        return self.answering or self.encoder
 
     @property
     def weight_dtype(self) -> np.dtype:
@@ -101,7 +116,7 @@ class Moment(NamedTuple):
     """What a rule sees of one step, B images side by side."""
 
     pre: "Tensor"  # [B, I] 0/1 input spikes
-    post: "Tensor"  # [B, E] 0/1 excitatory spikes
+    post: "Tensor"  # [B, E] 0/1 excitatory spikes, of the neurons that learn from this image
     theta: "Tensor"  # [B, E] after this step's neuron update
     rate: float  # factor of the learning-rate schedule
     last: bool  # this is the image's last step
@@ -120,6 +135,7 @@ class ImageState(NamedTuple):
     inhibitory_refractory: "Tensor"  # [B, E] int32
     inhibitory_spikes: "Tensor"  # [B, E] of the step before
     traces: dict[str, "Tensor"]  # the rule's
+    learns: "Tensor"  # [B, E] bool, the neurons that were among the first `max_learners` to fire
 
 
 def start_image(model: Model, weight, theta, persistent: dict, n_images: int) -> ImageState:
@@ -140,11 +156,25 @@ def start_image(model: Model, weight, theta, persistent: dict, n_images: int) ->
         inhibitory_refractory=counter,
         inhibitory_spikes=no_spikes,
         traces=model.rule.start(model.rule_parameters, persistent, pre, no_spikes),
+        learns=torch.zeros(shape, dtype=torch.bool, device=weight.device),
     )
 
 
-def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: float, last: bool, reduction, words):
-    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0 or 1, typed as weights."""
+def step(
+    model: Model,
+    state: ImageState,
+    input_spikes,
+    learning: bool,
+    rate: float,
+    last: bool,
+    reduction,
+    words,
+    max_learners: int | None = None,
+):
+    """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0 or 1, typed as weights.
+
+    `max_learners` neurons learn from an image, None: all that fire.
+    """
     p = model.neuron_parameters
     inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=state.v.dtype) - state.inhibitory_spikes
     current = matrix_product(input_spikes, state.weight) - p.w_ie * inhibition
@@ -152,9 +182,13 @@ def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: fl
     fired, v, refractory, theta = model.neuron.excitatory(p, learning, current, state.v, state.refractory, theta)
     spikes = fired.to(state.v.dtype)
     inhibitory = model.neuron.inhibitory(p, p.w_ei * spikes, state.inhibitory_v, state.inhibitory_refractory)
-    weight, traces, shared_theta = state.weight, state.traces, state.theta
+    weight, traces, shared_theta, learns = state.weight, state.traces, state.theta, state.learns
     if learning:
-        moment = Moment(input_spikes, spikes, theta, rate, last, reduction, words)
+        seen = spikes
+        if max_learners is not None:
+            learns = admit(learns, fired, max_learners)
+            seen = spikes * learns
+        moment = Moment(input_spikes, seen, theta, rate, last, reduction, words)
         weight, traces = model.rule.step(model.rule_parameters, moment, weight, traces)
         shared_theta = shared(state.theta, theta)
     state = ImageState(
@@ -166,8 +200,21 @@ def step(model: Model, state: ImageState, input_spikes, learning: bool, rate: fl
         inhibitory_refractory=inhibitory[2],
         inhibitory_spikes=inhibitory[0].to(state.v.dtype),
         traces=traces,
+        learns=learns,
     )
     return state, spikes
+
+
+def admit(learns, fired, limit: int):
+    """Return which neurons learn from their image, [B, E]: the first `limit` different ones to fire in it.
+
+    Args:
+        learns: bool [B, E], those that were admitted before.
+        fired: bool [B, E], those that spike now; of several new ones the lower index is first.
+    """
+    new = fired & ~learns
+    place = new.cumsum(dim=1) + learns.sum(dim=1, keepdim=True)
+    return learns | (new & (place <= limit))
 
 
 def shared(before, rows):

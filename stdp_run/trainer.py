@@ -165,9 +165,10 @@ def _learn_some(engine, pixels, classes, progress: Progress, settings: Settings,
     order = _order(n_images, epoch, settings.seed) if settings.trainer.shuffle else np.arange(n_images)
     stop = _next_stop(start, epoch * n_images, n_images, settings, at_once)
     chosen = order[start:stop]
-    rate = _rates(settings.trainer, progress.images, stop - start, n_images * settings.epochs)
+    place = _places(progress.images, stop - start, n_images * settings.epochs)
+    rate = learning_rate(settings.trainer.schedule, settings.trainer.rate_end, place)
     seconds = -time.perf_counter()
-    counts = engine.learn(pixels[chosen], chosen, epoch, rate)
+    counts = engine.learn(pixels[chosen], chosen, epoch, rate, _learners(settings, place))
     seconds += time.perf_counter()
     progress.add(counts, classes[chosen], seconds)
     return seconds, len(chosen)
@@ -204,8 +205,17 @@ def _next_stop(start: int, before: int, n_images: int, settings: Settings, at_on
     return min(start + n_batches * batch, n_images)
 
 
-def _rates(options: TrainerSettings, images_seen: int, count: int, total: int) -> np.ndarray:
-    return learning_rate(options.schedule, options.rate_end, (images_seen + np.arange(count)) / total)
+def _places(images_seen: int, count: int, total: int) -> np.ndarray:
+    """Return how far through the run each of the next `count` images is, 0..1."""
+    return (images_seen + np.arange(count)) / total
+
+
+def _learners(settings: Settings, progress: np.ndarray) -> np.ndarray | None:
+    """Return how many neurons may learn from each image; None where that does not change in the run."""
+    first, last = settings.trainer.learners_start, settings.max_learners
+    if first is None or last is None:
+        return None
+    return np.rint(first * (last / first) ** progress).astype(np.int64)
 
 
 def _report(engine, progress: Progress, settings: Settings, total: int, tracker: Tracker, run: Run, bar) -> None:
@@ -231,6 +241,8 @@ def _log_window(progress: Progress, engine, settings: Settings, total: int, trac
     counts, classes = window.arrays()
     accuracy = progress.estimate.update(counts, classes, settings.evaluator.readout)
     state = engine.state()
+    place = _places(progress.images - 1, 1, total)
+    rate = learning_rate(settings.trainer.schedule, settings.trainer.rate_end, place)
     tracker.scalars(
         progress.images,
         {
@@ -238,7 +250,7 @@ def _log_window(progress: Progress, engine, settings: Settings, total: int, trac
             "train/spikes_per_image": float(counts.sum(axis=1).mean()),
             "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
             "train/images_per_second": window.images / max(window.seconds, 1e-9),
-            "train/learning_rate": float(_rates(settings.trainer, progress.images - 1, 1, total)[0]),
+            "train/learning_rate": float(rate[0]),
             "network/theta_mean": float(state.theta.mean()),
             "network/weight_mean": float(state.weight.mean()),
             "network/weight_std": float(state.weight.std()),

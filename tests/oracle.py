@@ -317,8 +317,9 @@ class IntegerInhibitory:
 class Network:
     """The order of one step: current, excitatory neurons, inhibitory neurons, learning."""
 
-    def __init__(self, rule, excitatory, inhibitory, w_ei, w_ie):
+    def __init__(self, rule, excitatory, inhibitory, w_ei, w_ie, max_learners=None):
         self.rule, self.excitatory, self.inhibitory, self.w_ei, self.w_ie = rule, excitatory, inhibitory, w_ei, w_ie
+        self.max_learners = len(excitatory) if max_learners is None else max_learners
 
     def present(self, input_spikes, learning):
         """Show one image, input_spikes[T][I]; return its spikes [T][E]."""
@@ -327,6 +328,7 @@ class Network:
             neuron.start_image()
         n_exc = len(self.excitatory)
         inhibition = [0] * n_exc
+        learners = []
         train = []
         for t, pre in enumerate(input_spikes):
             post = []
@@ -336,6 +338,9 @@ class Network:
                 post.append(int(neuron.step(current, learning)))
             inhibition = [int(n.step(self.w_ei * s)) for n, s in zip(self.inhibitory, post, strict=True)]
             if learning:
-                self.rule.step(pre, post, t == len(input_spikes) - 1, [n.theta for n in self.excitatory])
+                learners += [i for i in range(n_exc) if post[i] and i not in learners]
+                del learners[self.max_learners :]
+                seen = [spike if i in learners else 0 for i, spike in enumerate(post)]
+                self.rule.step(pre, seen, t == len(input_spikes) - 1, [n.theta for n in self.excitatory])
             train.append(post)
         return train

@@ -10,6 +10,7 @@ from stdp_run.datasets import MNIST
 from stdp_run.encoding import (
     SPIKES_EVALUATING,
     SPIKES_LEARNING,
+    even_out,
     image_order,
     philox,
     poisson_spikes,
@@ -257,3 +258,27 @@ def test_initial_weights_come_of_the_stated_counters():
     for i in range(7):
         for j in range(5):
             assert words[i, j] == oracle.philox((i // 4, j, 0, 0), (SEED, 3))[i % 4]
+
+
+def test_even_images_have_the_same_mean_and_the_same_shape():
+    images = np.array([[0, 10, 20, 50], [0, 3, 0, 0], [200, 250, 100, 150], [0, 0, 0, 0]], np.uint8)
+    even = even_out(images, mean_pixel=40)
+    assert even.dtype == np.uint8
+    # 160 in all for each: 2 times the first, 3 times 160 / 3, the third times 160 / 700; black stays black.
+    assert even.tolist() == [[0, 20, 40, 100], [0, 160, 0, 0], [46, 57, 23, 34], [0, 0, 0, 0]]
+    assert even_out(images, mean_pixel=100)[1].tolist() == [0, 255, 0, 0], "no pixel is whiter than white"
+
+
+def test_gamma_bends_the_scale_of_grey_before_the_mean_is_set():
+    grey = np.array([[0, 1, 64, 128, 255]], np.uint8)
+    assert even_out(grey, gamma=0.5).tolist() == [[0, 16, 128, 181, 255]]  # 255 sqrt(v / 255)
+    assert even_out(grey, gamma=2.0).tolist() == [[0, 0, 16, 64, 255]]
+    assert even_out(grey, gamma=0.5, mean_pixel=58).tolist() == [[0, 8, 64, 90, 128]]
+    assert even_out(grey) is grey
+
+
+def test_real_digits_come_out_even(images):
+    before = images.mean(axis=1)
+    even = even_out(images, 0.5, 15.0).mean(axis=1)
+    assert before.max() > 2 * before.min()
+    assert abs(even - 15.0).max() < 0.2

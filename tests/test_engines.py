@@ -1,5 +1,6 @@
 """The two engines compute the same network on real images; learning off changes nothing; runs go on bit for bit."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -11,7 +12,7 @@ from test_neurons import CONSTANTS as NEURON_CONSTANTS
 from stdp_run import neurons
 from stdp_run.config import build_rule, published_parameters
 from stdp_run.datasets import MNIST
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, poisson_spikes
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, poisson_spikes
 from stdp_run.engines import make_engine
 from stdp_run.engines.event import EventEngine
 from stdp_run.engines.torch import TorchEngine
@@ -76,9 +77,9 @@ def mnist(stride=1) -> np.ndarray:
 
 
 def make_model(
-    pair, n_inputs=196, n_exc=17, n_steps=60, rate_hz=500.0, dtype="float64", seed=3, rule=None, neuron=None
+    pair, n_inputs=196, n_exc=17, n_steps=60, rate_hz=500.0, dtype="float64", seed=3, rule=None, neuron=None, **options
 ) -> Model:
-    """Return a model with the pair's constants; `rule` and `neuron` change some more."""
+    """Return a model with the pair's constants; `rule` and `neuron` change some more, `options` the model's own."""
     rule_class, published = published_parameters(pair[0], n_inputs)
     group = neurons[pair[1]]
     of_rule, of_neuron = PAIRS[pair]
@@ -96,6 +97,7 @@ def make_model(
         encoder=Encoder(n_steps, rate_hz, 1.0),
         seed=seed,
         dtype=dtype,
+        **options,
     )
 
 
@@ -187,6 +189,77 @@ def test_engines_stay_one_bit_for_bit_with_integers_on_whole_images():
     assert states[0].weight.dtype == states[0].theta.dtype == np.int32
 
 
+# Inhibition that leaves room for several neurons to fire in an image, in one step too.
+WEAK = {"diehl_cook_int": 5}
+
+
+@one_pair_per_rule
+def test_engines_agree_on_who_learns_where_only_the_first_to_fire_do(pair):
+    limit, weak = 2, {"w_ie": WEAK.get(pair[1], 4.0)}
+    results = {}
+    for max_learners in (limit, None):
+        model = make_model(pair, neuron=weak, max_learners=max_learners)
+        networks = [make(engine, model) for engine in ENGINES]
+        torch_counts, event_counts = (learn(network, mnist(2)[:15]) for network in networks)
+        states = [network.state() for network in networks]
+        assert (torch_counts == event_counts).all()
+        assert largest_difference(*states) < 1e-9
+        results[max_learners] = states[1]
+        assert ((event_counts > 0).sum(axis=1) > limit).sum() > 5, "the limit is not reached"
+    assert largest_difference(*results.values()) > 1e-3
+
+
+def test_engines_agree_where_ever_fewer_neurons_learn_from_an_image():
+    pair = ("nearest_online", "diehl_cook")
+    model = make_model(pair, neuron={"w_ie": 4.0}, max_learners=3)
+    images = mnist(2)[:12]
+    index, rates = np.arange(12), np.ones(12)
+    falling = np.array([9, 9, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1])
+    networks = [make(engine, model) for engine in ENGINES]
+    counts = [network.learn(images, index, EPOCH, rates, falling) for network in networks]
+    assert (counts[0] == counts[1]).all()
+    states = [network.state() for network in networks]
+    assert largest_difference(*states) < 1e-9
+    # One image after the other, with a constant limit each: the same.
+    one_by_one = make("event", model)
+    for n, limit in enumerate(falling.tolist()):
+        one = make("event", replace(model, max_learners=limit), one_by_one.state())
+        one.learn(images[n : n + 1], index[n : n + 1], EPOCH, rates[:1])
+        one_by_one = one
+    assert same_bits(one_by_one.state(), states[1])
+    constant = make("event", model)
+    constant.learn(images, index, EPOCH, rates)
+    assert largest_difference(constant.state(), states[1]) > 1e-3
+
+
+@both_engines
+def test_only_the_first_neurons_to_fire_in_an_image_change_their_weights(engine):
+    weak = {"w_ie": 2.0}
+    limit, n_steps = 2, 60
+    model = make_model(("full_online", "lif_stdp"), rule={"w_norm": 30.0, "w_max": 10.0}, neuron=weak)
+    state = initial_state(model)
+    state.weight *= 30.0 / state.weight.sum(axis=1, keepdims=True)
+    image = mnist(2)[:1]
+    # The same image cut short after t steps tells who has fired by then: a spike train does not depend on its length.
+    order = []
+    for t in range(1, n_steps + 1):
+        short = replace(model, encoder=Encoder(t, 500.0, 1.0), rule_parameters=still(model))
+        (fired,) = np.nonzero(learn(make(engine, short, state), image)[0])
+        order += [i for i in fired if i not in order]
+    assert len(order) > 5
+    network = make(engine, replace(model, max_learners=limit), state)
+    counts = learn(network, image)
+    changed = np.abs(network.state().weight - state.weight).max(axis=1) > 1e-6
+    assert sorted(np.nonzero(changed)[0]) == sorted(order[:limit])
+    # Thresholds rise with every spike all the same.
+    assert network.state().theta == pytest.approx(0.05 * counts[0], rel=1e-4)
+
+
+def still(model):
+    """Return the rule's constants without learning."""
+    return model.rule_parameters._replace(a_post=0.0, a_pre=0.0)
+
+
 # Measured over 50 images, 512 spikes: counts and theta are equal, weights differ by 8.0e-7 at most.
 FLOAT32_DIFFERENCE = 4e-6
 
@@ -209,22 +282,25 @@ def plain_network(pair, model, state):
     n = range(model.n_exc)
     if pair[1] == "diehl_cook_int":
         excitatory = [oracle.IntegerNeuron(p.max_threshold) for _ in n]
-        return oracle.Network(rule, excitatory, [oracle.IntegerInhibitory() for _ in n], p.w_ei, p.w_ie)
+        inhibitory = [oracle.IntegerInhibitory() for _ in n]
+        return oracle.Network(rule, excitatory, inhibitory, p.w_ei, p.w_ie, model.max_learners)
     group = oracle.Alif if pair[1] == "alif_stdp" else oracle.Lif
     excitatory = [group(p.refractory) for _ in n]
     inhibitory = [oracle.LifInhibitory(p.inhibitory_refractory) for _ in n]
-    return oracle.Network(rule, excitatory, inhibitory, p.w_ei, p.w_ie)
+    return oracle.Network(rule, excitatory, inhibitory, p.w_ei, p.w_ie, model.max_learners)
 
 
+@pytest.mark.parametrize("max_learners", [None, 1])
 @all_pairs
-def test_both_engines_agree_with_the_network_in_plain_loops(pair):
+def test_both_engines_agree_with_the_network_in_plain_loops(pair, max_learners):
     n_images, n_steps, rate_hz, seed = 4, 40, 1000, 11
     images = mnist(4)[:n_images]
     exact = {"nu0": 1, "nu1": 2, "shift": 0, "trace_scale": 5, "max_threshold": 300}
     norm = {"alif_stdp": {"w_norm": 1.5}}.get(pair[1], {"w_norm": 8.0})
     changed = {"post_pre_int": exact, "meta_nearest_online": {}}.get(pair[0], norm)
     of_neuron = {"max_threshold": 300} if pair[1] == "diehl_cook_int" else {}
-    model = make_model(pair, 49, 4, n_steps, float(rate_hz), seed=seed, rule=changed, neuron=of_neuron)
+    options = {"seed": seed, "rule": changed, "neuron": of_neuron, "max_learners": max_learners}
+    model = make_model(pair, 49, 4, n_steps, float(rate_hz), **options)
     plain = plain_network(pair, model, initial_state(model))
     networks = [make(engine, model) for engine in ENGINES]
     total = 0
@@ -245,6 +321,40 @@ def test_both_engines_agree_with_the_network_in_plain_loops(pair):
             assert np.abs(state.theta - [neuron.theta for neuron in plain.excitatory]).max() < 1e-9
         total += np.sum(counts)
     assert total > 20
+
+
+@one_pair_per_rule
+def test_an_image_can_be_shown_several_times_for_its_answer(pair):
+    # In plain loops: each showing starts from rest, has spikes of its own, and its counts are added.
+    shows, n_steps, rate_hz, seed = 4, 50, 600, 11
+    norm = {} if pair[0] in ("post_pre_int", "meta_nearest_online") else {"w_norm": 8.0}
+    model = make_model(pair, 49, 4, 40, float(rate_hz), seed=seed, rule=norm)
+    model = replace(model, shows=shows, answering=replace(model.encoder, n_steps=n_steps))
+    images = mnist(4)[:4]
+    networks = [make(engine, model) for engine in ENGINES]
+    for network in networks:
+        learn(network, images)
+    state = networks[1].state()
+    assert largest_difference(networks[0].state(), state) < 1e-9
+
+    plain = plain_network(pair, model, state)
+    for excitatory, theta in zip(plain.excitatory, state.theta.tolist(), strict=True):
+        excitatory.theta = theta
+    expected = np.zeros((shows, 4, 4), int)
+    for show in range(shows):
+        for n, image in enumerate(images.tolist()):
+            trains = [
+                oracle.pixel_spikes(value, j, n, show, seed, SPIKES_EVALUATING, n_steps, rate_hz)
+                if value
+                else [0] * n_steps
+                for j, value in enumerate(image)
+            ]
+            spikes = plain.present(list(zip(*trains, strict=True)), False)
+            expected[show, n] = np.sum(spikes, axis=0)
+    assert (expected.sum(axis=(1, 2)) > 3).all()
+    assert (expected != expected[0]).any()
+    for network in networks:
+        assert (count(network, images) == expected.sum(axis=0)).all()
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -496,3 +606,24 @@ def test_the_factory_makes_the_engine_that_is_asked_for(engine):
     assert made.name == ("event" if engine == "auto" else engine)
     expected = learned("event", ("nearest_online", "diehl_cook"))[0][:3]
     assert (learn(made, mnist(2)[:3]) == expected).all()
+
+
+def test_engines_show_the_images_that_the_encoder_prepares():
+    pair = ("nearest_online", "diehl_cook")
+    plain = make_model(pair)
+    even = replace(plain, encoder=replace(plain.encoder, gamma=0.5, mean_pixel=40.0))
+    images = mnist(2)[:12]
+    prepared = even_out(images, 0.5, 40.0)
+    assert (prepared != images).any(axis=1).all()
+    expected, expected_off = learned_counts("event", plain, prepared)
+    assert expected.sum() > 50
+    for engine in ENGINES:
+        counts, off = learned_counts(engine, even, images)
+        assert (counts == expected).all()
+        assert (off == expected_off).all()
+
+
+def learned_counts(engine, model, images):
+    """Return the counts of images while they are learned from, and afterwards."""
+    network = make(engine, model)
+    return learn(network, images), count(network, images)

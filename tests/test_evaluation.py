@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 
@@ -32,6 +34,42 @@ def test_readouts_of_a_hand_made_table():
     assert evaluation.all_activity(counts, labels()).tolist() == [[2.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
     expected = [[2 * 6 / 7 + 1 / 5, 2 / 7 + 4 / 5], [0, 0], [0, 0]]
     assert np.allclose(evaluation.proportion(counts, labels()), expected)
+
+
+def test_naive_bayes_gives_the_probability_of_each_class_for_poisson_counts():
+    counts = np.array([[2, 1, 0], [0, 4, 0], [3, 3, 0], [0, 0, 0], [0, 0, 3]])
+    floor = evaluation.FLOOR
+    mean = [[3.0 + floor * 1.75, 1.0 + floor * 2.5], [0.5 + floor * 1.75, 4.0 + floor * 2.5]]
+
+    def poisson(n, rate):
+        return math.exp(-rate) * rate**n / math.factorial(n)
+
+    score = evaluation.naive_bayes(counts, labels())
+    for row, (first, second, _) in zip(score[:3], counts[:3].tolist(), strict=True):
+        joint = [poisson(first, a) * poisson(second, b) for a, b in mean]
+        assert row == pytest.approx([p / sum(joint) for p in joint], rel=1e-12)
+    assert evaluation.answer(score).tolist() == [0, 1, 0, NO_ANSWER, NO_ANSWER]
+
+
+def test_naive_bayes_uses_what_a_neuron_seldom_does():
+    # Both neurons are labelled 0; the second also answers class 1 a little, the first never does.
+    both = evaluation.Labels(np.array([0, 0, 1]), np.array([[5.0, 5.0, 0.1], [0.0, 4.0, 0.5]]))
+    counts = np.array([[0, 4, 0]])
+    assert evaluation.answer(evaluation.all_activity(counts, both)).tolist() == [0]
+    assert evaluation.answer(evaluation.proportion(counts, both)).tolist() == [0]
+    assert evaluation.answer(evaluation.naive_bayes(counts, both)).tolist() == [1]
+
+
+def test_naive_bayes_copes_with_many_spikes_of_many_neurons():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 10, 300)
+    rates = rng.gamma(0.3, 2.0, (10, 800))
+    counts = rng.poisson(rates[truth])
+    known = evaluation.assign_labels(evaluation.sum_by_class(counts, truth, 10), np.bincount(truth, minlength=10))
+    score = evaluation.naive_bayes(counts * 50, known)
+    assert np.isfinite(score).all()
+    assert score.sum(axis=1) == pytest.approx(np.ones(300))
+    assert (evaluation.answer(score) == truth).mean() > 0.99
 
 
 def test_all_activity_takes_the_mean_over_a_classs_neurons():
@@ -82,7 +120,7 @@ def test_evaluate_counts_every_image_once_whatever_their_number():
     result = evaluation.evaluate(Fixed(), result_labels, pixels, np.arange(n), classes, done.append, lambda: 0.0)
     assert sum(done) == 2 * n
     dark = int((pixels.sum(axis=1) == 0).sum())
-    assert result.n_correct == {"all_activity": n - dark, "proportion": n - dark}
+    assert result.n_correct == dict.fromkeys(("all_activity", "proportion", "naive_bayes"), n - dark)
     assert result.confusion["all_activity"].sum() == n
     assert result.confusion["all_activity"][1, 2] == dark
     assert result.spikes_per_image == pytest.approx(9 * (n - dark) / n)

@@ -1,12 +1,12 @@
 import copy
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
 from stdp_run.config import SCHEDULES, conf_folder, read_settings
+from stdp_run.errors import UserError
 from stdp_run.interruption import Interruption
 from stdp_run.trainer import Progress, learning_rate, train
 
@@ -21,9 +21,11 @@ class Recorder:
         self.evaluated = []
         self.drawn = []
         self.saved = []
+        self.learners = []
 
-    def learn(self, pixels, index, epoch, rate):
+    def learn(self, pixels, index, epoch, rate, learners=None):
         self.calls.append((index.tolist(), epoch, rate.tolist()))
+        self.learners.append(learners)
         return np.eye(3, dtype=np.int32)[self.classes[index]]
 
     def state(self):
@@ -46,13 +48,15 @@ class Recorder:
 
 
 def settings_with(**changes):
-    trainer = OmegaConf.to_container(OmegaConf.load(conf_folder() / "trainer" / "default.yaml"))
+    trainer, evaluator = (
+        OmegaConf.to_container(OmegaConf.load(conf_folder() / name / "default.yaml"))
+        for name in ("trainer", "evaluator")
+    )
     base = OmegaConf.to_container(OmegaConf.load(conf_folder() / "config.yaml"))
     for key in ("defaults", "hydra"):
         base.pop(key)
-    sections = {"rule": {}, "neuron": {}, "dataset": {}, "evaluator": {"readout": "all_activity"}}
-    settings = read_settings({**base, **sections, "trainer": {**trainer, **changes.pop("trainer", {})}})
-    return replace(settings, **changes)
+    sections = {"rule": {}, "neuron": {}, "dataset": {}, "evaluator": evaluator}
+    return read_settings({**base, **sections, "trainer": {**trainer, **changes.pop("trainer", {})}, **changes})
 
 
 def run(n_images, saved=None, **changes):
@@ -99,6 +103,21 @@ def test_the_learning_rate_falls_over_the_whole_run():
     assert len(rates) == 100
     assert np.allclose(rates, 0.01 ** (np.arange(100) / 100))
     assert recorder.rows[-1][1]["train/learning_rate"] == rates[-1]
+
+
+def test_the_number_of_learners_falls_over_the_whole_run():
+    recorder, _, _ = run(500, epochs=2, max_learners=4, trainer={"learners_start": 16})
+    learners = np.concatenate(recorder.learners)
+    assert len(learners) == 1000
+    assert learners.tolist() == [round(16 * (4 / 16) ** (n / 1000)) for n in range(1000)]
+    assert (learners[0], learners[500], learners[-1]) == (16, 8, 4)
+
+
+def test_the_number_of_learners_is_the_models_own_unless_it_changes():
+    recorder, _, _ = run(20, max_learners=4)
+    assert set(recorder.learners) == {None}
+    with pytest.raises(UserError, match=r"trainer\.learners_start=16: needs the number at the end, max_learners"):
+        settings_with(trainer={"learners_start": 16})
 
 
 def test_logging_and_evaluating_do_not_cut_batches():

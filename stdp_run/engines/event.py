@@ -17,6 +17,7 @@ import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from types import ModuleType
 from typing import NamedTuple
@@ -82,6 +83,7 @@ class Scratch(NamedTuple):
     inhibitory_spikes: np.ndarray  # [E], 0 or 1
     awake: np.ndarray  # [E] int32, the inhibitory neurons that are not at rest
     is_awake: np.ndarray  # [E] uint8
+    learns: np.ndarray  # [E] uint8, the neurons that were among the first `max_learners` to fire
 
 
 def make_scratch(model: Model, n_columns: int) -> Scratch:
@@ -104,6 +106,7 @@ def make_scratch(model: Model, n_columns: int) -> Scratch:
         inhibitory_spikes=np.zeros(n_columns, model.weight_dtype),
         awake=np.zeros(n_columns, np.int32),
         is_awake=np.zeros(n_columns, np.uint8),
+        learns=np.zeros(n_columns, np.uint8),
     )
 
 
@@ -227,22 +230,53 @@ def advance_inhibitory(p, spiked, fired, n_fired, v, refractory, spikes, awake, 
     return n_spikes, n_awake
 
 
+def keep_learners(fired, n_fired, learns, n_learners, max_learners):
+    """Keep in `fired` the first neurons to fire in the image (network.admit); return (how many now, in all)."""
+    kept = 0
+    for f in range(n_fired):
+        i = fired[f]
+        if not learns[i] and n_learners < max_learners:
+            learns[i] = 1
+            n_learners += 1
+        if learns[i]:
+            fired[kept] = i
+            kept += 1
+    return kept, n_learners
+
+
 def present(
-    p, p_rule, learning, pixels, image_index, epoch, seed, stream, limits, rate, weight, theta, memory, scratch, counts
+    p,
+    p_rule,
+    max_learners,
+    learning,
+    pixels,
+    image_index,
+    epoch,
+    seed,
+    stream,
+    limits,
+    rate,
+    weight,
+    theta,
+    memory,
+    scratch,
+    counts,
 ):
     """Show images one after the other; add the excitatory spikes to counts[N, E].
 
-    pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`.
+    pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`, from the spikes
+    of the first max_learners[N] neurons to fire in each image, 0: of all.
     """
     # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
     active, spikes, n_spikes, current, v = scratch.active, scratch.spikes, scratch.n_spikes, scratch.current, scratch.v
     hits, hits_by_eight, refractory, spiked = scratch.hits, scratch.hits_by_eight, scratch.refractory, scratch.spiked
     inhibitory_v, inhibitory_refractory = scratch.inhibitory_v, scratch.inhibitory_refractory
-    inhibitory_spikes, fired, awake, is_awake = (
+    inhibitory_spikes, fired, awake, is_awake, learns = (
         scratch.inhibitory_spikes,
         scratch.fired,
         scratch.awake,
         scratch.is_awake,
+        scratch.learns,
     )
     n_steps = spikes.shape[0]
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
@@ -258,6 +292,8 @@ def present(
         is_awake[:] = 0
         n_awake = 0
         n_inhibitory = 0
+        learns[:] = 0
+        n_learners = 0
         if learning:
             rule.begin(p_rule, memory, weight)
         for t in range(n_steps):
@@ -283,6 +319,8 @@ def present(
                     n_awake,
                 )
             if learning:
+                if n_fired and max_learners[n]:
+                    n_fired, n_learners = keep_learners(fired, n_fired, learns, n_learners, max_learners[n])
                 instant = Instant(t, t == n_steps - 1, image_index[n], epoch, seed)
                 rule.learn(
                     p_rule,
@@ -338,6 +376,7 @@ _KERNELS = (
     inhibit,
     advance_excitatory,
     advance_inhibitory,
+    keep_learners,
 )
 
 
@@ -394,7 +433,6 @@ class EventEngine:
     def __init__(self, model: Model, state: NetworkState, n_threads: int = 1):
         self.model = model
         self._n_threads = n_threads
-        self._limits = model.encoder.thresholds
         self._neuron_parameters = cast(model.neuron_parameters, model.weight_dtype.type)
         self._rule_parameters = cast(model.rule_parameters, model.weight_dtype.type)
         # Rows are padded to whole vectors. The neurons that the padding stands for get no current and never fire.
@@ -409,7 +447,9 @@ class EventEngine:
         for name, array in state.persistent.items():
             self._kept[name][:] = array
         self._present = compile_present(model.rule, model.neuron)
-        self._scratch = [make_scratch(model, self._n_columns) for _ in range(n_threads)]
+        self._scratch = make_scratch(model, self._n_columns)
+        answering = replace(model, encoder=model.answering_encoder)
+        self._answering_scratch = [make_scratch(answering, self._n_columns) for _ in range(n_threads)]
         self._compile()
 
     def _compile(self) -> None:
@@ -417,7 +457,7 @@ class EventEngine:
         nothing = np.zeros((0, self.model.n_inputs), np.uint8)
         with one_process_compiling(self.model.rule, self.model.neuron):
             start, misses = time.perf_counter(), self._present.stats.cache_misses.total()
-            self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), self._theta, self._scratch[0])
+            self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), np.zeros(0), self._theta, self._scratch)
         if self._present.stats.cache_misses.total() > misses:
             log.info("compiled %s with %s: %.1f s, once", *self._names(), time.perf_counter() - start)
 
@@ -430,7 +470,14 @@ class EventEngine:
         n_exc = self.model.n_exc
         return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), kept)
 
-    def learn(self, pixels: np.ndarray, image_index: np.ndarray, epoch: int, rate: np.ndarray) -> np.ndarray:
+    def learn(
+        self,
+        pixels: np.ndarray,
+        image_index: np.ndarray,
+        epoch: int,
+        rate: np.ndarray,
+        learners: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Show images with learning on; return the spike counts [N, E] int32.
 
         Args:
@@ -438,43 +485,50 @@ class EventEngine:
             image_index: int64 [N], the place of each image in its data set.
             epoch: the pass over the data, from 0.
             rate: factor of the learning-rate schedule, [N].
+            learners: neurons that may learn from each image, [N]; None: the model's `max_learners`.
         """
-        return self._run(True, pixels, image_index, epoch, rate, self._theta, self._scratch[0])
+        if learners is None:
+            learners = np.full(len(pixels), self.model.max_learners or 0)
+        return self._run(True, pixels, image_index, epoch, rate, learners, self._theta, self._scratch)
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
-        counts = np.empty((len(pixels), self.model.n_exc), np.int32)
-        rate = np.zeros(len(pixels))
+        counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
+        unused = np.zeros(len(pixels))
 
         def work(worker: int) -> None:
             theta = self._theta.copy()
+            scratch = self._answering_scratch[worker]
             for start in range(worker * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
                 part = slice(start, start + IMAGES_PER_TASK)
-                counts[part] = self._run(
-                    False, pixels[part], image_index[part], 0, rate[part], theta, self._scratch[worker]
-                )
+                for show in range(self.model.shows):
+                    counts[part] += self._run(
+                        False, pixels[part], image_index[part], show, unused[part], unused[part], theta, scratch
+                    )
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))
         return counts
 
-    def _run(self, learning: bool, pixels, image_index, epoch: int, rate, theta, scratch) -> np.ndarray:
+    def _run(self, learning: bool, pixels, image_index, epoch: int, rate, learners, theta, scratch) -> np.ndarray:
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         with compile_errors_named(self.model.rule, self.model.neuron):
-            self._show(learning, pixels, image_index, epoch, rate, theta, scratch, counts)
+            self._show(learning, pixels, image_index, epoch, rate, learners, theta, scratch, counts)
         return counts
 
-    def _show(self, learning, pixels, image_index, epoch, rate, theta, scratch, counts) -> None:
+    def _show(self, learning, pixels, image_index, epoch, rate, learners, theta, scratch, counts) -> None:
+        encoder = self.model.encoder if learning else self.model.answering_encoder
         self._present(
             self._neuron_parameters,
             self._rule_parameters,
+            np.ascontiguousarray(learners, np.int64),
             learning,
-            np.ascontiguousarray(pixels),
+            np.ascontiguousarray(encoder.prepare(pixels)),
             np.ascontiguousarray(image_index, np.int64),
             epoch,
             self.model.seed,
             SPIKES_LEARNING if learning else SPIKES_EVALUATING,
-            self._limits,
+            encoder.thresholds,
             np.ascontiguousarray(rate, self.model.weight_dtype),
             self._weight,
             theta,

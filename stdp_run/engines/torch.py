@@ -23,7 +23,6 @@ class TorchEngine:
         self.device = torch.device(device)
         self.batch_size = batch_size
         self._reduction = network.make_reduction(reduction)
-        self._thresholds = torch.from_numpy(model.encoder.thresholds).to(self.device)
         self._load(state)
 
     def _load(self, state: NetworkState) -> None:
@@ -39,7 +38,14 @@ class TorchEngine:
         persistent = {name: array.cpu().numpy().copy() for name, array in self._persistent.items()}
         return NetworkState(self._weight.cpu().numpy().copy(), self._theta.cpu().numpy().copy(), persistent)
 
-    def learn(self, pixels: np.ndarray, image_index: np.ndarray, epoch: int, rate: np.ndarray) -> np.ndarray:
+    def learn(
+        self,
+        pixels: np.ndarray,
+        image_index: np.ndarray,
+        epoch: int,
+        rate: np.ndarray,
+        learners: np.ndarray | None = None,
+    ) -> np.ndarray:
         """Show images with learning on; return the spike counts [N, E] int32.
 
         Args:
@@ -47,11 +53,13 @@ class TorchEngine:
             image_index: int64 [N], the place of each image in its data set.
             epoch: the pass over the data, from 0.
             rate: factor of the learning-rate schedule, [N]; a batch takes that of its first image.
+            learners: neurons that may learn from each image, [N], likewise; None: the model's `max_learners`.
         """
         counts = np.empty((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.batch_size):
             part = slice(start, start + self.batch_size)
-            counts[part] = self._present(pixels[part], image_index[part], epoch, True, rate[start].item())
+            limit = self.model.max_learners if learners is None else learners[start].item()
+            counts[part] = self._present(pixels[part], image_index[part], epoch, True, rate[start].item(), limit)
         return counts
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
@@ -62,24 +70,28 @@ class TorchEngine:
             missing = self.evaluation_batch - len(pixels[part])
             padded = np.pad(pixels[part], ((0, missing), (0, 0)))
             index = np.pad(image_index[part], (0, missing))
-            counts[part] = self._present(padded, index, 0, False, 0)[: len(pixels[part])]
+            shows = [self._present(padded, index, show, False, 0) for show in range(self.model.shows)]
+            counts[part] = sum(shows)[: len(pixels[part])]
         return counts
 
     @torch.no_grad()
-    def _present(self, pixels, image_index, epoch: int, learning: bool, rate) -> np.ndarray:
+    def _present(self, pixels, image_index, epoch: int, learning: bool, rate, max_learners=None) -> np.ndarray:
+        """Show images side by side once; `epoch` tells the spikes of one showing from those of another."""
         model = self.model
         index = torch.from_numpy(np.ascontiguousarray(image_index)).to(self.device)
-        images = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
-        n_steps = model.encoder.n_steps
+        encoder = model.encoder if learning else model.answering_encoder
+        images = torch.from_numpy(np.ascontiguousarray(encoder.prepare(pixels))).to(self.device)
+        thresholds = torch.from_numpy(encoder.thresholds).to(self.device)
+        n_steps = encoder.n_steps
         stream = SPIKES_LEARNING if learning else SPIKES_EVALUATING
-        spikes = poisson_spikes(images, index, epoch, self._thresholds, n_steps, model.seed, stream)
+        spikes = poisson_spikes(images, index, epoch, thresholds, n_steps, model.seed, stream)
         state = network.start_image(model, self._weight, self._theta, self._persistent, len(images))
         counts = state.v.new_zeros(state.v.shape, dtype=torch.int32)
         for t in range(n_steps):
             words = partial(network.rounding_words, (model.n_exc, model.n_inputs), index, epoch, t, model.seed)
             input_spikes = spikes[t].to(self._weight.dtype)
             state, fired = network.step(
-                model, state, input_spikes, learning, rate, t == n_steps - 1, self._reduction, words
+                model, state, input_spikes, learning, rate, t == n_steps - 1, self._reduction, words, max_learners
             )
             counts += fired.to(torch.int32)
         if learning:

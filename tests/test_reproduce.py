@@ -1,0 +1,83 @@
+"""scripts/reproduce.py: what it repeats, what it leaves alone and why, and the table it writes."""
+
+import csv
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "reproduce.py"
+TINY = ["n_train=60", "n_label=60", "n_test=40", "threads=1", "encoder.steps=20"]
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("reproduce", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["reproduce"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def reproduce(output, *arguments, seeds=("0", "1"), extra=TINY):
+    words = [sys.executable, SCRIPT, "--rows", "nearest_online_100", "--output", output, "--seeds", *seeds, *arguments]
+    return subprocess.run([*words, "--", *extra], capture_output=True, text=True, timeout=240)
+
+
+def test_it_runs_each_seed_once_and_writes_the_table(tmp_path):
+    done = reproduce(tmp_path)
+    assert done.returncode == 0, done.stderr
+    results = [json.loads((tmp_path / f"nearest_online_100/seed_{n}/result.json").read_text()) for n in (0, 1)]
+    mean = 50 * sum(result["accuracy"]["naive_bayes"] for result in results)
+    (line,) = (text for text in (tmp_path / "results.md").read_text().splitlines() if "nearest_online_100 |" in text)
+    assert f"**{mean:.1f}**" in line
+    assert "`stdp-run -m rule=nearest_online n_exc=100" in line
+    rows = list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))
+    assert [row["seed"] for row in rows] == ["0", "1"]
+    assert [float(row["accuracy_proportion"]) for row in rows] == [each["accuracy"]["proportion"] for each in results]
+    assert rows[0]["commit"] == (results[0]["commit"] or "")
+
+    # A run that was cut off is done again, one that is complete is not.
+    written = (tmp_path / "nearest_online_100/seed_1/result.json").stat().st_mtime_ns
+    (tmp_path / "nearest_online_100/seed_0/result.json").unlink()
+    again = reproduce(tmp_path)
+    assert "seed 0: runs" in again.stdout and "seed 1: there already" in again.stdout
+    assert (tmp_path / "nearest_online_100/seed_1/result.json").stat().st_mtime_ns == written
+    assert (
+        json.loads((tmp_path / "nearest_online_100/seed_0/result.json").read_text())["accuracy"]
+        == (results[0]["accuracy"])
+    )
+
+    # Other settings: it says which, keeps the result and leaves it out of the table.
+    other = reproduce(tmp_path, extra=[*TINY, "rule.a_post=0.02"])
+    assert "seed 0: not repeated: rule.a_post changed" in other.stdout
+    assert len(list(csv.DictReader((tmp_path / "results.csv").read_text().splitlines()))) == 0
+
+
+def test_the_settings_that_changed_are_named(script):
+    old = {"n_exc": 1, "threads": 1, "rule": {"a": 1, "b": 2}, "gone": 3}
+    new = {"n_exc": 1, "threads": 2, "rule": {"a": 1, "b": 5}, "encoder": {"steps": 1}}
+    assert script.differing(old, new) == ["encoder", "gone", "rule.b"]
+
+
+def test_a_result_of_another_commit_is_not_used(script, tmp_path, monkeypatch):
+    (tmp_path / "result.json").write_text(json.dumps({"commit": "abc"}))
+    monkeypatch.setattr(script, "commit", lambda: "def")
+    assert script.state_of(tmp_path, []) == ("not repeated: its commit is abc, now it is def (--redo repeats it)")
+    (tmp_path / "result.json").write_text('{"commit": "de')
+    assert script.state_of(tmp_path, []) is None
+
+
+def test_every_row_composes(script):
+    for row in script.all_rows():
+        settings = json.loads(script.settings_now(row.arguments(0, [])))
+        assert str(settings["n_exc"]) == row.name.rpartition("_")[2]
+
+
+def test_an_unknown_row_is_named():
+    done = subprocess.run([sys.executable, SCRIPT, "--rows", "mnist_7"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "--rows mnist_7: must be one of mnist_100, mnist_400" in done.stderr
