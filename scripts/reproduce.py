@@ -17,13 +17,14 @@ import io
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdp_run.experiment import commit
+from stdp_run.results import commit
 
 READOUTS = ("all_activity", "proportion", "naive_bayes")
 # What does not change a result: settings that may differ between a finished run and the one asked for.
@@ -158,7 +159,9 @@ def differing(old: dict, new: dict, prefix: str = "") -> list[str]:
 
 def run(directory: Path, arguments: list[str]) -> int:
     """Run `stdp-run` in `directory`; return its exit code."""
-    (directory / "result.json").unlink(missing_ok=True)
+    if read_result(directory) is not None:  # of other settings or another commit: nothing of it is to be gone on with
+        (directory / "result.json").unlink()
+        shutil.rmtree(directory / "checkpoints", ignore_errors=True)
     place = f"hydra.run.dir={directory.resolve()}"
     done = subprocess.run([sys.executable, "-m", "stdp_run.cli", *arguments, place], check=False)
     if done.returncode:

@@ -12,7 +12,8 @@ def record_spikes(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Show images with learning off; return all spikes: input [B, T, I], excitatory and inhibitory [B, T, E], bool.
 
-    They are the spikes that an engine's `count_spikes` counts; in float32 the event engine's may differ by rounding.
+    They are the spikes that an engine's `count_spikes` counts, in the first showing if there are several; in float32
+    the event engine's may differ by rounding.
 
     Args:
         model: the network.
@@ -23,8 +24,8 @@ def record_spikes(
     import torch
 
     with torch.no_grad():
-        encoder = model.encoder
-        images = torch.from_numpy(np.array(pixels, np.uint8))
+        encoder = model.answering_encoder
+        images = torch.from_numpy(encoder.prepare(np.array(pixels, np.uint8)))
         index = torch.from_numpy(np.array(image_index, np.int64))
         thresholds = torch.from_numpy(encoder.thresholds)
         spikes = poisson_spikes(images, index, 0, thresholds, encoder.n_steps, model.seed, SPIKES_EVALUATING)
