@@ -230,7 +230,7 @@ def _report(engine, progress: Progress, settings: Settings, total: int, tracker:
         if accuracy is not None:
             bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
         progress.window = Window()
-    if _is_due(options.draw_every, before, after):
+    if _is_due(options.draw_every, before, after) and after < total:  # at the end everything is drawn anyway
         run.draw(progress)
     if _is_due(options.evaluate_every, before, after):
         run.evaluate(after)
