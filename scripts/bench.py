@@ -26,6 +26,7 @@ from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines import event
 from stdp_run.engines.compiled import cache_folder, specialise
+from stdp_run.engines.spikes import DRAWING
 from stdp_run.experiment import commit, versions
 from stdp_run.network import Encoder, Model, initial_state
 
@@ -36,25 +37,15 @@ WARM_UP = 1000
 def floor_of(pixels, limits, weight, scratch):
     """Draw the spikes of each image and add one row of `weight[I, E]` for each; nothing else. Compiled below."""
     for n in range(pixels.shape[0]):
-        draw_spikes(  # noqa: F821  bound when compiled
-            pixels[n],
-            limits,
-            n,
-            0,
-            0,
-            SPIKES_EVALUATING,
-            scratch.active,
-            scratch.spikes,
-            scratch.n_spikes,
-            scratch.hits,
-            scratch.hits_by_eight,
-        )
-        for t in range(scratch.spikes.shape[0]):
-            add_rows(scratch.current, weight, scratch.active, scratch.spikes[t], scratch.n_spikes[t])  # noqa: F821
+        train = scratch.train
+        draw_spikes(pixels[n], limits, n, 0, 0, SPIKES_EVALUATING, train)  # noqa: F821  bound when compiled
+        for t in range(train.first.shape[0] - 1):
+            spikes = train.places[train.first[t] : train.first[t + 1]]
+            add_rows(scratch.current, weight, train.active, spikes, spikes.shape[0])  # noqa: F821
 
 
 def compile_floor():
-    inner = specialise([event.philox, event.draw_pixel, event.draw_spikes, event.add_rows], {})
+    inner = specialise([*DRAWING, event.add_rows], {})
     return specialise([floor_of], inner, cache_folder())["floor_of"]
 
 

@@ -92,16 +92,6 @@ def _same_bits(typing_context, value):
     return word(value), generate
 
 
-@intrinsic
-def trailing_zeros(typing_context, value):
-    """Return the number of zero bits below the lowest set bit of a uint64."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return numba_types.uint64(numba_types.uint64), generate
-
-
 LANE_BYTES = 64  # one vector of AVX-512; the compiler splits it where the processor's are shorter
 
 

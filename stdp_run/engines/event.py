@@ -39,8 +39,8 @@ from stdp_run.engines.compiled import (
     sum_block_6,
     sum_block_7,
     sum_block_8,
-    trailing_zeros,
 )
+from stdp_run.engines.spikes import DRAWING, SpikeTrain, draw_spikes, make_train
 from stdp_run.errors import UserError
 from stdp_run.network import Model, NetworkState
 from stdp_run.neurons import NeuronGroup
@@ -49,7 +49,6 @@ from stdp_run.rules.base import Rule
 
 log = logging.getLogger(__name__)
 
-STEPS_PER_COUNTER = 4
 IMAGES_PER_TASK = 50
 
 
@@ -66,11 +65,7 @@ class Instant(NamedTuple):
 class Scratch(NamedTuple):
     """Working arrays of one thread; nothing in them outlives an image. E counts the padding of the weights' rows."""
 
-    active: np.ndarray  # [I] uint32, the pixels that are not black
-    spikes: np.ndarray  # [T, I] uint32, per step the places in `active` that spike
-    n_spikes: np.ndarray  # [T] int64
-    hits: np.ndarray  # [4, padded T / 4] uint8, one pixel's spikes: word of the counter, counter
-    hits_by_eight: np.ndarray  # the same memory as uint64
+    train: SpikeTrain
     current: np.ndarray  # [E]
     v: np.ndarray  # [E]
     refractory: np.ndarray  # [E] int32
@@ -86,13 +81,8 @@ class Scratch(NamedTuple):
 def make_scratch(model: Model, n_columns: int) -> Scratch:
     """Return working arrays for one thread."""
     n_steps = model.encoder.n_steps
-    hits = np.zeros((STEPS_PER_COUNTER, padded(-(-n_steps // STEPS_PER_COUNTER), 64)), np.uint8)
     return Scratch(
-        active=np.zeros(model.n_inputs, np.uint32),
-        spikes=np.zeros((n_steps, model.n_inputs), np.uint32),
-        n_spikes=np.zeros(n_steps, np.int64),
-        hits=hits,
-        hits_by_eight=hits.view(np.uint64),
+        train=make_train(n_steps, model.n_inputs),
         current=np.zeros(n_columns, model.weight_dtype),
         v=np.zeros(n_columns, model.weight_dtype),
         refractory=np.zeros(n_columns, np.int32),
@@ -113,45 +103,6 @@ def padded(count: int, multiple: int) -> int:
 
 # ------------------------------------------------------------------------------------------------------------------
 # Compiled code. `rule` and `neuron` are bound by `specialise`.
-
-
-def draw_pixel(hits, n_counters, pixel, limit, image_index, epoch, seed, stream):
-    """Draw all steps of one pixel; a loop of its own so that the compiler vectorises it."""
-    for counter in range(n_counters):
-        word_0, word_1, word_2, word_3 = philox(counter, pixel, image_index, epoch, seed, stream)
-        hits[0, counter] = word_0 < limit
-        hits[1, counter] = word_1 < limit
-        hits[2, counter] = word_2 < limit
-        hits[3, counter] = word_3 < limit
-
-
-def draw_spikes(image, limits, image_index, epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight):
-    """Draw the input spikes of an image, pixels ascending in a step; return how many pixels can spike."""
-    n_steps = spikes.shape[0]
-    n_counters = (n_steps + 63) // 64 * 16  # whole vectors; what is drawn beyond the last step is not used
-    n_spikes[:] = 0
-    n_active = 0
-    for j in range(image.shape[0]):
-        limit = limits[image[j]]
-        if limit == 0:
-            continue
-        active[n_active] = j
-        draw_pixel(hits, n_counters, j, limit, image_index, epoch, seed, stream)
-        for word in range(4):
-            for block in range(hits_by_eight.shape[1] // 8):
-                bits = np.uint64(0)
-                for eight in range(8):
-                    # The multiplication gathers the lowest bits of eight bytes in the top byte, first byte lowest.
-                    gathered = (hits_by_eight[word, 8 * block + eight] * np.uint64(0x0102040810204080)) >> np.uint64(56)
-                    bits |= gathered << np.uint64(8 * eight)
-                while bits != 0:
-                    step = 4 * (64 * block + np.int64(trailing_zeros(bits))) + word
-                    bits &= bits - np.uint64(1)
-                    if step < n_steps:
-                        spikes[step, n_spikes[step]] = n_active
-                        n_spikes[step] += 1
-        n_active += 1
-    return n_active
 
 
 def add_rows(current, weight, active, spikes, n_spikes):
@@ -234,8 +185,14 @@ def present(
     pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`.
     """
     # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
-    active, spikes, n_spikes, current, v = scratch.active, scratch.spikes, scratch.n_spikes, scratch.current, scratch.v
-    hits, hits_by_eight, refractory, spiked = scratch.hits, scratch.hits_by_eight, scratch.refractory, scratch.spiked
+    train, current, v, refractory, spiked = (
+        scratch.train,
+        scratch.current,
+        scratch.v,
+        scratch.refractory,
+        scratch.spiked,
+    )
+    active, places, first = train.active, train.places, train.first
     inhibitory_v, inhibitory_refractory = scratch.inhibitory_v, scratch.inhibitory_refractory
     inhibitory_spikes, fired, awake, is_awake = (
         scratch.inhibitory_spikes,
@@ -243,12 +200,10 @@ def present(
         scratch.awake,
         scratch.is_awake,
     )
-    n_steps = spikes.shape[0]
+    n_steps = first.shape[0] - 1
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
     for n in range(pixels.shape[0]):
-        n_active = draw_spikes(
-            pixels[n], limits, image_index[n], epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight
-        )
+        n_active = draw_spikes(pixels[n], limits, image_index[n], epoch, seed, stream, train)
         v[:] = v_rest
         refractory[:] = 0
         inhibitory_v[:] = inhibitory_v_rest
@@ -260,9 +215,11 @@ def present(
         if learning:
             rule.begin(p_rule, memory, weight)
         for t in range(n_steps):
-            add_rows(current, weight, active, spikes[t], n_spikes[t])
+            spikes = places[first[t] : first[t + 1]]
+            n_spikes = spikes.shape[0]
+            add_rows(current, weight, active, spikes, n_spikes)
             if learning:
-                rule.correct_current(p_rule, memory, weight, current, spikes[t], n_spikes[t])
+                rule.correct_current(p_rule, memory, weight, current, spikes, n_spikes)
             if n_inhibitory:
                 inhibit(p, current, inhibitory_spikes, n_inhibitory)
             n_fired = advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired)
@@ -292,8 +249,8 @@ def present(
                     memory,
                     active,
                     n_active,
-                    spikes[t],
-                    n_spikes[t],
+                    spikes,
+                    n_spikes,
                     fired,
                     n_fired,
                 )
@@ -330,9 +287,7 @@ def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history,
 
 
 _KERNELS = (
-    philox,
-    draw_pixel,
-    draw_spikes,
+    *DRAWING,
     add_rows,
     inhibit,
     advance_excitatory,
