@@ -24,7 +24,7 @@ from stdp_run import rules
 from stdp_run.config import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
-from stdp_run.engines import event
+from stdp_run.engines import event, steps
 from stdp_run.engines.compiled import cache_folder, specialise
 from stdp_run.engines.spikes import DRAWING
 from stdp_run.experiment import commit, versions
@@ -45,7 +45,7 @@ def floor_of(pixels, limits, weight, scratch):
 
 
 def compile_floor():
-    inner = specialise([*DRAWING, event.add_rows], {})
+    inner = specialise([*DRAWING, steps.add_rows], {})
     return specialise([floor_of], inner, cache_folder())["floor_of"]
 
 
@@ -60,7 +60,7 @@ def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, floor) -> d
     neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
     model: Model = published_model(rule, neuron, n_exc, ENCODER)
     engine = event.EventEngine(model, initial_state(model), n_threads=1)
-    scratch = event.make_scratch(model, engine._n_columns)
+    scratch = steps.make_scratch(model, engine._n_columns)
     n = len(pixels)
     index, rate = np.arange(n), np.ones(n)
     warm = max(min(WARM_UP, n), 1)

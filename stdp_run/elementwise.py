@@ -4,6 +4,8 @@ They act on torch tensors of any shape; the event engine compiles the same names
 (stdp_run/engines/compiled.py). So an arithmetic that uses nothing else is written once and runs on both engines.
 """
 
+VECTOR_BYTES = 64  # compiled code treats as many numbers at once: one vector of AVX-512, or several shorter ones
+
 
 def where(condition, chosen, otherwise):
     """Return `chosen` where `condition` holds, else `otherwise`."""

@@ -42,8 +42,8 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def compiled() -> dict:
-    return specialise([philox, *DRAWING], {})
+def compiled(tmp_path_factory) -> dict:
+    return specialise([philox, *DRAWING], {}, tmp_path_factory.mktemp("compiled"))
 
 
 def torch_train(images, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:

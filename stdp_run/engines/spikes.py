@@ -13,6 +13,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from stdp_run.encoding import philox
+from stdp_run.engines.vectors import spread
 
 STEPS_PER_COUNTER = 4
 LANES = 8  # of 64 bits, one vector of AVX-512; the compiler splits it where the processor's are shorter
@@ -60,13 +61,8 @@ class _Words:
     def _emit(self, instruction: str, other):
         values = [self.value, other.value if isinstance(other, _Words) else ir.Constant(_WORD, other)]
         if _VECTOR in (value.type for value in values):
-            values = [value if value.type == _VECTOR else self._spread(value) for value in values]
+            values = [value if value.type == _VECTOR else spread(self.builder, value, LANES) for value in values]
         return _Words(self.builder, getattr(self.builder, instruction)(*values))
-
-    def _spread(self, value):
-        nothing = ir.Constant(_VECTOR, ir.Undefined)
-        first = self.builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
-        return self.builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), LANES), None))
 
     def __mul__(self, other):
         return self._emit("mul", other)
