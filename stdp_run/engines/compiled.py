@@ -11,7 +11,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 import numba
@@ -91,8 +91,11 @@ _compile_bound(elementwise.minimum, min)
 
 @intrinsic
 def float_bits(typing_context, value):
-    """Return the bits of a float64 (float32) as int64 (int32), or the other way round."""
-    word = getattr(numba_types, ("int" if isinstance(value, numba_types.Float) else "float") + value.name[-2:])
+    """Return the bits of a float64 (float32) as int64 (int32), or the other way round; also lane by lane."""
+    dtype = value.dtype if isinstance(value, Vector) else value
+    word = getattr(numba_types, ("int" if isinstance(dtype, numba_types.Float) else "float") + dtype.name[-2:])
+    if isinstance(value, Vector):
+        word = Vector(word, value.lanes)
 
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(word))
@@ -197,8 +200,11 @@ _EXP_CONSTANTS = {
 
 @overload(elementwise.exp)
 def _exp(exponent):
-    lowest, log2_e, rounder, ln2_high, ln2_low, inverses, word, bias, mantissa = _EXP_CONSTANTS[exponent.name]
+    is_vector = isinstance(exponent, Vector)
+    dtype = exponent.dtype if is_vector else exponent
+    lowest, log2_e, rounder, ln2_high, ln2_low, inverses, word, bias, mantissa = _EXP_CONSTANTS[dtype.name]
     one = lowest / lowest
+    maximum = elementwise.maximum
 
     def implementation(exponent):
         z = max(exponent, lowest)
@@ -210,16 +216,29 @@ def _exp(exponent):
             series = one + r * inverse * series
         return series * float_bits(word((float_bits(shifted) + bias) << mantissa))
 
-    return implementation
+    def for_vectors(exponent):
+        z = maximum(exponent, lowest)
+        shifted = z * log2_e + rounder
+        n = shifted - rounder
+        r = (z - n * ln2_high) - n * ln2_low
+        series = one + r * 0
+        for inverse in inverses:
+            series = one + r * inverse * series
+        return series * float_bits((float_bits(shifted) + bias) << mantissa)
+
+    return for_vectors if is_vector else implementation
 
 
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def specialise(functions: Iterable, bindings: dict, cache_folder: Path | None = None) -> dict:
+def specialise(
+    functions: Iterable, bindings: dict, cache_folder: Path | None = None, apart: Container[str] = ()
+) -> dict:
     """Return compiled copies of plain `functions`, by name, that see each other and `bindings` as globals.
 
-    With a `cache_folder` what is compiled is kept there, and can be called from Python.
+    With a `cache_folder` what is compiled is kept there, and can be called from Python. Functions named in `apart`
+    are called rarely: they stay functions, which takes less time to compile than a copy at each call.
     """
     numba.config.CACHE_DIR = str(cache_folder or "")
     compiled = {}
@@ -227,7 +246,7 @@ def specialise(functions: Iterable, bindings: dict, cache_folder: Path | None = 
         scope = dict(function.__globals__)
         copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
         # Inner functions become part of the kernel: a call copies every tuple that it is given, once a step.
-        options = {"cache": True} if cache_folder else INNER
+        options = {"cache": True} if cache_folder else {**INNER, "forceinline": function.__name__ not in apart}
         compiled[function.__name__] = numba.njit(copy, **options, **OPTIONS)
     for dispatcher in compiled.values():
         dispatcher.py_func.__globals__.update({**bindings, **compiled})

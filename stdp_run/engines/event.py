@@ -1,14 +1,21 @@
 """The event engine: one image at a time on the CPU, work only where there is a spike.
 
-Of 784 inputs about 13 spike in a step. So, per step and with E neurons:
+Of 784 inputs about 13 spike in a step, and few neurons fire in an image. With E neurons, A inputs that are not black
+(about 150), S input spikes an image (about 3,200 in T = 250 steps), C contenders in V vectors and F output spikes:
 
-    current     one row weight[j, :] of E numbers is added per input spike (E * 4 bytes read each): most of the work
-    neurons     one pass over E
-    inhibition  a sum; only inhibitory neurons whose partner has fired in this image are advanced, the rest is at rest
-    learning    what the rule does at the spikes (stdp_run.rules): a few columns, or one number per row
+    spikes      A T / 4 Philox counters, eight to a vector, and a few instructions a spike    stdp_run.engines.spikes
+    windows     about 800 rows of E weights, 4 E bytes each, of the S rows that the spikes    stdp_run.engines.windows
+                name one by one; about 12 passes over E neurons
+    contenders  S V vectors of weights; per step one pass over V vectors of neurons
+    learning    pair rules: S V vectors changed, F A V more at output spikes; C columns of    stdp_run.rules.pair_event
+                I weights read and written, a cache line each
 
-The spikes of an image are drawn at once: black pixels are skipped, four steps come of one counter.
-No sum is reordered and no fused multiplication is used, so results do not depend on the processor's vector width.
+Where windows do not hold (integer neurons, a rule that changes all weights at every input spike, a group of one's own
+that does not say how it behaves between spikes) every neuron is advanced at every step: S rows of E weights, T passes
+over E neurons (stdp_run.engines.steps). Memory: the weights once, and arrays of E or I numbers; what contenders need
+is touched only by as many as there are.
+
+No fused multiplication is used and vectors have one size on every processor, so results do not depend on it.
 """
 
 import importlib
@@ -76,14 +83,15 @@ def compile_rule(rule: type[Rule] | None) -> ModuleType:
     """Return the rule's elementwise functions and its event half, compiled together; without a rule, nothing learns."""
     half = importlib.import_module(rule.event_module) if rule else frozen
     elementwise = namespace("rule", compile_methods(rule) if rule else {})
-    functions = specialise((philox, *half.EVENT_FUNCTIONS), {"rule": elementwise, "vectors": vectors})
+    bindings = {"rule": elementwise, "vectors": vectors}
+    functions = specialise((philox, *half.EVENT_FUNCTIONS), bindings, apart=getattr(half, "RARE", ()))
     return namespace("rule", {**functions, "LEARNS": rule is not None})
 
 
 @cache
 def compile_gathering() -> dict:
     """Return the kernels that are the same for all rules and neuron groups."""
-    return specialise((*DRAWING, *GATHERING), {})
+    return specialise((*DRAWING, *GATHERING), {"vectors": vectors})
 
 
 @cache

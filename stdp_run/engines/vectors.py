@@ -128,7 +128,7 @@ def _define(function, n_operands: int, result_of, generate) -> None:
     def lower(context, builder, call, arguments):
         met = meet(*call.args)
         values = [_convert(context, builder, *pair, met) for pair in zip(arguments, call.args, strict=True)]
-        return generate(builder, met, *values)
+        return generate(context, builder, met, *values)
 
     kinds = [(Vector,)] if n_operands == 1 else [(Vector, Vector)]
     kinds += [pair for scalar in _SCALARS for pair in ((Vector, scalar), (scalar, Vector)) if n_operands == 2]
@@ -140,14 +140,14 @@ def _define_arithmetic(function, for_floats, for_whole) -> None:
     def instruction(met):
         return for_floats if isinstance(met.dtype, types.Float) else for_whole
 
-    def generate(builder, met, first, second):
+    def generate(context, builder, met, first, second):
         return getattr(builder, instruction(met))(first, second)
 
     _define(function, 2, lambda met: met if instruction(met) else None, generate)
 
 
 def _define_comparison(function, sign: str) -> None:
-    def generate(builder, met, first, second):
+    def generate(context, builder, met, first, second):
         if isinstance(met.dtype, types.Float):
             compare = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
             return compare(sign, first, second)
@@ -156,15 +156,27 @@ def _define_comparison(function, sign: str) -> None:
     _define(function, 2, lambda met: Vector(types.boolean, met.lanes), generate)
 
 
-def _negate(builder, met, value):
+def _negate(context, builder, met, value):
     return builder.fneg(value) if isinstance(met.dtype, types.Float) else builder.neg(value)
 
 
-def _absolute(builder, met, value):
+def _absolute(context, builder, met, value):
     zero = ir.Constant(value.type, None)
     if isinstance(met.dtype, types.Float):
         return builder.select(builder.fcmp_ordered("<", value, zero), builder.fneg(value), value)
     return builder.select(builder.icmp_signed("<", value, zero), builder.neg(value), value)
+
+
+def _power(context, builder, met, base, exponent):
+    """Raise number by number: there is no instruction for it."""
+    call = signature(met.dtype, met.dtype, met.dtype)
+    raise_one = context.get_function(operator.pow, call)
+    result = ir.Constant(base.type, ir.Undefined)
+    for lane in range(met.lanes):
+        place = ir.Constant(ir.IntType(32), lane)
+        pair = [builder.extract_element(operand, place) for operand in (base, exponent)]
+        result = builder.insert_element(result, raise_one(builder, pair), place)
+    return result
 
 
 for _function, _instructions in _ARITHMETIC.items():
@@ -173,6 +185,7 @@ for _function, _sign in _COMPARISONS.items():
     _define_comparison(_function, _sign)
 _define(operator.neg, 1, lambda met: met, _negate)
 _define(abs, 1, lambda met: met, _absolute)
+_define(operator.pow, 2, lambda met: met if isinstance(met.dtype, types.Float) else None, _power)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -235,6 +248,18 @@ def load(typing_context, array, at, like):
     def generate(context, builder, call, arguments):
         pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.int64, like), generate
+
+
+@intrinsic
+def load_bits(typing_context, array, at, like):
+    """Return the bits from the byte array[at] on as conditions, as many as a vector has of the type of `like`."""
+    vector = Vector(types.boolean, VECTOR_BYTES // (like.dtype.bitwidth // 8))
+
+    def generate(context, builder, call, arguments):
+        pointer = _pointer(context, builder, call, arguments, ir.IntType(vector.lanes))
+        return builder.bitcast(builder.load(pointer, align=1), llvm_vector(vector))
 
     return vector(array, types.int64, like), generate
 

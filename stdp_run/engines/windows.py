@@ -7,23 +7,30 @@ not spike is linear, v <- d (v - v_rest) + v_rest + current, so n steps of it ar
          c_j = sum over the spikes of input j in the window of d^(steps from the spike to the window's end)
 
 Each row of the weights is read once for all the spikes of its input in the window, and the inhibition is one number
-for all these neurons, since none of them has fired. The same sum bounds v at every step in between, as no weight is
-negative; a neuron whose bound passes its threshold joins the contenders before the window: its state is then
-advanced step by step, with all the arithmetic of its group and of the rule. A window of one step is exact and in the
-order of the reference, so neurons that charge up side by side at the start of an image are told apart as there.
+for all these neurons, since none of them has fired. The same sum bounds v at every step s in between, as no weight is
+negative and inhibition only lowers it:
 
-Per image, with E neurons, A inputs that are not black and S input spikes in windows of one step: (S + A k) E weights
-are read, where k, the number of longer windows, is about 10; each contender reads the weights of the spikes alone.
+    v_s - v_rest <= d^(s - 1) (u + d^(1 - n) sum_j c_j w_j)        u = d (v - v_rest) - inhibition in the first step
+
+A neuron whose bound passes its threshold joins the contenders before the window: it is then advanced step by step,
+with all the arithmetic of its group and of the rule. Contenders lie side by side, in whole vectors, with copies of the
+weights that can matter. A window of one step is exact, in the order of the reference, so neurons that charge up side
+by side at the start of an image are told apart as there. Length is chosen by the room below the thresholds and the
+largest current so far, so that a bound hardly ever fails.
+
+Measured on MNIST with 100 to 1,600 neurons: 4 to 5 windows of one step and 6 to 7 longer ones an image, which read
+700 to 800 rows for 3,200 input spikes, and 2 to 5 contenders. What a window costs does not depend on its length, so
+it pays from a few steps on.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES
+from stdp_run.elementwise import VECTOR_BYTES, where
 from stdp_run.engines import vectors
 from stdp_run.engines.compiled import float_bits, weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8
-from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train
+from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, trailing_zeros
 from stdp_run.engines.steps import Instant
 
 LONGEST_WINDOW = 128
@@ -47,6 +54,7 @@ class WindowScratch(NamedTuple):
     crosses: np.ndarray  # [E] uint8
     joining: np.ndarray  # [E] int32, the neurons that become contenders
     neuron_of: np.ndarray  # [E] int32, the contenders
+    is_taken: np.ndarray  # [E] int32, 1 where there is a contender, 0 where the last vector has lanes to spare
     own_v: np.ndarray  # [E] of the contenders, as all that follows
     own_theta: np.ndarray  # [E]
     refractory: np.ndarray  # [E] int32
@@ -63,7 +71,7 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
     d, _, _, d_theta = model.neuron.between_spikes(parameters) if is_linear else (1, 0, 0, 1)
     decay = np.cumprod(np.append(dtype.type(1), np.full(LONGEST_WINDOW, d, dtype)), dtype=dtype)
     growth = np.ones(LONGEST_WINDOW + 1, dtype)
-    growth[2:] = 1.0001 / decay[1:-1]
+    growth[2:] = 1.0001 / np.maximum(decay[1:-1], np.finfo(dtype).tiny) if is_linear else 1
 
     def array(kind=dtype):
         return np.zeros(n_columns, kind)
@@ -74,7 +82,7 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
         decay=decay,
         growth=growth,
         theta_decay=np.cumprod(np.append(1.0, np.full(n_steps, d_theta if learning else 1.0))),
-        coefficient=np.zeros(n_inputs, dtype),
+        coefficient=np.zeros(n_inputs + VECTOR_BYTES, dtype),
         touched=np.zeros(n_inputs + 1, np.uint32),
         current=array(),
         v=array(),
@@ -83,6 +91,7 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
         crosses=array(np.uint8),
         joining=array(np.int32),
         neuron_of=array(np.int32),
+        is_taken=array(np.int32),
         own_v=array(),
         own_theta=array(model.theta_dtype),
         refractory=array(np.int32),
@@ -114,7 +123,7 @@ def set_limits(p, theta, theta_decay, limit, n_exc):
 
 def gather_coefficients(places, first, start, n, decay, coefficient, touched):
     """Set coefficients and the list of inputs for the window of n steps from `start` on; return their number."""
-    n_touched = 0
+    n_touched = np.int64(0)
     for step in range(n):
         factor = decay[n - 1 - step]
         for s in range(first[start + step], first[start + step + 1]):
@@ -123,6 +132,27 @@ def gather_coefficients(places, first, start, n, decay, coefficient, touched):
             touched[n_touched] = k
             n_touched += before == 0
             coefficient[k] = before + factor
+    return n_touched
+
+
+def add_up_coefficients(bits, by_byte, n_active, start, n, decay, coefficient, touched):
+    """Do what `gather_coefficients` does, for many steps: sixteen inputs at a time, straight from the bits."""
+    lanes = VECTOR_BYTES // coefficient.itemsize
+    n_words = (n_active + 63) // 64
+    n_touched = np.int64(0)
+    for k in range(0, n_active, lanes):
+        total = vectors.zeros(coefficient, coefficient)
+        at = start * 8 * n_words + k // 8
+        for step in range(n):
+            spikes = vectors.load_bits(by_byte, at, coefficient)
+            total = where(spikes, total + decay[n - 1 - step], total)
+            at += 8 * n_words
+        vectors.store(coefficient, k, total)
+        lit = vectors.lanes_where(total != 0)
+        while lit:
+            touched[n_touched] = k + trailing_zeros(lit)
+            n_touched += 1
+            lit &= lit - np.uint64(1)
     return n_touched
 
 
@@ -200,6 +230,7 @@ def advance_contenders(
     theta,
     fired,
     inhibitory_spikes,
+    is_taken,
 ):
     """Advance the contenders by a step; return whether any fires, which are those with fired[C] = 1."""
     lanes = VECTOR_BYTES // v.itemsize
@@ -222,14 +253,15 @@ def advance_contenders(
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
         vectors.store(theta, at, new_theta)
-        vectors.store(fired, at, spike)
-        any_fires |= vectors.lanes_where(spike) != 0
+        fires = spike & (vectors.load(is_taken, at, v) != 0)
+        vectors.store(fired, at, fires)
+        any_fires |= vectors.lanes_where(fires) != 0
     return any_fires
 
 
 def advance_inhibitory_contenders(p, n_contenders, fired, v, refractory, spikes):
     """Advance the contenders' inhibitory partners; return how many spike."""
-    n_spikes = 0
+    n_spikes = np.int64(0)
     for at in range(0, n_contenders, VECTOR_BYTES // v.itemsize):
         spike, new_v, new_refractory = neuron.inhibitory(
             p,
@@ -254,8 +286,9 @@ def present_windows(
     decay, growth, theta_decay = scratch.decay, scratch.growth, scratch.theta_decay
     coefficient, touched, current = scratch.coefficient, scratch.touched, scratch.current
     v, v_next, limit, crosses, joining = scratch.v, scratch.v_next, scratch.limit, scratch.crosses, scratch.joining
-    neuron_of, own_v, own_theta, refractory = (
+    neuron_of, is_taken, own_v, own_theta, refractory = (
         scratch.neuron_of,
+        scratch.is_taken,
         scratch.own_v,
         scratch.own_theta,
         scratch.refractory,
@@ -278,15 +311,15 @@ def present_windows(
         v[:] = v_rest
         set_limits(p, theta, theta_decay[n_steps], limit, n_exc)
         rule.start(p_rule, memory, n_active, n_steps)
-        n_contenders = 0
-        n_joining = 0
+        n_contenders = np.int64(0)
+        n_joining = np.int64(0)
         if scratch.all_contend[0] or rule.n_unsettled(memory):
             for i in range(n_exc):
                 if scratch.all_contend[0] or rule.is_unsettled(memory, i):
                     joining[n_joining] = i
                     n_joining += 1
                     limit[i] = np.inf
-        n_inhibitory = 0
+        n_inhibitory = np.int64(0)
         is_calm = True
         window_end = 0
         offset, room, charge = zero, zero, zero
@@ -299,7 +332,12 @@ def present_windows(
                     )
                     while True:
                         inhibition = p.w_ie * (zero + n_inhibitory)
-                        n_touched = gather_coefficients(places, first, t, length, decay, coefficient, touched)
+                        if length > 4:
+                            n_touched = add_up_coefficients(
+                                train.bits, train.bytes, n_active, t, length, decay, coefficient, touched
+                            )
+                        else:
+                            n_touched = gather_coefficients(places, first, t, length, decay, coefficient, touched)
                         weigh_rows(current, weight, active, touched, n_touched, coefficient)
                         any_crosses, least, largest = advance_rest(
                             p, length, inhibition, offset, decay, growth, current, v, v_next, limit, crosses
@@ -324,18 +362,20 @@ def present_windows(
                             own_v[lane] = v_rest
                             own_theta[lane] = theta_rest
                             refractory[lane] = 0
+                            is_taken[lane] = 0
                             fired[lane] = 0
                             inhibitory_v[lane] = inhibitory_v_rest
                             inhibitory_refractory[lane] = 0
                             inhibitory_spikes[lane] = 0
                         rule.open_block(memory, n_active, n_contenders)
                     neuron_of[n_contenders] = i
+                    is_taken[n_contenders] = 1
                     own_v[n_contenders] = v[i] - offset
                     own_theta[n_contenders] = theta[i] * theta_decay[t]
                     limit[i] = np.inf
                     rule.join(p_rule, memory, weight, active, n_active, i, n_contenders)
                     n_contenders += 1
-                n_joining = 0
+                n_joining = np.int64(0)
                 v, v_next = v_next, v
                 window_end = t + length
                 offset = zero
@@ -344,7 +384,7 @@ def present_windows(
             spikes = places[first[t] : first[t + 1]]
             any_fires = advance_contenders(
                 p, learning, memory, own, spikes, n_inputs, n_inhibitory, n_contenders, own_v, refractory, own_theta,
-                fired, inhibitory_spikes,
+                fired, inhibitory_spikes, is_taken,
             )  # fmt: skip
             if any_fires:
                 is_calm = False
@@ -368,6 +408,6 @@ def present_windows(
 
 
 # By what they are bound to: nothing, the neuron group, that and the rule.
-GATHERING = (gather_coefficients, weigh_rows, choose_length)
+GATHERING = (gather_coefficients, add_up_coefficients, weigh_rows, choose_length)
 RESTING = (set_limits, advance_rest, advance_inhibitory_contenders)
 CONTENDING = (advance_contenders,)

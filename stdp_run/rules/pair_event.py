@@ -531,3 +531,4 @@ EVENT_FUNCTIONS = (
     current_weight,
     finish,
 )
+RARE = ("join", "clamp_row", "fold_row", "leave", "open_block", "add_up", "list_near")
