@@ -32,7 +32,7 @@ from typing import NamedTuple
 import numpy as np
 from numba.core.errors import NumbaError
 
-from stdp_run.elementwise import VECTOR_BYTES
+from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, philox
 from stdp_run.engines import frozen, vectors
 from stdp_run.engines.compiled import cache_folder, compile_methods, namespace, specialise
@@ -159,9 +159,10 @@ class EventEngine:
         # Rows are padded to whole vectors. The neurons that the padding stands for get no current and never fire.
         lanes = VECTOR_BYTES // model.weight_dtype.itemsize
         self._n_columns = -(-model.n_exc // lanes) * lanes
-        self._weight = np.zeros((model.n_inputs, self._n_columns), model.weight_dtype)
+        self._weight = zeros_for_vectors((model.n_inputs, self._n_columns), model.weight_dtype)
         self._weight[:, : model.n_exc] = state.weight.T
-        self._theta = np.full(self._n_columns, model.neuron.initial(model.neuron_parameters)[1], model.theta_dtype)
+        self._theta = zeros_for_vectors(self._n_columns, model.theta_dtype)
+        self._theta[:] = model.neuron.initial(model.neuron_parameters)[1]
         self._theta[: model.n_exc] = state.theta
         half = importlib.import_module(model.rule.event_module)
         self._memory = half.allocate(model.rule, self._rule_parameters, self._weight, model.n_exc)

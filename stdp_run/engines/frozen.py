@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES
+from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
 
 LEARNS = False
 
@@ -18,7 +18,7 @@ class FrozenMemory(NamedTuple):
 
 def make_frozen(n_inputs: int, n_columns: int, dtype) -> FrozenMemory:
     """Return memory for one thread."""
-    return FrozenMemory(np.empty(n_columns * n_inputs, dtype), np.array([n_inputs]))
+    return FrozenMemory(zeros_for_vectors(n_columns * n_inputs, dtype), np.array([n_inputs]))
 
 
 # ------------------------------------------------------------------------------------------------------------------

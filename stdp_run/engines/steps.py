@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES
+from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.engines.compiled import (
     sum_block_1,
     sum_block_2,
@@ -54,16 +54,16 @@ def make_scratch(model: Model, n_columns: int) -> Scratch:
     n_steps = model.encoder.n_steps
     return Scratch(
         train=make_train(n_steps, model.n_inputs),
-        current=np.zeros(n_columns, model.weight_dtype),
-        v=np.zeros(n_columns, model.weight_dtype),
-        refractory=np.zeros(n_columns, np.int32),
-        spiked=np.zeros(n_columns, np.uint8),
-        fired=np.zeros(n_columns, np.int32),
-        inhibitory_v=np.zeros(n_columns, model.weight_dtype),
-        inhibitory_refractory=np.zeros(n_columns, np.int32),
-        inhibitory_spikes=np.zeros(n_columns, model.weight_dtype),
-        awake=np.zeros(n_columns, np.int32),
-        is_awake=np.zeros(n_columns, np.uint8),
+        current=zeros_for_vectors(n_columns, model.weight_dtype),
+        v=zeros_for_vectors(n_columns, model.weight_dtype),
+        refractory=zeros_for_vectors(n_columns, np.int32),
+        spiked=zeros_for_vectors(n_columns, np.uint8),
+        fired=zeros_for_vectors(n_columns, np.int32),
+        inhibitory_v=zeros_for_vectors(n_columns, model.weight_dtype),
+        inhibitory_refractory=zeros_for_vectors(n_columns, np.int32),
+        inhibitory_spikes=zeros_for_vectors(n_columns, model.weight_dtype),
+        awake=zeros_for_vectors(n_columns, np.int32),
+        is_awake=zeros_for_vectors(n_columns, np.uint8),
     )
 
 

@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, where
+from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
 from stdp_run.engines import vectors
 from stdp_run.engines.compiled import float_bits, weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8
 from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, trailing_zeros
@@ -74,7 +74,7 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
     growth[2:] = 1.0001 / np.maximum(decay[1:-1], np.finfo(dtype).tiny) if is_linear else 1
 
     def array(kind=dtype):
-        return np.zeros(n_columns, kind)
+        return zeros_for_vectors(n_columns, kind)
 
     return WindowScratch(
         train=make_train(n_steps, n_inputs),
@@ -82,7 +82,7 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
         decay=decay,
         growth=growth,
         theta_decay=np.cumprod(np.append(1.0, np.full(n_steps, d_theta if learning else 1.0))),
-        coefficient=np.zeros(n_inputs + VECTOR_BYTES, dtype),
+        coefficient=zeros_for_vectors(n_inputs + VECTOR_BYTES, dtype),
         touched=np.zeros(n_inputs + 1, np.uint32),
         current=array(),
         v=array(),

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, maximum, minimum, where
+from stdp_run.elementwise import VECTOR_BYTES, maximum, minimum, where, zeros_for_vectors
 from stdp_run.rules.base import NearestTraces
 
 NEVER, LAST_STEP, EVERY_STEP = range(3)
@@ -72,7 +72,7 @@ def allocate(rule, p, weight, n_exc):
     n_lanes = -(-n_exc // lanes) * lanes
 
     def vector(kind=dtype):
-        return np.zeros(n_lanes, kind)
+        return zeros_for_vectors(n_lanes, kind)
 
     memory = PairMemory(
         x=np.zeros(n_inputs, dtype),
@@ -81,8 +81,8 @@ def allocate(rule, p, weight, n_exc):
         latest=np.zeros(n_inputs, np.int32),
         table=trace_table(rule, p, dtype),
         uses_table=np.zeros(1, np.int32),
-        own=np.empty(n_lanes * n_inputs, dtype),
-        column=np.zeros(-(-n_inputs // lanes) * lanes, dtype),
+        own=zeros_for_vectors(n_lanes * n_inputs, dtype),
+        column=zeros_for_vectors(-(-n_inputs // lanes) * lanes, dtype),
         sums=np.zeros(lanes),
         near=np.empty((n_lanes, NEAR_LIMIT), np.int32),
         n_near=vector(np.int32),
