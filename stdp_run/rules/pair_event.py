@@ -370,11 +370,13 @@ def scale_rows(p, memory, weight, active, n_active, neuron_of, at, unrest):
     vectors.store(memory.cut, at, vectors.zeros(x, x))
     vectors.store(memory.restless, at, where(unrest, 0, vectors.load(memory.restless, at, x)))
     vectors.store(memory.changed, at, where(unrest, 1, vectors.load(memory.changed, at, x)))
-    too_high = maximum(vectors.load(memory.own_peak, at, x), vectors.load(memory.dark_peak, at, x)) * scale > p.w_max
+    unrest = unrest & (norm != 0)
+    too_high = unrest & (vectors.load(memory.own_peak, at, x) * scale > p.w_max)
+    if vectors.lanes_where(too_high):
+        clamp_own(p, memory, at, n_active, scale, too_high)
     is_far = (scale > SCALE_LIMIT) | (scale * SCALE_LIMIT < 1)
-    look_at = vectors.lanes_where(
-        unrest & (norm != 0) & (too_high | is_far | (vectors.load(memory.n_near, at, x) != 0))
-    )
+    dark_is_near = (vectors.load(memory.dark_peak, at, x) * scale > p.w_max) | (vectors.load(memory.n_near, at, x) != 0)
+    look_at = vectors.lanes_where(unrest & (dark_is_near | is_far))
     lane = at
     while look_at:
         if look_at & np.uint64(1):
@@ -383,21 +385,29 @@ def scale_rows(p, memory, weight, active, n_active, neuron_of, at, unrest):
         look_at >>= np.uint64(1)
 
 
-def clamp_row(p, memory, weight, active, n_active, i, lane):
-    """Clamp the weights of a row to w_max. Where that cuts it, it is restless: the next step scales it again."""
-    own, scale = memory.own, memory.scale[lane]
+def clamp_own(p, memory, at, n_active, scale, too_high):
+    """Clamp the weights in `own` to w_max. A row that this cuts is restless: the next step scales it again."""
+    own, x = memory.own, memory.x
     lanes = memory.sums.shape[0]
+    first = at * x.shape[0]
+    highest = where(too_high, p.w_max / scale, np.inf)
+    cut = vectors.zeros(x, x)
+    for k in range(n_active):
+        before = vectors.load(own, first + k * lanes, x)
+        w = minimum(before, highest)
+        vectors.store(own, first + k * lanes, w)
+        cut = cut + (before - w)
+    own_total = vectors.load(memory.own_total, at, x)
+    is_cut = cut > memory.tolerance[0] * (own_total + vectors.load(memory.dark_total, at, x))
+    vectors.store(memory.own_total, at, own_total - cut)
+    vectors.store(memory.own_peak, at, minimum(vectors.load(memory.own_peak, at, x), highest))
+    vectors.store(memory.restless, at, where(is_cut, 1, vectors.load(memory.restless, at, x)))
+
+
+def clamp_row(p, memory, weight, active, n_active, i, lane):
+    """Clamp the dark weights of a row to w_max, which may make it restless; keep its scale near 1."""
+    scale = memory.scale[lane]
     before = memory.own_total[lane] + memory.dark_total[lane]
-    if memory.own_peak[lane] * scale > p.w_max:
-        highest = p.w_max / scale
-        total = 0.0
-        at = place_of(memory, lane, 0)
-        for k in range(n_active):
-            w = min(own[at + k * lanes], highest)
-            own[at + k * lanes] = w
-            total += w
-        memory.own_total[lane] = total
-        memory.own_peak[lane] = highest
     if memory.dark_peak[lane] * scale > p.w_max:
         take_dark(memory, weight, active, n_active, i)
         list_near(p, memory, lane)
@@ -410,11 +420,12 @@ def clamp_row(p, memory, weight, active, n_active, i, lane):
         for k in range(memory.n_near[lane]):
             clamp_dark(p, memory, weight, i, memory.near[lane, k], lane)
     after = memory.own_total[lane] + memory.dark_total[lane]
-    memory.restless[lane] = abs(after - before) > memory.tolerance[0] * before
+    memory.restless[lane] |= abs(after - before) > memory.tolerance[0] * before
     if scale > SCALE_LIMIT or scale * SCALE_LIMIT < 1:
+        is_restless = memory.restless[lane]
         fold_row(p, memory, weight, active, n_active, i, lane)
         join(p, memory, weight, active, n_active, i, lane)
-        memory.restless[lane] = abs(after - before) > memory.tolerance[0] * before
+        memory.restless[lane] = is_restless
 
 
 def take_dark(memory, weight, active, n_active, i):
@@ -522,6 +533,7 @@ EVENT_FUNCTIONS = (
     take_dark,
     clamp_dark,
     fold_row,
+    clamp_own,
     clamp_row,
     scale_rows,
     learn_contenders,
