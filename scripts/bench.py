@@ -24,8 +24,9 @@ from stdp_run import rules
 from stdp_run.config import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
-from stdp_run.engines import event
+from stdp_run.engines import event, steps
 from stdp_run.engines.compiled import cache_folder, specialise
+from stdp_run.engines.spikes import DRAWING
 from stdp_run.experiment import commit, versions
 from stdp_run.network import Encoder, Model, initial_state
 
@@ -36,25 +37,15 @@ WARM_UP = 1000
 def floor_of(pixels, limits, weight, scratch):
     """Draw the spikes of each image and add one row of `weight[I, E]` for each; nothing else. Compiled below."""
     for n in range(pixels.shape[0]):
-        draw_spikes(  # noqa: F821  bound when compiled
-            pixels[n],
-            limits,
-            n,
-            0,
-            0,
-            SPIKES_EVALUATING,
-            scratch.active,
-            scratch.spikes,
-            scratch.n_spikes,
-            scratch.hits,
-            scratch.hits_by_eight,
-        )
-        for t in range(scratch.spikes.shape[0]):
-            add_rows(scratch.current, weight, scratch.active, scratch.spikes[t], scratch.n_spikes[t])  # noqa: F821
+        train = scratch.train
+        draw_spikes(pixels[n], limits, n, 0, 0, SPIKES_EVALUATING, train)  # noqa: F821  bound when compiled
+        for t in range(train.first.shape[0] - 1):
+            spikes = train.places[train.first[t] : train.first[t + 1]]
+            add_rows(scratch.current, weight, train.active, spikes, spikes.shape[0])  # noqa: F821
 
 
 def compile_floor():
-    inner = specialise([event.philox, event.draw_pixel, event.draw_spikes, event.add_rows], {})
+    inner = specialise([*DRAWING, steps.add_rows], {})
     return specialise([floor_of], inner, cache_folder())["floor_of"]
 
 
@@ -69,7 +60,7 @@ def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, floor) -> d
     neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
     model: Model = published_model(rule, neuron, n_exc, ENCODER)
     engine = event.EventEngine(model, initial_state(model), n_threads=1)
-    scratch = event.make_scratch(model, engine._n_columns)
+    scratch = steps.make_scratch(model, engine._n_columns)
     n = len(pixels)
     index, rate = np.arange(n), np.ones(n)
     warm = max(min(WARM_UP, n), 1)

@@ -4,6 +4,18 @@ They act on torch tensors of any shape; the event engine compiles the same names
 (stdp_run/engines/compiled.py). So an arithmetic that uses nothing else is written once and runs on both engines.
 """
 
+VECTOR_BYTES = 64  # compiled code treats as many numbers at once: one vector of AVX-512, or several shorter ones
+
+
+def zeros_for_vectors(shape, dtype):
+    """Return a NumPy array of zeros that begins with a cache line, so that no vector of it straddles two."""
+    import numpy as np
+
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(n_bytes + VECTOR_BYTES, np.uint8)  # what is never touched takes no memory
+    start = -memory.ctypes.data % VECTOR_BYTES
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
 
 def where(condition, chosen, otherwise):
     """Return `chosen` where `condition` holds, else `otherwise`."""

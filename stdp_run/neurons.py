@@ -30,10 +30,27 @@ class NeuronGroup:
         """Return whether the event engine can compile the group."""
         return cls.compiled
 
+    @classmethod
+    def is_linear(cls) -> bool:
+        """Return whether `between_spikes` holds: not if a class of one's own replaced `excitatory` alone."""
+        names = ("excitatory", "between_spikes")
+        has = [next(base for base in cls.__mro__ if name in vars(base)) for name in names]
+        return issubclass(has[1], has[0])
+
     @staticmethod
     def initial(p):
         """Return the values at rest: (excitatory v, theta, inhibitory v)."""
         raise NotImplementedError
+
+    @staticmethod
+    def between_spikes(p):
+        """Return (d, v_rest, v_threshold, d_theta), by which an engine can take several steps of a neuron at once.
+
+        While it is not refractory and does not spike, v <- d (v - v_rest) + v_rest + current, and theta <- d_theta
+        theta if it learns; it spikes where v > v_threshold + theta. A class that replaces `excitatory` states this
+        anew if it is true of it; left out, every neuron is advanced at every step.
+        """
+        return 0, 0, 0, 0
 
     @staticmethod
     def excitatory(p, learning, current, v, refractory, theta):
@@ -75,6 +92,10 @@ class LIF(NeuronGroup):
         return p.v_rest, 0.0, p.inhibitory_v_rest
 
     @staticmethod
+    def between_spikes(p):
+        return p.d_v, p.v_rest, p.v_threshold, p.d_theta
+
+    @staticmethod
     def excitatory(p, learning, current, v, refractory, theta):
         v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
         theta = theta * p.d_theta if learning else theta
@@ -108,6 +129,8 @@ class ALIF(LIF):
         grown = theta + p.theta_increment * (p.v_threshold + theta)
         theta = where(spike, grown, theta) if learning else theta
         return spike, where(spike, v - p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+    between_spikes = staticmethod(LIF.between_spikes)
 
 
 class IntegerDiehlCook(NeuronGroup):

@@ -18,7 +18,7 @@ from stdp_run.encoding import (
     uniform_words,
 )
 from stdp_run.engines.compiled import specialise
-from stdp_run.engines.event import draw_pixel, draw_spikes, make_scratch
+from stdp_run.engines.spikes import DRAWING, make_train
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.neurons import LIF, IntegerDiehlCook
 from stdp_run.parameters import named_parameters
@@ -43,8 +43,8 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def compiled() -> dict:
-    return specialise([philox, draw_pixel, draw_spikes], {})
+def compiled(tmp_path_factory) -> dict:
+    return specialise([philox, *DRAWING], {}, tmp_path_factory.mktemp("compiled"))
 
 
 def torch_train(images, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:
@@ -57,18 +57,14 @@ def torch_train(images, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIK
 def event_train(compiled, image, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:
     """Return what the event engine draws, [T, I]."""
     encoder = Encoder(n_steps, rate_hz, 1.0)
-    scratch = make_scratch(Model(len(image), 1, None, (), LIF, (), encoder, seed), 16)
-    active, spikes, n_spikes = scratch.active, scratch.spikes, scratch.n_spikes
-    limits = encoder.thresholds
-    compiled["draw_spikes"](
-        image, limits, index, epoch, seed, stream, active, spikes, n_spikes, scratch.hits, scratch.hits_by_eight
-    )
-    train = np.zeros((n_steps, len(image)), np.uint8)
+    train = make_train(n_steps, len(image))
+    compiled["draw_spikes"](image, encoder.thresholds, index, epoch, seed, stream, train)
+    spikes = np.zeros((n_steps, len(image)), np.uint8)
     for t in range(n_steps):
-        places = active[spikes[t, : n_spikes[t]]]
+        places = train.active[train.places[train.first[t] : train.first[t + 1]]]
         assert (np.diff(places.astype(int)) > 0).all(), "pixels ascend, none twice"
-        train[t, places] = 1
-    return train
+        spikes[t, places] = 1
+    return spikes
 
 
 # ------------------------------------------------------------------------------------------------------------------

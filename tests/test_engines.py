@@ -357,6 +357,55 @@ def test_an_image_can_be_shown_several_times_for_its_answer(pair):
         assert (count(network, images) == expected.sum(axis=0)).all()
 
 
+def in_steps(engine: EventEngine) -> EventEngine:
+    """Let an engine advance every neuron at every step."""
+    for way in (engine._learning, engine._counting):
+        for scratch in way.scratch:
+            scratch.all_contend[0] = True
+    return engine
+
+
+WIRINGS = {
+    "as published": {},
+    "weak inhibition": {"w_ie": 3.0},
+    "no inhibition": {"w_ie": 0.0},
+    "inhibition that excites": {"w_ie": -0.5},
+    "low thresholds": {"v_threshold": -63.0, "w_ie": 20.0},
+    "resting above the threshold": {"v_threshold": -66.0},
+    "fast membranes": {"tau_v": 5.0, "v_threshold": -60.0},
+    "thresholds that fall": {"theta_increment": -0.05, "tau_theta": 200.0},
+}
+
+
+@pytest.mark.parametrize("wiring", WIRINGS)
+@pytest.mark.parametrize("neuron", ["diehl_cook", "alif_stdp"])
+def test_windows_of_steps_give_what_single_steps_give(neuron, wiring):
+    changed = {**(_ALIF if neuron == "alif_stdp" else {}), **WIRINGS[wiring]}
+    if neuron == "alif_stdp" and wiring != "as published":
+        return
+    rule = {"w_norm": 78.4, "w_max": 1.0} if neuron == "diehl_cook" else {"w_norm": 15.0}
+    model = make_model(("nearest_online", neuron), 784, 70, 250, 128.0, rule=rule, neuron=changed)
+    windows, steps = make("event", model), in_steps(make("event", model))
+    counts = learn(windows, mnist()[:40])
+    assert (learn(steps, mnist()[:40]) == counts).all()
+    assert largest_difference(windows.state(), steps.state()) < 1e-9
+    evaluated = count(windows, mnist()[:40])
+    assert (count(steps, mnist()[:40]) == evaluated).all()
+    assert counts.sum() > 200
+    assert evaluated.sum() > 200
+
+
+def test_without_its_bound_a_window_would_miss_spikes():
+    # Fast membranes have forgotten at the end of a window what happened in its middle.
+    changed, fast = {"w_norm": 78.4, "w_max": 1.0}, WIRINGS["fast membranes"]
+    model = make_model(("nearest_online", "diehl_cook"), 784, 70, 250, 128.0, rule=changed, neuron=fast)
+    engine = make("event", model)
+    learn(engine, mnist()[:10])
+    counts = count(engine, mnist()[:60])
+    engine._counting.scratch[0].growth[:] = 0
+    assert (count(engine, mnist()[:60]) != counts).any()
+
+
 # ------------------------------------------------------------------------------------------------------------------
 # Learning off
 

@@ -83,7 +83,7 @@ def compiled(group):
     """Return the group's functions as the event engine compiles them."""
     cls = neurons[group]
     if cls not in _compiled:
-        _compiled[cls] = compile_methods(cls)
+        _compiled[cls] = compile_methods(cls, from_python=True)
     return _compiled[cls]
 
 

@@ -12,7 +12,7 @@ import inspect
 import os
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from numba.core import types as numba_types
 from numba.extending import intrinsic, overload
 
 from stdp_run import elementwise
+from stdp_run.elementwise import VECTOR_BYTES
+from stdp_run.engines.vectors import Vector, spread
 
 
 def _package_digest() -> str:
@@ -38,6 +40,8 @@ _PACKAGE_DIGEST = _package_digest()
 # Without "_nrt" numba counts references, atomically, whenever an array is taken out of a tuple: a third of the time of
 # learning with 100 neurons. Compiled code here creates no arrays, and what it is given is held by the caller.
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+# For functions that only compiled code calls: what would let Python or C call them takes a third of the time.
+INNER = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -58,6 +62,8 @@ def _common(first, second):
 
 @overload(elementwise.where)
 def _where(condition, chosen, otherwise):
+    if isinstance(condition, Vector):
+        return None  # stdp_run.engines.vectors
     convert = _common(chosen, otherwise)
 
     def implementation(condition, chosen, otherwise):
@@ -71,6 +77,8 @@ def _compile_bound(function, choose) -> None:
 
     @overload(function)
     def _bound(values, bound):
+        if isinstance(values, Vector):
+            return None
         convert = _common(values, bound) if isinstance(bound, numba_types.Integer) else np.dtype(values.name).type
 
         def implementation(values, bound):
@@ -84,9 +92,12 @@ _compile_bound(elementwise.minimum, min)
 
 
 @intrinsic
-def _same_bits(typing_context, value):
-    """Return the bits of a float64 (float32) as int64 (int32), or the other way round."""
-    word = getattr(numba_types, ("int" if isinstance(value, numba_types.Float) else "float") + value.name[-2:])
+def float_bits(typing_context, value):
+    """Return the bits of a float64 (float32) as int64 (int32), or the other way round; also lane by lane."""
+    dtype = value.dtype if isinstance(value, Vector) else value
+    word = getattr(numba_types, ("int" if isinstance(dtype, numba_types.Float) else "float") + dtype.name[-2:])
+    if isinstance(value, Vector):
+        word = Vector(word, value.lanes)
 
     def generate(context, builder, signature, arguments):
         return builder.bitcast(arguments[0], context.get_value_type(word))
@@ -94,34 +105,20 @@ def _same_bits(typing_context, value):
     return word(value), generate
 
 
-@intrinsic
-def trailing_zeros(typing_context, value):
-    """Return the number of zero bits below the lowest set bit of a uint64."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
-
-    return numba_types.uint64(numba_types.uint64), generate
-
-
-LANE_BYTES = 64  # one vector of AVX-512; the compiler splits it where the processor's are shorter
-
-
-def _sum_block(n_vectors: int):
+def _sum_block(n_vectors: int, weighted: bool = False):
     """Return the compiled function that adds up `n_vectors` vectors of several rows of a matrix in registers."""
 
-    @intrinsic
-    def sum_block(typing_context, total, matrix, active, picks, n_picks, start):
-        """Set total[start:start + n] to the sum of matrix[active[picks[s]], start:start + n] for s < n_picks."""
+    def define(total, matrix, active, picks, coefficient):
         item = np.dtype(total.dtype.name).itemsize
-        lanes = LANE_BYTES // item
+        lanes = VECTOR_BYTES // item
 
         def generate(context, builder, signature, arguments):
             arrays = [
                 context.make_array(t)(context, builder, value=a)
-                for t, a in zip(signature.args, arguments[:4], strict=False)
+                for t, a in zip(signature.args, arguments, strict=True)
+                if isinstance(t, numba_types.Array)
             ]
-            n, first = arguments[4:]
+            n, first = arguments[4:6]
             word = ir.IntType(64)
             vector = ir.VectorType(context.get_value_type(total.dtype), lanes)
             add = builder.fadd if isinstance(total.dtype, numba_types.Float) else builder.add
@@ -137,22 +134,42 @@ def _sum_block(n_vectors: int):
                 place = builder.zext(builder.load(builder.gep(arrays[3].data, [loop.index])), word)
                 row = builder.zext(builder.load(builder.gep(arrays[2].data, [place])), word)
                 offset = builder.add(builder.mul(row, stride), first)
+                if weighted:
+                    factor = spread(builder, builder.load(builder.gep(arrays[4].data, [place])), lanes)
                 for v, slot in enumerate(sums):
                     pointer = vector_at(arrays[1].data, builder.add(offset, ir.Constant(word, v * lanes)))
-                    builder.store(add(builder.load(slot), builder.load(pointer, align=item)), slot)
+                    values = builder.load(pointer, align=item)
+                    if weighted:
+                        values = builder.fmul(factor, values)
+                    builder.store(add(builder.load(slot), values), slot)
             for v, slot in enumerate(sums):
                 pointer = vector_at(arrays[0].data, builder.add(first, ir.Constant(word, v * lanes)))
                 builder.store(builder.load(slot), pointer, align=item)
             return context.get_dummy_value()
 
         arguments = (total, matrix, active, picks, numba_types.int64, numba_types.int64)
-        return numba_types.void(*arguments), generate
+        return numba_types.void(*arguments, *((coefficient,) if weighted else ())), generate
+
+    if weighted:
+
+        @intrinsic
+        def weigh_block(typing_context, total, matrix, active, picks, n_picks, start, coefficient):
+            """The same, each row times coefficient[picks[s]]."""
+            return define(total, matrix, active, picks, coefficient)
+
+        return weigh_block
+
+    @intrinsic
+    def sum_block(typing_context, total, matrix, active, picks, n_picks, start):
+        """Set total[start:start + n] to the sum of matrix[active[picks[s]], start:start + n] for s < n_picks."""
+        return define(total, matrix, active, picks, None)
 
     return sum_block
 
 
 sum_block_1, sum_block_2, sum_block_3, sum_block_4 = (_sum_block(n) for n in range(1, 5))
 sum_block_5, sum_block_6, sum_block_7, sum_block_8 = (_sum_block(n) for n in range(5, 9))
+weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8 = (_sum_block(n, weighted=True) for n in (1, 2, 4, 8))
 
 
 # exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to
@@ -185,8 +202,11 @@ _EXP_CONSTANTS = {
 
 @overload(elementwise.exp)
 def _exp(exponent):
-    lowest, log2_e, rounder, ln2_high, ln2_low, inverses, word, bias, mantissa = _EXP_CONSTANTS[exponent.name]
+    is_vector = isinstance(exponent, Vector)
+    dtype = exponent.dtype if is_vector else exponent
+    lowest, log2_e, rounder, ln2_high, ln2_low, inverses, word, bias, mantissa = _EXP_CONSTANTS[dtype.name]
     one = lowest / lowest
+    maximum = elementwise.maximum
 
     def implementation(exponent):
         z = max(exponent, lowest)
@@ -196,18 +216,31 @@ def _exp(exponent):
         series = one
         for inverse in inverses:
             series = one + r * inverse * series
-        return series * _same_bits(word((_same_bits(shifted) + bias) << mantissa))
+        return series * float_bits(word((float_bits(shifted) + bias) << mantissa))
 
-    return implementation
+    def for_vectors(exponent):
+        z = maximum(exponent, lowest)
+        shifted = z * log2_e + rounder
+        n = shifted - rounder
+        r = (z - n * ln2_high) - n * ln2_low
+        series = one + r * 0
+        for inverse in inverses:
+            series = one + r * inverse * series
+        return series * float_bits((float_bits(shifted) + bias) << mantissa)
+
+    return for_vectors if is_vector else implementation
 
 
 # ------------------------------------------------------------------------------------------------------------------
 
 
-def specialise(functions: Iterable, bindings: dict, cache_folder: Path | None = None) -> dict:
+def specialise(
+    functions: Iterable, bindings: dict, cache_folder: Path | None = None, apart: Container[str] = ()
+) -> dict:
     """Return compiled copies of plain `functions`, by name, that see each other and `bindings` as globals.
 
-    With a `cache_folder` what is compiled is kept there; only functions called from Python need that.
+    With a `cache_folder` what is compiled is kept there, and can be called from Python. Functions named in `apart`
+    are called rarely: they stay functions, which takes less time to compile than a copy at each call.
     """
     numba.config.CACHE_DIR = str(cache_folder or "")
     compiled = {}
@@ -215,7 +248,7 @@ def specialise(functions: Iterable, bindings: dict, cache_folder: Path | None = 
         scope = dict(function.__globals__)
         copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
         # Inner functions become part of the kernel: a call copies every tuple that it is given, once a step.
-        options = {"cache": True} if cache_folder else {"forceinline": True}
+        options = {"cache": True} if cache_folder else {**INNER, "forceinline": function.__name__ not in apart}
         compiled[function.__name__] = numba.njit(copy, **options, **OPTIONS)
     for dispatcher in compiled.values():
         dispatcher.py_func.__globals__.update({**bindings, **compiled})
@@ -229,11 +262,10 @@ def namespace(name: str, members: dict) -> types.ModuleType:
     return module
 
 
-def compile_methods(cls: type) -> dict:
-    """Return the static methods of a rule or neuron group, compiled, by name."""
-    return {
-        name: numba.njit(getattr(cls, name), forceinline=True, **OPTIONS) for name in dir(cls) if _is_static(cls, name)
-    }
+def compile_methods(cls: type, from_python: bool = False) -> dict:
+    """Return the static methods of a rule or neuron group, compiled, by name; for compiled code to call, or Python."""
+    options = {} if from_python else INNER
+    return {name: numba.njit(getattr(cls, name), **options, **OPTIONS) for name in dir(cls) if _is_static(cls, name)}
 
 
 def _is_static(cls: type, name: str) -> bool:

@@ -1,20 +1,28 @@
 """The event engine: one image at a time on the CPU, work only where there is a spike.
 
-Of 784 inputs about 13 spike in a step. So, per step and with E neurons:
+Of 784 inputs about 13 spike in a step, and few neurons fire in an image. With E neurons, A inputs that are not black
+(about 150), S input spikes an image (about 3,200 in T = 250 steps), C contenders in V vectors and F output spikes:
 
-    current     one row weight[j, :] of E numbers is added per input spike (E * 4 bytes read each): most of the work
-    neurons     one pass over E
-    inhibition  a sum; only inhibitory neurons whose partner has fired in this image are advanced, the rest is at rest
-    learning    what the rule does at the spikes (stdp_run.rules): a few columns, or one number per row
+    spikes      A T / 4 Philox counters, eight to a vector, and a few instructions a spike    stdp_run.engines.spikes
+    windows     about 800 rows of E weights, 4 E bytes each, of the S rows that the spikes    stdp_run.engines.windows
+                name one by one; about 12 passes over E neurons
+    contenders  S V vectors of weights; per step one pass over V vectors of neurons
+    learning    pair rules: S V vectors changed, F A V more at output spikes; C columns of    stdp_run.rules.pair_event
+                I weights read and written, a cache line each
 
-The spikes of an image are drawn at once: black pixels are skipped, four steps come of one counter.
-No sum is reordered and no fused multiplication is used, so results do not depend on the processor's vector width.
+Where windows do not hold (integer neurons, a rule that changes all weights at every input spike, a group of one's own
+that does not say how it behaves between spikes) every neuron is advanced at every step: S rows of E weights, T passes
+over E neurons (stdp_run.engines.steps). Memory: the weights once, and arrays of E or I numbers; what contenders need
+is touched only by as many as there are.
+
+No fused multiplication is used and vectors have one size on every processor, so results do not depend on it.
 """
 
 import importlib
 import inspect
 import logging
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,319 +33,22 @@ from typing import NamedTuple
 import numpy as np
 from numba.core.errors import NumbaError
 
+from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, philox
-from stdp_run.engines.compiled import (
-    LANE_BYTES,
-    cache_folder,
-    compile_methods,
-    namespace,
-    one_process_compiling,
-    specialise,
-    sum_block_1,
-    sum_block_2,
-    sum_block_3,
-    sum_block_4,
-    sum_block_5,
-    sum_block_6,
-    sum_block_7,
-    sum_block_8,
-    trailing_zeros,
-)
+from stdp_run.engines import frozen, vectors
+from stdp_run.engines.compiled import cache_folder, compile_methods, namespace, one_process_compiling, specialise
+from stdp_run.engines.spikes import DRAWING
+from stdp_run.engines.steps import STEP_KERNELS, Instant, make_scratch, present
+from stdp_run.engines.windows import CONTENDING, GATHERING, RESTING, make_window_scratch, present_windows, takes_windows
 from stdp_run.errors import UserError
-from stdp_run.network import Model, NetworkState
+from stdp_run.network import Encoder, Model, NetworkState
 from stdp_run.neurons import NeuronGroup
 from stdp_run.parameters import cast
 from stdp_run.rules.base import Rule
 
 log = logging.getLogger(__name__)
 
-STEPS_PER_COUNTER = 4
 IMAGES_PER_TASK = 50
-
-
-class Instant(NamedTuple):
-    """Where in time a step stands, for rules that draw random numbers or act at the end of an image."""
-
-    step: int
-    last: bool
-    image_index: int
-    epoch: int
-    seed: int
-
-
-class Scratch(NamedTuple):
-    """Working arrays of one thread; nothing in them outlives an image. E counts the padding of the weights' rows."""
-
-    active: np.ndarray  # [I] uint32, the pixels that are not black
-    spikes: np.ndarray  # [T, I] uint32, per step the places in `active` that spike
-    n_spikes: np.ndarray  # [T] int64
-    hits: np.ndarray  # [4, padded T / 4] uint8, one pixel's spikes: word of the counter, counter
-    hits_by_eight: np.ndarray  # the same memory as uint64
-    current: np.ndarray  # [E]
-    v: np.ndarray  # [E]
-    refractory: np.ndarray  # [E] int32
-    spiked: np.ndarray  # [E] uint8
-    fired: np.ndarray  # [E] int32, the neurons that spike in this step
-    inhibitory_v: np.ndarray  # [E]
-    inhibitory_refractory: np.ndarray  # [E] int32
-    inhibitory_spikes: np.ndarray  # [E], 0 or 1
-    awake: np.ndarray  # [E] int32, the inhibitory neurons that are not at rest
-    is_awake: np.ndarray  # [E] uint8
-    learns: np.ndarray  # [E] uint8, the neurons that were among the first `max_learners` to fire
-
-
-def make_scratch(model: Model, n_columns: int) -> Scratch:
-    """Return working arrays for one thread."""
-    n_steps = model.encoder.n_steps
-    hits = np.zeros((STEPS_PER_COUNTER, padded(-(-n_steps // STEPS_PER_COUNTER), 64)), np.uint8)
-    return Scratch(
-        active=np.zeros(model.n_inputs, np.uint32),
-        spikes=np.zeros((n_steps, model.n_inputs), np.uint32),
-        n_spikes=np.zeros(n_steps, np.int64),
-        hits=hits,
-        hits_by_eight=hits.view(np.uint64),
-        current=np.zeros(n_columns, model.weight_dtype),
-        v=np.zeros(n_columns, model.weight_dtype),
-        refractory=np.zeros(n_columns, np.int32),
-        spiked=np.zeros(n_columns, np.uint8),
-        fired=np.zeros(n_columns, np.int32),
-        inhibitory_v=np.zeros(n_columns, model.weight_dtype),
-        inhibitory_refractory=np.zeros(n_columns, np.int32),
-        inhibitory_spikes=np.zeros(n_columns, model.weight_dtype),
-        awake=np.zeros(n_columns, np.int32),
-        is_awake=np.zeros(n_columns, np.uint8),
-        learns=np.zeros(n_columns, np.uint8),
-    )
-
-
-def padded(count: int, multiple: int) -> int:
-    """Return `count` rounded up to a multiple."""
-    return -(-count // multiple) * multiple
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Compiled code. `rule` and `neuron` are bound by `specialise`.
-
-
-def draw_pixel(hits, n_counters, pixel, limit, image_index, epoch, seed, stream):
-    """Draw all steps of one pixel; a loop of its own so that the compiler vectorises it."""
-    for counter in range(n_counters):
-        word_0, word_1, word_2, word_3 = philox(counter, pixel, image_index, epoch, seed, stream)
-        hits[0, counter] = word_0 < limit
-        hits[1, counter] = word_1 < limit
-        hits[2, counter] = word_2 < limit
-        hits[3, counter] = word_3 < limit
-
-
-def draw_spikes(image, limits, image_index, epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight):
-    """Draw the input spikes of an image, pixels ascending in a step; return how many pixels can spike."""
-    n_steps = spikes.shape[0]
-    n_counters = (n_steps + 63) // 64 * 16  # whole vectors; what is drawn beyond the last step is not used
-    n_spikes[:] = 0
-    n_active = 0
-    for j in range(image.shape[0]):
-        limit = limits[image[j]]
-        if limit == 0:
-            continue
-        active[n_active] = j
-        draw_pixel(hits, n_counters, j, limit, image_index, epoch, seed, stream)
-        for word in range(4):
-            for block in range(hits_by_eight.shape[1] // 8):
-                bits = np.uint64(0)
-                for eight in range(8):
-                    # The multiplication gathers the lowest bits of eight bytes in the top byte, first byte lowest.
-                    gathered = (hits_by_eight[word, 8 * block + eight] * np.uint64(0x0102040810204080)) >> np.uint64(56)
-                    bits |= gathered << np.uint64(8 * eight)
-                while bits != 0:
-                    step = 4 * (64 * block + np.int64(trailing_zeros(bits))) + word
-                    bits &= bits - np.uint64(1)
-                    if step < n_steps:
-                        spikes[step, n_spikes[step]] = n_active
-                        n_spikes[step] += 1
-        n_active += 1
-    return n_active
-
-
-def add_rows(current, weight, active, spikes, n_spikes):
-    """Set current[E] to the sum of the rows of `weight[I, E]` whose inputs spike, added in their order."""
-    lanes = LANE_BYTES // current.itemsize
-    start = 0
-    missing = current.shape[0] // lanes
-    while missing >= 8:
-        sum_block_8(current, weight, active, spikes, n_spikes, start)
-        start += 8 * lanes
-        missing -= 8
-    if missing == 7:
-        sum_block_7(current, weight, active, spikes, n_spikes, start)
-    elif missing == 6:
-        sum_block_6(current, weight, active, spikes, n_spikes, start)
-    elif missing == 5:
-        sum_block_5(current, weight, active, spikes, n_spikes, start)
-    elif missing == 4:
-        sum_block_4(current, weight, active, spikes, n_spikes, start)
-    elif missing == 3:
-        sum_block_3(current, weight, active, spikes, n_spikes, start)
-    elif missing == 2:
-        sum_block_2(current, weight, active, spikes, n_spikes, start)
-    elif missing == 1:
-        sum_block_1(current, weight, active, spikes, n_spikes, start)
-
-
-def inhibit(p, current, inhibitory_spikes, n_inhibitory):
-    """Take from each current the inhibition of the step before, from all inhibitory neurons but the partner."""
-    total = current[0] * 0 + n_inhibitory
-    for i in range(current.shape[0]):
-        current[i] -= p.w_ie * (total - inhibitory_spikes[i])
-
-
-def advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired):
-    """Advance the excitatory neurons; return how many spike and list them in `fired`."""
-    any_spike = False
-    for i in range(theta.shape[0]):
-        spike, new_v, new_refractory, new_theta = neuron.excitatory(
-            p, learning, current[i], v[i], refractory[i], theta[i]
-        )
-        v[i] = new_v
-        refractory[i] = new_refractory
-        theta[i] = new_theta
-        spiked[i] = spike
-        any_spike |= spike
-    n_fired = 0
-    if any_spike:
-        for i in range(theta.shape[0]):
-            if spiked[i]:
-                fired[n_fired] = i
-                n_fired += 1
-    return n_fired
-
-
-def advance_inhibitory(p, spiked, fired, n_fired, v, refractory, spikes, awake, is_awake, n_awake):
-    """Advance the inhibitory neurons that are not at rest; return (how many spike, how many are awake)."""
-    for f in range(n_fired):
-        i = fired[f]
-        if not is_awake[i]:
-            is_awake[i] = 1
-            awake[n_awake] = i
-            n_awake += 1
-    n_spikes = 0
-    for a in range(n_awake):
-        i = awake[a]
-        spike, new_v, new_refractory = neuron.inhibitory(p, p.w_ei * spiked[i], v[i], refractory[i])
-        v[i] = new_v
-        refractory[i] = new_refractory
-        spikes[i] = spike
-        n_spikes += spike
-    return n_spikes, n_awake
-
-
-def keep_learners(fired, n_fired, learns, n_learners, max_learners):
-    """Keep in `fired` the first neurons to fire in the image (network.admit); return (how many now, in all)."""
-    kept = 0
-    for f in range(n_fired):
-        i = fired[f]
-        if not learns[i] and n_learners < max_learners:
-            learns[i] = 1
-            n_learners += 1
-        if learns[i]:
-            fired[kept] = i
-            kept += 1
-    return kept, n_learners
-
-
-def present(
-    p,
-    p_rule,
-    max_learners,
-    learning,
-    pixels,
-    image_index,
-    epoch,
-    seed,
-    stream,
-    limits,
-    rate,
-    weight,
-    theta,
-    memory,
-    scratch,
-    counts,
-):
-    """Show images one after the other; add the excitatory spikes to counts[N, E].
-
-    pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`, from the spikes
-    of the first max_learners[N] neurons to fire in each image, 0: of all.
-    """
-    # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
-    active, spikes, n_spikes, current, v = scratch.active, scratch.spikes, scratch.n_spikes, scratch.current, scratch.v
-    hits, hits_by_eight, refractory, spiked = scratch.hits, scratch.hits_by_eight, scratch.refractory, scratch.spiked
-    inhibitory_v, inhibitory_refractory = scratch.inhibitory_v, scratch.inhibitory_refractory
-    inhibitory_spikes, fired, awake, is_awake, learns = (
-        scratch.inhibitory_spikes,
-        scratch.fired,
-        scratch.awake,
-        scratch.is_awake,
-        scratch.learns,
-    )
-    n_steps = spikes.shape[0]
-    v_rest, _, inhibitory_v_rest = neuron.initial(p)
-    for n in range(pixels.shape[0]):
-        n_active = draw_spikes(
-            pixels[n], limits, image_index[n], epoch, seed, stream, active, spikes, n_spikes, hits, hits_by_eight
-        )
-        v[:] = v_rest
-        refractory[:] = 0
-        inhibitory_v[:] = inhibitory_v_rest
-        inhibitory_refractory[:] = 0
-        inhibitory_spikes[:] = 0
-        is_awake[:] = 0
-        n_awake = 0
-        n_inhibitory = 0
-        learns[:] = 0
-        n_learners = 0
-        if learning:
-            rule.begin(p_rule, memory, weight)
-        for t in range(n_steps):
-            add_rows(current, weight, active, spikes[t], n_spikes[t])
-            if learning:
-                rule.correct_current(p_rule, memory, weight, current, spikes[t], n_spikes[t])
-            if n_inhibitory:
-                inhibit(p, current, inhibitory_spikes, n_inhibitory)
-            n_fired = advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired)
-            for f in range(n_fired):
-                counts[n, fired[f]] += 1
-            if n_fired + n_awake:
-                n_inhibitory, n_awake = advance_inhibitory(
-                    p,
-                    spiked,
-                    fired,
-                    n_fired,
-                    inhibitory_v,
-                    inhibitory_refractory,
-                    inhibitory_spikes,
-                    awake,
-                    is_awake,
-                    n_awake,
-                )
-            if learning:
-                if n_fired and max_learners[n]:
-                    n_fired, n_learners = keep_learners(fired, n_fired, learns, n_learners, max_learners[n])
-                instant = Instant(t, t == n_steps - 1, image_index[n], epoch, seed)
-                rule.learn(
-                    p_rule,
-                    rate[n],
-                    instant,
-                    weight,
-                    theta,
-                    memory,
-                    active,
-                    n_active,
-                    spikes[t],
-                    n_spikes[t],
-                    fired,
-                    n_fired,
-                )
-        if learning:
-            rule.finish(p_rule, memory, weight, active, n_active)
 
 
 def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history, active, spikes, fired):
@@ -368,33 +79,43 @@ def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history,
     rule.finish(p_rule, memory, weight, active, n_inputs)
 
 
-_KERNELS = (
-    philox,
-    draw_pixel,
-    draw_spikes,
-    add_rows,
-    inhibit,
-    advance_excitatory,
-    advance_inhibitory,
-    keep_learners,
-)
+@cache
+def compile_rule(rule: type[Rule] | None) -> ModuleType:
+    """Return the rule's elementwise functions and its event half, compiled together; without a rule, nothing learns."""
+    half = importlib.import_module(rule.event_module) if rule else frozen
+    elementwise = namespace("rule", compile_methods(rule) if rule else {})
+    bindings = {"rule": elementwise, "vectors": vectors}
+    functions = specialise((philox, *half.EVENT_FUNCTIONS), bindings, apart=getattr(half, "RARE", ()))
+    return namespace("rule", {**functions, "LEARNS": rule is not None})
 
 
 @cache
-def compile_rule(rule: type[Rule]) -> ModuleType:
-    """Return the rule's elementwise functions and its event half, compiled together."""
-    half = importlib.import_module(rule.event_module)
-    elementwise = namespace("rule", compile_methods(rule))
-    return namespace("rule", specialise((philox, *half.EVENT_FUNCTIONS), {"rule": elementwise}))
+def compile_gathering() -> dict:
+    """Return the kernels that are the same for all rules and neuron groups."""
+    return specialise((*DRAWING, *GATHERING), {"vectors": vectors})
 
 
 @cache
-def compile_present(rule: type[Rule], neuron: type[NeuronGroup]):
-    """Return `present` for one rule and one neuron group."""
-    folder = cache_folder(rule, neuron)
-    bindings = {"rule": compile_rule(rule), "neuron": namespace("neuron", compile_methods(neuron))}
-    inner = specialise(_KERNELS, bindings)
-    return specialise([present], {**bindings, **inner}, folder)["present"]
+def compile_group(neuron: type[NeuronGroup]) -> tuple[ModuleType, dict]:
+    """Return a neuron group's elementwise functions, and the kernels that use nothing else."""
+    elementwise = namespace("neuron", compile_methods(neuron))
+    return elementwise, specialise(RESTING, {"neuron": elementwise, "vectors": vectors})
+
+
+@cache
+def compile_present(rule: type[Rule] | None, neuron: type[NeuronGroup], in_windows: bool):
+    """Return `present`, or `present_windows`, for one rule or none and one neuron group."""
+    folder = cache_folder(*filter(None, (rule, neuron)))
+    elementwise, resting = compile_group(neuron)
+    bindings = {
+        "rule": compile_rule(rule),
+        "neuron": elementwise,
+        "vectors": vectors,
+        **compile_gathering(),
+    }
+    kernels, function = (CONTENDING, present_windows) if in_windows else (STEP_KERNELS, present)
+    inner = specialise(kernels, bindings)
+    return specialise([function], {**bindings, **resting, **inner}, folder)[function.__name__]
 
 
 @cache
@@ -436,30 +157,56 @@ class EventEngine:
         self._neuron_parameters = cast(model.neuron_parameters, model.weight_dtype.type)
         self._rule_parameters = cast(model.rule_parameters, model.weight_dtype.type)
         # Rows are padded to whole vectors. The neurons that the padding stands for get no current and never fire.
-        self._n_columns = padded(model.n_exc, LANE_BYTES // model.weight_dtype.itemsize)
-        self._weight = np.zeros((model.n_inputs, self._n_columns), model.weight_dtype)
+        lanes = VECTOR_BYTES // model.weight_dtype.itemsize
+        self._n_columns = -(-model.n_exc // lanes) * lanes
+        self._weight = zeros_for_vectors((model.n_inputs, self._n_columns), model.weight_dtype)
         self._weight[:, : model.n_exc] = state.weight.T
-        self._theta = np.full(self._n_columns, model.neuron.initial(model.neuron_parameters)[1], model.theta_dtype)
+        self._theta = zeros_for_vectors(self._n_columns, model.theta_dtype)
+        self._theta[:] = model.neuron.initial(model.neuron_parameters)[1]
         self._theta[: model.n_exc] = state.theta
-        allocate = importlib.import_module(model.rule.event_module).allocate
-        self._memory = allocate(model.rule, self._rule_parameters, self._weight, model.n_exc)
+        half = importlib.import_module(model.rule.event_module)
+        self._memory = half.allocate(model.rule, self._rule_parameters, self._weight, model.n_exc)
         self._kept = {name: getattr(self._memory, name) for name in state.persistent}
         for name, array in state.persistent.items():
             self._kept[name][:] = array
-        self._present = compile_present(model.rule, model.neuron)
-        self._scratch = make_scratch(model, self._n_columns)
+        has_contenders = hasattr(half, "learn_contenders")
+        self._learning = self._way(model, model.rule, has_contenders, 1)
         answering = replace(model, encoder=model.answering_encoder)
-        self._answering_scratch = [make_scratch(answering, self._n_columns) for _ in range(n_threads)]
+        if has_contenders or takes_windows(model):
+            self._counting = self._way(answering, None, True, n_threads)
+        else:
+            self._counting = self._way(answering, model.rule, False, n_threads)
         self._compile()
+
+    def _way(self, model: Model, rule: type[Rule] | None, in_windows: bool, n_threads: int) -> "Way":
+        """Return how images are shown, with a rule or without."""
+        shape = (model.n_inputs, self._n_columns, model.weight_dtype)
+        p = self._neuron_parameters
+        return Way(
+            encoder=model.encoder,
+            present=compile_present(rule, model.neuron, in_windows),
+            rule_parameters=self._rule_parameters if rule else 0,
+            memory=[self._memory if rule else frozen.make_frozen(*shape) for _ in range(n_threads)],
+            scratch=[
+                make_window_scratch(model, p, rule is not None, self._n_columns, (self._weight >= 0).all())
+                if in_windows
+                else make_scratch(model, self._n_columns)
+                for _ in range(n_threads)
+            ],
+        )
 
     def _compile(self) -> None:
         """Compile now, by showing no image, so that the first images are not slower than the rest."""
-        nothing = np.zeros((0, self.model.n_inputs), np.uint8)
+        no_images, none = np.zeros((0, self.model.n_inputs), np.uint8), np.zeros(0)
         with one_process_compiling(self.model.rule, self.model.neuron):
-            start, misses = time.perf_counter(), self._present.stats.cache_misses.total()
-            self._run(False, nothing, np.zeros(0, np.int64), 0, np.zeros(0), np.zeros(0), self._theta, self._scratch)
-        if self._present.stats.cache_misses.total() > misses:
+            start, before = time.perf_counter(), self._n_compiled()
+            for learning in (True, False):
+                self._run(learning, no_images, none, 0, none, none, self._theta)
+        if self._n_compiled() > before:
             log.info("compiled %s with %s: %.1f s, once", *self._names(), time.perf_counter() - start)
+
+    def _n_compiled(self) -> int:
+        return sum(way.present.stats.cache_misses.total() for way in (self._learning, self._counting))
 
     def _names(self) -> tuple[str, str]:
         return self.model.rule.__name__, self.model.neuron.__name__
@@ -489,7 +236,7 @@ class EventEngine:
         """
         if learners is None:
             learners = np.full(len(pixels), self.model.max_learners or 0)
-        return self._run(True, pixels, image_index, epoch, rate, learners, self._theta, self._scratch)
+        return self._run(True, pixels, image_index, epoch, rate, learners, self._theta)
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
@@ -498,41 +245,47 @@ class EventEngine:
 
         def work(worker: int) -> None:
             theta = self._theta.copy()
-            scratch = self._answering_scratch[worker]
             for start in range(worker * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
                 part = slice(start, start + IMAGES_PER_TASK)
                 for show in range(self.model.shows):
                     counts[part] += self._run(
-                        False, pixels[part], image_index[part], show, unused[part], unused[part], theta, scratch
+                        False, pixels[part], image_index[part], show, unused[part], unused[part], theta, worker
                     )
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))
         return counts
 
-    def _run(self, learning: bool, pixels, image_index, epoch: int, rate, learners, theta, scratch) -> np.ndarray:
+    def _run(self, learning: bool, pixels, image_index, epoch: int, rate, learners, theta, worker: int = 0):
+        way = self._learning if learning else self._counting
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         with compile_errors_named(self.model.rule, self.model.neuron):
-            self._show(learning, pixels, image_index, epoch, rate, learners, theta, scratch, counts)
+            way.present(
+                self._neuron_parameters,
+                way.rule_parameters,
+                learning,
+                way.memory[worker],
+                way.scratch[worker],
+                np.ascontiguousarray(way.encoder.prepare(pixels)),
+                np.ascontiguousarray(image_index, np.int64),
+                epoch,
+                self.model.seed,
+                SPIKES_LEARNING if learning else SPIKES_EVALUATING,
+                way.encoder.thresholds,
+                np.ascontiguousarray(rate, self.model.weight_dtype),
+                np.ascontiguousarray(learners, np.int64),
+                self._weight,
+                theta,
+                counts,
+            )
         return counts
 
-    def _show(self, learning, pixels, image_index, epoch, rate, learners, theta, scratch, counts) -> None:
-        encoder = self.model.encoder if learning else self.model.answering_encoder
-        self._present(
-            self._neuron_parameters,
-            self._rule_parameters,
-            np.ascontiguousarray(learners, np.int64),
-            learning,
-            np.ascontiguousarray(encoder.prepare(pixels)),
-            np.ascontiguousarray(image_index, np.int64),
-            epoch,
-            self.model.seed,
-            SPIKES_LEARNING if learning else SPIKES_EVALUATING,
-            encoder.thresholds,
-            np.ascontiguousarray(rate, self.model.weight_dtype),
-            self._weight,
-            theta,
-            self._memory,
-            scratch,
-            counts,
-        )
+
+class Way(NamedTuple):
+    """How images are shown: the compiled function, and what each thread works with."""
+
+    encoder: Encoder
+    present: Callable
+    rule_parameters: tuple | int
+    memory: list[tuple]
+    scratch: list[tuple]

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import exp, maximum, where
+from stdp_run.elementwise import exp, maximum, where, zeros_for_vectors
 from stdp_run.parameters import number, positive
 from stdp_run.rules.base import NearestTraces
 
@@ -111,17 +111,17 @@ def allocate(rule, p, weight, n_exc):
     return MetaMemory(
         x=np.zeros(n_inputs, dtype),
         pre=np.zeros(n_inputs, dtype),
-        y=np.zeros(n_exc),
-        target=np.zeros(n_exc),
+        y=zeros_for_vectors(n_exc, np.float64),
+        target=zeros_for_vectors(n_exc, np.float64),
         target_mean=np.zeros(1),
-        trace=np.zeros(n_exc, dtype),
-        post=np.zeros(n_exc, dtype),
+        trace=zeros_for_vectors(n_exc, dtype),
+        post=zeros_for_vectors(n_exc, dtype),
         scale=np.ones(n_exc, dtype),
         next_scale=np.ones(n_exc, dtype),
         inverse=np.ones(n_exc, dtype),
-        changes=np.zeros(n_exc, dtype),
-        risen=np.zeros(n_exc, dtype),
-        total=np.zeros(n_exc),
+        changes=zeros_for_vectors(n_exc, dtype),
+        risen=zeros_for_vectors(n_exc, dtype),
+        total=zeros_for_vectors(n_exc, np.float64),
     )
 
 

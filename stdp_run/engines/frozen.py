@@ -1,0 +1,67 @@
+"""What takes the place of a rule while learning is off: it has the contenders' weights at hand, and changes nothing."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
+
+LEARNS = False
+
+
+class FrozenMemory(NamedTuple):
+    """The weights of the contenders, C in whole vectors, from I inputs; what no image needs is never touched."""
+
+    own: np.ndarray  # [C * I] weights of inputs that can spike: block of contenders, input, contender
+    n_inputs: np.ndarray  # [1]
+
+
+def make_frozen(n_inputs: int, n_columns: int, dtype) -> FrozenMemory:
+    """Return memory for one thread."""
+    return FrozenMemory(zeros_for_vectors(n_columns * n_inputs, dtype), np.array([n_inputs]))
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code: what a rule does, as in stdp_run.rules.pair_event.
+
+
+def start(p, memory, n_active, n_steps):
+    pass
+
+
+def n_unsettled(memory):
+    return 0
+
+
+def is_unsettled(memory, i):
+    return False
+
+
+def open_block(memory, n_active, lane):
+    lanes = VECTOR_BYTES // memory.own.itemsize
+    first = lane * memory.n_inputs[0]
+    memory.own[first : first + n_active * lanes] = 0
+
+
+def join(p, memory, weight, active, n_active, i, lane):
+    lanes = VECTOR_BYTES // memory.own.itemsize
+    at = (lane // lanes) * lanes * memory.n_inputs[0] + lane % lanes
+    for k in range(n_active):
+        memory.own[at + k * lanes] = weight[active[k], i]
+
+
+def scaled(memory, current, at):
+    return current
+
+
+def learn_contenders(
+    p, rate, instant, memory, weight, active, n_active, spikes, n_spikes, fired, neuron_of, n_contenders, any_fires
+):
+    pass
+
+
+def leave(p, memory, weight, active, n_active, i, lane):
+    pass
+
+
+EVENT_FUNCTIONS = (start, n_unsettled, is_unsettled, open_block, join, scaled, learn_contenders, leave)
