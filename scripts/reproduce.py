@@ -56,6 +56,7 @@ SIZES = tuple(PUBLISHED)
 def all_rows() -> list[Row]:
     """Return the rows of the table, in its order."""
     rows = [Row(f"mnist_{n}", (f"experiment=mnist_{n}",), PUBLISHED[n]) for n in SIZES]
+    rows += [Row(f"fashion_mnist_{n}", (f"experiment=fashion_mnist_{n}",)) for n in (100, 400)]
     rows += [Row(f"diehl_cook_2015_{n}", (f"experiment=diehl_cook_2015_{n}",), PUBLISHED[n]) for n in SIZES]
     for rule in ("nearest_online", "full_online", "meta_nearest_online", "post_pre_int"):
         rows += [Row(f"{rule}_{n}", (f"rule={rule}", f"n_exc={n}")) for n in (100, 400)]
