@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 # What TensorBoard's HParams tab compares runs by: always the same, as it takes its columns from one run.
 HYPERPARAMETERS = (
-    *("rule.name", "neuron.name", "dataset.name", "n_exc", "epochs", "seed", "batch_size", "reduction"),
+    *("rule.name", "neuron.name", "dataset.name", "n_exc", "epochs", "seed", "batch_size", "reduction", "max_learners"),
     *("encoder.steps", "encoder.max_rate_hz", "trainer.schedule", "trainer.rate_end"),
     *("rule.a_post", "rule.a_pre", "rule.tau_pre", "rule.tau_post", "rule.w_norm"),
     *("neuron.w_ie", "neuron.theta_increment", "neuron.refractory"),

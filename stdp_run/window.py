@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from stdp_run import figures, rules
+from stdp_run.checkpoint import write_atomically
 from stdp_run.config import Settings, build_rule, import_class, published_parameters
 from stdp_run.replaying import replay
 from stdp_run.rules.base import Rule
@@ -52,7 +53,8 @@ def draw_windows(settings: Settings, directory: Path) -> None:
         engine = "event" if configured.runs_on_event_engine() else "torch"
         windows[settings.rule["name"]] = stdp_window(configured, engine, **constants)
     figure = figures.stdp_windows(windows)
-    figures.save_png(figure, directory / "stdp_windows.png")
+    png = figures.to_png(figure)
+    write_atomically(directory / "stdp_windows.png", png)
     with Tracker(directory) as tracker:
-        tracker.picture(0, "stdp_windows", figures.to_image(figure))
+        tracker.picture(0, "stdp_windows", png, figures.size_in_pixels(figure))
     print(f"STDP windows of {', '.join(windows)}: {directory / 'stdp_windows.png'}")

@@ -89,9 +89,17 @@ class Steady(LIF):
     )
     results = []
     for engine in ("event", "torch"):
-        done = stdp_run("--config-dir", "mine", "neuron=steady", f"engine={engine}", "dtype=float64", *SMALL)
+        done = stdp_run(
+            "--config-dir",
+            "mine",
+            "neuron=steady",
+            f"engine={engine}",
+            "dtype=float64",
+            *SMALL,
+            f"hydra.run.dir={engine}",
+        )
         assert done.returncode == 0, done.stderr
-        result = json.loads((tmp_path / "run" / "result.json").read_text())
+        result = json.loads((tmp_path / engine / "result.json").read_text())
         results.append((result["neuron"], result["confusion"], result["spikes_per_image"]))
     assert results[0] == results[1]
 

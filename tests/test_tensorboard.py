@@ -9,6 +9,8 @@ import urllib.request
 
 import pytest
 
+from stdp_run.evaluation import READOUTS
+
 TINY = ("n_exc=20", "n_train=120", "n_test=40", "n_label=60", "trainer.log_every=20", "trainer.draw_every=50")
 
 
@@ -87,7 +89,7 @@ def test_hyperparameters_come_with_their_accuracy(server):
     assert {"rule.name", "rule.a_post", "n_exc", "seed", "neuron.w_ie", "encoder.steps"} <= names
     metrics = [info["name"] for info in experiment["metricInfos"]]
     tags = {metric["tag"] for metric in metrics}
-    assert tags == {"test/accuracy_all_activity", "test/accuracy_proportion"}
+    assert tags == {f"test/accuracy_{name}" for name in READOUTS}
     asked = {
         "experimentName": "",
         "allowedStatuses": ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"],
