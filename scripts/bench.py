@@ -27,8 +27,8 @@ from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines import event, steps
 from stdp_run.engines.compiled import cache_folder, specialise
 from stdp_run.engines.spikes import DRAWING
-from stdp_run.results import commit, versions
 from stdp_run.network import Encoder, Model, initial_state
+from stdp_run.results import commit, versions
 
 ENCODER = Encoder(n_steps=250, max_rate_hz=128.0, dt_ms=1.0)
 WARM_UP = 1000

@@ -184,15 +184,15 @@ class LearningRun:
             )
             state = self._engine.state()
             self._pictures.after_learning(progress.images, state)
-            labels, final = self._label_and_evaluate(self._bars)
+            labels = label(self._engine, self._data, settings, self._bars, self._stop_if_asked)
+            self._pictures.after_labelling(progress.images, state, labels.label)
+            final = measure(self._engine, labels, self._data, self._bars, self._stop_if_asked)
             accuracy = {f"test/accuracy_{name}": value for name, value in final.accuracy.items()}
             self._tracker.scalars(progress.images, accuracy)
             values = flat(self._config)
             self._tracker.hyperparameters({key: values[key] for key in HYPERPARAMETERS if key in values}, accuracy)
             running, evaluations = accuracy_points(self._directory.path, settings.evaluator.readout)
-            self._pictures.at_the_end(
-                progress.images, state, labels.label, final, settings.evaluator.readout, running, evaluations
-            )
+            self._pictures.at_the_end(progress.images, final, settings.evaluator.readout, running, evaluations)
         extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(self._data.classes)}
         position = {"images": progress.images}
         checkpoint.save(
@@ -231,14 +231,11 @@ class LearningRun:
 
     def evaluate(self, images_seen: int) -> None:
         """Measure and record the accuracy on the way."""
-        _, result = self._label_and_evaluate(bars=False)
-        accuracy = result.accuracy
+        labels = label(self._engine, self._data, self._settings, False, self._stop_if_asked)
+        accuracy = measure(self._engine, labels, self._data, False, self._stop_if_asked).accuracy
         self._tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()})
         shown = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
         log.info("after %d images: %s", images_seen, shown)
-
-    def _label_and_evaluate(self, bars: bool) -> tuple[Labels, Evaluation]:
-        return label_and_evaluate(self._engine, self._data, self._settings, bars, self._stop_if_asked)
 
     def _stop_if_asked(self) -> None:
         if self._interruption.pending:  # everything was saved before
@@ -314,8 +311,7 @@ def evaluate_checkpoint(config: dict, settings: Settings, directory: Path, invoc
         raise UserError(
             f"dataset={settings.dataset['name']}: {len(data.classes)} classes; the network knows {labels.n_classes}"
         )
-    with progress_bar(len(data.test_pixels), "testing", invocation.bars) as bar:
-        final = _evaluate(engine, labels, data, bar.update)
+    final = measure(engine, labels, data, invocation.bars, lambda: None)
     result = results.describe(settings, engine, labels, final, data, time.perf_counter() - begun)
     result["train_images_per_second"] = None
     results.write_result(directory, result)
@@ -323,16 +319,11 @@ def evaluate_checkpoint(config: dict, settings: Settings, directory: Path, invoc
     return result["test_accuracy"]
 
 
-def label_and_evaluate(
-    engine, data: Data, settings: Settings, bars: bool, between: Callable[[], None]
-) -> tuple[Labels, Evaluation]:
-    """Label the neurons by training images, then measure the accuracy on the test images, both with learning off.
-
-    `between` is called time and again, between images.
-    """
+def label(engine, data: Data, settings: Settings, bars: bool, between: Callable[[], None]) -> Labels:
+    """Label the neurons by training images, with learning off; `between` is called time and again, between images."""
     n_label = settings.n_label or len(data.train_pixels)
     with progress_bar(n_label, "labelling", bars) as bar:
-        labels = evaluation.label_neurons(
+        return evaluation.label_neurons(
             engine,
             data.train_pixels[:n_label],
             np.arange(n_label),
@@ -340,11 +331,17 @@ def label_and_evaluate(
             len(data.classes),
             lambda n_images: (bar.update(n_images), between()),
         )
+
+
+def measure(engine, labels: Labels, data: Data, bars: bool, between: Callable[[], None]) -> Evaluation:
+    """Measure the accuracy on the test images, with learning off; `between` as for `label`."""
     with progress_bar(len(data.test_pixels), "testing", bars) as bar:
-        return labels, _evaluate(engine, labels, data, lambda n_images: (bar.update(n_images), between()))
-
-
-def _evaluate(engine, labels: Labels, data: Data, progress) -> Evaluation:
-    return evaluation.evaluate(
-        engine, labels, data.test_pixels, data.test_index, data.test_classes, progress, time.perf_counter
-    )
+        return evaluation.evaluate(
+            engine,
+            labels,
+            data.test_pixels,
+            data.test_index,
+            data.test_classes,
+            lambda n_images: (bar.update(n_images), between()),
+            time.perf_counter,
+        )

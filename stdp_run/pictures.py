@@ -3,7 +3,7 @@
 One thread in the background gets copies of the arrays and turns them into pictures: each is rendered and encoded once,
 and the same bytes become a PNG file in the run directory, which always shows the latest state, and a picture in
 TensorBoard. No picture is ever left out, so a run's pictures do not depend on how busy the machine is: while a set is
-being drawn one more may wait, and only whoever asks for a third waits too, which the log tells.
+being drawn two more may wait, and only whoever asks for a fourth waits too, which the log tells.
 """
 
 import logging
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# One set being drawn and one waiting: more would only pile up copies of the weights.
-SETS_AT_ONCE = 2
+# One set being drawn and two waiting: more would only pile up copies of the weights.
+SETS_AT_ONCE = 3
 # Units of the integer neuron groups to 1 mV.
 UNITS_PER_MV = 16.384
 
@@ -95,28 +95,28 @@ class Pictures:
         persistent = {name: np.array(array) for name, array in state.persistent.items()}
         self._ask(images_seen, [*drawings, *self._spikes(images_seen, NetworkState(weight, theta, persistent))])
 
+    def after_labelling(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> None:
+        """Draw the receptive fields with the neurons' labels [E] and the neurons per class, while testing goes on."""
+        labels = np.array(labels)
+        per_class = ("neurons_per_class", partial(figures.neurons_per_class, labels, self._classes))
+        self._ask(images_seen, [self._fields(images_seen, np.array(state.weight), labels), per_class])
+
     def at_the_end(
         self,
         images_seen: int,
-        state: NetworkState,
-        labels: np.ndarray,
         evaluation: Evaluation,
         readout: str,
         running: Sequence[tuple[int, float]] = (),
         evaluations: Sequence[tuple[int, float]] = (),
     ) -> None:
-        """Draw the receptive fields with the neurons' labels [E], the confusion matrix of a readout, neurons per class
-        and the accuracy over the images seen.
+        """Draw the confusion matrix of a readout and the accuracy over the images seen.
 
         `running` and `evaluations` are points (images seen, accuracy as a fraction) of the running accuracy while
         learning and of evaluations on the way; `evaluation` becomes the last of the latter.
         """
-        labels = np.array(labels)
         points = [*evaluations, (images_seen, evaluation.accuracy[readout])]
         drawings: list[Drawing] = [
-            self._fields(images_seen, np.array(state.weight), labels),
             ("confusion", partial(_confusion, evaluation, self._classes, readout)),
-            ("neurons_per_class", partial(figures.neurons_per_class, labels, self._classes)),
             ("accuracy", partial(_accuracy, list(running), points, readout, len(self._classes))),
         ]
         self._ask(images_seen, drawings)

@@ -100,15 +100,16 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path, model):
         drawn.while_learning(10, learned(model, 1), None)
         drawn.while_learning(20, learned(model, 2), labels(model))
         drawn.after_learning(30, learned(model, 3))
-        drawn.at_the_end(30, learned(model, 3), labels(model), evaluation(), "all_activity", [(10, 0.5)], [(20, 0.7)])
+        drawn.after_labelling(30, learned(model, 3), labels(model))
+        drawn.at_the_end(30, evaluation(), "all_activity", [(10, 0.5)], [(20, 0.7)])
     of_weights = ["receptive_fields", "weight_change", "theta", "weights"]
     assert put.names(10) == put.names(20) == of_weights
     assert put.names(30) == [
         *of_weights[1:],
         "raster",
         "receptive_fields",
-        "confusion",
         "neurons_per_class",
+        "confusion",
         "accuracy",
     ]
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.png" for name in ALL}
@@ -208,7 +209,7 @@ def test_without_earlier_weights_or_images_their_pictures_are_left_out(tmp_path)
     assert {path.stem for path in tmp_path.iterdir()} == {"theta", "weights"}
 
 
-def test_learning_goes_on_while_one_set_is_drawn_and_one_waits_and_none_is_lost(tmp_path, caplog):
+def test_learning_goes_on_while_one_set_is_drawn_and_two_wait_and_none_is_lost(tmp_path, caplog):
     free = threading.Event()
     put = Put()
 
@@ -218,16 +219,16 @@ def test_learning_goes_on_while_one_set_is_drawn_and_one_waits_and_none_is_lost(
 
     with make_pictures(tmp_path, slow) as drawn:
         start = time.perf_counter()
-        for images in (10, 20):
+        for images in (10, 20, 30):
             drawn.while_learning(images, learned(), None)
         assert time.perf_counter() - start < 0.5
         assert put.entries == [] and caplog.text == ""
         threading.Timer(0.3, free.set).start()
         with caplog.at_level(logging.WARNING):
-            drawn.while_learning(30, learned(), None)
+            drawn.while_learning(40, learned(), None)
         assert time.perf_counter() - start > 0.3
         assert "waited" in caplog.text and "draw less often" in caplog.text
-    assert [images for images, *_ in put.entries] == [10] * 4 + [20] * 4 + [30] * 4
+    assert [images for images, *_ in put.entries] == [10] * 4 + [20] * 4 + [30] * 4 + [40] * 4
 
 
 def test_what_goes_wrong_in_the_background_reaches_the_caller(tmp_path):
