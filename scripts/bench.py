@@ -1,24 +1,40 @@
 """Measure images per second on one core, beside the floor: draw the spikes, add one weight row per input spike.
 
-    python scripts/bench.py                          # a table
-    python scripts/bench.py --json                   # the same with machine, versions and commit
-    python scripts/bench.py --rules full_online --n-exc 100 400
+    python scripts/bench.py                               # a table
+    python scripts/bench.py --json                        # the same with machine, versions and commit
+    python scripts/bench.py --output speed.json speed.md  # both, in files
+    python scripts/bench.py --rules full_online --n-exc 100 400 25600
+    python scripts/bench.py --threads 2                   # and evaluation on two cores beside one
+    python scripts/bench.py --n-exc --peers peers/bin/python   # other simulators on the same images and core
 
-Every figure is the median of several runs on the same real images. Machines are noisy: compare
-ratios to the floor of the same run. Constants are the published ones: 250 steps of 1 ms, 128 Hz, float32, with the
-neuron group diehl_cook for float rules, after a warm-up of 1,000 images.
+Every figure is the median of several runs on the same real images, in CPU seconds of one core; evaluation on one and on
+several cores is compared by the clock, and needs a machine with nothing else to do. "spread" is that of learning, from
+the slowest run to the fastest. Machines are noisy: compare ratios to the floor of the same run. Each row is measured in
+a process of its own, after a warm-up by learning from up to 1,000 images. Constants are the published ones: 250 steps
+of 1 ms, 128 Hz, float32, with the neuron group diehl_cook for float rules.
+
+Columns: learn x and eval x are the time per image as a multiple of the floor's; ns is the time of learning per neuron
+and input spike, constant where cost is linear in both; weights, held and peak are MiB of memory: the weights alone,
+what the network adds to the process while it learns and answers, and the most that the process ever had, building
+included.
+
+Peers (BindsNET, SPAIC, Brian2) run in an environment of their own, see scripts/peers/requirements.txt. They and this
+engine learn in turn on one core; the factor is the median of the ratios of neighbouring runs.
 """
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import time
+from concurrent.futures import ProcessPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
+from peers import compare
 
 from stdp_run import rules
 from stdp_run.config import published_model
@@ -32,16 +48,21 @@ from stdp_run.results import commit, versions
 
 ENCODER = Encoder(n_steps=250, max_rate_hz=128.0, dt_ms=1.0)
 WARM_UP = 1000
+WARM_UP_SECONDS = 10.0
+CHUNK = 50
 
 
 def floor_of(pixels, limits, weight, scratch):
-    """Draw the spikes of each image and add one row of `weight[I, E]` for each; nothing else. Compiled below."""
+    """Draw the spikes of each image and add one row of `weight[I, E]` for each; return how many. Compiled below."""
+    n_spikes = 0
     for n in range(pixels.shape[0]):
         train = scratch.train
         draw_spikes(pixels[n], limits, n, 0, 0, SPIKES_EVALUATING, train)  # noqa: F821  bound when compiled
         for t in range(train.first.shape[0] - 1):
             spikes = train.places[train.first[t] : train.first[t + 1]]
             add_rows(scratch.current, weight, train.active, spikes, spikes.shape[0])  # noqa: F821
+        n_spikes += train.first[train.first.shape[0] - 1]
+    return n_spikes
 
 
 def compile_floor():
@@ -49,85 +70,271 @@ def compile_floor():
     return specialise([floor_of], inner, cache_folder())["floor_of"]
 
 
-def seconds(function) -> float:
-    start = time.perf_counter()
+def seconds(function, clock=time.process_time) -> float:
+    """Return how long `function` took: in CPU seconds, because other programs should count for nobody."""
+    start = clock()
     function()
-    return time.perf_counter() - start
+    return clock() - start
 
 
-def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, floor) -> dict:
-    """Return the median images per second of learning, evaluating and the floor, measured in turn."""
-    neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
-    model: Model = published_model(rule, neuron, n_exc, ENCODER)
-    engine = event.EventEngine(model, initial_state(model), n_threads=1)
-    scratch = steps.make_scratch(model, engine._n_columns)
-    n = len(pixels)
-    index, rate = np.arange(n), np.ones(n)
-    warm = max(min(WARM_UP, n), 1)
-    engine.learn(pixels[:warm], index[:warm], 0, rate[:warm])
-    engine.count_spikes(pixels[:1], index[:1])
-    floor(pixels[:1], model.encoder.thresholds, engine._weight, scratch)
+class Memory:
+    """The memory of this process in MiB, from the kernel's own account."""
+
+    @staticmethod
+    def read(field: str) -> float:
+        """Return `VmRSS`, what is held now, or `VmHWM`, the most since the start or since `forget_peak`."""
+        lines = Path("/proc/self/status").read_text().splitlines()
+        return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
+
+    @staticmethod
+    def forget_peak() -> None:
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+class Network:
+    """One rule and size: an engine, its floor, and the images that both are timed with."""
+
+    def __init__(self, rule: str, n_exc: int, pixels: np.ndarray):
+        self.neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
+        self.model: Model = published_model(rule, self.neuron, n_exc, ENCODER)
+        self.engine = event.EventEngine(self.model, initial_state(self.model), n_threads=1)
+        self._scratch = steps.make_scratch(self.model, self.engine._n_columns)
+        self._floor = compile_floor()
+        self._pixels = pixels
+        self._epoch = 0
+
+    def learn(self, n: int) -> None:
+        """Learn from the first `n` images, as in one more pass over the data."""
+        self.engine.learn(self._pixels[:n], np.arange(n), self._epoch, np.ones(n))
+        self._epoch += 1
+
+    def evaluate(self, n: int, engine=None) -> None:
+        (engine or self.engine).count_spikes(self._pixels[:n], np.arange(n))
+
+    def floor(self, n: int) -> int:
+        """Return the input spikes of `n` images."""
+        return self._floor(self._pixels[:n], self.model.encoder.thresholds, self.engine._weight, self._scratch)
+
+    def warm_up(self) -> float:
+        """Learn from the images once, in part if that takes long; return the images per second at the end."""
+        self.floor(1), self.evaluate(1)
+        chunk = min(CHUNK, len(self._pixels))
+        start, done = time.perf_counter(), 0
+        while done < min(WARM_UP, len(self._pixels)) and time.perf_counter() - start < WARM_UP_SECONDS:
+            last = seconds(lambda: self.learn(chunk))
+            done += chunk
+        return chunk / max(last, seconds(lambda: self.floor(chunk)))
+
+
+def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, run_seconds: float, cores: list[int]) -> dict:
+    """Return one row: what was measured with one rule and size, in this process."""
+    os.sched_setaffinity(0, cores[:1])
+    Network(rule, 8, pixels[:1]).warm_up()  # compiles, or reads what was compiled: not this network's memory
+    before = Memory.read("VmRSS")
+    network = Network(rule, n_exc, pixels)
+    peak = Memory.read("VmHWM")
+    Memory.forget_peak()
+    n = int(np.clip(network.warm_up() * run_seconds, 1, len(pixels)))
     taken = {"learning": [], "evaluating": [], "floor": []}
-    for epoch in range(repeats):
-        taken["floor"].append(seconds(lambda: floor(pixels, model.encoder.thresholds, engine._weight, scratch)))
-        taken["learning"].append(seconds(lambda epoch=epoch: engine.learn(pixels, index, epoch + 1, rate)))
-        taken["evaluating"].append(seconds(lambda: engine.count_spikes(pixels, index)))
+    for _ in range(repeats):
+        taken["floor"].append(seconds(lambda: network.floor(n)))
+        taken["learning"].append(seconds(lambda: network.learn(n)))
+        taken["evaluating"].append(seconds(lambda: network.evaluate(n)))
+    held = Memory.read("VmHWM")
+    row = {"rule": rule, "neuron": network.neuron, "n_exc": n_exc, "images": n}
+    row |= speeds(taken, n, network.floor(n) / n, n_exc)
+    row |= {
+        "weights_mib": network.engine._weight.nbytes / 2**20,
+        "held_memory_mib": held - before,
+        "peak_memory_mib": max(peak, held),
+    }
+    if len(cores) > 1:
+        row["threads"] = scaling(network, n, repeats, cores)
+    return row
+
+
+def speeds(taken: dict[str, list[float]], n: int, spikes_per_image: float, n_exc: int) -> dict:
+    """Return images per second, spread and multiples of the floor, from the seconds that `n` images took."""
     rates = {name: n / statistics.median(values) for name, values in taken.items()}
-    return {
-        "rule": rule,
-        "neuron": neuron,
-        "n_exc": n_exc,
-        "learning_images_per_second": rates["learning"],
-        "evaluating_images_per_second": rates["evaluating"],
-        "floor_images_per_second": rates["floor"],
+    row = {f"{name}_images_per_second": rate for name, rate in rates.items()}
+    for name, values in taken.items():
+        row[f"{name}_runs"] = [n / value for value in values]
+        row[f"{name}_spread"] = (n / min(values) - n / max(values)) / rates[name]
+    return row | {
         "learning_to_floor": rates["floor"] / rates["learning"],
         "evaluating_to_floor": rates["floor"] / rates["evaluating"],
-        "peak_memory_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "input_spikes_per_image": spikes_per_image,
+        "learning_ns_per_neuron_and_spike": 1e9 / rates["learning"] / n_exc / spikes_per_image,
     }
 
 
-def machine() -> dict:
+def scaling(network: Network, n: int, repeats: int, cores: list[int]) -> dict:
+    """Return evaluation on one core and on all `cores`, in turn; "of_linear" is 1 where twice the cores take half."""
+    # Threads take whole tasks of images: an uneven number would measure the division, not the cores.
+    share = event.IMAGES_PER_TASK * len(cores)
+    n = min(-(-n // share) * share, len(network._pixels))
+    several = event.EventEngine(network.model, network.engine.state(), n_threads=len(cores))
+    one_taken, all_taken = [], []
+    for _ in range(repeats):
+        os.sched_setaffinity(0, cores[:1])
+        one_taken.append(seconds(lambda: network.evaluate(n), time.perf_counter))
+        os.sched_setaffinity(0, cores)
+        all_taken.append(seconds(lambda: network.evaluate(n, several), time.perf_counter))
+    one, every = n / statistics.median(one_taken), n / statistics.median(all_taken)
+    return {
+        "n": len(cores),
+        "images": n,
+        "one_images_per_second": one,
+        "all_images_per_second": every,
+        "of_linear": every / one / len(cores),
+    }
+
+
+def measure_apart(*arguments) -> dict:
+    """Run `measure` in a new process, so that memory is that of one row."""
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(measure, *arguments).result()
+
+
+class Ours:
+    """This engine in the place of a peer: nearest_online, learning for some CPU seconds."""
+
+    def __init__(self, n_exc: int, pixels: np.ndarray):
+        self._network = Network("nearest_online", n_exc, pixels)
+        self._network.warm_up()
+        self._images = len(pixels)
+
+    def learn(self, least: float) -> tuple[int, float]:
+        """Learn for `least` CPU seconds or more; return images and CPU seconds."""
+        images, start = 0, time.process_time()
+        while not images or time.process_time() - start < least:
+            self._network.learn(self._images)
+            images += self._images
+        return images, time.process_time() - start
+
+
+def compare_peers(arguments, pixels: np.ndarray) -> list[dict]:
+    """Return one row for each peer and size."""
+    rows = []
+    with compare.handed_over(pixels) as pixels_file:
+        for n_exc in arguments.peer_n_exc:
+            ours = Ours(n_exc, pixels)
+            for name in arguments.peer_names:
+                peer = compare.start(name, arguments.peers, pixels_file, n_exc)
+                rows.append(compare.alternate(peer, ours, arguments.repeats, arguments.peer_seconds))
+    return rows
+
+
+def machine(cores: list[int]) -> dict:
     """Return what the figures were measured on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     model_names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return {"processor": model_names[0] if model_names else platform.processor(), "cores": os.cpu_count()}
+    return {
+        "processor": model_names[0] if model_names else platform.processor(),
+        "cores": os.cpu_count(),
+        "cores_used": len(cores),
+        "load_at_start": os.getloadavg()[0],  # what other programs did to these figures
+    }
+
+
+def markdown(head: list[str], lines: list[list[str]]) -> str:
+    """Return a table that is also readable as it is: columns of one width, figures to the right."""
+    widths = [max(map(len, column)) for column in zip(head, *lines, strict=True)]
+    rule = ["-" * (width - 1) + ("-" if place == 0 else ":") for place, width in enumerate(widths)]
+    texts = []
+    for cells in (head, rule, *lines):
+        first, *others = zip(cells, widths, strict=True)
+        texts.append(" | ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]))
+    return "\n".join(f"| {text} |" for text in texts)
 
 
 def table(rows: list[dict]) -> str:
-    head = (
-        f"{'rule':<20} {'n_exc':>6} {'learning/s':>11} {'evaluating/s':>13} {'floor/s':>9} {'learn x':>8} {'eval x':>7}"
+    """Return the table of this program's own speed."""
+    head = ["rule", "neurons", "images", "learning/s", "spread", "evaluating/s", "floor/s", "learn x", "eval x", "ns"]
+    head += ["weights", "held", "peak"]
+    lines = [
+        [
+            row["rule"],
+            f"{row['n_exc']}",
+            f"{row['images']}",
+            f"{row['learning_images_per_second']:,.0f}",
+            f"{row['learning_spread']:.0%}",
+            f"{row['evaluating_images_per_second']:,.0f}",
+            f"{row['floor_images_per_second']:,.0f}",
+            f"{row['learning_to_floor']:.2f}",
+            f"{row['evaluating_to_floor']:.2f}",
+            f"{row['learning_ns_per_neuron_and_spike']:.3f}",
+            f"{row['weights_mib']:.1f}",
+            f"{row['held_memory_mib']:.1f}",
+            f"{row['peak_memory_mib']:.0f}",
+        ]
+        for row in rows
+    ]
+    if rows and "threads" in rows[0]:
+        n = rows[0]["threads"]["n"]
+        head += [f"evaluating/s on {n} cores", "of linear"]
+        for line, row in zip(lines, rows, strict=True):
+            line += [f"{row['threads']['all_images_per_second']:,.0f}", f"{row['threads']['of_linear']:.0%}"]
+    return markdown(head, lines)
+
+
+def chosen_cores(threads: int) -> list[int]:
+    """Return the cores to use, as many as threads are asked for, of those this process may use."""
+    allowed = sorted(os.sched_getaffinity(0))
+    if not 1 <= threads <= len(allowed):
+        raise SystemExit(f"--threads {threads}: between 1 and {len(allowed)}, the cores that may be used here")
+    return allowed[:threads]
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rules", nargs="+", default=["nearest_online"], choices=list(rules), metavar="RULE")
+    parser.add_argument("--n-exc", nargs="*", type=int, default=[100, 400, 1600, 6400], metavar="N")
+    parser.add_argument("--images", type=int, default=1000, help="most images per run")
+    parser.add_argument("--seconds", type=float, default=1.0, help="fewer images where a run would take longer")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="measure evaluation on N cores too")
+    parser.add_argument("--peers", nargs="+", type=Path, metavar="PYTHON", help="Pythons of the peers' environments")
+    parser.add_argument("--peer-names", nargs="+", default=list(compare.NAMES), choices=compare.NAMES, metavar="PEER")
+    parser.add_argument("--peer-n-exc", nargs="+", type=int, default=[100, 400], metavar="N")
+    parser.add_argument("--peer-seconds", type=float, default=2.0, help="CPU seconds of one run of each")
+    parser.add_argument("--json", action="store_true", help="print JSON with machine, versions and commit")
+    parser.add_argument(
+        "--output", nargs="+", type=Path, default=[], metavar="FILE", help=".json, or any other: tables"
     )
-    lines = [head]
-    for row in rows:
-        lines.append(
-            f"{row['rule']:<20} {row['n_exc']:>6} {row['learning_images_per_second']:>11,.0f}"
-            f" {row['evaluating_images_per_second']:>13,.0f} {row['floor_images_per_second']:>9,.0f}"
-            f" {row['learning_to_floor']:>8.2f} {row['evaluating_to_floor']:>7.2f}"
-        )
-    return "\n".join([*lines, "learn x, eval x: time per image as a multiple of the floor's, measured in the same run"])
+    return parser.parse_args()
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rules", nargs="+", default=["nearest_online"], choices=list(rules), metavar="RULE")
-    parser.add_argument("--n-exc", nargs="+", type=int, default=[100, 400, 1600, 6400], metavar="N")
-    parser.add_argument("--images", type=int, default=1000, help="images per run (at 6,400 neurons a fifth of them)")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--json", action="store_true", help="print JSON with machine, versions and commit")
-    arguments = parser.parse_args()
-
-    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)
-    floor = compile_floor()
-    rows = []
+    """Measure what the command line asks for, print it and write it."""
+    arguments = parse()
+    cores = chosen_cores(arguments.threads)
+    os.sched_setaffinity(0, cores[:1])
+    document = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": machine(cores),
+        "versions": versions(),
+        "commit": commit(),
+        "rows": [],
+        "peers": [],
+    }
+    pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)[: arguments.images]
     for rule in arguments.rules:
         for n_exc in arguments.n_exc:
-            n = arguments.images if n_exc < 6400 else max(arguments.images // 5, 1)
-            rows.append(measure(rule, n_exc, pixels[:n], arguments.repeats, floor))
-    if arguments.json:
-        print(json.dumps({"machine": machine(), "versions": versions(), "commit": commit(), "rows": rows}, indent=2))
-    else:
-        print(table(rows))
+            os.sched_setaffinity(0, cores)  # what a new process may use, until it chooses
+            row = measure_apart(rule, n_exc, pixels, arguments.repeats, arguments.seconds, cores)
+            document["rows"].append(row)
+    os.sched_setaffinity(0, cores[:1])
+    if arguments.peers:
+        document["peers"] = compare_peers(arguments, pixels)
+    texts = [table(document["rows"])] if document["rows"] else []
+    if document["peers"]:
+        texts.append(compare.table(document["peers"], markdown))
+    as_json, as_text = json.dumps(document, indent=2), "\n\n".join(texts)
+    for file in arguments.output:
+        file.write_text((as_json if file.suffix == ".json" else as_text) + "\n")
+    print(as_json if arguments.json else as_text)
 
 
 if __name__ == "__main__":

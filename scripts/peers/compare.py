@@ -1,0 +1,120 @@
+"""Other simulators beside this one: start them in their environments, and let both learn in turn."""
+
+import json
+import os
+import statistics
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from peers.serve import PEERS
+
+NAMES = tuple(PEERS)
+# One core is measured, and threads that wait would spin on it.
+ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
+SERVE = Path(__file__).with_name("serve.py")
+
+
+@contextmanager
+def handed_over(pixels: np.ndarray) -> Iterator[Path]:
+    """Write the images where the peers read them."""
+    with tempfile.TemporaryDirectory(prefix="stdp-run-peers-") as folder:
+        file = Path(folder) / "pixels.npy"
+        np.save(file, pixels)
+        yield file
+
+
+class Peer:
+    """A peer in a process of its own, which inherits the core. `about` says what it is, or what is `missing`."""
+
+    def __init__(self, name: str, python: Path, pixels_file: Path, n_exc: int):
+        self.name, self.n_exc = name, n_exc
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
+        # This project's source path is not for the peer's Python.
+        environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+        self._process = subprocess.Popen(
+            [python, SERVE, name, pixels_file, str(n_exc)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            text=True,
+            env=environment | ONE_THREAD,
+        )
+        self.about = self._answer()
+
+    def _answer(self) -> dict:
+        line = self._process.stdout.readline()
+        if line:
+            return json.loads(line)
+        self._process.wait()
+        self._errors.seek(0)
+        raise SystemExit(f"{self.name} with {self.n_exc} neurons failed:\n{self._errors.read()[-3000:]}")
+
+    def learn(self, least: float) -> tuple[int, float]:
+        """Let it learn for `least` CPU seconds or more; return images and CPU seconds."""
+        print(least, file=self._process.stdin, flush=True)
+        answer = self._answer()
+        return answer["images"], answer["seconds"]
+
+    def close(self) -> None:
+        """Let it end: its input is closed."""
+        self._process.communicate()
+        self._errors.close()
+
+
+def start(name: str, pythons: list[Path], pixels_file: Path, n_exc: int) -> Peer:
+    """Return the peer from the first environment that has it; from the last one, with what is missing, if none has."""
+    for python in pythons:
+        peer = Peer(name, python, pixels_file, n_exc)
+        if "missing" not in peer.about or python == pythons[-1]:
+            return peer
+        peer.close()
+    raise ValueError("no environment")
+
+
+def alternate(peer: Peer, ours, repeats: int, least: float) -> dict:
+    """Return one row: `repeats` times this engine and the peer, one after the other, and the median of the ratios."""
+    row = {"peer": peer.name, "n_exc": peer.n_exc, **peer.about}
+    if "missing" not in row:
+        own_rates, rates = [], []
+        for _ in range(repeats):
+            for learner, found in ((ours, own_rates), (peer, rates)):
+                images, seconds = learner.learn(least)
+                found.append(images / seconds)
+        factors = [own / other for own, other in zip(own_rates, rates, strict=True)]
+        row |= {
+            "images_per_second": statistics.median(rates),
+            "runs": rates,
+            "steps_per_second": statistics.median(rates) * row["steps"],
+            "stdp_run_images_per_second": statistics.median(own_rates),
+            "stdp_run_runs": own_rates,
+            "factor": statistics.median(factors),
+            "factor_range": [min(factors), max(factors)],
+        }
+    peer.close()
+    return row
+
+
+def table(rows: list[dict], markdown: Callable[[list[str], list[list[str]]], str]) -> str:
+    """Return the peers' table, and a line for each that is not there."""
+    head = ["peer", "version", "neurons", "steps", "learning/s", "stdp-run/s", "factor", "from", "to", "build s"]
+    lines = [
+        [
+            row["peer"],
+            row["version"],
+            f"{row['n_exc']}",
+            f"{row['steps']:,}",
+            f"{row['images_per_second']:,.1f}",
+            f"{row['stdp_run_images_per_second']:,.0f}",
+            f"{row['factor']:,.0f}",
+            *(f"{bound:,.0f}" for bound in row["factor_range"]),
+            f"{row['build_seconds']:.0f}",
+        ]
+        for row in rows
+        if "missing" not in row
+    ]
+    missing = {row["peer"]: f"{row['peer']}: not installed ({row['missing']})" for row in rows if "missing" in row}
+    return "\n\n".join([*([markdown(head, lines)] if lines else []), *missing.values()])

@@ -1,0 +1,59 @@
+"""Let one peer learn, and time it: run by `scripts/bench.py --peers` with the Python of the peer's environment.
+
+    python scripts/peers/serve.py bindsnet PIXELS.npy 100
+
+Answers in JSON, a line each: first what was built, or `{"missing": ...}` where the peer is not installed; then, for
+each number of seconds that comes in on a line, how many images the peer learned and the CPU seconds they took.
+Needs nothing but numpy and the peer, so that an environment need not hold stdp-run.
+"""
+
+import importlib
+import json
+import os
+import sys
+import time
+
+import numpy as np
+
+# By name: the module, and how the network is built. Each module's package is what must be installed.
+PEERS = {
+    "bindsnet": ("bindsnet_network", {}),
+    "spaic": ("spaic_network", {}),
+    "brian2": ("brian2_network", {"presentation": "short"}),
+    "brian2-published": ("brian2_network", {"presentation": "published"}),
+}
+PACKAGES = ("bindsnet", "spaic", "brian2")
+
+
+def answers_only():
+    """Return the standard output as a file, and send what the peers print there to the standard error."""
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return channel
+
+
+def tell(channel, **fields) -> None:
+    print(json.dumps(fields), file=channel, flush=True)
+
+
+def main(name: str, pixels_file: str, n_exc: int) -> None:
+    """Build the peer `name` with `n_exc` neurons and answer until the input ends."""
+    channel = answers_only()
+    module, options = PEERS[name]
+    start = time.perf_counter()
+    try:
+        network = importlib.import_module(module).Network(np.load(pixels_file), n_exc, **options)
+    except ModuleNotFoundError as error:
+        if error.name not in PACKAGES:
+            raise
+        tell(channel, missing=str(error))
+        return
+    about = {"version": network.version, "steps": network.steps, "simulates": network.simulates}
+    tell(channel, **about, build_seconds=time.perf_counter() - start)
+    for line in sys.stdin:
+        images, seconds = network.learn(float(line))
+        tell(channel, images=images, seconds=seconds)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
