@@ -5,7 +5,7 @@
     python scripts/bench.py --output speed.json speed.md  # both, in files
     python scripts/bench.py --rules full_online --n-exc 100 400 25600
     python scripts/bench.py --threads 2                   # and evaluation on two cores beside one
-    python scripts/bench.py --n-exc --peers peers/bin/python   # other simulators on the same images and core
+    python scripts/bench.py --n-exc --peers ../peers/bin/python   # other simulators on the same images and core
 
 Every figure is the median of several runs on the same real images, in CPU seconds of one core; evaluation on one and on
 several cores is compared by the clock, and needs a machine with nothing else to do. "spread" is that of learning, from
@@ -288,15 +288,29 @@ def chosen_cores(threads: int) -> list[int]:
     return allowed[:threads]
 
 
+def positive(text: str) -> int:
+    """Return the whole number that an option needs to be at least one."""
+    if (number := int(text)) < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
+def program(text: str) -> Path:
+    """Return the path of a program that is there."""
+    if not os.access(text, os.X_OK) or Path(text).is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no program")
+    return Path(text)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rules", nargs="+", default=["nearest_online"], choices=list(rules), metavar="RULE")
     parser.add_argument("--n-exc", nargs="*", type=int, default=[100, 400, 1600, 6400], metavar="N")
-    parser.add_argument("--images", type=int, default=1000, help="most images per run")
+    parser.add_argument("--images", type=positive, default=1000, help="most images per run")
     parser.add_argument("--seconds", type=float, default=1.0, help="fewer images where a run would take longer")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("--threads", type=int, default=1, metavar="N", help="measure evaluation on N cores too")
-    parser.add_argument("--peers", nargs="+", type=Path, metavar="PYTHON", help="Pythons of the peers' environments")
+    parser.add_argument("--peers", nargs="+", type=program, metavar="PYTHON", help="Pythons of the peers' environments")
     parser.add_argument("--peer-names", nargs="+", default=list(compare.NAMES), choices=compare.NAMES, metavar="PEER")
     parser.add_argument("--peer-n-exc", nargs="+", type=int, default=[100, 400], metavar="N")
     parser.add_argument("--peer-seconds", type=float, default=2.0, help="CPU seconds of one run of each")

@@ -85,6 +85,12 @@ def test_two_cores_are_measured_beside_one():
     assert threads["of_linear"] == pytest.approx(ratio / 2)
 
 
+@pytest.mark.parametrize("option", ["--images", "--repeats"])
+def test_a_run_of_nothing_is_refused(option):
+    done = bench(option, "0")
+    assert done.returncode == 2 and f"argument {option}: at least 1" in done.stderr
+
+
 def test_more_threads_than_cores_are_refused():
     done = bench("--threads", "100000")
     assert done.returncode == 1 and "--threads 100000: between 1 and" in done.stderr
@@ -112,6 +118,11 @@ def test_peers_that_are_not_installed_are_named(tmp_path):
     assert done.stdout.splitlines()[::2] == [
         f"{name}: not installed (No module named '{package}')" for name, package in packages.items()
     ]
+
+
+def test_a_python_that_is_not_there_is_named(tmp_path):
+    done = bench("--peers", tmp_path)
+    assert done.returncode == 2 and f"argument --peers: {tmp_path} is no program" in done.stderr
 
 
 def test_an_environment_that_does_not_work_is_an_error(tmp_path):
