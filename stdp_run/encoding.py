@@ -4,10 +4,13 @@ Philox4x32-10 (Salmon et al. 2011, doi 10.1145/2063384.2063405) maps a counter o
 to four random 32-bit words. Every random thing has its counter, so it does not depend on what was drawn before it.
 
     key     = (seed, stream)                                 one stream per purpose, below
-    counter = (step // 4, pixel, image index, epoch)         spikes; step % 4 is the word taken
-            = (step, neuron * I + pixel, image index, epoch) rounding; word 0 presynaptic, word 1 postsynaptic update
-            = (neuron // 4, pixel, 0, 0)                     initial weights; word neuron % 4
-            = (position, 0, 0, epoch)                        order of the images; words 0 and 1 are the sorting key
+    counter = (step // 4, pixel, image index, showing)         spikes; step % 4 is the word taken
+            = (step, neuron * I + pixel, image index, showing) rounding; word 0 presynaptic, word 1 postsynaptic update
+            = (neuron // 4, pixel, 0, 0)                       initial weights; word neuron % 4
+            = (position, 0, 0, epoch)                          order of the images; words 0 and 1 are the sorting key
+
+A showing is a word made of the epoch (with learning off: the number of the show) and of how often the image was shown
+again before in it, for want of output spikes (`showing`).
 """
 
 import numpy as np
@@ -36,6 +39,14 @@ def philox(counter_0, counter_1, counter_2, counter_3, key_0, key_1):
         key_0 = (key_0 + _WEYL_0) & _WORD
         key_1 = (key_1 + _WEYL_1) & _WORD
     return counter_0, counter_1, counter_2, counter_3
+
+
+def showing(epoch: int, repeat: int) -> int:
+    """Return the counter's word for showing an image again for the `repeat`-th time, 0: for the first time.
+
+    The low 24 bits are the epoch, the high 8 the repeat, so that images that are shown once have the epoch itself.
+    """
+    return epoch + (repeat << 24)
 
 
 def spike_thresholds(max_rate_hz: float, dt_ms: float) -> np.ndarray:
@@ -69,6 +80,7 @@ def poisson_spikes(images, image_index, epoch: int, thresholds, n_steps: int, se
     Args:
         images: uint8 tensor [B, I].
         image_index: int64 tensor [B], the place of each image in its data set.
+        epoch: the pass over the data, or a `showing` in it.
         thresholds: int64 tensor [256] from `spike_thresholds`.
     """
     import torch

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from stdp_run import network
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, poisson_spikes
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, poisson_spikes, showing
 from stdp_run.network import Model, NetworkState
 
 
@@ -59,7 +59,7 @@ class TorchEngine:
         for start in range(0, len(pixels), self.batch_size):
             part = slice(start, start + self.batch_size)
             limit = self.model.max_learners if learners is None else learners[start].item()
-            counts[part] = self._present(pixels[part], image_index[part], epoch, True, rate[start].item(), limit)
+            counts[part] = self._show(pixels[part], image_index[part], epoch, True, rate[start].item(), limit)
         return counts
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
@@ -68,20 +68,36 @@ class TorchEngine:
         for start in range(0, len(pixels), self.evaluation_batch):
             part = slice(start, start + self.evaluation_batch)
             missing = self.evaluation_batch - len(pixels[part])
-            padded = np.pad(pixels[part], ((0, missing), (0, 0)))
-            index = np.pad(image_index[part], (0, missing))
-            shows = [self._present(padded, index, show, False, 0) for show in range(self.model.shows)]
+            padded = np.pad(pixels[part], ((0, missing), (0, 0)), mode="edge")
+            index = np.pad(image_index[part], (0, missing), mode="edge")
+            shows = [self._show(padded, index, show, False, 0) for show in range(self.model.shows)]
             counts[part] = sum(shows)[: len(pixels[part])]
         return counts
 
+    def _show(self, pixels, image_index, epoch: int, learning: bool, rate, max_learners=None) -> np.ndarray:
+        """Show images side by side, and those that evoke too few spikes again; return the last counts of each."""
+        encoder = self.model.encoder if learning else self.model.answering_encoder
+        first, *brighter = encoder.thresholds_by_repeat
+        counts = self._present(pixels, image_index, epoch, learning, rate, max_learners, first)
+        for repeat, thresholds in enumerate(brighter, 1):
+            quiet = counts.sum(axis=1) < encoder.min_spikes
+            if not quiet.any():
+                break
+            again = quiet if learning else np.ones_like(quiet)  # batches for evaluation stay full
+            shown = self._present(
+                pixels[again], image_index[again], showing(epoch, repeat), learning, rate, max_learners, thresholds
+            )
+            counts[quiet] = shown[quiet[again]]
+        return counts
+
     @torch.no_grad()
-    def _present(self, pixels, image_index, epoch: int, learning: bool, rate, max_learners=None) -> np.ndarray:
+    def _present(self, pixels, image_index, epoch: int, learning: bool, rate, max_learners, thresholds) -> np.ndarray:
         """Show images side by side once; `epoch` tells the spikes of one showing from those of another."""
         model = self.model
         index = torch.from_numpy(np.ascontiguousarray(image_index)).to(self.device)
         encoder = model.encoder if learning else model.answering_encoder
         images = torch.from_numpy(np.ascontiguousarray(encoder.prepare(pixels))).to(self.device)
-        thresholds = torch.from_numpy(encoder.thresholds).to(self.device)
+        thresholds = torch.from_numpy(thresholds).to(self.device)
         n_steps = encoder.n_steps
         stream = SPIKES_LEARNING if learning else SPIKES_EVALUATING
         spikes = poisson_spikes(images, index, epoch, thresholds, n_steps, model.seed, stream)
