@@ -116,6 +116,14 @@ def test_they_are_compared_at_the_end(three, tmp_path):
     ]
 
 
+def test_what_failed_before_any_network_began_is_named_as_one_run(tmp_path):
+    OmegaConf.save(composed("networks=3"), tmp_path / "config.yaml")
+    with pytest.raises(UserError, match="a folder with runs in it"):
+        find_runs(tmp_path)
+    (tmp_path / "error.txt").write_text("networks=3: why\n")
+    assert [run.reason for run in find_runs(tmp_path)] == ["networks=3: why"]
+
+
 def test_the_values_of_a_setting_side_by_side(tmp_path):
     learn(tmp_path / "both", *SMALL, "networks=2", "vary=rule.a_post", "values=[0.02,0.1]")
     learn(tmp_path / "alone", *SMALL, "rule.a_post=0.1")
