@@ -24,9 +24,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from stdp_run.config import OPERATIONAL, READOUTS
 from stdp_run.results import commit
+from stdp_run.run_directory import differences
 
-READOUTS = ("all_activity", "proportion", "naive_bayes")
 # What does not change a result: settings that may differ between a finished run and the one asked for.
 FREE = ("threads", "mode", "checkpoint")
 

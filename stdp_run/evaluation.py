@@ -12,6 +12,7 @@ import numpy as np
 NO_LABEL = -1
 NO_ANSWER = -1
 FLOOR = 1e-4
+SMOOTHING = 0.01
 IMAGES_AT_ONCE = 1000
 
 
@@ -88,8 +89,30 @@ def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
     labelled = labels.label != NO_LABEL
     counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
     mean = mean + FLOOR * mean.mean(axis=0)
-    score = counts @ np.log(mean).T - mean.sum(axis=1)
-    likelihood = np.exp(score - score.max(axis=1, keepdims=True))
+    return _probability(counts @ np.log(mean).T - mean.sum(axis=1), counts)
+
+
+def log_proportion(counts: np.ndarray, labels: Labels) -> np.ndarray:
+    """Score a class by its probability, where every spike votes with the logarithm of its neuron's class proportions.
+
+        log P(c | n) = sum_i n_i log p_ci + constant
+        p_ci = (q_ci + e) / (1 + C e)       q_ci = f_ci / sum_c f_ci, the proportions [C, E]; e = `SMOOTHING`
+
+    This is the multinomial naive Bayes of the counts where every class evokes as many spikes in all (McCallum & Nigam
+    1998), and `naive_bayes` without its sum of f, which does not tell classes apart where neurons cover them evenly
+    (Jazayeri & Movshon 2006, doi 10.1038/nn1691). It is the product rule beside the sum rule that `proportion`
+    is (Kittler et al. 1998, doi 10.1109/34.667881). Proportions say nothing of how much a neuron spikes, so a neuron
+    that is seldom heard counts no more than its spikes do. Silence is no answer, as with `naive_bayes`.
+    """
+    labelled = labels.label != NO_LABEL
+    counts, share = counts[:, labelled], labels.proportion[:, labelled]
+    smooth = (share + SMOOTHING) / (1 + labels.n_classes * SMOOTHING)
+    return _probability(counts @ np.log(smooth).T, counts)
+
+
+def _probability(log_score: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the probabilities [N, C] whose logarithms, but for a constant per image, are given; 0 without spikes."""
+    likelihood = np.exp(log_score - log_score.max(axis=1, keepdims=True))
     spiked = counts.any(axis=1, keepdims=True)
     return np.where(spiked, likelihood / likelihood.sum(axis=1, keepdims=True), 0.0)
 
@@ -98,6 +121,7 @@ READOUTS: dict[str, Callable] = {
     "all_activity": all_activity,
     "proportion": proportion,
     "naive_bayes": naive_bayes,
+    "log_proportion": log_proportion,
 }
 
 

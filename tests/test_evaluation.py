@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stdp_run import evaluation
+from stdp_run.config import READOUTS
 from stdp_run.evaluation import NO_ANSWER, NO_LABEL, RunningAccuracy
 
 # Three neurons, two classes; image classes 0, 0, 1, 1. Neuron 2 never spikes.
@@ -72,6 +73,50 @@ def test_naive_bayes_copes_with_many_spikes_of_many_neurons():
     assert (evaluation.answer(score) == truth).mean() > 0.99
 
 
+def test_log_proportion_multiplies_what_each_spike_says_of_the_classes():
+    counts = np.array([[2, 1, 0], [0, 4, 0], [3, 3, 0], [0, 0, 0], [0, 0, 3]])
+    e = evaluation.SMOOTHING
+    says = [
+        [(6 / 7 + e) / (1 + 2 * e), (1 / 5 + e) / (1 + 2 * e)],
+        [(1 / 7 + e) / (1 + 2 * e), (4 / 5 + e) / (1 + 2 * e)],
+    ]
+    score = evaluation.log_proportion(counts, labels())
+    for row, (first, second, _) in zip(score[:3], counts[:3].tolist(), strict=True):
+        product = [a**first * b**second for a, b in says]
+        assert row == pytest.approx([p / sum(product) for p in product], rel=1e-12)
+    assert evaluation.answer(score).tolist() == [0, 1, 0, NO_ANSWER, NO_ANSWER]
+
+
+def test_log_proportion_is_naive_bayes_where_neurons_cover_the_classes_evenly():
+    # Three classes; each evokes as many spikes as the others over all neurons, and no neuron is silent for any.
+    mean = np.array([[4.0, 1.0, 1.0], [1.0, 4.0, 1.0], [1.0, 1.0, 4.0]])
+    known = evaluation.Labels(np.arange(3), mean)
+    counts = np.random.default_rng(0).poisson(2.0, (200, 3))
+    counts = counts[counts.any(axis=1)]
+    bayes, product = evaluation.naive_bayes(counts, known), evaluation.log_proportion(counts, known)
+    assert (np.sign(np.diff(bayes.round(9), axis=1)) == np.sign(np.diff(product.round(9), axis=1))).all()
+
+
+def test_log_proportion_does_not_hold_a_neuron_s_silence_against_a_class():
+    # The image's class has a neuron that spiked often while labelling and not now: naive Bayes takes it as evidence.
+    known = evaluation.Labels(np.array([0, 0, 1]), np.array([[3.0, 9.0, 1.0], [0.5, 0.2, 2.0]]))
+    counts = np.array([[2, 0, 1]])
+    assert evaluation.answer(evaluation.naive_bayes(counts, known)).tolist() == [1]
+    assert evaluation.answer(evaluation.log_proportion(counts, known)).tolist() == [0]
+
+
+def test_log_proportion_copes_with_many_spikes_of_many_neurons():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 10, 300)
+    rates = rng.gamma(0.3, 2.0, (10, 800))
+    counts = rng.poisson(rates[truth])
+    known = evaluation.assign_labels(evaluation.sum_by_class(counts, truth, 10), np.bincount(truth, minlength=10))
+    score = evaluation.log_proportion(counts * 50, known)
+    assert np.isfinite(score).all()
+    assert score.sum(axis=1) == pytest.approx(np.ones(300))
+    assert (evaluation.answer(score) == truth).mean() > 0.99
+
+
 def test_all_activity_takes_the_mean_over_a_classs_neurons():
     three_of_class_0 = evaluation.Labels(np.array([0, 0, 0, 1]), np.array([[1.0, 1, 1, 0], [0, 0, 0, 1]]))
     assert evaluation.all_activity(np.array([[1, 1, 1, 2]]), three_of_class_0).tolist() == [[1.0, 2.0]]
@@ -120,7 +165,7 @@ def test_evaluate_counts_every_image_once_whatever_their_number():
     result = evaluation.evaluate(Fixed(), result_labels, pixels, np.arange(n), classes, done.append, lambda: 0.0)
     assert sum(done) == 2 * n
     dark = int((pixels.sum(axis=1) == 0).sum())
-    assert result.n_correct == dict.fromkeys(("all_activity", "proportion", "naive_bayes"), n - dark)
+    assert result.n_correct == dict.fromkeys(READOUTS, n - dark)
     assert result.confusion["all_activity"].sum() == n
     assert result.confusion["all_activity"][1, 2] == dark
     assert result.spikes_per_image == pytest.approx(9 * (n - dark) / n)
