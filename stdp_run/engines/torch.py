@@ -1,42 +1,39 @@
-"""The dense engine: every synapse at every step, on any device, for any batch size. The readable reference."""
+"""The dense engine: every synapse at every step, on any device, for any batch size. The readable reference.
 
-from functools import partial
+What a step does is stated in stdp_run.network; here is which images are shown to it. Cost of a step with B images, E
+neurons and I inputs, in numbers of the size of a weight: E I read by the product with the spikes, and while learning
+about eight times E I read and written by the rule, however few synapses change.
+"""
 
 import numpy as np
 import torch
 
-from stdp_run import network
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, poisson_spikes
-from stdp_run.network import Model, NetworkState
+from stdp_run.engines.presenting import Alone, Manner, Persistent, Presentation
+from stdp_run.network import Model, NetworkState, Reduction
+
+# Images that are answered side by side. The number is always the same: then the matrix product adds in the same order
+# whatever the batch size, and spike counts do not depend on it.
+EVALUATION_BATCH = {"cpu": 128, "cuda": 512}
 
 
 class TorchEngine:
     """A network that learns from images and answers them, `batch_size` at a time."""
 
     name = "torch"
-    # Evaluation has a batch of its own, always full: then the matrix product adds in the same order whatever the
-    # batch size, and spike counts do not depend on it.
-    evaluation_batch = 128
 
     def __init__(self, model: Model, state: NetworkState, device: str = "cpu", batch_size: int = 1, reduction="sum"):
         self.model = model
         self.device = torch.device(device)
         self.batch_size = batch_size
-        self._reduction = network.make_reduction(reduction)
-        self._load(state)
-
-    def _load(self, state: NetworkState) -> None:
-        def tensor(array):
-            return torch.from_numpy(np.array(array)).to(self.device)
-
-        self._weight = tensor(state.weight.astype(self.model.weight_dtype))
-        self._theta = tensor(state.theta.astype(self.model.theta_dtype))
-        self._persistent = {name: tensor(array) for name, array in state.persistent.items()}
+        self.evaluation_batch = EVALUATION_BATCH[self.device.type]
+        self._reduction = Reduction(reduction)
+        self._network = Alone(model)
+        self._persistent = Persistent.of([state], self._network, self.device)
+        self._presentations: dict[Manner, Presentation] = {}
 
     def state(self) -> NetworkState:
         """Return a copy of all that persists."""
-        persistent = {name: array.cpu().numpy().copy() for name, array in self._persistent.items()}
-        return NetworkState(self._weight.cpu().numpy().copy(), self._theta.cpu().numpy().copy(), persistent)
+        return self._persistent.state()
 
     def learn(
         self,
@@ -55,46 +52,30 @@ class TorchEngine:
             rate: factor of the learning-rate schedule, [N]; a batch takes that of its first image.
             learners: neurons that may learn from each image, [N], likewise; None: the model's `max_learners`.
         """
+        limits = self.model.encoder.limits(pixels)
         counts = np.empty((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.batch_size):
             part = slice(start, start + self.batch_size)
-            limit = self.model.max_learners if learners is None else learners[start].item()
-            counts[part] = self._present(pixels[part], image_index[part], epoch, True, rate[start].item(), limit)
+            limit = self.model.max_learners if learners is None else learners[start]
+            show = self._presentation(Manner(len(pixels[part]), True, limit is not None)).show
+            counts[part] = show(limits[part], image_index[part], epoch, rate[start], limit or 0)
         return counts
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
-        counts = np.empty((len(pixels), self.model.n_exc), np.int32)
+        counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
+        show = self._presentation(Manner(self.evaluation_batch, False, False)).show
         for start in range(0, len(pixels), self.evaluation_batch):
             part = slice(start, start + self.evaluation_batch)
-            missing = self.evaluation_batch - len(pixels[part])
-            padded = np.pad(pixels[part], ((0, missing), (0, 0)))
+            n_images = len(pixels[part])
+            missing = self.evaluation_batch - n_images
+            limits = self.model.answering_encoder.limits(np.pad(pixels[part], ((0, missing), (0, 0))))
             index = np.pad(image_index[part], (0, missing))
-            shows = [self._present(padded, index, show, False, 0) for show in range(self.model.shows)]
-            counts[part] = sum(shows)[: len(pixels[part])]
+            for showing in range(self.model.shows):
+                counts[part] += show(limits, index, showing)[:n_images]
         return counts
 
-    @torch.no_grad()
-    def _present(self, pixels, image_index, epoch: int, learning: bool, rate, max_learners=None) -> np.ndarray:
-        """Show images side by side once; `epoch` tells the spikes of one showing from those of another."""
-        model = self.model
-        index = torch.from_numpy(np.ascontiguousarray(image_index)).to(self.device)
-        encoder = model.encoder if learning else model.answering_encoder
-        images = torch.from_numpy(np.ascontiguousarray(encoder.prepare(pixels))).to(self.device)
-        thresholds = torch.from_numpy(encoder.thresholds).to(self.device)
-        n_steps = encoder.n_steps
-        stream = SPIKES_LEARNING if learning else SPIKES_EVALUATING
-        spikes = poisson_spikes(images, index, epoch, thresholds, n_steps, model.seed, stream)
-        state = network.start_image(model, self._weight, self._theta, self._persistent, len(images))
-        counts = state.v.new_zeros(state.v.shape, dtype=torch.int32)
-        for t in range(n_steps):
-            words = partial(network.rounding_words, (model.n_exc, model.n_inputs), index, epoch, t, model.seed)
-            input_spikes = spikes[t].to(self._weight.dtype)
-            state, fired = network.step(
-                model, state, input_spikes, learning, rate, t == n_steps - 1, self._reduction, words, max_learners
-            )
-            counts += fired.to(torch.int32)
-        if learning:
-            self._weight, self._theta = state.weight, state.theta
-            self._persistent = model.rule.finish(model.rule_parameters, state.traces)
-        return counts.cpu().numpy()
+    def _presentation(self, manner: Manner) -> Presentation:
+        if manner not in self._presentations:
+            self._presentations[manner] = Presentation(self._network, self._persistent, manner, self._reduction)
+        return self._presentations[manner]
