@@ -22,8 +22,8 @@ from stdp_run.network import ImageState, Model, NetworkState, Reduction
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Steps, a multiple of the four that share a random counter. A short chunk keeps its spikes in a CPU's caches, a long one
-# makes fewer launches on a GPU.
+# Steps, a multiple of the four that share a random counter. Few keep their spikes in a CPU's caches, many make fewer
+# launches on a GPU.
 CHUNK = {"cpu": 16, "cuda": 64}
 
 
