@@ -14,7 +14,15 @@ from stdp_run import neurons, rules
 from stdp_run.errors import UserError
 from stdp_run.network import REDUCTIONS, Encoder, Model
 from stdp_run.neurons import NeuronGroup
-from stdp_run.parameters import Check, check_parameters, named_parameters, non_negative, positive, whole_positive
+from stdp_run.parameters import (
+    Check,
+    check_parameters,
+    named_parameters,
+    non_negative,
+    positive,
+    whole_non_negative,
+    whole_positive,
+)
 from stdp_run.rules.base import Rule
 
 MODES = ("train", "eval", "predict", "export", "compare", "window")
@@ -102,6 +110,9 @@ class EncoderSettings:
     dt: float = checked(positive)
     gamma: float = checked(positive)
     mean_pixel: float | None = checked(or_null(Check("a number above 0 and up to 255", above=0.0, maximum=255.0)))
+    min_spikes: int = checked(whole_non_negative)
+    rate_step_hz: float = checked(non_negative)
+    max_repeats: int = checked(Check("a whole number from 0 to 255", whole=True, minimum=0, maximum=255))
 
 
 @dataclass(frozen=True)
@@ -235,9 +246,7 @@ def build_model(settings: Settings) -> Model:
         raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
-    section = settings.encoder
-    dt = section.dt
-    encoder = Encoder(section.steps, section.max_rate_hz, dt, section.gamma, section.mean_pixel)
+    encoder, dt = _build_encoder(settings.encoder), settings.encoder.dt
     return Model(
         n_inputs=n_inputs,
         n_exc=settings.n_exc,
@@ -251,6 +260,19 @@ def build_model(settings: Settings) -> Model:
         max_learners=settings.max_learners,
         shows=settings.evaluator.shows,
         answering=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
+    )
+
+
+def _build_encoder(section: EncoderSettings) -> Encoder:
+    return Encoder(
+        n_steps=section.steps,
+        max_rate_hz=section.max_rate_hz,
+        dt_ms=section.dt,
+        gamma=section.gamma,
+        mean_pixel=section.mean_pixel,
+        min_spikes=section.min_spikes,
+        rate_step_hz=section.rate_step_hz,
+        max_repeats=section.max_repeats,
     )
 
 

@@ -8,7 +8,9 @@
        where `max_learners` is set it sees the spikes of the first neurons to fire in the image only (`admit`)
 
 Per image, membrane potentials, refractory counters and traces start afresh; weights and theta persist, and what a rule
-says it keeps. With learning off nothing persistent changes. (Diehl & Cook 2015, section 2.)
+says it keeps. With learning off nothing persistent changes. (Diehl & Cook 2015, section 2.) An image that evokes too
+few excitatory spikes can be shown again at a higher rate, from rest and with new input spikes, with learning on or off
+(`Encoder`); every showing is learned from, and its counts are those of the last one.
 
 `step` is the reference, on torch tensors, for B images side by side. With B > 1 all images see the same weights; their
 weight changes are reduced to one (`Reduction`); their changes of theta are added, as B images in turn would do.
@@ -33,26 +35,44 @@ NEURONS_AT_ONCE = 256  # whose weights are drawn at once: words take four times 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Poisson encoding: `n_steps` steps of `dt_ms` an image, a white pixel fires at `max_rate_hz`."""
+    """Poisson encoding: `n_steps` steps of `dt_ms` an image, a white pixel fires at `max_rate_hz`.
+
+    An image that evokes fewer than `min_spikes` excitatory spikes is shown again, at most `max_repeats` times, each
+    time at a rate that is `rate_step_hz` higher (Diehl & Cook 2015, section 2.5).
+    """
 
     n_steps: int
     max_rate_hz: float
     dt_ms: float
     gamma: float = 1.0  # see encoding.even_out, as for mean_pixel
     mean_pixel: float | None = None
+    min_spikes: int = 0
+    rate_step_hz: float = 0.0
+    max_repeats: int = 0
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """Return the pixels, uint8 [N, I], that are turned into spikes."""
         return even_out(pixels, self.gamma, self.mean_pixel)
 
     @property
-    def thresholds(self) -> np.ndarray:
-        """The spike threshold of each pixel value, [256] int64."""
-        return spike_thresholds(self.max_rate_hz, self.dt_ms)
+    def n_showings(self) -> int:
+        """How often an image is shown at most."""
+        return 1 + (self.max_repeats if self.min_spikes else 0)
 
-    def limits(self, pixels: np.ndarray) -> np.ndarray:
-        """Return below what a random word is a spike, [N, I] int64, for pixels uint8 [N, I]."""
-        return self.thresholds[self.prepare(pixels)]
+    @property
+    def thresholds(self) -> np.ndarray:
+        """The spike threshold of each pixel value, [256] int64, when an image is first shown."""
+        return self.thresholds_by_repeat[0]
+
+    @property
+    def thresholds_by_repeat(self) -> np.ndarray:
+        """The same, [R, 256], for each of the R times that an image is shown at most."""
+        rates = [self.max_rate_hz + repeat * self.rate_step_hz for repeat in range(self.n_showings)]
+        return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
+
+    def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
+        """Return below what random words are spikes, [N, I] int64, of images uint8 [N, I] shown again `repeat` times."""
+        return self.thresholds_by_repeat[repeat][self.prepare(pixels)]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Showing images to one network, or to several side by side, in chunks of steps that a CUDA graph can record.
 
 All that the steps read and write stays in place: what persists, the state during the images, and what tells one batch
-of images from the next (`Lesson`). So a chunk is recorded once and replayed for every batch. A chunk ends with copying
+of images from the next (`Batch`). So a chunk is recorded once and replayed for every batch. A chunk ends with copying
 its results over what it began with: weights are written once per chunk and not once per step, which for the chunk
 lengths below is small beside the steps themselves.
 """
@@ -100,16 +100,16 @@ def begin(model: Model, images: "Tensor", weight: "Tensor", theta: "Tensor", per
     return network.start_image(model, weight, theta, persistent, len(images))
 
 
-def advance(model: Model, manner: "Manner", last: bool, reduction: Reduction, state, counts, spikes, lesson: "Lesson"):
+def advance(model: Model, manner: "Manner", last: bool, reduction: Reduction, state, counts, spikes, batch: "Batch"):
     """Advance by the steps of `spikes` [steps, B, I]; return (state, counts [B, E])."""
     shape = (model.n_exc, model.n_inputs)
     for t, input_spikes in enumerate(spikes):
-        step = lesson.first_step + t
-        words = partial(network.rounding_words, shape, lesson.image_index, lesson.epoch, step, model.seed)
+        step = batch.first_step + t
+        words = partial(network.rounding_words, shape, batch.image_index, batch.shown, step, model.seed)
         is_last = last and t == len(spikes) - 1
-        limit = lesson.learners if manner.limited else None
+        limit = batch.learners if manner.limited else None
         state, fired = network.step(
-            model, state, input_spikes, manner.learning, lesson.rate, is_last, reduction, words, limit
+            model, state, input_spikes, manner.learning, batch.rate, is_last, reduction, words, limit
         )
         counts = counts + fired.to(counts.dtype)
     return state, counts
@@ -164,12 +164,12 @@ class Manner(NamedTuple):
     limited: bool  # to some neurons that learn from an image
 
 
-class Lesson(NamedTuple):
+class Batch(NamedTuple):
     """What tells one batch of images from the next; K in front where networks are side by side."""
 
     limits: "Tensor"  # [B, I] int64: a random word below it is a spike
     image_index: "Tensor"  # [B] int64
-    epoch: "Tensor"  # [] int64
+    shown: "Tensor"  # [] int64, the showing (stdp_run.encoding)
     rate: "Tensor"  # [] typed as weights if these are floats
     learners: "Tensor"  # [] int64, how many neurons may learn from an image
     first_step: "Tensor"  # [] int64, of the chunk that is shown
@@ -178,7 +178,14 @@ class Lesson(NamedTuple):
 class Presentation:
     """Shows batches of images in one manner, over and over."""
 
-    def __init__(self, networks: Alone | Variation, persistent: Persistent, manner: Manner, reduction: Reduction):
+    def __init__(
+        self,
+        networks: Alone | Variation,
+        persistent: Persistent,
+        manner: Manner,
+        reduction: Reduction,
+        record: bool = True,
+    ):
         import torch
 
         self._networks, self._persistent, self._manner, self._reduction = networks, persistent, manner, reduction
@@ -189,10 +196,10 @@ class Presentation:
         shape, lead = (*networks.lead, manner.n_images), networks.lead
         whole = {"dtype": torch.int64, "device": self._device}
         kind = persistent.weight.dtype if persistent.weight.dtype.is_floating_point else torch.float64
-        self._lesson = Lesson(
+        self._batch = Batch(
             limits=torch.zeros((*shape, model.n_inputs), **whole),
             image_index=torch.zeros(shape, **whole),
-            epoch=torch.zeros(lead, **whole),
+            shown=torch.zeros(lead, **whole),
             rate=torch.zeros(lead, dtype=kind, device=self._device),
             learners=torch.zeros(lead, **whole),
             first_step=torch.zeros(lead, **whole),
@@ -203,33 +210,37 @@ class Presentation:
         self._state = ImageState(*(_cloned(value) for value in state))._replace(
             weight=persistent.weight, theta=persistent.theta
         )
-        changed = [self._counts, self._lesson.first_step, *_tensors(self._state)]
+        changed = [self._counts, self._batch.first_step, *_tensors(self._state)]
         if manner.learning:
             changed += persistent.kept.values()
         chunk = CHUNK[self._device.type]
-        n_chunks = -(-self._n_steps // chunk)
-        self._begin = recorded(self._do_begin, changed, self._device)
-        self._chunk = recorded(partial(self._advance, chunk, False), changed, self._device) if n_chunks > 1 else None
-        rest = self._n_steps - (n_chunks - 1) * chunk
-        self._last_chunk = recorded(partial(self._advance, rest, True), changed, self._device)
-        self._n_whole = n_chunks - 1
+        self._n_whole = (self._n_steps - 1) // chunk  # chunks before the last one
+        rest = self._n_steps - self._n_whole * chunk
 
-    def show(self, limits: np.ndarray, image_index: np.ndarray, epoch, rate=1.0, learners=0) -> np.ndarray:
+        def prepared(work: Callable, *arguments) -> Callable:
+            work = partial(work, *arguments)
+            return recorded(work, changed, self._device) if record else work
+
+        self._begin = prepared(self._do_begin)
+        self._chunk = prepared(self._advance, chunk, False) if self._n_whole else None
+        self._last_chunk = prepared(self._advance, rest, True)
+
+    def show(self, limits: np.ndarray, image_index: np.ndarray, shown: int, rate=1.0, learners=0) -> np.ndarray:
         """Show a batch of images; return the spike counts [B, E] int32.
 
-        All have K in front where networks are side by side; `epoch` need not.
+        All but `shown` have K in front where networks are side by side.
 
         Args:
             limits: int64 [B, I], of random words that are spikes.
             image_index: int64 [B].
-            epoch: what tells the spikes of one showing from those of another.
+            shown: the showing, which tells its spikes from those of another (stdp_run.encoding).
             rate: factor of the learning-rate schedule.
             learners: neurons that may learn from an image, where their number is limited.
         """
         import torch
 
-        given = (limits, image_index, epoch, rate, learners)
-        for tensor, value in zip(self._lesson, given, strict=False):
+        given = (limits, image_index, shown, rate, learners)
+        for tensor, value in zip(self._batch, given, strict=False):
             tensor.copy_(torch.as_tensor(np.asarray(value)))
         with torch.no_grad():
             self._begin()
@@ -239,32 +250,30 @@ class Presentation:
         return self._counts.cpu().numpy().copy()
 
     def _start(self) -> ImageState:
-        return self._networks.over(begin)(self._lesson.image_index, *self._persistent)
+        return self._networks.over(begin)(self._batch.image_index, *self._persistent)
 
     def _do_begin(self) -> None:
         self._copy(self._start())
         self._counts.zero_()
-        self._lesson.first_step.zero_()
+        self._batch.first_step.zero_()
 
     def _advance(self, n_steps: int, last: bool) -> None:
         """Show the next `n_steps` steps; the last ones if `last`."""
-        lesson, manner = self._lesson, self._manner
+        batch, manner = self._batch, self._manner
         stream = SPIKES_LEARNING if manner.learning else SPIKES_EVALUATING
-        first = lesson.first_step.reshape(-1)[0]  # the same for all networks
-        spikes = self._draw(
-            lesson.limits, lesson.image_index, lesson.epoch, first, n_steps, self._networks.seed, stream
-        )
+        first = batch.first_step.reshape(-1)[0]  # the same for all networks
+        spikes = self._draw(batch.limits, batch.image_index, batch.shown, first, n_steps, self._networks.seed, stream)
         spikes = spikes.to(self._persistent.weight.dtype)
         if self._networks.lead:
             spikes = spikes.transpose(0, 1)
 
         def for_one(model, state, counts, spikes, *parts):
-            return advance(model, manner, last, self._reduction, state, counts, spikes, Lesson(*parts))
+            return advance(model, manner, last, self._reduction, state, counts, spikes, Batch(*parts))
 
-        state, counts = self._networks.over(for_one)(self._state, self._counts, spikes, *lesson)
+        state, counts = self._networks.over(for_one)(self._state, self._counts, spikes, *batch)
         self._copy(state)
         self._counts.copy_(counts)
-        lesson.first_step.add_(n_steps)
+        batch.first_step.add_(n_steps)
         if last and manner.learning:
             for name, tensor in self._networks.over(end)(self._state.traces).items():
                 self._persistent.kept[name].copy_(tensor)

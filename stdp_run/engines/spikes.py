@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from stdp_run.encoding import philox
+from stdp_run.encoding import philox, showing
 from stdp_run.engines.vectors import spread
 
 STEPS_PER_COUNTER = 4
@@ -177,4 +177,17 @@ def list_places(n_words, n_steps, bits, places, first):
     first[n_steps] = n
 
 
-DRAWING = (list_places, draw_spikes)
+def next_repeat(count, min_spikes, repeat, n_showings):
+    """Return the repeat with which an image is shown again, and clear its count[E]; 0: it is not shown again."""
+    if repeat + 1 == n_showings:
+        return np.int64(0)
+    total = np.int64(0)
+    for i in range(count.shape[0]):
+        total += count[i]
+    if total >= min_spikes:
+        return np.int64(0)
+    count[:] = 0
+    return repeat + 1
+
+
+DRAWING = (showing, list_places, draw_spikes, next_repeat)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
+from stdp_run.encoding import showing
 from stdp_run.engines.compiled import (
     sum_block_1,
     sum_block_2,
@@ -19,7 +20,7 @@ from stdp_run.engines.compiled import (
     sum_block_7,
     sum_block_8,
 )
-from stdp_run.engines.spikes import SpikeTrain, draw_spikes, make_train
+from stdp_run.engines.spikes import SpikeTrain, draw_spikes, make_train, next_repeat
 from stdp_run.network import Model
 
 
@@ -29,7 +30,7 @@ class Instant(NamedTuple):
     step: int
     last: bool
     image_index: int
-    epoch: int
+    epoch: int  # with the repeat in it, encoding.showing
     seed: int
 
 
@@ -171,6 +172,7 @@ def present(
     seed,
     stream,
     limits,
+    min_spikes,
     rate,
     learners,
     weight,
@@ -180,7 +182,8 @@ def present(
     """Show images one after the other; add the excitatory spikes to counts[N, E].
 
     pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`, from the spikes
-    of the first learners[N] neurons to fire in each image, 0: of all.
+    of the first learners[N] neurons to fire in each image, 0: of all. An image with fewer than `min_spikes` spikes is
+    shown again with the next of limits[R, 256], as long as there is one; its counts are those of the last showing.
     """
     # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
     train, current, v, refractory, spiked = (
@@ -201,8 +204,10 @@ def present(
     )
     n_steps = first.shape[0] - 1
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
-    for n in range(pixels.shape[0]):
-        n_active = draw_spikes(pixels[n], limits, image_index[n], epoch, seed, stream, train)
+    n = repeat = np.int64(0)
+    while n < pixels.shape[0]:
+        shown = showing(epoch, repeat)
+        n_active = draw_spikes(pixels[n], limits[repeat], image_index[n], shown, seed, stream, train)
         v[:] = v_rest
         refractory[:] = 0
         inhibitory_v[:] = inhibitory_v_rest
@@ -242,7 +247,7 @@ def present(
             if learning:
                 if n_fired and learners[n]:
                     n_fired, n_learners = keep_first(fired, n_fired, learns, n_learners, learners[n])
-                instant = Instant(t, t == n_steps - 1, image_index[n], epoch, seed)
+                instant = Instant(t, t == n_steps - 1, image_index[n], shown, seed)
                 rule.learn(
                     p_rule,
                     rate[n],
@@ -259,6 +264,8 @@ def present(
                 )
         if learning:
             rule.finish(p_rule, memory, weight, active, n_active)
+        repeat = next_repeat(counts[n], min_spikes, repeat, limits.shape[0])
+        n += repeat == 0
 
 
 STEP_KERNELS = (add_rows, inhibit, advance_excitatory, advance_inhibitory, keep_first)

@@ -8,6 +8,7 @@ about eight times E I read and written by the rule, however few synapses change.
 import numpy as np
 import torch
 
+from stdp_run.encoding import showing
 from stdp_run.engines.presenting import Alone, Manner, Persistent, Presentation
 from stdp_run.network import Model, NetworkState, Reduction
 
@@ -52,30 +53,50 @@ class TorchEngine:
             rate: factor of the learning-rate schedule, [N]; a batch takes that of its first image.
             learners: neurons that may learn from each image, [N], likewise; None: the model's `max_learners`.
         """
-        limits = self.model.encoder.limits(pixels)
         counts = np.empty((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.batch_size):
             part = slice(start, start + self.batch_size)
             limit = self.model.max_learners if learners is None else learners[start]
-            show = self._presentation(Manner(len(pixels[part]), True, limit is not None)).show
-            counts[part] = show(limits[part], image_index[part], epoch, rate[start], limit or 0)
+            counts[part] = self._show(True, pixels[part], image_index[part], epoch, rate[start], limit)
         return counts
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
-        show = self._presentation(Manner(self.evaluation_batch, False, False)).show
         for start in range(0, len(pixels), self.evaluation_batch):
             part = slice(start, start + self.evaluation_batch)
             n_images = len(pixels[part])
             missing = self.evaluation_batch - n_images
-            limits = self.model.answering_encoder.limits(np.pad(pixels[part], ((0, missing), (0, 0))))
-            index = np.pad(image_index[part], (0, missing))
-            for showing in range(self.model.shows):
-                counts[part] += show(limits, index, showing)[:n_images]
+            padded = np.pad(pixels[part], ((0, missing), (0, 0)), mode="edge")
+            index = np.pad(image_index[part], (0, missing), mode="edge")
+            for show in range(self.model.shows):
+                counts[part] += self._show(False, padded, index, show)[:n_images]
+        return counts
+
+    def _show(self, learning: bool, pixels, image_index, epoch: int, rate=1.0, limit: int | None = None) -> np.ndarray:
+        """Show images side by side, and those that evoke too few spikes again; return the last counts of each."""
+        encoder = self.model.encoder if learning else self.model.answering_encoder
+
+        def show(chosen: np.ndarray, repeat: int) -> np.ndarray:
+            presentation = self._presentation(Manner(np.count_nonzero(chosen), learning, limit is not None))
+            limits = encoder.limits(pixels[chosen], repeat)
+            return presentation.show(limits, image_index[chosen], showing(epoch, repeat), rate, limit or 0)
+
+        everyone = np.ones(len(pixels), bool)
+        counts = show(everyone, 0)
+        for repeat in range(1, encoder.n_showings):
+            quiet = counts.sum(axis=1) < encoder.min_spikes
+            if not quiet.any():
+                break
+            again = quiet if learning else everyone  # batches for evaluation stay full
+            counts[quiet] = show(again, repeat)[quiet[again]]
         return counts
 
     def _presentation(self, manner: Manner) -> Presentation:
         if manner not in self._presentations:
-            self._presentations[manner] = Presentation(self._network, self._persistent, manner, self._reduction)
+            # A number of images that is rare, as of those shown again, is not worth a recording.
+            usual = manner.n_images == (self.batch_size if manner.learning else self.evaluation_batch)
+            self._presentations[manner] = Presentation(
+                self._network, self._persistent, manner, self._reduction, record=usual
+            )
         return self._presentations[manner]

@@ -28,9 +28,10 @@ from typing import NamedTuple
 import numpy as np
 
 from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
+from stdp_run.encoding import showing
 from stdp_run.engines import vectors
 from stdp_run.engines.compiled import float_bits, weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8
-from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, trailing_zeros
+from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, next_repeat, trailing_zeros
 from stdp_run.engines.steps import Instant
 
 LONGEST_WINDOW = 128
@@ -314,6 +315,7 @@ def present_windows(
     seed,
     stream,
     limits,
+    min_spikes,
     rate,
     learners,
     weight,
@@ -349,8 +351,10 @@ def present_windows(
     lanes = VECTOR_BYTES // v.itemsize
     d = decay[1]
     zero = d - d
-    for n in range(pixels.shape[0]):
-        n_active = draw_spikes(pixels[n], limits, image_index[n], epoch, seed, stream, train)
+    n = repeat = np.int64(0)
+    while n < pixels.shape[0]:
+        shown = showing(epoch, repeat)
+        n_active = draw_spikes(pixels[n], limits[repeat], image_index[n], shown, seed, stream, train)
         v[:] = v_rest
         set_limits(p, theta, theta_decay[n_steps], limit, n_exc)
         rule.start(p_rule, memory, n_active, n_steps)
@@ -440,7 +444,7 @@ def present_windows(
                 n_inhibitory = advance_inhibitory_contenders(
                     p, n_contenders, fired, inhibitory_v, inhibitory_refractory, inhibitory_spikes
                 )
-            instant = Instant(t, t == n_steps - 1, image_index[n], epoch, seed)
+            instant = Instant(t, t == n_steps - 1, image_index[n], shown, seed)
             learned, any_learned = fired, any_fires
             if any_fires and learners[n]:
                 any_learned, n_learners = keep_learners(
@@ -457,6 +461,8 @@ def present_windows(
             for lane in range(n_contenders):
                 theta[neuron_of[lane]] = own_theta[lane]
                 rule.leave(p_rule, memory, weight, active, n_active, neuron_of[lane], lane)
+        repeat = next_repeat(counts[n], min_spikes, repeat, limits.shape[0])
+        n += repeat == 0
 
 
 # By what they are bound to: nothing, the neuron group, that and the rule.
