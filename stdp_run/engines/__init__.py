@@ -2,8 +2,10 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+from stdp_run.engines.side_by_side import EngineNetworks, Networks
 from stdp_run.errors import UserError
 from stdp_run.network import Model, NetworkState
 
@@ -29,13 +31,44 @@ def make_engine(
     Raises:
         UserError: the engine cannot run the model, the batch size or the device.
     """
-    chosen, why = _choose_engine(model, engine, device, batch_size)
+    return _maker(model, engine, device, batch_size, reduction, threads or available_threads(os.environ), gpu)(
+        model, state
+    )
+
+
+def make_networks(
+    models: Sequence[Model],
+    states: Sequence[NetworkState],
+    *,
+    engine: str = "auto",
+    device: str = "auto",
+    batch_size: int = 1,
+    reduction: str = "sum",
+    threads: int | None = None,
+    gpu: int | None = None,
+) -> Networks:
+    """Return K networks side by side, for K models that differ in their seed or in a constant; else as `make_engine`.
+
+    Raises:
+        UserError: the engine cannot run the models, the batch size or the device.
+    """
     n_threads = threads or available_threads(os.environ)
+    # The networks share the threads: each gets its part, and where there are more networks, some wait for their turn.
+    each = max(1, n_threads // len(models))
+    make = _maker(models[0], engine, device, batch_size, reduction, each, gpu)
+    return EngineNetworks([make(model, state) for model, state in zip(models, states, strict=True)], n_threads)
+
+
+def _maker(
+    model: Model, engine: str, device: str, batch_size: int, reduction: str, n_threads: int, gpu: int | None
+) -> Callable:
+    """Return what makes an engine of a model like this one and a state; log which engine it is, and why."""
+    chosen, why = _choose_engine(model, engine, device, batch_size)
     if chosen == "event":
         from stdp_run.engines.event import EventEngine
 
         log.info("engine event on the CPU: %s", why)
-        return EventEngine(model, state, n_threads)
+        return partial(EventEngine, n_threads=n_threads)
 
     import torch
 
@@ -46,7 +79,7 @@ def make_engine(
         place = f"cuda:{gpu % torch.cuda.device_count()}"
     torch.set_num_threads(n_threads)
     log.info("engine torch on %s: %s", place, why)
-    return TorchEngine(model, state, place, batch_size, reduction)
+    return partial(TorchEngine, device=place, batch_size=batch_size, reduction=reduction)
 
 
 def available_threads(environment: Mapping[str, str]) -> int:
