@@ -166,6 +166,7 @@ class Settings:
     dtype: str = checked(one_of(*DTYPES))
     batch_size: int = checked(whole_positive)
     reduction: str = checked(one_of(*REDUCTIONS))
+    tf32: bool = checked(flag)
     threads: int | None = checked(or_null(whole_positive))
     resume: str | None = checked(or_null(text))
     max_learners: int | None = checked(or_null(whole_positive))

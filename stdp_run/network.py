@@ -71,7 +71,7 @@ class Encoder:
         return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
 
     def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
-        """Return below what random words are spikes, [N, I] int64, of uint8 images [N, I] shown `repeat` times before."""
+        """Return below what random words are spikes, [N, I] int64; images uint8 [N, I], shown `repeat` times before."""
         return self.thresholds_by_repeat[repeat][self.prepare(pixels)]
 
 

@@ -5,11 +5,15 @@ neurons and I inputs, in numbers of the size of a weight: E I read by the produc
 about eight times E I read and written by the rule, however few synapses change.
 """
 
+from collections.abc import Sequence
+from contextlib import contextmanager
+
 import numpy as np
 import torch
 
 from stdp_run.encoding import showing
-from stdp_run.engines.presenting import Alone, Manner, Persistent, Presentation
+from stdp_run.engines.presenting import Alone, Manner, Persistent, Presentation, Variation
+from stdp_run.engines.side_by_side import Lesson
 from stdp_run.network import Model, NetworkState, Reduction
 
 # Images that are answered side by side. The number is always the same: then the matrix product adds in the same order
@@ -100,3 +104,89 @@ class TorchEngine:
                 self._network, self._persistent, manner, self._reduction, record=usual
             )
         return self._presentations[manner]
+
+
+class TorchNetworks:
+    """K networks whose steps are one operation for all (stdp_run.engines.side_by_side.Networks), one image each.
+
+    What a network comes to depends on no other, but operations on all of them may add in another order than those on
+    one: in float32, a network alone differs by rounding. All K are shown images in every call, so that shapes, and with
+    them the order, stay; those that do not take part are shown nothing, and put back.
+    """
+
+    name = "torch"
+
+    def __init__(self, models: Sequence[Model], states: Sequence[NetworkState], device: str = "cpu"):
+        obstacle = obstacle_side_by_side(models)
+        if obstacle:
+            raise ValueError(obstacle)
+        self.models = list(models)
+        self.device = torch.device(device)
+        self._networks = Variation(self.models, self.device)
+        self._persistent = Persistent.of(list(states), self._networks, self.device)
+        limits = [model.max_learners for model in models]
+        self._learning = Manner(1, True, any(limit is not None for limit in limits))
+        self._evaluating = Manner(max(1, EVALUATION_BATCH[self.device.type] // len(self.models)), False, False)
+        self._presentations: dict[Manner, Presentation] = {}
+
+    def state(self, k: int) -> NetworkState:
+        """See `Networks.state`."""
+        return self._persistent.state(k)
+
+    def learn(self, chosen: Sequence[int], lessons: Sequence[Lesson], epoch: int) -> list[np.ndarray]:
+        """See `Networks.learn`."""
+        first, n_images = self.models[0], len(lessons[0].pixels)
+        limits = np.zeros((n_images, len(self.models), 1, first.n_inputs), np.int64)
+        index = np.zeros((n_images, len(self.models), 1), np.int64)
+        rate, learners = np.zeros((2, n_images, len(self.models)))
+        for k, lesson in zip(chosen, lessons, strict=True):
+            model = self.models[k]
+            limits[:, k, 0] = model.encoder.limits(lesson.pixels)
+            index[:, k, 0] = lesson.image_index
+            rate[:, k] = lesson.rate
+            limit = model.max_learners if lesson.learners is None else lesson.learners
+            learners[:, k] = model.n_exc if limit is None else limit
+        present = self._presentation(self._learning)
+        with self._only(chosen):
+            counts = [
+                present.show(limits[n], index[n], epoch, rate[n], learners[n])  # one image for each network
+                for n in range(n_images)
+            ]
+        return list(np.concatenate(counts, axis=1)[list(chosen)])
+
+    def count_spikes(self, chosen: Sequence[int], pixels: np.ndarray, image_index: np.ndarray) -> list[np.ndarray]:
+        """See `Networks.count_spikes`."""
+        present, batch = self._presentation(self._evaluating), self._evaluating.n_images
+        n_images, first = len(pixels), self.models[0]
+        counts = np.zeros((len(self.models), n_images, first.n_exc), np.int32)
+        for start in range(0, n_images, batch):
+            part = slice(start, min(start + batch, n_images))
+            missing = batch - (part.stop - start)
+            padded = np.pad(pixels[part], ((0, missing), (0, 0)), mode="edge")
+            index = np.tile(np.pad(image_index[part], (0, missing), mode="edge"), (len(self.models), 1))
+            limits = np.stack([model.answering_encoder.limits(padded) for model in self.models])
+            for show in range(first.shows):
+                counts[:, part] += present.show(limits, index, show)[:, : part.stop - start]
+        return list(counts[list(chosen)])
+
+    def _presentation(self, manner: Manner) -> Presentation:
+        if manner not in self._presentations:
+            self._presentations[manner] = Presentation(self._networks, self._persistent, manner, Reduction("sum"))
+        return self._presentations[manner]
+
+    @contextmanager
+    def _only(self, chosen: Sequence[int]):
+        """Put the networks that are not among the chosen back to where they were, afterwards."""
+        others = [k for k in range(len(self.models)) if k not in chosen]
+        tensors = [self._persistent.weight, self._persistent.theta, *self._persistent.kept.values()] if others else []
+        before = [tensor[others].clone() for tensor in tensors]
+        yield
+        for tensor, saved in zip(tensors, before, strict=True):
+            tensor[others] = saved
+
+
+def obstacle_side_by_side(models: Sequence[Model]) -> str | None:
+    """Return why networks cannot be one operation; None: they can."""
+    if any(encoder.n_showings > 1 for model in models for encoder in (model.encoder, model.answering_encoder)):
+        return "encoder.min_spikes: networks would show an image again at different times"
+    return None
