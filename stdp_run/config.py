@@ -92,6 +92,13 @@ def text(key: str, value: object) -> str:
     return value
 
 
+def plain_values(key: str, value: object) -> tuple:
+    """Let a list of one or more plain values pass."""
+    if not isinstance(value, list) or not value or any(isinstance(item, (list, dict)) for item in value):
+        raise UserError.bad_value(key, value, "a list of values, such as [0.01,0.02]")
+    return tuple(value)
+
+
 def checked(check: Callable):
     """Declare a setting and what it may be."""
     return field(metadata={"check": check})
@@ -146,6 +153,9 @@ class Settings:
 
     mode: str = checked(one_of(*MODES))
     seed: int = checked(seed_check)
+    networks: int = checked(whole_positive)
+    vary: str = checked(text)
+    values: tuple | None = checked(or_null(plain_values))
     n_exc: int = checked(whole_positive)
     epochs: int = checked(whole_positive)
     n_train: int | None = checked(or_null(whole_positive))
@@ -156,6 +166,7 @@ class Settings:
     dtype: str = checked(one_of(*DTYPES))
     batch_size: int = checked(whole_positive)
     reduction: str = checked(one_of(*REDUCTIONS))
+    tf32: bool = checked(flag)
     threads: int | None = checked(or_null(whole_positive))
     resume: str | None = checked(or_null(text))
     max_learners: int | None = checked(or_null(whole_positive))
@@ -175,6 +186,14 @@ class Settings:
         for key, modes, what in NEEDED:
             if self.mode in modes and getattr(self, key) is None:
                 raise UserError(f"{key}=null: mode={self.mode} needs {what}")
+        if self.networks == 1 and (self.vary != "seed" or self.values is not None):
+            raise UserError(
+                f"networks=1: must be 2 or more, to vary a setting (vary={self.vary}, values={self.values})"
+            )
+        if self.networks > 1 and self.batch_size > 1:
+            raise UserError(
+                f"batch_size={self.batch_size}: must be 1 with networks={self.networks}, each of which learns online"
+            )
         if self.trainer.learners_start is not None and self.max_learners is None:
             start = self.trainer.learners_start
             raise UserError(f"trainer.learners_start={start}: needs the number at the end, max_learners; it is null")

@@ -4,7 +4,7 @@ Labels come from training images only, with learning off (Diehl & Cook 2015, sec
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -176,44 +176,73 @@ def confusion_matrix(truth: np.ndarray, answers: np.ndarray, n_classes: int) -> 
     return matrix
 
 
+# What shows the same images to K networks with learning off: (pixels[N, I], index[N]) -> counts[N, E] of each.
+CountSpikes = Callable[[np.ndarray, np.ndarray], list[np.ndarray]]
+
+
 def label_neurons(
-    engine, pixels: np.ndarray, index: np.ndarray, classes: np.ndarray, n_classes: int, progress
-) -> Labels:
-    """Show training images with learning off and label the neurons by their responses.
+    count_spikes: CountSpikes, pixels: np.ndarray, index: np.ndarray, classes: np.ndarray, n_classes: int, progress
+) -> list[Labels]:
+    """Show training images to K networks with learning off; return each one's labels, by its own responses.
 
     Args:
-        engine: answers `count_spikes(pixels, index)`.
+        count_spikes: shows images.
         pixels: uint8 [N, I].
         index: place of each image in its data set, [N].
         classes: class of each image, [N].
+        n_classes: the number of classes.
         progress: called with the number of images done.
     """
-    sums = np.zeros((n_classes, engine.model.n_exc))
+    sums: list[np.ndarray] = []
     for part in parts(len(pixels)):
-        sums += sum_by_class(engine.count_spikes(pixels[part], index[part]), classes[part], n_classes)
+        found = [sum_by_class(counts, classes[part], n_classes) for counts in count_spikes(pixels[part], index[part])]
+        sums = [before + more for before, more in zip(sums, found, strict=True)] if sums else found
         progress(len(pixels[part]))
-    return assign_labels(sums, np.bincount(classes, minlength=n_classes))
+    n_images = np.bincount(classes, minlength=n_classes)
+    return [assign_labels(each, n_images) for each in sums]
 
 
-def evaluate(engine, labels: Labels, pixels, index, classes, progress, clock: Callable[[], float]) -> Evaluation:
-    """Show images with learning off and compare every readout's answers with their classes; arguments as above."""
-    n_classes = labels.n_classes
-    confusion = {name: np.zeros((n_classes, n_classes + 1), np.int64) for name in READOUTS}
-    n_spikes = 0
+def evaluate(
+    count_spikes: CountSpikes, labels: Sequence[Labels], pixels, index, classes, progress, clock: Callable[[], float]
+) -> list[Evaluation]:
+    """Show images to K networks with learning off and compare every readout's answers with the images' classes.
+
+    `labels` are those of each network; the other arguments are as above, and `clock` gives the time in s.
+    """
+    tallies = [_Tally(each) for each in labels]
     start = clock()
     for part in parts(len(pixels)):
-        counts = engine.count_spikes(pixels[part], index[part])
-        n_spikes += int(counts.sum(dtype=np.int64))
-        for name, readout in READOUTS.items():
-            confusion[name] += confusion_matrix(classes[part], answer(readout(counts, labels)), n_classes)
+        for tally, counts in zip(tallies, count_spikes(pixels[part], index[part]), strict=True):
+            tally.add(counts, classes[part])
         progress(len(pixels[part]))
-    return Evaluation(
-        n_images=len(pixels),
-        n_correct={name: int(np.trace(matrix)) for name, matrix in confusion.items()},
-        confusion=confusion,
-        spikes_per_image=n_spikes / len(pixels),
-        images_per_second=len(pixels) / max(clock() - start, 1e-9),
-    )
+    seconds = clock() - start
+    return [tally.evaluation(len(pixels), seconds) for tally in tallies]
+
+
+class _Tally:
+    """The answers of one network, counted."""
+
+    def __init__(self, labels: Labels):
+        self._labels = labels
+        n_classes = labels.n_classes
+        self._confusion = {name: np.zeros((n_classes, n_classes + 1), np.int64) for name in READOUTS}
+        self._n_spikes = 0
+
+    def add(self, counts: np.ndarray, classes: np.ndarray) -> None:
+        """Count images with spike counts [N, E] and classes [N]."""
+        self._n_spikes += int(counts.sum(dtype=np.int64))
+        for name, readout in READOUTS.items():
+            answers = answer(readout(counts, self._labels))
+            self._confusion[name] += confusion_matrix(classes, answers, self._labels.n_classes)
+
+    def evaluation(self, n_images: int, seconds: float) -> Evaluation:
+        return Evaluation(
+            n_images=n_images,
+            n_correct={name: int(np.trace(matrix)) for name, matrix in self._confusion.items()},
+            confusion=self._confusion,
+            spikes_per_image=self._n_spikes / n_images,
+            images_per_second=n_images / max(seconds, 1e-9),
+        )
 
 
 def parts(n_images: int):

@@ -1,39 +1,27 @@
-"""One experiment from its settings to its files, begun or gone on with, and what is done with networks afterwards."""
+"""What a command asks for: to learn, begun or gone on with, or one of the things that are done with networks later."""
 
-import json
 import logging
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from stdp_run import checkpoint, evaluation, results
+from stdp_run import checkpoint, results
+from stdp_run.checkpoint import Checkpoint
 from stdp_run.config import Settings, as_yaml, build_model, read_settings, resolve
-from stdp_run.continuing import ENGINE_OPTIONS, config_to_evaluate, config_to_go_on
-from stdp_run.data import Data, load_data
-from stdp_run.engines import make_engine
+from stdp_run.continuing import config_to_evaluate, config_to_go_on
+from stdp_run.data import load_data
+from stdp_run.engines import make_networks
 from stdp_run.errors import UserError
-from stdp_run.evaluation import Evaluation, Labels
-from stdp_run.interruption import Interruption
-from stdp_run.network import NetworkState, initial_state
-from stdp_run.pictures import Pictures
+from stdp_run.evaluation import Labels
+from stdp_run.learning_run import LearningRuns, engine_options, measure, state_of
 from stdp_run.report import write_report
-from stdp_run.run_directory import RunDirectory, flat
-from stdp_run.tracking import Tracker, progress_bar
-from stdp_run.trainer import Progress, train
+from stdp_run.run_directory import RunDirectory
+from stdp_run.variants import variants
 
 log = logging.getLogger(__name__)
-
-# What TensorBoard's HParams tab compares runs by: always the same, as it takes its columns from one run.
-HYPERPARAMETERS = (
-    *("rule.name", "neuron.name", "dataset.name", "n_exc", "epochs", "seed", "batch_size", "reduction", "max_learners"),
-    *("encoder.steps", "encoder.max_rate_hz", "trainer.schedule", "trainer.rate_end"),
-    *("rule.a_post", "rule.a_pre", "rule.tau_pre", "rule.tau_post", "rule.w_norm"),
-    *("neuron.w_ie", "neuron.theta_increment", "neuron.refractory"),
-)
-RASTER_IMAGES = 3
 
 
 @dataclass(frozen=True)
@@ -61,12 +49,12 @@ def run(config, directory: Path, invocation: Invocation = Invocation()) -> float
     Raises:
         UserError: something that was asked for cannot be had.
     """
-    config = resolve(config)
-    settings = read_settings(config)
+    resolved = resolve(config)
+    settings = read_settings(resolved)
     if settings.mode == "train":
         return learn(config, RunDirectory(directory), invocation)
     if settings.mode == "eval":
-        return evaluate_checkpoint(config, settings, directory, invocation)
+        return evaluate_checkpoint(resolved, settings, directory, invocation)
     return _OTHER_MODES[settings.mode](settings, directory)
 
 
@@ -113,174 +101,82 @@ _OTHER_MODES: Mapping[str, Callable[[Settings, Path], float]] = {
 # Learning.
 
 
-def learn(config: dict, directory: RunDirectory, invocation: Invocation) -> float:
+def learn(config, directory: RunDirectory, invocation: Invocation) -> float:
     """Learn, label, evaluate, and write the results, from where the run in the directory is; return the accuracy.
+
+    With several networks side by side it is their mean, and each has a run of its own in a directory below.
 
     Raises:
         UserError: another process is at work there, or what is there was made with other settings.
     """
+    asked = resolve(config)
     with directory.locked(wait=invocation.in_sweep):
-        result = directory.result()
-        saved = directory.newest() if result is None else None
-        there = directory.config() if saved is None else saved.config
-        if there is not None and (saved is not None or (directory.path / "result.json").exists()):
-            config = config_to_go_on(config, there, directory.path, invocation.explicit)
-        settings = read_settings(config)
-        if result is not None:
-            log.info("%s: this run is complete; nothing to do", directory.path)
-        else:
-            if saved is None:
-                directory.clear()
-                checkpoint.write_atomically(directory.path / "config.yaml", as_yaml(config).encode())
-            result = LearningRun(config, settings, directory, saved, invocation).complete()
-        if not (directory.path / "report.html").exists():
-            write_report(directory.path)
+        there = directory.config()
+        goes_on_there = there is not None and asked["resume"] not in ("auto", None)
+        if (there if goes_on_there else asked).get("networks", 1) > 1:
+            return _learn_side_by_side(config, directory, invocation)
+        [result] = _complete([asked], [directory], directory.path, invocation)
         print(results.summary_table(result, directory.path))
         return result["test_accuracy"]
 
 
-class LearningRun:
-    """A run from its settings, or its newest checkpoint, to its result."""
+def _learn_side_by_side(config, directory: RunDirectory, invocation: Invocation) -> float:
+    from stdp_run.comparing import to_text, write_comparison
 
-    def __init__(self, config: dict, settings: Settings, directory: RunDirectory, saved, invocation: Invocation):
-        self._begun = time.perf_counter()
-        self._config, self._settings, self._directory, self._bars = config, settings, directory, invocation.bars
-        model = build_model(settings)
-        self._data = load_data(settings)
-        self._progress = Progress.start(len(self._data.classes), settings.trainer)
-        self._seconds_before = 0.0
-        self._resumed_at = None
-        state = initial_state(model)
-        pictured = {"weight": state.weight, "images": 0}
-        if saved is not None:
-            state = _state_of(saved)
-            self._progress.restore(saved.position, saved.extra)
-            self._seconds_before = saved.extra["wall_seconds"]
-            self._resumed_at = self._progress.images
-            pictured = saved.extra["pictured"]
-            log.info("%s: going on after %d images", directory.path, self._resumed_at)
-        self._pictured = pictured
-        self._engine = make_engine(model, state, **_engine_options(settings), gpu=invocation.job)
-
-    def complete(self) -> dict:
-        """Learn, label and evaluate; return the result, which is also the last file that is written."""
-        settings, progress = self._settings, self._progress
-        pixels, classes = self._data.train_pixels, self._data.train_classes
-        with (
-            Interruption() as self._interruption,
-            Tracker(self._directory.path, self._resumed_at) as self._tracker,
-            self._make_pictures() as self._pictures,
-        ):
-            train(
-                self._engine,
-                pixels,
-                classes,
-                progress,
-                settings,
-                self._tracker,
-                self,
-                self._interruption,
-                self._bars,
-            )
-            state = self._engine.state()
-            self._pictures.after_learning(progress.images, state)
-            labels = label(self._engine, self._data, settings, self._bars, self._stop_if_asked)
-            self._pictures.after_labelling(progress.images, state, labels.label)
-            final = measure(self._engine, labels, self._data, self._bars, self._stop_if_asked)
-            accuracy = {f"test/accuracy_{name}": value for name, value in final.accuracy.items()}
-            self._tracker.scalars(progress.images, accuracy)
-            values = flat(self._config)
-            self._tracker.hyperparameters({key: values[key] for key in HYPERPARAMETERS if key in values}, accuracy)
-            running, evaluations = accuracy_points(self._directory.path, settings.evaluator.readout)
-            self._pictures.at_the_end(progress.images, final, settings.evaluator.readout, running, evaluations)
-        extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(self._data.classes)}
-        position = {"images": progress.images}
-        checkpoint.save(
-            self._directory.path / "checkpoint.pt",
-            checkpoint.Checkpoint(self._config, state.arrays(), position, extra),
-        )
-        result = results.describe(settings, self._engine, labels, final, self._data, self._wall_seconds())
-        result["train_images_per_second"] = progress.images_per_second
-        result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
-        results.write_result(self._directory.path, result)
-        write_report(self._directory.path)
-        self._directory.remove_checkpoints()
-        return result
-
-    def save(self, progress: Progress) -> None:
-        """Save a checkpoint."""
-        self._pictures.wait()
-        self._tracker.save()
-        pictured = {"weight": self._pictures.previous_weight, "images": self._pictures.previous_images}
-        extra = {**progress.arrays(), "pictured": pictured, "wall_seconds": self._wall_seconds()}
-        state = self._engine.state().arrays()
-        self._directory.save(checkpoint.Checkpoint(self._config, state, progress.position(), extra))
-        if self._interruption.pending:
-            log.warning(
-                "%s after %d images: saved; `stdp-run resume=%s` goes on",
-                self._interruption.pending.name,
-                progress.images,
-                self._directory.path,
-            )
-
-    def draw(self, progress: Progress) -> None:
-        """Have the weights drawn, with the labels that images seen before give to the neurons."""
-        labels = progress.estimate.labels()
-        label = None if labels is None else labels.label
-        self._pictures.while_learning(progress.images, self._engine.state(), label)
-
-    def evaluate(self, images_seen: int) -> None:
-        """Measure and record the accuracy on the way."""
-        labels = label(self._engine, self._data, self._settings, False, self._stop_if_asked)
-        accuracy = measure(self._engine, labels, self._data, False, self._stop_if_asked).accuracy
-        self._tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()})
-        shown = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
-        log.info("after %d images: %s", images_seen, shown)
-
-    def _stop_if_asked(self) -> None:
-        if self._interruption.pending:  # everything was saved before
-            self._interruption.hand_on()
-
-    def _wall_seconds(self) -> float:
-        return self._seconds_before + time.perf_counter() - self._begun
-
-    def _make_pictures(self) -> Pictures:
-        data, section = self._data, self._settings.dataset
-        _, first = np.unique(data.test_classes, return_index=True)  # one image of each class
-        chosen = np.sort(first)[:RASTER_IMAGES]
-        return Pictures(
-            self._directory.path,
-            self._tracker.picture,
-            self._engine.model,
-            section["height"],
-            section["width"],
-            data.classes,
-            self._pictured["weight"],
-            self._pictured["images"],
-            data.test_pixels[chosen],
-            data.test_index[chosen],
-            [data.classes[k] for k in data.test_classes[chosen]],
-        )
+    asked = resolve(config)
+    whole = _as_it_goes_on(asked, directory, directory.config(), invocation)
+    # References are resolved for each network apart; a run that goes on by its own config has none left.
+    found = variants(config if whole is asked else whole)
+    if not directory.holds_run():
+        checkpoint.write_atomically(directory.path / "config.yaml", as_yaml(whole).encode())
+    directories = [RunDirectory(directory.path / each.name) for each in found]
+    with ExitStack() as locks:
+        for each in directories:
+            each.path.mkdir(exist_ok=True)
+            locks.enter_context(each.locked(wait=invocation.in_sweep))
+        reached = _complete([each.config for each in found], directories, directory.path, invocation)
+    print(to_text(write_comparison(directory.path)))
+    print(f"\nresults  {results.shown_path(directory.path)}")
+    return statistics.mean(result["test_accuracy"] for result in reached)
 
 
-def accuracy_points(directory: Path, readout: str) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
-    """Return (images seen, accuracy) of the running accuracy and of evaluations on the way, from the metrics file."""
-    running, evaluations = [], []
-    for line in (directory / "metrics.jsonl").read_text().splitlines():
-        row = json.loads(line)
-        for name, points in (("train/running_accuracy", running), (f"evaluation/accuracy_{readout}", evaluations)):
-            if row.get(name) is not None:
-                points.append((row["images_seen"], row[name]))
-    return running, evaluations
+def _complete(
+    configs: Sequence[dict], directories: Sequence[RunDirectory], place: Path, invocation: Invocation
+) -> list[dict]:
+    """Bring the runs in the directories, which are locked, to their end, in step; return their results.
+
+    `place` is the directory that `resume` is given to go on with all of them.
+    """
+    reached: list[dict | None] = []
+    unfinished: list[tuple[dict, RunDirectory, Checkpoint | None]] = []
+    for config, directory in zip(configs, directories, strict=True):
+        result = directory.result()
+        saved = directory.newest() if result is None else None
+        config = _as_it_goes_on(config, directory, directory.config() if saved is None else saved.config, invocation)
+        reached.append(result)
+        if result is not None:
+            log.info("%s: this run is complete; nothing to do", directory.path)
+            continue
+        unfinished.append((config, directory, saved))
+    for config, directory, saved in unfinished:
+        if saved is None:
+            directory.clear()
+            checkpoint.write_atomically(directory.path / "config.yaml", as_yaml(config).encode())
+    if unfinished:
+        runs = LearningRuns(*zip(*unfinished, strict=True), place, invocation.job, invocation.bars)
+        made = iter(runs.complete())
+        reached = [next(made) if result is None else result for result in reached]
+    for directory in directories:
+        if not (directory.path / "report.html").exists():
+            write_report(directory.path)
+    return reached
 
 
-def _state_of(saved: checkpoint.Checkpoint) -> NetworkState:
-    arrays = dict(saved.arrays)
-    return NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
-
-
-def _engine_options(settings: Settings) -> dict:
-    return {name: getattr(settings, name) for name in ENGINE_OPTIONS}
+def _as_it_goes_on(config: dict, directory: RunDirectory, there: dict | None, invocation: Invocation) -> dict:
+    """Return the config with which the run in the directory goes on; the command's own where there is none."""
+    if there is None or not (directory.holds_run() or config["resume"] not in ("auto", None)):
+        return config
+    return config_to_go_on(config, there, directory.path, invocation.explicit)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -304,44 +200,16 @@ def evaluate_checkpoint(config: dict, settings: Settings, directory: Path, invoc
         there = saved.arrays["weight"].shape[1]
         raise UserError(f"dataset={settings.dataset['name']}: {model.n_inputs} pixels; the network has {there} inputs")
     checkpoint.write_atomically(directory / "config.yaml", as_yaml(config).encode())
-    engine = make_engine(model, _state_of(saved), **_engine_options(settings), gpu=invocation.job)
+    networks = make_networks([model], [state_of(saved)], **engine_options(settings), gpu=invocation.job)
     data = load_data(settings)
     labels = Labels(saved.extra["label"], saved.extra["mean_count"])
     if len(data.classes) != labels.n_classes:
         raise UserError(
             f"dataset={settings.dataset['name']}: {len(data.classes)} classes; the network knows {labels.n_classes}"
         )
-    final = measure(engine, labels, data, invocation.bars, lambda: None)
-    result = results.describe(settings, engine, labels, final, data, time.perf_counter() - begun)
+    [final] = measure(networks, [0], [labels], data, invocation.bars, lambda: None)
+    result = results.describe(settings, networks, model, labels, final, data, time.perf_counter() - begun)
     result["train_images_per_second"] = None
     results.write_result(directory, result)
     print(results.summary_table(result, directory))
     return result["test_accuracy"]
-
-
-def label(engine, data: Data, settings: Settings, bars: bool, between: Callable[[], None]) -> Labels:
-    """Label the neurons by training images, with learning off; `between` is called time and again, between images."""
-    n_label = settings.n_label or len(data.train_pixels)
-    with progress_bar(n_label, "labelling", bars) as bar:
-        return evaluation.label_neurons(
-            engine,
-            data.train_pixels[:n_label],
-            np.arange(n_label),
-            data.train_classes[:n_label],
-            len(data.classes),
-            lambda n_images: (bar.update(n_images), between()),
-        )
-
-
-def measure(engine, labels: Labels, data: Data, bars: bool, between: Callable[[], None]) -> Evaluation:
-    """Measure the accuracy on the test images, with learning off; `between` as for `label`."""
-    with progress_bar(len(data.test_pixels), "testing", bars) as bar:
-        return evaluation.evaluate(
-            engine,
-            labels,
-            data.test_pixels,
-            data.test_index,
-            data.test_classes,
-            lambda n_images: (bar.update(n_images), between()),
-            time.perf_counter,
-        )

@@ -7,6 +7,7 @@ being drawn two more may wait, and only whoever asks for a fourth waits too, whi
 """
 
 import logging
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -31,6 +32,8 @@ log = logging.getLogger(__name__)
 
 # One set being drawn and two waiting: more would only pile up copies of the weights.
 SETS_AT_ONCE = 3
+# Runs side by side draw in turn: there is one core to spare for it, and Matplotlib has caches that threads would share.
+_one_draws = threading.Lock()
 # Units of the integer neuron groups to 1 mV.
 UNITS_PER_MV = 16.384
 
@@ -222,9 +225,10 @@ class Pictures:
 
     def _draw(self, images_seen: int, drawings: list[Drawing]) -> None:
         for name, draw in drawings:
-            figure = draw()
-            png, size = figures.to_png(figure), figures.size_in_pixels(figure)
-            figures.release(figure)
+            with _one_draws:
+                figure = draw()
+                png, size = figures.to_png(figure), figures.size_in_pixels(figure)
+                figures.release(figure)
             path = self._directory / f"{name}.png"
             try:
                 figures.write_whole(path, png)

@@ -9,20 +9,30 @@ from pathlib import Path
 from stdp_run import checkpoint
 from stdp_run.config import Settings
 from stdp_run.data import Data
+from stdp_run.engines.side_by_side import Networks
 from stdp_run.evaluation import Evaluation, Labels
+from stdp_run.network import Model
 
 
-def describe(settings: Settings, engine, labels: Labels, final: Evaluation, data: Data, seconds: float) -> dict:
-    """Return the figures of a run for `result.json`."""
+def describe(
+    settings: Settings,
+    networks: Networks,
+    model: Model,
+    labels: Labels,
+    final: Evaluation,
+    data: Data,
+    seconds: float,
+) -> dict:
+    """Return the figures of the run of one of the networks, with that model, for `result.json`."""
     readout = settings.evaluator.readout
     return {
         "rule": settings.rule["name"],
         "neuron": settings.neuron["name"],
         "dataset": settings.dataset["name"],
         "split": settings.dataset["split"],
-        "engine": engine.name,
-        "device": str(engine.device),
-        "dtype": engine.model.weight_dtype.name,
+        "engine": networks.name,
+        "device": str(networks.device),
+        "dtype": model.weight_dtype.name,
         "seed": settings.seed,
         "n_exc": settings.n_exc,
         "epochs": settings.epochs,
@@ -63,10 +73,15 @@ def summary_table(result: dict, directory: Path) -> str:
     rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))
     rows.append(("silent neurons", f"{result['silent_neurons']} of {result['n_exc']}"))
     rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
-    here = Path.cwd()
-    rows.append(("results", str(directory.relative_to(here) if directory.is_relative_to(here) else directory)))
+    rows.append(("results", shown_path(directory)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def shown_path(directory: Path) -> str:
+    """Return the path of a directory, as seen from the current one where it lies in that."""
+    here = Path.cwd()
+    return str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
 
 
 def versions() -> dict[str, str]:

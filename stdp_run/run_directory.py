@@ -110,6 +110,13 @@ class RunDirectory:
         """Return whether a checkpoint of the run on its way is there, whole or not."""
         return bool(self._newest_first())
 
+    def holds_run(self) -> bool:
+        """Return whether a run came so far here that something of it can be used, alone or with others side by side."""
+        if self.has_checkpoint() or (self.path / "result.json").exists():
+            return True
+        several = (self.config() or {}).get("networks", 1) > 1
+        return several and any(RunDirectory(path).holds_run() for path in self.path.iterdir() if path.is_dir())
+
     def clear(self) -> None:
         """Remove what a run without a checkpoint, of which nothing can be used, has left behind."""
         for file in (self.path / "metrics.jsonl", *self.path.glob("events.out.tfevents.*")):

@@ -1,21 +1,21 @@
 """The training loop: take images, present them, save if due, log, draw and evaluate if due."""
 
-import logging
 import math
+import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
 
 from stdp_run.config import Settings, TrainerSettings
 from stdp_run.encoding import image_order
+from stdp_run.engines.side_by_side import Lesson, Networks
 from stdp_run.evaluation import RunningAccuracy
 from stdp_run.interruption import Interruption
+from stdp_run.network import NetworkState
 from stdp_run.tracking import Tracker, log_above_bars, progress_bar
-
-log = logging.getLogger(__name__)
 
 IMAGES_AT_ONCE = 250
 SECONDS_AT_ONCE = 0.5  # a signal waits no longer than about this for its answer
@@ -59,7 +59,7 @@ class Progress:
     window: Window = field(default_factory=Window)
     images: int = 0  # learned from, over all passes
     reported: int = 0  # of those, the ones up to which everything that was due is done
-    seconds: float = 0.0  # spent presenting images
+    seconds: float = 0.0  # spent presenting images, to this network and those side by side with it
     spikes: int = 0
 
     @classmethod
@@ -101,82 +101,176 @@ class Progress:
         self.estimate.earlier = [(each["sums"], each["n_images"]) for each in arrays["earlier_windows"]]
 
 
-class Run(Protocol):
-    """What the loop leaves to the run that it is a part of."""
+class Learning:
+    """What learning needs of one network beside the network itself: its order of images, schedules and metrics."""
 
-    def save(self, progress: Progress) -> None:
-        """Save a checkpoint."""
+    def __init__(self, settings: Settings, progress: Progress, tracker: Tracker):
+        self.settings = settings
+        self.progress = progress  # how far it is; it moves on as images are learned from
+        self.tracker = tracker  # where metrics go
+        self._order: tuple[int, np.ndarray] | None = None  # the pass, and the order of its images
 
-    def draw(self, progress: Progress) -> None:
-        """Have the weights drawn."""
+    def lesson(self, pixels: np.ndarray, epoch: int, part: slice) -> Lesson:
+        """Return a part of a pass over the images, uint8 [N, I], in this network's own order."""
+        chosen = self._order_of(epoch, len(pixels))[part]
+        place = self._places(epoch * len(pixels) + part.start, len(chosen), len(pixels))
+        return Lesson(pixels[chosen], chosen, self._rate(place), self._learners(place))
 
-    def evaluate(self, images_seen: int) -> None:
-        """Measure and record the accuracy."""
+    def report(self, network: NetworkState, n_images: int) -> float | None:
+        """Write a row of metrics about the images since the last one; return the running accuracy, if there is one."""
+        progress, window = self.progress, self.progress.window
+        counts, classes = window.arrays()
+        accuracy = progress.estimate.update(counts, classes, self.settings.evaluator.readout)
+        self.tracker.scalars(
+            progress.images,
+            {
+                "train/running_accuracy": accuracy,
+                "train/spikes_per_image": float(counts.sum(axis=1).mean()),
+                "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
+                "train/images_per_second": window.images / max(window.seconds, 1e-9),
+                "train/learning_rate": float(self._rate(self._places(progress.images - 1, 1, n_images))[0]),
+                "network/theta_mean": float(network.theta.mean()),
+                "network/weight_mean": float(network.weight.mean()),
+                "network/weight_std": float(network.weight.std()),
+                "network/weight_max": float(network.weight.max()),
+            },
+        )
+        progress.window = Window()
+        return accuracy
+
+    def _order_of(self, epoch: int, n_images: int) -> np.ndarray:
+        if self._order is None or self._order[0] != epoch:
+            shuffle = self.settings.trainer.shuffle
+            order = image_order(n_images, epoch, self.settings.seed) if shuffle else np.arange(n_images)
+            self._order = (epoch, order)
+        return self._order[1]
+
+    def _places(self, images_seen: int, count: int, n_images: int) -> np.ndarray:
+        """Return how far through the run each of the next `count` images is, 0..1."""
+        return (images_seen + np.arange(count)) / (n_images * self.settings.epochs)
+
+    def _rate(self, place: np.ndarray) -> np.ndarray:
+        return learning_rate(self.settings.trainer.schedule, self.settings.trainer.rate_end, place)
+
+    def _learners(self, place: np.ndarray) -> np.ndarray | None:
+        """Return how many neurons may learn from each image; None where that does not change in the run."""
+        first, last = self.settings.trainer.learners_start, self.settings.max_learners
+        if first is None or last is None:
+            return None
+        return np.rint(first * (last / first) ** place).astype(np.int64)
+
+
+class Runs(Protocol):
+    """What the loop leaves to the runs that it is a part of; networks are known by their number."""
+
+    def save(self, chosen: Sequence[int]) -> None:
+        """Save a checkpoint of each."""
+
+    def draw(self, k: int) -> None:
+        """Have the weights of one drawn."""
+
+    def evaluate(self, chosen: Sequence[int]) -> None:
+        """Measure and record the accuracy of each."""
 
 
 def train(
-    engine,
+    networks: Networks,
+    learnings: Sequence[Learning],
     pixels: np.ndarray,
     classes: np.ndarray,
-    progress: Progress,
-    settings: Settings,
-    tracker: Tracker,
-    run: Run,
+    runs: Runs,
     interruption: Interruption,
     bars: bool = True,
 ) -> None:
-    """Learn from the images, `settings.epochs` times, from where `progress` is.
+    """Have K networks learn from the images, `settings.epochs` times, in step, from where the progress of each is.
 
-    A checkpoint is saved before what else is due at the same number of images is done, so that a run that goes on from
-    there begins with it: rows of metrics, pictures and evaluations come once, whenever a run was interrupted.
+    Those that are behind, as after a stop between two checkpoints, catch up with the others first. A checkpoint is
+    saved before what else is due at the same number of images is done, so that a run that goes on from there begins
+    with it: rows of metrics, pictures and evaluations come once, whenever a run was interrupted.
 
     Args:
-        engine: stdp_run.engines, learns and counts spikes.
+        networks: K of them.
+        learnings: [K], of the networks in their order; nothing that is due at some number of images, nor the number
+            of images, differs between them.
         pixels: uint8 [N, I].
         classes: int64 [N]; only the running estimate of the accuracy looks at them.
-        progress: how far learning is; changed in place.
-        settings: of the run.
-        tracker: where metrics go.
-        run: saves, draws and evaluates.
+        runs: save, draw and evaluate.
         interruption: whether a signal asks to stop.
         bars: show a progress bar.
     """
-    total = len(pixels) * settings.epochs
-    at_once = settings.batch_size
+    loop = _Loop(networks, learnings, pixels, classes, runs)
+    everyone = range(len(learnings))
+    total = len(pixels) * learnings[0].settings.epochs
+    done = sum(each.progress.images for each in learnings)
+    at_once = learnings[0].settings.batch_size
     saved_at = time.monotonic()
-    with log_above_bars(), progress_bar(total, "learning", bars, progress.images) as bar:
-        _report(engine, progress, settings, total, tracker, run, bar)
-        while progress.images < total:
-            seconds, n_shown = _learn_some(engine, pixels, classes, progress, settings, at_once)
+    with log_above_bars(), progress_bar(total * len(learnings), "learning", bars, done) as bar:
+        loop.report(everyone, bar)
+        while chosen := loop.behind(total):
+            seconds, n_shown = loop.learn(chosen, at_once)
             at_once = max(1, min(IMAGES_AT_ONCE, int(n_shown * SECONDS_AT_ONCE / max(seconds, 1e-9))))
-            bar.update(n_shown)
-            if interruption.pending or _is_time_to_save(progress, settings.trainer, total, saved_at):
-                run.save(progress)
+            bar.update(n_shown * len(chosen))
+            if interruption.pending or _is_time_to_save(learnings[chosen[0]], total, saved_at):
+                runs.save(chosen)
                 saved_at = time.monotonic()
             if interruption.pending:
                 interruption.hand_on()
-            _report(engine, progress, settings, total, tracker, run, bar)
+            loop.report(chosen, bar)
 
 
-def _learn_some(engine, pixels, classes, progress: Progress, settings: Settings, at_once: int) -> tuple[float, int]:
-    """Learn from about `at_once` images; return (seconds, images)."""
-    n_images = len(pixels)
-    epoch, start = divmod(progress.images, n_images)
-    order = _order(n_images, epoch, settings.seed) if settings.trainer.shuffle else np.arange(n_images)
-    stop = _next_stop(start, epoch * n_images, n_images, settings, at_once)
-    chosen = order[start:stop]
-    place = _places(progress.images, stop - start, n_images * settings.epochs)
-    rate = learning_rate(settings.trainer.schedule, settings.trainer.rate_end, place)
-    seconds = -time.perf_counter()
-    counts = engine.learn(pixels[chosen], chosen, epoch, rate, _learners(settings, place))
-    seconds += time.perf_counter()
-    progress.add(counts, classes[chosen], seconds)
-    return seconds, len(chosen)
+class _Loop:
+    """The steps of the loop."""
 
+    def __init__(self, networks: Networks, learnings: Sequence[Learning], pixels, classes, runs: Runs):
+        self._networks, self._learnings, self._runs = networks, learnings, runs
+        self._pixels, self._classes = pixels, classes
+        self._shown: dict[int, float] = {}  # running accuracy by network
 
-@lru_cache(maxsize=1)
-def _order(n_images: int, epoch: int, seed: int) -> np.ndarray:
-    return image_order(n_images, epoch, seed)
+    def behind(self, total: int) -> list[int]:
+        """Return the networks that have learned from the fewest images, all of them if in step; none at the end."""
+        images = [each.progress.images for each in self._learnings]
+        return [k for k, seen in enumerate(images) if seen == min(images) < total]
+
+    def learn(self, chosen: Sequence[int], at_once: int) -> tuple[float, int]:
+        """Have networks that are in step learn from about `at_once` images each; return (seconds, images)."""
+        n_images, first = len(self._pixels), self._learnings[chosen[0]]
+        images_seen = first.progress.images
+        epoch, start = divmod(images_seen, n_images)
+        stop = _next_stop(start, epoch * n_images, n_images, first.settings, at_once)
+        ahead = [each.progress.images for each in self._learnings if each.progress.images > images_seen]
+        stop = min([stop, *(seen - epoch * n_images for seen in ahead)])
+        lessons = [self._learnings[k].lesson(self._pixels, epoch, slice(start, stop)) for k in chosen]
+        seconds = -time.perf_counter()
+        counts = self._networks.learn(chosen, lessons, epoch)
+        seconds += time.perf_counter()
+        for k, lesson, spikes in zip(chosen, lessons, counts, strict=True):
+            self._learnings[k].progress.add(spikes, self._classes[lesson.image_index], seconds)
+        return seconds, stop - start
+
+    def report(self, chosen: Sequence[int], bar) -> None:
+        """Do what is due since the last report; evaluations come last, of all networks together."""
+        to_evaluate = [k for k in chosen if self._report(k)]
+        if self._shown:
+            bar.set_postfix_str(f"running accuracy {statistics.mean(self._shown.values()):.1%}")
+        if to_evaluate:
+            self._runs.evaluate(to_evaluate)
+
+    def _report(self, k: int) -> bool:
+        """Log and draw if due; return whether an evaluation is."""
+        learning = self._learnings[k]
+        options, progress = learning.settings.trainer, learning.progress
+        total = len(self._pixels) * learning.settings.epochs
+        before, after = progress.reported, progress.images
+        progress.reported = after
+        if before == after:
+            return False
+        if _is_due(options.log_every, before, after) or after == total:
+            accuracy = learning.report(self._networks.state(k), len(self._pixels))
+            if accuracy is not None:
+                self._shown[k] = accuracy
+        if _is_due(options.draw_every, before, after) and after < total:  # at the end everything is drawn anyway
+            self._runs.draw(k)
+        return _is_due(options.evaluate_every, before, after)
 
 
 def _is_due(every: int | None, before: int, after: int) -> bool:
@@ -184,7 +278,8 @@ def _is_due(every: int | None, before: int, after: int) -> bool:
     return every is not None and before // every != after // every
 
 
-def _is_time_to_save(progress: Progress, options: TrainerSettings, total: int, saved_at: float) -> bool:
+def _is_time_to_save(learning: Learning, total: int, saved_at: float) -> bool:
+    options, progress = learning.settings.trainer, learning.progress
     if progress.images == total or _is_due(options.checkpoint_every, progress.reported, progress.images):
         return True
     # An evaluation can take long, and a signal during it must find everything saved.
@@ -194,7 +289,7 @@ def _is_time_to_save(progress: Progress, options: TrainerSettings, total: int, s
 
 
 def _next_stop(start: int, before: int, n_images: int, settings: Settings, at_once: int) -> int:
-    """Return where the next call of the engine ends: where something is due, but after whole batches in any case."""
+    """Return where the next lesson ends: where something is due, but after whole batches in any case."""
     batch = settings.batch_size
     options = settings.trainer
     stop = start + at_once
@@ -203,58 +298,3 @@ def _next_stop(start: int, before: int, n_images: int, settings: Settings, at_on
             stop = min(stop, ((before + start) // every + 1) * every - before)
     n_batches = -(-(stop - start) // batch)
     return min(start + n_batches * batch, n_images)
-
-
-def _places(images_seen: int, count: int, total: int) -> np.ndarray:
-    """Return how far through the run each of the next `count` images is, 0..1."""
-    return (images_seen + np.arange(count)) / total
-
-
-def _learners(settings: Settings, progress: np.ndarray) -> np.ndarray | None:
-    """Return how many neurons may learn from each image; None where that does not change in the run."""
-    first, last = settings.trainer.learners_start, settings.max_learners
-    if first is None or last is None:
-        return None
-    return np.rint(first * (last / first) ** progress).astype(np.int64)
-
-
-def _report(engine, progress: Progress, settings: Settings, total: int, tracker: Tracker, run: Run, bar) -> None:
-    """Do what is due since the last report."""
-    options = settings.trainer
-    before, after = progress.reported, progress.images
-    progress.reported = after
-    if before == after:
-        return
-    if _is_due(options.log_every, before, after) or after == total:
-        accuracy = _log_window(progress, engine, settings, total, tracker)
-        if accuracy is not None:
-            bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
-        progress.window = Window()
-    if _is_due(options.draw_every, before, after) and after < total:  # at the end everything is drawn anyway
-        run.draw(progress)
-    if _is_due(options.evaluate_every, before, after):
-        run.evaluate(after)
-
-
-def _log_window(progress: Progress, engine, settings: Settings, total: int, tracker: Tracker) -> float | None:
-    window = progress.window
-    counts, classes = window.arrays()
-    accuracy = progress.estimate.update(counts, classes, settings.evaluator.readout)
-    state = engine.state()
-    place = _places(progress.images - 1, 1, total)
-    rate = learning_rate(settings.trainer.schedule, settings.trainer.rate_end, place)
-    tracker.scalars(
-        progress.images,
-        {
-            "train/running_accuracy": accuracy,
-            "train/spikes_per_image": float(counts.sum(axis=1).mean()),
-            "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
-            "train/images_per_second": window.images / max(window.seconds, 1e-9),
-            "train/learning_rate": float(rate[0]),
-            "network/theta_mean": float(state.theta.mean()),
-            "network/weight_mean": float(state.weight.mean()),
-            "network/weight_std": float(state.weight.std()),
-            "network/weight_max": float(state.weight.max()),
-        },
-    )
-    return accuracy

@@ -144,7 +144,7 @@ def test_rules_go_by_their_published_names_too(stdp_run, tmp_path):
 def test_batches_run_on_the_torch_engine_and_say_why(stdp_run, tmp_path):
     done = stdp_run(*TINY, "encoder.steps=40", "batch_size=8", "reduction=mean")
     assert done.returncode == 0, done.stderr
-    assert "engine torch on cpu: batch_size=8" in done.stderr
+    assert "engine torch on the CPU: batch_size=8" in done.stderr
     assert result_of(only_run(tmp_path))["engine"] == "torch"
 
 

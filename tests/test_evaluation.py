@@ -146,14 +146,9 @@ def test_running_accuracy_uses_earlier_windows_only():
     assert estimate.update(COUNTS, 1 - CLASSES, "all_activity") == 1.0
 
 
-class Fixed:
-    """An engine whose neurons count the pixels of an image."""
-
-    class model:
-        n_exc = 3
-
-    def count_spikes(self, pixels, index):
-        return pixels[:, :3].astype(np.int32)
+def two_networks(pixels, index):
+    """Count the spikes of two networks: a neuron of the first fires as its pixel is bright, the second is silent."""
+    return [pixels[:, :3].astype(np.int32), np.zeros((len(pixels), 3), np.int32)]
 
 
 def test_evaluate_counts_every_image_once_whatever_their_number():
@@ -161,14 +156,16 @@ def test_evaluate_counts_every_image_once_whatever_their_number():
     pixels = np.tile(np.array([[9, 0, 0], [0, 9, 0], [0, 0, 0]], np.uint8), (n // 3 + 1, 1))[:n]
     classes = np.tile([0, 1, 1], n // 3 + 1)[:n]
     done = []
-    result_labels = evaluation.label_neurons(Fixed(), pixels, np.arange(n), classes, 2, done.append)
-    result = evaluation.evaluate(Fixed(), result_labels, pixels, np.arange(n), classes, done.append, lambda: 0.0)
+    found = evaluation.label_neurons(two_networks, pixels, np.arange(n), classes, 2, done.append)
+    result, silent = evaluation.evaluate(two_networks, found, pixels, np.arange(n), classes, done.append, lambda: 0.0)
+    assert found[1].n_silent == 3 and found[0].n_silent == 1
     assert sum(done) == 2 * n
     dark = int((pixels.sum(axis=1) == 0).sum())
     assert result.n_correct == dict.fromkeys(READOUTS, n - dark)
     assert result.confusion["all_activity"].sum() == n
     assert result.confusion["all_activity"][1, 2] == dark
     assert result.spikes_per_image == pytest.approx(9 * (n - dark) / n)
+    assert silent.n_correct == dict.fromkeys(result.n_correct, 0) and silent.spikes_per_image == 0
 
 
 def test_a_class_without_images_has_no_accuracy():

@@ -17,8 +17,9 @@ LAYERS = [
     {"neurons", "rules", "datasets", "evaluation", "figures", "checkpoint", "handwriting"},
     {"network", "tracking", "run_directory", "report", "comparing"},
     {"config", "engines"},
-    {"continuing", "data", "pictures", "replaying", "trained", "trainer"},
+    {"continuing", "data", "pictures", "replaying", "trained", "trainer", "variants"},
     {"results", "predicting", "window"},
+    {"learning_run"},
     {"experiment"},
     {"cli"},
 ]

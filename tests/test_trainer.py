@@ -8,14 +8,16 @@ from omegaconf import OmegaConf
 from stdp_run.config import SCHEDULES, conf_folder, read_settings
 from stdp_run.errors import UserError
 from stdp_run.interruption import Interruption
-from stdp_run.trainer import Progress, learning_rate, train
+from stdp_run.network import NetworkState
+from stdp_run.trainer import Learning, Progress, learning_rate, train
 
 
 class Recorder:
-    """An engine, a tracker and a run that keep what they are given; neuron k spikes once for each image of class k."""
+    """What one network and its run are given; neuron k spikes once for each image of class k."""
 
-    def __init__(self, classes):
-        self.classes = classes
+    def __init__(self, settings, progress):
+        self.progress = progress
+        self.learning = Learning(settings, progress, self)
         self.calls = []
         self.rows = []
         self.evaluated = []
@@ -23,28 +25,39 @@ class Recorder:
         self.saved = []
         self.learners = []
 
-    def learn(self, pixels, index, epoch, rate, learners=None):
-        self.calls.append((index.tolist(), epoch, rate.tolist()))
-        self.learners.append(learners)
-        return np.eye(3, dtype=np.int32)[self.classes[index]]
-
-    def state(self):
-        return self
-
-    weight = np.full((3, 4), 0.5)
-    theta = np.array([1.0, 2.0, 3.0])
-
     def scalars(self, images_seen, values):
         self.rows.append((images_seen, values))
 
-    def evaluate(self, images_seen):
-        self.evaluated.append(images_seen)
 
-    def draw(self, progress):
-        self.drawn.append(progress.images)
+class Recorders:
+    """Networks, and the runs that learning is a part of, which keep what they are given."""
 
-    def save(self, progress):
-        self.saved.append((progress.position(), copy.deepcopy(progress.arrays())))
+    def __init__(self, recorders, classes):
+        self.recorders = recorders
+        self.classes = classes
+        self.together = []
+
+    def learn(self, chosen, lessons, epoch):
+        self.together.append((list(chosen), len(lessons[0].pixels)))
+        for k, lesson in zip(chosen, lessons, strict=True):
+            self.recorders[k].calls.append((lesson.image_index.tolist(), epoch, lesson.rate.tolist()))
+            self.recorders[k].learners.append(lesson.learners)
+        return [np.eye(3, dtype=np.int32)[self.classes[lesson.image_index]] for lesson in lessons]
+
+    def state(self, k):
+        return NetworkState(np.full((3, 4), 0.5), np.array([1.0, 2.0, 3.0]))
+
+    def evaluate(self, chosen):
+        for k in chosen:
+            self.recorders[k].evaluated.append(self.recorders[k].progress.images)
+
+    def draw(self, k):
+        self.recorders[k].drawn.append(self.recorders[k].progress.images)
+
+    def save(self, chosen):
+        for k in chosen:
+            progress = self.recorders[k].progress
+            self.recorders[k].saved.append((progress.position(), copy.deepcopy(progress.arrays())))
 
 
 def settings_with(**changes):
@@ -59,17 +72,26 @@ def settings_with(**changes):
     return read_settings({**base, **sections, "trainer": {**trainer, **changes.pop("trainer", {})}, **changes})
 
 
-def run(n_images, saved=None, **changes):
+def run_several(n_images, saved, all_changes):
+    """Have networks with settings of their own learn side by side, each from what was saved, if anything was."""
     classes = np.arange(n_images) % 3
-    recorder = Recorder(classes)
     pixels = np.zeros((n_images, 4), np.uint8)
-    settings = settings_with(**changes)
-    progress = Progress.start(3, settings.trainer)
-    if saved is not None:
-        progress.restore(*saved)
+    recorders = []
+    for position_and_arrays, changes in zip(saved, all_changes, strict=True):
+        settings = settings_with(**changes)
+        progress = Progress.start(3, settings.trainer)
+        if position_and_arrays is not None:
+            progress.restore(*position_and_arrays)
+        recorders.append(Recorder(settings, progress))
+    everything = Recorders(recorders, classes)
     with Interruption() as interruption:
-        train(recorder, pixels, classes, progress, settings, recorder, recorder, interruption)
-    return recorder, recorder.evaluated, progress
+        train(everything, [each.learning for each in recorders], pixels, classes, everything, interruption)
+    return everything
+
+
+def run(n_images, saved=None, **changes):
+    [recorder] = run_several(n_images, [saved], [changes]).recorders
+    return recorder, recorder.evaluated, recorder.progress
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
@@ -156,6 +178,56 @@ def test_going_on_from_any_checkpoint_does_what_is_left_and_nothing_twice(batch_
         shown = [index for call in whole.calls for index in zip(*call[::2], strict=True)]
         assert [index for call in rest.calls for index in zip(*call[::2], strict=True)] == shown[at:]
         assert (progress.images, progress.spikes) == (end.images, end.spikes) == (1400, 1400)
+
+
+DUE = {"log_every": 300, "evaluate_every": 450, "draw_every": 350, "checkpoint_every": 90, "estimate_from": 600}
+
+
+def seeds(*numbers):
+    schedules = (("constant", 0.5), ("cosine", 0.1), ("exponential", 0.01))
+    return [
+        {"seed": seed, "epochs": 2, "trainer": {**DUE, "schedule": schedule, "rate_end": end}}
+        for seed, (schedule, end) in zip(numbers, schedules, strict=True)
+    ]
+
+
+def assert_recorded_the_same(one, other, from_image=0):
+    assert without_times(row for row in one.rows if row[0] >= from_image) == without_times(
+        row for row in other.rows if row[0] >= from_image
+    )
+    for name in ("evaluated", "drawn"):
+        assert [n for n in getattr(one, name) if n >= from_image] == [
+            n for n in getattr(other, name) if n >= from_image
+        ]
+    shown = [[image for call in each.calls for image in zip(*call[::2], strict=True)] for each in (one, other)]
+    n_images = min(map(len, shown))
+    assert shown[0][-n_images:] == shown[1][-n_images:]
+
+
+def test_side_by_side_each_network_learns_as_it_would_alone():
+    together = run_several(700, [None] * 3, seeds(4, 5, 9))
+    assert all(chosen == [0, 1, 2] for chosen, _ in together.together), "they stay in step"
+    orders = [each.calls[0][0] for each in together.recorders]
+    assert len({tuple(order) for order in orders}) == 3, "each has an order of its own"
+    for recorder, changes in zip(together.recorders, seeds(4, 5, 9), strict=True):
+        alone, _, _ = run(700, **changes)
+        assert_recorded_the_same(recorder, alone)
+        assert [position["images"] for position, _ in recorder.saved] == [n["images"] for n, _ in alone.saved]
+
+
+def test_networks_that_are_behind_catch_up_before_all_go_on_in_step():
+    whole = run_several(700, [None] * 3, seeds(4, 5, 9))
+    first, second, third = (each.saved for each in whole.recorders)
+    saved = [first[2], copy.deepcopy(second[11]), copy.deepcopy(third[2])]  # of two passes, the second is in the later
+    behind, ahead = (position["images"] for position, _ in (saved[0], saved[1]))
+    assert behind < 700 < ahead < 1400
+    rest = run_several(700, saved, seeds(4, 5, 9))
+    for recorder, uninterrupted, at in zip(rest.recorders, whole.recorders, (behind, ahead, behind), strict=True):
+        assert_recorded_the_same(recorder, uninterrupted, from_image=at)
+        assert sum(len(index) for index, _, _ in recorder.calls) == 1400 - at
+    assert [chosen for chosen, _ in rest.together] == sorted((chosen for chosen, _ in rest.together), key=len)
+    assert sum(n for chosen, n in rest.together if chosen == [0, 2]) == ahead - behind
+    assert sum(n for chosen, n in rest.together if chosen == [0, 1, 2]) == 1400 - ahead
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

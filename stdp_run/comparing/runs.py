@@ -34,6 +34,12 @@ class Run:
         return self.result is None and self.error is not None
 
     @property
+    def of_several(self) -> bool:
+        """Whether it stands for networks side by side, each of which has its run in a folder below."""
+        n_networks = self.settings.get("networks", 1)
+        return is_number(n_networks) and n_networks > 1 and not self.failed
+
+    @property
     def reason(self) -> str:
         """Why there is no result to compare; empty where there is one."""
         if self.result is not None:
@@ -65,7 +71,7 @@ def find_runs(directory: Path) -> list[Run]:
         if "config.yaml" in files or ("error.txt" in files and ".hydra" in folders):
             runs.append(_read_run(Path(path), directory))
         folders[:] = [folder for folder in folders if not folder.startswith(".")]
-    runs = [run for run in runs if run.settings.get("mode", "train") == "train"]
+    runs = [run for run in runs if run.settings.get("mode", "train") == "train" and not run.of_several]
     if not runs:
         raise UserError.bad_value("dir", directory, "a folder with runs in it; there is no config.yaml of a run")
     return sorted(runs, key=lambda run: _natural(run.name))
