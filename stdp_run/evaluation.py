@@ -12,7 +12,7 @@ import numpy as np
 NO_LABEL = -1
 NO_ANSWER = -1
 FLOOR = 1e-4
-SMOOTHING = 0.01
+SMOOTHING = 3e-3
 IMAGES_AT_ONCE = 1000
 
 
@@ -92,22 +92,22 @@ def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
     return _probability(counts @ np.log(mean).T - mean.sum(axis=1), counts)
 
 
-def log_proportion(counts: np.ndarray, labels: Labels) -> np.ndarray:
-    """Score a class by its probability, where every spike votes with the logarithm of its neuron's class proportions.
+def multinomial_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
+    """Score a class by its probability, from which neurons spike and not from how often in all (McCallum & Nigam 1998).
 
-        log P(c | n) = sum_i n_i log p_ci + constant
-        p_ci = (q_ci + e) / (1 + C e)       q_ci = f_ci / sum_c f_ci, the proportions [C, E]; e = `SMOOTHING`
+        log P(c | n) = sum_i n_i log q_ci + constant
+        q_ci = g_ci / sum_i g_ci          g_ci = f_ci + `SMOOTHING` * mean_c f_ci, f as in `naive_bayes`
 
-    This is the multinomial naive Bayes of the counts where every class evokes as many spikes in all (McCallum & Nigam
-    1998), and `naive_bayes` without its sum of f, which does not tell classes apart where neurons cover them evenly
-    (Jazayeri & Movshon 2006, doi 10.1038/nn1691). It is the product rule beside the sum rule that `proportion`
-    is (Kittler et al. 1998, doi 10.1109/34.667881). Proportions say nothing of how much a neuron spikes, so a neuron
-    that is seldom heard counts no more than its spikes do. Silence is no answer, as with `naive_bayes`.
+    q_ci is the share of a class's spikes that neuron i gives: multinomial naive Bayes, the spikes of an image being
+    drawn from its class one by one. How many there are is left out, and with it what Poisson counts say of neurons that
+    are silent: where few of many similar neurons win an image, that misleads. Smoothing is towards a neuron's mean over
+    the classes (Jelinek & Mercer 1980). Silence is no answer, as with `naive_bayes`.
     """
     labelled = labels.label != NO_LABEL
-    counts, share = counts[:, labelled], labels.proportion[:, labelled]
-    smooth = (share + SMOOTHING) / (1 + labels.n_classes * SMOOTHING)
-    return _probability(counts @ np.log(smooth).T, counts)
+    counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
+    smooth = mean + SMOOTHING * mean.mean(axis=0)
+    total = np.maximum(smooth.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    return _probability(counts @ np.log(smooth / total).T, counts)
 
 
 def _probability(log_score: np.ndarray, counts: np.ndarray) -> np.ndarray:
@@ -121,7 +121,7 @@ READOUTS: dict[str, Callable] = {
     "all_activity": all_activity,
     "proportion": proportion,
     "naive_bayes": naive_bayes,
-    "log_proportion": log_proportion,
+    "multinomial_bayes": multinomial_bayes,
 }
 
 
