@@ -42,7 +42,7 @@ OPERATIONAL = (
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "exponential", "cosine")
 SPLITS = ("test", "validation", "train")
-READOUTS = ("all_activity", "proportion", "naive_bayes")
+READOUTS = ("all_activity", "proportion", "naive_bayes", "multinomial_bayes")
 
 OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 
@@ -166,6 +166,7 @@ class Settings:
     dtype: str = checked(one_of(*DTYPES))
     batch_size: int = checked(whole_positive)
     reduction: str = checked(one_of(*REDUCTIONS))
+    tf32: bool = checked(flag)
     threads: int | None = checked(or_null(whole_positive))
     resume: str | None = checked(or_null(text))
     max_learners: int | None = checked(or_null(whole_positive))

@@ -6,7 +6,7 @@ from stdp_run.config import OPERATIONAL
 from stdp_run.errors import UserError
 from stdp_run.run_directory import differences, flat
 
-ENGINE_OPTIONS = ("engine", "device", "batch_size", "reduction", "threads")
+ENGINE_OPTIONS = ("engine", "device", "batch_size", "reduction", "tf32", "threads")
 # What may be asked of a trained network that it was not trained with.
 EVALUATION_KEYS = (*OPERATIONAL, *ENGINE_OPTIONS, "dataset", "n_test", "evaluator", "n_train", "n_label")
 

@@ -82,17 +82,36 @@ def poisson_spikes(images, image_index, epoch: int, thresholds, n_steps: int, se
         image_index: int64 tensor [B], the place of each image in its data set.
         epoch: the pass over the data, or a `showing` in it.
         thresholds: int64 tensor [256] from `spike_thresholds`.
+        n_steps: T.
+        seed: key.
+        stream: key, SPIKES_LEARNING or SPIKES_EVALUATING.
+    """
+    return spikes_below(thresholds[images.long()], image_index, epoch, 0, n_steps, seed, stream)
+
+
+def spikes_below(limits, image_index, shown, first_step, n_steps: int, seed, stream: int):
+    """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, ..., B, I]: where a random word is below its limit.
+
+    Args:
+        limits: int64 tensor [..., B, I], from `spike_thresholds`.
+        image_index: int64 tensor [..., B].
+        shown: the `showing`, number or int64 tensor [...]; so is `seed`.
+        first_step: number or int64 tensor [], a multiple of 4.
+        n_steps: T.
+        seed: key.
+        stream: key.
     """
     import torch
 
-    n_images, n_inputs = images.shape
-    device = images.device
-    step_block = torch.arange((n_steps + 3) // 4, device=device).view(-1, 1, 1)
-    pixel = torch.arange(n_inputs, device=device).view(1, 1, -1)
-    words = philox(step_block, pixel, image_index.view(1, -1, 1), epoch, seed, stream)
-    limit = thresholds[images.long()]
-    spikes = torch.stack([word < limit for word in words], dim=1)
-    return spikes.view(-1, n_images, n_inputs)[:n_steps].to(torch.uint8)
+    def for_images(value):
+        return value[..., None, None] if isinstance(value, torch.Tensor) else value
+
+    block = torch.arange((n_steps + 3) // 4, device=limits.device) + first_step // 4
+    pixel = torch.arange(limits.shape[-1], device=limits.device)
+    block = block.view(-1, *[1] * limits.ndim)
+    words = philox(block, pixel, image_index[..., None], for_images(shown), for_images(seed), stream)
+    spikes = torch.stack([word < limits for word in words], dim=1)
+    return spikes.view(-1, *limits.shape)[:n_steps].to(torch.uint8)
 
 
 def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
@@ -102,9 +121,12 @@ def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
     return np.lexsort((position, low, high))
 
 
-def uniform_words(n_neurons: int, n_inputs: int, seed: int) -> np.ndarray:
-    """Return a random 32-bit word per synapse, [E, I] int64, for the initial weights."""
-    block = np.arange((n_neurons + 3) // 4, dtype=np.int64)[:, None]
+def uniform_words(n_neurons: int, n_inputs: int, seed: int, first: int = 0) -> np.ndarray:
+    """Return a random 32-bit word per synapse, [E, I] int64, for the initial weights of the neurons from `first` on.
+
+    `first` is a multiple of 4.
+    """
+    block = np.arange((n_neurons + 3) // 4, dtype=np.int64)[:, None] + first // 4
     pixel = np.arange(n_inputs, dtype=np.int64)[None, :]
     words = philox(block, pixel, 0 * pixel, 0, seed, WEIGHTS)
     return np.stack(words, axis=1).reshape(-1, n_inputs)[:n_neurons]

@@ -13,7 +13,7 @@ few excitatory spikes can be shown again at a higher rate, from rest and with ne
 (`Encoder`); every showing is learned from, and its counts are those of the last one.
 
 `step` is the reference, on torch tensors, for B images side by side. With B > 1 all images see the same weights; their
-weight changes are reduced to one (`make_reduction`); their changes of theta are added, as B images in turn would do.
+weight changes are reduced to one (`Reduction`); their changes of theta are added, as B images in turn would do.
 """
 
 from collections.abc import Callable
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 REDUCTIONS = ("sum", "mean", "max")
+NEURONS_AT_ONCE = 256  # whose weights are drawn at once: words take four times the memory of the weights
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,11 @@ class Encoder:
         return even_out(pixels, self.gamma, self.mean_pixel)
 
     @property
+    def n_showings(self) -> int:
+        """How often an image is shown at most."""
+        return 1 + (self.max_repeats if self.min_spikes else 0)
+
+    @property
     def thresholds(self) -> np.ndarray:
         """The spike threshold of each pixel value, [256] int64, when an image is first shown."""
         return self.thresholds_by_repeat[0]
@@ -61,9 +67,12 @@ class Encoder:
     @property
     def thresholds_by_repeat(self) -> np.ndarray:
         """The same, [R, 256], for each of the R times that an image is shown at most."""
-        n_showings = 1 + (self.max_repeats if self.min_spikes else 0)
-        rates = [self.max_rate_hz + repeat * self.rate_step_hz for repeat in range(n_showings)]
+        rates = [self.max_rate_hz + repeat * self.rate_step_hz for repeat in range(self.n_showings)]
         return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
+
+    def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
+        """Return below what random words are spikes, [N, I] int64; images uint8 [N, I], shown `repeat` times before."""
+        return self.thresholds_by_repeat[repeat][self.prepare(pixels)]
 
 
 @dataclass(frozen=True)
@@ -114,12 +123,9 @@ class NetworkState:
 
 def initial_state(model: Model) -> NetworkState:
     """Return the state before learning: weights uniform in [0, w_init_max), integers 0..w_init_max."""
-    words = uniform_words(model.n_exc, model.n_inputs, model.seed)
-    largest = model.neuron_parameters.w_init_max
-    if model.neuron.arithmetic == "int":
-        weight = ((words * (largest + 1)) >> 32).astype(np.int32)
-    else:
-        weight = (words * (2.0**-32 * largest)).astype(model.weight_dtype)
+    weight = np.empty((model.n_exc, model.n_inputs), model.weight_dtype)
+    for first in range(0, model.n_exc, NEURONS_AT_ONCE):
+        weight[first : first + NEURONS_AT_ONCE] = _initial_weights(model, first)
     _, theta, _ = model.neuron.initial(model.neuron_parameters)
     return NetworkState(
         weight=weight,
@@ -128,15 +134,25 @@ def initial_state(model: Model) -> NetworkState:
     )
 
 
+def _initial_weights(model: Model, first: int) -> np.ndarray:
+    """Return the weights of up to NEURONS_AT_ONCE neurons from `first` on."""
+    n_neurons = min(NEURONS_AT_ONCE, model.n_exc - first)
+    words = uniform_words(n_neurons, model.n_inputs, model.seed, first)
+    largest = model.neuron_parameters.w_init_max
+    if model.neuron.arithmetic == "int":
+        return (words * (largest + 1)) >> 32
+    return words * (2.0**-32 * largest)
+
+
 class Moment(NamedTuple):
     """What a rule sees of one step, B images side by side."""
 
     pre: "Tensor"  # [B, I] 0/1 input spikes
     post: "Tensor"  # [B, E] 0/1 excitatory spikes, of the neurons that learn from this image
     theta: "Tensor"  # [B, E] after this step's neuron update
-    rate: float  # factor of the learning-rate schedule
+    rate: "float | Tensor"  # factor of the learning-rate schedule, [] if a tensor
     last: bool  # this is the image's last step
-    reduce: Callable  # [B, E, I] changes -> [E, I]
+    reduce: "Reduction"  # of changes [B, E, I] to one [E, I]
     words: Callable  # () -> two random words per image and synapse, [B, E, I], for stochastic rounding
 
 
@@ -181,15 +197,15 @@ def step(
     state: ImageState,
     input_spikes,
     learning: bool,
-    rate: float,
+    rate,
     last: bool,
     reduction,
     words,
-    max_learners: int | None = None,
+    max_learners=None,
 ):
     """Advance a step; return (state, excitatory spikes [B, E]). `input_spikes` [B, I] are 0 or 1, typed as weights.
 
-    `max_learners` neurons learn from an image, None: all that fire.
+    `max_learners` neurons learn from an image, None: all that fire. It and `rate` are numbers or tensors [].
     """
     p = model.neuron_parameters
     inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=state.v.dtype) - state.inhibitory_spikes
@@ -247,37 +263,55 @@ def matrix_product(spikes, weight):
     return (spikes[:, None, :] * weight).sum(dim=2, dtype=weight.dtype)
 
 
-def make_reduction(name: str) -> Callable:
-    """Return the function that makes of the changes [B, E, I] of a batch one change [E, I].
+class Reduction:
+    """Makes of the weight changes of a batch of images one change.
 
     "sum" adds them, "mean" averages them, "max" takes the largest rise and the deepest fall and adds these two.
     """
-    return {"sum": _sum, "mean": _mean, "max": _extremes}[name]
+
+    def __init__(self, name: str):
+        self.name = name
+        self._reduce = {"sum": _sum, "mean": _mean, "max": _extremes}[name]
+
+    def __call__(self, changes):
+        """Return the one change [E, I] for `changes` [B, E, I]."""
+        return changes[0] if len(changes) == 1 else self._reduce(changes)
+
+    @property
+    def adds(self) -> bool:
+        """Whether the one change is a sum over images, up to a factor, so that `outer` can be had as a product."""
+        return self.name in ("sum", "mean")
+
+    def outer(self, post, pre):
+        """Return what becomes of the changes post[B, E] x pre[B, I], floats, without a tensor of all of them."""
+        if len(post) == 1:
+            return post[0][:, None] * pre[0]
+        total = post.T @ pre
+        return total / len(post) if self.name == "mean" else total
 
 
 def _sum(changes):
-    return changes[0] if len(changes) == 1 else changes.sum(dim=0, dtype=changes.dtype)
+    return changes.sum(dim=0, dtype=changes.dtype)
 
 
 def _mean(changes):
-    if len(changes) == 1:
-        return changes[0]
     total = changes.sum(dim=0, dtype=changes.dtype)
     return total / len(changes) if changes.dtype.is_floating_point else total.div(len(changes), rounding_mode="floor")
 
 
 def _extremes(changes):
-    if len(changes) == 1:
-        return changes[0]
     return changes.amax(dim=0).clamp(min=0) + changes.amin(dim=0).clamp(max=0)
 
 
-def rounding_words(shape: tuple[int, int], image_index, epoch: int, step_index: int, seed: int):
-    """Return two random words per image and synapse, each [B, E, I] int64; `shape` is (E, I)."""
+def rounding_words(shape: tuple[int, int], image_index, epoch, step_index, seed):
+    """Return two random words per image and synapse, each [B, E, I] int64; `shape` is (E, I).
+
+    `epoch`, `step_index` and `seed` are numbers or int64 tensors [].
+    """
     import torch
 
     n_exc, n_inputs = shape
     synapse = torch.arange(n_exc * n_inputs, device=image_index.device).view(1, n_exc, n_inputs)
-    counter_step = torch.full_like(synapse, step_index)
+    counter_step = step_index + 0 * synapse
     words = philox(counter_step, synapse, image_index.view(-1, 1, 1), epoch, seed, ROUNDING)
     return words[0], words[1]

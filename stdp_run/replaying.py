@@ -100,7 +100,7 @@ def _replay_torch(rule, values, pre, post, weight, threshold, seed) -> np.ndarra
             theta=thresholds[step],
             rate=1,
             last=t == len(pre) - 1,
-            reduce=network.make_reduction("sum"),
+            reduce=network.Reduction("sum"),
             words=lambda t=t: network.rounding_words(weight.shape, image_index, 0, t, seed),
         )
         weights, traces = rule.step(values, moment, weights, traces)

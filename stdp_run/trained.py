@@ -132,7 +132,7 @@ def load(path: str | Path, *, threads: int | None = None) -> TrainedNetwork:
         state=state,
         labels=labels,
         classes=_class_names(saved, labels.n_classes),
-        engine=make_engine(build_model(settings), state, threads=threads),
+        engine=make_engine(build_model(settings), state, device="cpu", threads=threads),
     )
 
 

@@ -82,7 +82,7 @@ def test_a_run_leaves_all_its_files(stdp_run, tmp_path):
     }
     assert expected.items() <= result.items()
     assert result["test_accuracy"] == result["accuracy"]["all_activity"] > 0.3
-    assert set(result["accuracy"]) == {"all_activity", "proportion", "naive_bayes"}
+    assert set(result["accuracy"]) == {"all_activity", "proportion", "naive_bayes", "multinomial_bayes"}
     for name, share in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]
         assert low < share < high
@@ -144,7 +144,7 @@ def test_rules_go_by_their_published_names_too(stdp_run, tmp_path):
 def test_batches_run_on_the_torch_engine_and_say_why(stdp_run, tmp_path):
     done = stdp_run(*TINY, "encoder.steps=40", "batch_size=8", "reduction=mean")
     assert done.returncode == 0, done.stderr
-    assert "engine torch on cpu: batch_size=8" in done.stderr
+    assert "engine torch on the CPU: batch_size=8" in done.stderr
     assert result_of(only_run(tmp_path))["engine"] == "torch"
 
 
@@ -190,7 +190,7 @@ BAD_INPUT = [
     (["mode=dance"], "mode=dance: must be one of train, eval"),
     (["engine=brian"], "engine=brian: must be one of auto, event, torch"),
     (["trainer.schedule=linear"], "trainer.schedule=linear: must be one of constant, exponential, cosine"),
-    (["evaluator.readout=svm"], "evaluator.readout=svm: must be one of all_activity, proportion, naive_bayes"),
+    (["evaluator.readout=svm"], "evaluator.readout=svm: must be one of all_activity, proportion, naive_bayes, multi"),
     (["encoder=3"], "encoder=3: must be a group of keys"),
     (["engine=event", "batch_size=2"], "batch_size=2: the event engine learns from one image at a time; must be 1"),
     (["n_train=60001"], "n_train=60001: must be at most 60000"),

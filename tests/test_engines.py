@@ -16,7 +16,7 @@ from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, pois
 from stdp_run.engines import make_engine
 from stdp_run.engines.event import EventEngine
 from stdp_run.engines.torch import TorchEngine
-from stdp_run.network import Encoder, Model, NetworkState, initial_state, make_reduction
+from stdp_run.network import Encoder, Model, NetworkState, Reduction, initial_state
 from stdp_run.parameters import check_parameters, named_parameters
 
 # Constants under which a small network on 14 x 14 pixels and 60 steps spikes often, and weights reach w_max.
@@ -523,16 +523,16 @@ def test_a_reduction_combines_the_changes_synapse_by_synapse(reduction):
     changes = rng.normal(size=(3, 6, 8)).round(3) * (rng.random((3, 6, 8)) < 0.8)
     assert (changes < 0).all(axis=0).any(), "some weights fall with every image"
     assert (changes > 0).all(axis=0).any()
-    reduced = make_reduction(reduction)(torch.from_numpy(changes)).numpy()
+    reduced = Reduction(reduction)(torch.from_numpy(changes)).numpy()
     expected = [[combine(reduction, changes[:, i, j].tolist()) for j in range(8)] for i in range(6)]
     assert reduced == pytest.approx(np.array(expected), abs=1e-15)
-    assert (make_reduction(reduction)(torch.from_numpy(changes[:1])).numpy() == changes[0]).all()
+    assert (Reduction(reduction)(torch.from_numpy(changes[:1])).numpy() == changes[0]).all()
 
 
 @pytest.mark.parametrize("reduction, expected", [("sum", [3, -3, 2]), ("mean", [1, -2, 1]), ("max", [2, -2, 2])])
 def test_integer_changes_stay_integers_and_means_round_down(reduction, expected):
     changes = torch.tensor([[[2, -2, 5]], [[1, -1, -3]]], dtype=torch.int32)
-    reduced = make_reduction(reduction)(changes)
+    reduced = Reduction(reduction)(changes)
     assert reduced.dtype == torch.int32
     assert reduced.tolist() == [expected]
 

@@ -63,7 +63,7 @@ class SoftBound(Rule):
     )
     done = stdp_run(*example, *SMALL)
     assert done.returncode == 0, done.stderr
-    assert "engine torch on cpu: soft_bound.SoftBound has no compiled spelling" in done.stderr
+    assert "engine torch on the CPU: soft_bound.SoftBound has no compiled spelling" in done.stderr
     refused = stdp_run(*example, "engine=event")
     assert "engine=event: soft_bound.SoftBound has no compiled spelling" in refused.stderr
 

@@ -2,12 +2,13 @@
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
+from functools import cache
 
+from stdp_run.engines.choosing import Choice, Request, choose, describe, faster_online
 from stdp_run.engines.side_by_side import EngineNetworks, Networks
-from stdp_run.errors import UserError
-from stdp_run.network import Model, NetworkState
+from stdp_run.engines.trial import images_per_second
+from stdp_run.network import Model, NetworkState, initial_state
 
 log = logging.getLogger(__name__)
 
@@ -22,18 +23,20 @@ def make_engine(
     reduction: str = "sum",
     threads: int | None = None,
     gpu: int | None = None,
+    tf32: bool = False,
 ):
-    """Return the engine for a model; what "auto" chose, and why, goes to the log.
+    """Return the engine for a model; what was chosen, and why, goes to the log.
 
     Without `threads`, the environment's OMP_NUM_THREADS counts, which launchers set so that jobs side by side do not
     fight for the cores, else all cores are used. With several GPUs, the one numbered `gpu` is used, counted around.
+    `tf32` lets a GPU multiply float32 matrices at a lower precision.
 
     Raises:
         UserError: the engine cannot run the model, the batch size or the device.
     """
-    return _maker(model, engine, device, batch_size, reduction, threads or available_threads(os.environ), gpu)(
-        model, state
-    )
+    n_threads = threads or available_threads(os.environ)
+    request = Request([model], engine, device, batch_size, reduction, n_threads, gpu)
+    return _engine(request, _choose(request, tf32), model, state, n_threads)
 
 
 def make_networks(
@@ -46,6 +49,7 @@ def make_networks(
     reduction: str = "sum",
     threads: int | None = None,
     gpu: int | None = None,
+    tf32: bool = False,
 ) -> Networks:
     """Return K networks side by side, for K models that differ in their seed or in a constant; else as `make_engine`.
 
@@ -53,33 +57,67 @@ def make_networks(
         UserError: the engine cannot run the models, the batch size or the device.
     """
     n_threads = threads or available_threads(os.environ)
+    request = Request(models, engine, device, batch_size, reduction, n_threads, gpu)
+    return _networks(request, _choose(request, tf32), states)
+
+
+def _choose(request: Request, tf32: bool) -> Choice:
+    has_gpu = False
+    if request.engine != "event" or request.device == "cuda":
+        import torch
+
+        from stdp_run.engines.graphs import set_precision
+
+        has_gpu = torch.cuda.is_available()
+        torch.set_num_threads(request.n_threads)
+        set_precision(tf32)
+
+    @cache
+    def measure(choice: Choice) -> float:
+        fresh = [initial_state(model) for model in request.models]
+        # A trial of the event engine instead of batches is one of learning online.
+        batch_size = 1 if choice.engine == "event" else request.batch_size
+        return images_per_second(_networks(request._replace(batch_size=batch_size), choice, fresh), batch_size)
+
+    choice = choose(request, has_gpu, measure)
+    log.info("%s", describe(choice))
+    remark = faster_online(request, choice._replace(why=""), has_gpu, measure)
+    if remark:
+        log.info("%s", remark)
+    return choice
+
+
+def _networks(request: Request, choice: Choice, states: Sequence[NetworkState]) -> Networks:
+    models, n_threads = request.models, request.n_threads
+    if choice.engine == "torch" and len(models) > 1:
+        from stdp_run.engines.torch import TorchNetworks, obstacle_side_by_side
+
+        obstacle = obstacle_side_by_side(models)
+        if obstacle is None:
+            return TorchNetworks(models, states, _place(request, choice))
+        log.info("the networks take turns: %s", obstacle)
     # The networks share the threads: each gets its part, and where there are more networks, some wait for their turn.
     each = max(1, n_threads // len(models))
-    make = _maker(models[0], engine, device, batch_size, reduction, each, gpu)
-    return EngineNetworks([make(model, state) for model, state in zip(models, states, strict=True)], n_threads)
+    engines = [_engine(request, choice, model, state, each) for model, state in zip(models, states, strict=True)]
+    return EngineNetworks(engines, n_threads if choice.engine == "event" else 1)
 
 
-def _maker(
-    model: Model, engine: str, device: str, batch_size: int, reduction: str, n_threads: int, gpu: int | None
-) -> Callable:
-    """Return what makes an engine of a model like this one and a state; log which engine it is, and why."""
-    chosen, why = _choose_engine(model, engine, device, batch_size)
-    if chosen == "event":
+def _engine(request: Request, choice: Choice, model: Model, state: NetworkState, n_threads: int):
+    if choice.engine == "event":
         from stdp_run.engines.event import EventEngine
 
-        log.info("engine event on the CPU: %s", why)
-        return partial(EventEngine, n_threads=n_threads)
-
-    import torch
-
+        return EventEngine(model, state, n_threads)
     from stdp_run.engines.torch import TorchEngine
 
-    place = _choose_device(device, batch_size, torch.cuda.is_available())
-    if place == "cuda" and gpu is not None:
-        place = f"cuda:{gpu % torch.cuda.device_count()}"
-    torch.set_num_threads(n_threads)
-    log.info("engine torch on %s: %s", place, why)
-    return partial(TorchEngine, device=place, batch_size=batch_size, reduction=reduction)
+    return TorchEngine(model, state, _place(request, choice), request.batch_size, request.reduction)
+
+
+def _place(request: Request, choice: Choice) -> str:
+    if choice.device != "cuda" or request.gpu is None:
+        return choice.device
+    import torch
+
+    return f"cuda:{request.gpu % torch.cuda.device_count()}"
 
 
 def available_threads(environment: Mapping[str, str]) -> int:
@@ -87,43 +125,3 @@ def available_threads(environment: Mapping[str, str]) -> int:
     cores = len(os.sched_getaffinity(0))
     asked = environment.get("OMP_NUM_THREADS", "")
     return min(int(asked), cores) if asked.isdigit() and int(asked) > 0 else cores
-
-
-def _choose_engine(model: Model, engine: str, device: str, batch_size: int) -> tuple[str, str]:
-    if engine == "torch":
-        return "torch", "asked for"
-    obstacle = _event_obstacle(model, device, batch_size)
-    if engine == "event":
-        if obstacle:
-            raise UserError(f"engine=event: {obstacle[0]}; {obstacle[1]}, or engine=torch")
-        return "event", "asked for"
-    if obstacle:
-        return "torch", obstacle[0]
-    return "event", "it is the faster one for online learning (batch_size=1)"
-
-
-def _event_obstacle(model: Model, device: str, batch_size: int) -> tuple[str, str] | None:
-    """Return why the event engine cannot run this, and what would let it."""
-    if batch_size > 1:
-        return f"batch_size={batch_size}: the event engine learns from one image at a time", "must be 1"
-    if device == "cuda":
-        return "device=cuda: the event engine runs on the CPU", "must be cpu or auto"
-    for part in (model.rule, model.neuron):
-        runs = part.runs_on_event_engine()
-        if not runs:
-            return f"{part.__module__}.{part.__name__} has no compiled spelling", "give it one"
-    return None
-
-
-def _choose_device(device: str, batch_size: int, has_cuda: bool) -> str:
-    if device == "cuda" and not has_cuda:
-        raise UserError("device=cuda: no GPU that this build of torch can use; must be cpu or auto")
-    if device != "auto":
-        return device
-    if not has_cuda:
-        return "cpu"
-    if batch_size > 1:
-        log.info("device=auto: the GPU, as %d images learn side by side", batch_size)
-        return "cuda"
-    log.info("device=auto: the CPU, as one image at a time leaves a GPU idle")
-    return "cpu"

@@ -4,6 +4,7 @@ This is the reference, on whole tensors; stdp_run.rules.pair_event does the same
 elementwise functions of the rule.
 """
 
+from stdp_run.elementwise import maximum, minimum, where
 from stdp_run.parameters import number, positive
 from stdp_run.rules.base import NearestTraces
 
@@ -41,11 +42,27 @@ class PairRule(NearestTraces):
         """Advance a step; shapes as in `Rule.step`."""
         x = cls.pre_trace(p, traces["x"], moment.pre)
         y = cls.post_trace(p, traces["y"], moment.post)
-        synapses = (weight, x[:, None, :], y[:, :, None], moment.pre[:, None, :], moment.post[:, :, None])
-        weight = weight + moment.reduce(moment.rate * cls.change(p, *synapses))
+        weight = weight + cls._changes(p, moment, weight, x, y)
         if cls.normalise == "every_step" or (cls.normalise == "last_step" and moment.last):
             weight = scale_rows(weight, p.w_norm)
-        return weight.clamp(0.0, p.w_max), {"x": x, "y": y}
+        return maximum(minimum(weight, p.w_max), 0.0), {"x": x, "y": y}
+
+    @classmethod
+    def _changes(cls, p, moment, weight, x, y):
+        """Return the change of all weights, [E, I], of all images together."""
+        if cls.change is PairRule.change and moment.reduce.adds:
+            # Without a tensor [B, E, I]: products of spikes and traces add up in a product of matrices.
+            change = moment.reduce.outer(moment.rate * p.a_post * moment.post, x)
+            if _is_zero(p.a_pre):
+                return change
+            return change - moment.reduce.outer(moment.rate * p.a_pre * y, moment.pre)
+        synapses = (weight, x[:, None, :], y[:, :, None], moment.pre[:, None, :], moment.post[:, :, None])
+        return moment.reduce(moment.rate * cls.change(p, *synapses))
+
+
+def _is_zero(constant) -> bool:
+    """Return whether a constant is the number 0; a tensor, of networks side by side, is not looked into."""
+    return isinstance(constant, float) and constant == 0.0
 
 
 class NearestOnline(PairRule):
@@ -72,4 +89,4 @@ class FullOnline(PairRule):
 def scale_rows(weight, norm: float):
     """Return `weight[E, I]` with each row scaled to L1 norm `norm`; a row of zeros stays."""
     total = weight.abs().sum(dim=1, keepdim=True)
-    return weight * (norm / total.masked_fill(total == 0, norm))
+    return weight * (norm / where(total == 0, norm, total))

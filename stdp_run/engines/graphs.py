@@ -1,0 +1,55 @@
+"""The one seam between a GPU and a CPU: work on tensors of fixed shapes and places, recorded as a CUDA graph or not.
+
+A step of the network is some fifty small operations, and a GPU would spend its time being told of each. Recorded once,
+as a CUDA graph, they are launched together. On a CPU the same work is simply done anew each time.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+
+WARM_UPS = 2  # runs before recording, in which libraries choose their algorithms and take their memory
+
+
+def recorded(work: Callable[[], None], changed: "Iterable[torch.Tensor]", device: "torch.device") -> Callable[[], None]:
+    """Return a function that does `work`, on a GPU by replaying its recording.
+
+    `work` reads and writes tensors that stay where they are, and leaves its results in some of them; it decides nothing
+    by their values.
+
+    Args:
+        work: what to record.
+        changed: the tensors that it writes to; they are as before when this returns.
+        device: where they are.
+    """
+    if device.type != "cuda":
+        return work
+    return _record(work, list(changed), device)
+
+
+def _record(work: Callable[[], None], changed: "list[torch.Tensor]", device: "torch.device") -> Callable[[], None]:
+    import torch
+
+    before = [tensor.clone() for tensor in changed]
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+    for tensor, saved in zip(changed, before, strict=True):
+        tensor.copy_(saved)
+    return graph.replay
+
+
+def set_precision(tf32: bool) -> None:
+    """Let a GPU multiply float32 matrices with 10 bits of mantissa (TF32), or with all 23; for the whole process."""
+    import torch
+
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
