@@ -133,9 +133,8 @@ def test_the_values_of_a_setting_side_by_side(tmp_path):
     assert (tmp_path / "both" / "comparison.csv").read_text().splitlines()[0].startswith("rule.a_post,")
 
 
-@pytest.mark.parametrize("engine", ["event", "torch"])
 @pytest.mark.parametrize("threads", [1, 2, 7])
-def test_engines_side_by_side_do_what_each_does_alone(engine, threads):
+def test_engines_side_by_side_do_what_each_does_alone(threads):
     encoder = Encoder(40, 200.0, 1.0)
     models = [
         replace(published_model("nearest_online", "lif_stdp", 9, encoder, n_inputs=50), seed=seed) for seed in range(3)
@@ -144,12 +143,12 @@ def test_engines_side_by_side_do_what_each_does_alone(engine, threads):
     pixels, rate = rng.integers(0, 256, (30, 50), dtype=np.uint8), np.linspace(1, 0.5, 10)
     orders = [rng.permutation(30)[:10] for _ in models]
     states = [initial_state(model) for model in models]
-    networks = make_networks(models, states, engine=engine, device="cpu", threads=threads)
+    networks = make_networks(models, states, engine="event", threads=threads)
     lessons = [Lesson(pixels[order], order, rate, None) for order in orders]
     counts = [networks.learn([0, 1, 2], lessons, 0), networks.learn([0, 2], lessons[::2], 1)]
     answers = networks.count_spikes([1, 2], pixels, np.arange(30))
     for k, model in enumerate(models):
-        alone = make_engine(model, states[k], engine=engine, device="cpu", threads=1)
+        alone = make_engine(model, states[k], engine="event", threads=1)
         assert np.array_equal(counts[0][k], alone.learn(*lessons[k][:2], 0, rate))
         if k != 1:
             assert np.array_equal(counts[1][k // 2], alone.learn(*lessons[k][:2], 1, rate))
