@@ -5,30 +5,32 @@
     python scripts/reproduce.py --list                         # the rows there are, with their commands
     python scripts/reproduce.py --seeds 0 -- threads=2         # overrides for every run come after --
 
-Each run has a folder of its own, OUTPUT/ROW/seed_N. It can be interrupted and started again: a run whose result.json
-is there is not repeated if its settings and its commit are those of now; if they are not, the script says so and
-leaves it out of the table unless --redo is given. The table goes to OUTPUT/results.md and OUTPUT/results.csv, with the
-commit and the machine, and is written anew after every run from all that is in OUTPUT.
+Each run has a folder of its own, OUTPUT/ROW/seed_N. Ctrl-C lets the run at hand save itself and ends; the same command
+goes on from there. A run that is complete is not repeated if its settings and its commit are those of now; if they are
+not, the script says so and leaves it out of the table unless --redo is given. The table goes to OUTPUT/results.md and
+OUTPUT/results.csv, with the commit and the machine, and is written anew after every run from all that is in OUTPUT.
 """
 
 import argparse
 import csv
 import io
-import json
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from stdp_run.config import OPERATIONAL, READOUTS
+from stdp_run.engines import available_threads
 from stdp_run.results import commit
+from stdp_run.run_directory import RunDirectory, differences
 
-READOUTS = ("all_activity", "proportion", "naive_bayes")
-# What does not change a result: settings that may differ between a finished run and the one asked for.
-FREE = ("threads", "mode", "checkpoint")
+STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGUSR1)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,8 @@ class Row:
 
     name: str
     overrides: tuple[str, ...]
-    published: str = ""
+    diehl_cook: str = ""  # accuracy in % that Diehl & Cook 2015 report for that many neurons
+    best: str = ""  # the best that was found published elsewhere
 
     def arguments(self, seed: int, extra: list[str]) -> list[str]:
         """Return the overrides of one run."""
@@ -49,15 +52,16 @@ class Row:
         return " ".join(("stdp-run", *self.overrides))
 
 
-PUBLISHED = {100: "82.9", 400: "87.0", 1600: "91.9", 6400: "95.0"}
-SIZES = tuple(PUBLISHED)
+DIEHL_COOK = {100: "82.9", 400: "87.0", 1600: "91.9", 6400: "95.0"}
+BEST = {100: "87.7", 400: "91.8", 1600: "92.6 (900 neurons)", 6400: "95.1"}
 
 
 def all_rows() -> list[Row]:
     """Return the rows of the table, in its order."""
-    rows = [Row(f"mnist_{n}", (f"experiment=mnist_{n}",), PUBLISHED[n]) for n in SIZES]
+    rows = [Row(f"mnist_{n}", (f"experiment=mnist_{n}",), DIEHL_COOK[n], BEST[n]) for n in BEST]
     rows += [Row(f"fashion_mnist_{n}", (f"experiment=fashion_mnist_{n}",)) for n in (100, 400)]
-    rows += [Row(f"diehl_cook_2015_{n}", (f"experiment=diehl_cook_2015_{n}",), PUBLISHED[n]) for n in SIZES]
+    # With more neurons the paper's own settings, experiment=diehl_cook_2015_1600 and _6400, take hours.
+    rows += [Row(f"diehl_cook_2015_{n}", (f"experiment=diehl_cook_2015_{n}",), DIEHL_COOK[n]) for n in (100, 400)]
     for rule in ("nearest_online", "full_online", "meta_nearest_online", "post_pre_int"):
         rows += [Row(f"{rule}_{n}", (f"rule={rule}", f"n_exc={n}")) for n in (100, 400)]
     return rows
@@ -77,7 +81,11 @@ def main() -> int:
         verdict = state_of(directory, row.arguments(seed, arguments.extra))
         print(f"[{number}/{len(runs)}] {row.name}, seed {seed}: {verdict or 'runs'}", flush=True)
         if verdict is None or (verdict != DONE and arguments.redo):
-            failed += run(directory, row.arguments(seed, arguments.extra)) != 0
+            code = run(directory, row.arguments(seed, arguments.extra))
+            if code in STOPPED:
+                print(f"reproduce.py: stopped; the same command goes on with {row.name}, seed {seed}", file=sys.stderr)
+                return code
+            failed += code != 0
             write_tables(arguments)
     write_tables(arguments)
     print((arguments.output / "results.md").read_text(), end="")
@@ -111,63 +119,54 @@ DONE = "there already"
 
 def state_of(directory: Path, arguments: list[str]) -> str | None:
     """Return None if the run has to be done, DONE if it is complete, else why its result cannot be used."""
-    result = read_result(directory)
+    result = RunDirectory(directory).result()
     if result is None:
         return None
     if result["commit"] != commit():
         return f"not repeated: its commit is {result['commit']}, now it is {commit()} (--redo repeats it)"
-    changed = differing(json.loads(stored_settings(directory)), json.loads(settings_now(arguments)))
+    there = RunDirectory(directory).config()
+    if there is None:
+        return "not repeated: its config.yaml cannot be read (--redo repeats it)"
+    changed = differences(settings_now(arguments), there, OPERATIONAL)
     if changed:
-        return f"not repeated: {', '.join(changed)} changed (--redo repeats it)"
+        return f"not repeated: {', '.join(changed)} (--redo repeats it)"
     return DONE
 
 
-def read_result(directory: Path) -> dict | None:
-    """Return the result of a complete run; None if it is not there or not readable."""
-    try:
-        return json.loads((directory / "result.json").read_text())
-    except (OSError, json.JSONDecodeError):
-        return None
-
-
-def stored_settings(directory: Path) -> str:
-    from omegaconf import OmegaConf
-
-    return json.dumps(OmegaConf.to_container(OmegaConf.load(directory / "config.yaml")))
-
-
-def settings_now(arguments: list[str]) -> str:
-    """Return, as JSON, the settings that the overrides stand for."""
+def settings_now(arguments: list[str]) -> dict:
+    """Return the settings that the overrides stand for."""
     from hydra import compose, initialize_config_dir
 
     from stdp_run.config import conf_folder, resolve
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return json.dumps(resolve(compose("config", overrides=arguments)))
-
-
-def differing(old: dict, new: dict, prefix: str = "") -> list[str]:
-    """Return the keys whose values differ, with their sections; those in FREE may."""
-    found = []
-    for key in sorted({*old, *new} - set(FREE if not prefix else ())):
-        before, now = old.get(key), new.get(key)
-        if isinstance(before, dict) and isinstance(now, dict):
-            found += differing(before, now, f"{prefix}{key}.")
-        elif before != now:
-            found.append(prefix + key)
-    return found
+        return resolve(compose("config", overrides=arguments))
 
 
 def run(directory: Path, arguments: list[str]) -> int:
-    """Run `stdp-run` in `directory`; return its exit code."""
-    if read_result(directory) is not None:  # of other settings or another commit: nothing of it is to be gone on with
-        (directory / "result.json").unlink()
+    """Run `stdp-run` in `directory`, or go on with what the same commit began there; return its exit code."""
+    begun_with, here = directory / "commit.txt", str(commit())
+    complete = (directory / "result.json").exists()  # with other settings or of another commit
+    if complete or not begun_with.exists() or begun_with.read_text() != here:
+        (directory / "result.json").unlink(missing_ok=True)
         shutil.rmtree(directory / "checkpoints", ignore_errors=True)
-    place = f"hydra.run.dir={directory.resolve()}"
-    done = subprocess.run([sys.executable, "-m", "stdp_run.cli", *arguments, place], check=False)
-    if done.returncode:
-        print(f"reproduce.py: {directory}: stdp-run ended with {done.returncode}", file=sys.stderr)
-    return done.returncode
+    directory.mkdir(parents=True, exist_ok=True)
+    begun_with.write_text(here)
+    code = wait_for([sys.executable, "-m", "stdp_run.cli", *arguments, f"hydra.run.dir={directory.resolve()}"])
+    if code:
+        print(f"reproduce.py: {directory}: stdp-run ended with {code}", file=sys.stderr)
+    return code
+
+
+def wait_for(command: list[str]) -> int:
+    """Run a command and return its exit code; SIGTERM is handed on to it, and Ctrl-C reaches it by itself."""
+    with subprocess.Popen(command) as process:
+        before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        with suppress(KeyboardInterrupt):  # it saves what it has, and is waited for
+            process.wait()
+        code = process.wait()
+        signal.signal(signal.SIGTERM, before)
+    return 128 - code if code < 0 else code
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -181,7 +180,8 @@ def write_tables(arguments: argparse.Namespace) -> None:
         results = []
         for directory in sorted((arguments.output / row.name).glob("seed_*"), key=seed_of):
             if state_of(directory, row.arguments(seed_of(directory), arguments.extra)) == DONE:
-                results.append(read_result(directory))
+                threads = RunDirectory(directory).config()["threads"] or available_threads(os.environ)
+                results.append({**RunDirectory(directory).result(), "machine": machine(threads)})
         if results:
             lines.append((row, results))
     (arguments.output / "results.md").write_text(markdown(lines, arguments.extra))
@@ -193,8 +193,9 @@ def seed_of(directory: Path) -> int:
 
 
 def markdown(lines: list[tuple[Row, list[dict]]], extra: list[str]) -> str:
-    """Return the table as Markdown; accuracy in %, mean over seeds and each."""
-    heads = ["run", "neurons", "passes", *(f"`{name}`" for name in READOUTS), "Diehl & Cook", "wall time", "command"]
+    """Return the table as Markdown: accuracy in %, mean over seeds, each and the spread for the row's own readout."""
+    heads = ["run", "neurons", "passes", *(f"`{name}`" for name in READOUTS)]
+    heads += ["Diehl & Cook 2015", "best found published", "wall time", "command"]
     out = [cells(heads), cells(["---"] * len(heads))]
     for row, results in lines:
         first = results[0]
@@ -203,9 +204,11 @@ def markdown(lines: list[tuple[Row, list[dict]]], extra: list[str]) -> str:
         command = f"`stdp-run -m {' '.join((*row.overrides, *extra))} seed={seeds}`"
         accuracies = [accuracy(results, name) for name in READOUTS]
         size, passes = f"{first['n_exc']:,}", str(first["epochs"])
-        out.append(cells([row.name, size, passes, *accuracies, row.published, duration(seconds), command]))
-    note = f"Accuracy in % on the {split_of(lines)}: mean of the seeds, each, and their standard deviation."
-    return "\n".join([*out, "", f"{note} Commit {commit()}, {machine()}.", ""])
+        out.append(cells([row.name, size, passes, *accuracies, row.diehl_cook, row.best, duration(seconds), command]))
+    note = f"Accuracy in % on the {split_of(lines)}, mean of the seeds; bold: the row's own readout, with each seed and"
+    note += " their standard deviation. Wall time is that of one run, mean of the seeds."
+    machines = sorted({result["machine"] for _, results in lines for result in results})
+    return "\n".join([*out, "", f"{note} Commit {commit()}, {'; '.join(machines) or machine(1)}.", ""])
 
 
 def cells(values: list[str]) -> str:
@@ -213,13 +216,15 @@ def cells(values: list[str]) -> str:
 
 
 def accuracy(results: list[dict], readout: str) -> str:
-    """Return "mean (each; sd)" in %."""
+    """Return the mean over seeds in %; for the readout that the runs are judged by in bold, with "(each; sd)"."""
     values = [100 * result["accuracy"][readout] for result in results]
-    mean = f"**{statistics.mean(values):.1f}**"
-    if len(values) == 1:
+    mean = f"{statistics.mean(values):.1f}"
+    if readout != results[0]["readout"]:
         return mean
+    if len(values) == 1:
+        return f"**{mean}**"
     each = ", ".join(f"{value:.1f}" for value in values)
-    return f"{mean} ({each}; sd {statistics.stdev(values):.2f})"
+    return f"**{mean}** ({each}; sd {statistics.stdev(values):.2f})"
 
 
 def split_of(lines) -> str:
@@ -241,19 +246,20 @@ def comma_separated(lines: list[tuple[Row, list[dict]]]) -> str:
     for row, results in lines:
         for result in results:
             shares = [result["accuracy"][name] for name in READOUTS]
-            writer.writerow([row.name, *(result[key] for key in keys), *shares, machine()])
+            writer.writerow([row.name, *(result[key] for key in keys), *shares, result["machine"]])
     return text.getvalue()
 
 
-def machine() -> str:
-    """Return the processor and the number of cores that this process may use."""
+def machine(threads: int) -> str:
+    """Return the processor and how many of its cores a run with so many threads uses."""
     name = platform.processor() or platform.machine()
     try:
         text = Path("/proc/cpuinfo").read_text()
         name = next(line.split(":")[1].strip() for line in text.splitlines() if line.startswith("model name"))
     except (OSError, StopIteration):
         pass
-    return f"{name}, {len(os.sched_getaffinity(0))} cores"
+    cores = min(threads, len(os.sched_getaffinity(0)))
+    return f"{name}, {cores} core{'' if cores == 1 else 's'}"
 
 
 if __name__ == "__main__":

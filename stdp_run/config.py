@@ -42,7 +42,7 @@ OPERATIONAL = (
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "exponential", "cosine")
 SPLITS = ("test", "validation", "train")
-READOUTS = ("all_activity", "proportion", "naive_bayes")
+READOUTS = ("all_activity", "proportion", "naive_bayes", "multinomial_bayes")
 
 OmegaConf.register_new_resolver("multiply", lambda a, b: a * b, replace=True)
 

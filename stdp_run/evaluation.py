@@ -12,6 +12,7 @@ import numpy as np
 NO_LABEL = -1
 NO_ANSWER = -1
 FLOOR = 1e-4
+SMOOTHING = 3e-3
 IMAGES_AT_ONCE = 1000
 
 
@@ -88,8 +89,30 @@ def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
     labelled = labels.label != NO_LABEL
     counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
     mean = mean + FLOOR * mean.mean(axis=0)
-    score = counts @ np.log(mean).T - mean.sum(axis=1)
-    likelihood = np.exp(score - score.max(axis=1, keepdims=True))
+    return _probability(counts @ np.log(mean).T - mean.sum(axis=1), counts)
+
+
+def multinomial_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
+    """Score a class by its probability, from which neurons spike and not from how often in all (McCallum & Nigam 1998).
+
+        log P(c | n) = sum_i n_i log q_ci + constant
+        q_ci = g_ci / sum_i g_ci          g_ci = f_ci + `SMOOTHING` * mean_c f_ci, f as in `naive_bayes`
+
+    q_ci is the share of a class's spikes that neuron i gives: multinomial naive Bayes, the spikes of an image being
+    drawn from its class one by one. How many there are is left out, and with it what Poisson counts say of neurons that
+    are silent: where few of many similar neurons win an image, that misleads. Smoothing is towards a neuron's mean over
+    the classes (Jelinek & Mercer 1980). Silence is no answer, as with `naive_bayes`.
+    """
+    labelled = labels.label != NO_LABEL
+    counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
+    smooth = mean + SMOOTHING * mean.mean(axis=0)
+    total = np.maximum(smooth.sum(axis=1, keepdims=True), np.finfo(float).tiny)
+    return _probability(counts @ np.log(smooth / total).T, counts)
+
+
+def _probability(log_score: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return the probabilities [N, C] whose logarithms, but for a constant per image, are given; 0 without spikes."""
+    likelihood = np.exp(log_score - log_score.max(axis=1, keepdims=True))
     spiked = counts.any(axis=1, keepdims=True)
     return np.where(spiked, likelihood / likelihood.sum(axis=1, keepdims=True), 0.0)
 
@@ -98,6 +121,7 @@ READOUTS: dict[str, Callable] = {
     "all_activity": all_activity,
     "proportion": proportion,
     "naive_bayes": naive_bayes,
+    "multinomial_bayes": multinomial_bayes,
 }
 
 

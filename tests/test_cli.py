@@ -82,7 +82,7 @@ def test_a_run_leaves_all_its_files(stdp_run, tmp_path):
     }
     assert expected.items() <= result.items()
     assert result["test_accuracy"] == result["accuracy"]["all_activity"] > 0.3
-    assert set(result["accuracy"]) == {"all_activity", "proportion", "naive_bayes"}
+    assert set(result["accuracy"]) == {"all_activity", "proportion", "naive_bayes", "multinomial_bayes"}
     for name, share in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]
         assert low < share < high
@@ -190,7 +190,7 @@ BAD_INPUT = [
     (["mode=dance"], "mode=dance: must be one of train, eval"),
     (["engine=brian"], "engine=brian: must be one of auto, event, torch"),
     (["trainer.schedule=linear"], "trainer.schedule=linear: must be one of constant, exponential, cosine"),
-    (["evaluator.readout=svm"], "evaluator.readout=svm: must be one of all_activity, proportion, naive_bayes"),
+    (["evaluator.readout=svm"], "evaluator.readout=svm: must be one of all_activity, proportion, naive_bayes, multi"),
     (["encoder=3"], "encoder=3: must be a group of keys"),
     (["engine=event", "batch_size=2"], "batch_size=2: the event engine learns from one image at a time; must be 1"),
     (["n_train=60001"], "n_train=60001: must be at most 60000"),

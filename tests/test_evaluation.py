@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from stdp_run import evaluation
+from stdp_run.config import READOUTS
 from stdp_run.evaluation import NO_ANSWER, NO_LABEL, RunningAccuracy
 
 # Three neurons, two classes; image classes 0, 0, 1, 1. Neuron 2 never spikes.
@@ -60,13 +61,41 @@ def test_naive_bayes_uses_what_a_neuron_seldom_does():
     assert evaluation.answer(evaluation.naive_bayes(counts, both)).tolist() == [1]
 
 
-def test_naive_bayes_copes_with_many_spikes_of_many_neurons():
+def test_multinomial_bayes_gives_the_probability_of_each_class_for_spikes_drawn_one_by_one():
+    counts = np.array([[2, 1, 0], [0, 4, 0], [3, 3, 0], [0, 0, 0], [0, 0, 3]])
+    e = evaluation.SMOOTHING
+    smooth = [[3.0 + e * 1.75, 1.0 + e * 2.5], [0.5 + e * 1.75, 4.0 + e * 2.5]]
+    share = [[g / sum(row) for g in row] for row in smooth]
+    score = evaluation.multinomial_bayes(counts, labels())
+    for row, (first, second, _) in zip(score[:3], counts[:3].tolist(), strict=True):
+        joint = [math.comb(first + second, first) * a**first * b**second for a, b in share]
+        assert row == pytest.approx([p / sum(joint) for p in joint], rel=1e-12)
+    assert evaluation.answer(score).tolist() == [0, 1, 0, NO_ANSWER, NO_ANSWER]
+
+
+def test_multinomial_bayes_does_not_ask_how_often_a_class_makes_neurons_spike(monkeypatch):
+    known = evaluation.Labels(np.array([0, 0, 1]), np.array([[3.0, 9.0, 1.0], [0.5, 0.2, 2.0]]))
+    # The silence of the second neuron is not held against class 0, as Poisson counts do.
+    counts = np.array([[2, 0, 0]])
+    assert evaluation.answer(evaluation.naive_bayes(counts, known)).tolist() == [1]
+    assert evaluation.answer(evaluation.multinomial_bayes(counts, known)).tolist() == [0]
+    # But for the smoothing, a class that evokes ten times the spikes is scored the same.
+    monkeypatch.setattr(evaluation, "SMOOTHING", 1e-12)
+    loud = evaluation.Labels(known.label, known.mean_count * [[1.0], [10.0]])
+    counts = np.random.default_rng(0).poisson(1.0, (200, 3))
+    score = evaluation.multinomial_bayes(counts, known)
+    assert evaluation.multinomial_bayes(counts, loud) == pytest.approx(score, abs=1e-9)
+    assert np.abs(evaluation.naive_bayes(counts, loud) - evaluation.naive_bayes(counts, known)).max() > 0.5
+
+
+@pytest.mark.parametrize("readout", ["naive_bayes", "multinomial_bayes"])
+def test_probabilities_cope_with_many_spikes_of_many_neurons(readout):
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 10, 300)
     rates = rng.gamma(0.3, 2.0, (10, 800))
     counts = rng.poisson(rates[truth])
     known = evaluation.assign_labels(evaluation.sum_by_class(counts, truth, 10), np.bincount(truth, minlength=10))
-    score = evaluation.naive_bayes(counts * 50, known)
+    score = evaluation.READOUTS[readout](counts * 50, known)
     assert np.isfinite(score).all()
     assert score.sum(axis=1) == pytest.approx(np.ones(300))
     assert (evaluation.answer(score) == truth).mean() > 0.99
@@ -116,7 +145,7 @@ def test_evaluate_counts_every_image_once_whatever_their_number():
     assert found[1].n_silent == 3 and found[0].n_silent == 1
     assert sum(done) == 2 * n
     dark = int((pixels.sum(axis=1) == 0).sum())
-    assert result.n_correct == dict.fromkeys(("all_activity", "proportion", "naive_bayes"), n - dark)
+    assert result.n_correct == dict.fromkeys(READOUTS, n - dark)
     assert result.confusion["all_activity"].sum() == n
     assert result.confusion["all_activity"][1, 2] == dark
     assert result.spikes_per_image == pytest.approx(9 * (n - dark) / n)
