@@ -186,10 +186,10 @@ class Settings:
         for key, modes, what in NEEDED:
             if self.mode in modes and getattr(self, key) is None:
                 raise UserError(f"{key}=null: mode={self.mode} needs {what}")
-        if self.networks == 1 and (self.vary != "seed" or self.values is not None):
-            raise UserError(
-                f"networks=1: must be 2 or more, to vary a setting (vary={self.vary}, values={self.values})"
-            )
+        if self.networks == 1 and self.vary != "seed":
+            raise UserError(f"networks=1: must be 2 or more for vary={self.vary}")
+        if self.networks == 1 and self.values is not None:
+            raise UserError(f"networks=1: must be 2 or more for values={list(self.values)}")
         if self.networks > 1 and self.batch_size > 1:
             raise UserError(
                 f"batch_size={self.batch_size}: must be 1 with networks={self.networks}, each of which learns online"

@@ -143,3 +143,23 @@ def test_a_peer_learns_in_turn_with_this_engine(name, steps):
     ratios = sorted(ours / theirs for ours, theirs in zip(row["stdp_run_runs"], row["runs"], strict=True))
     assert row["factor"] == pytest.approx(ratios[1]) and row["factor_range"] == pytest.approx(ratios[::2])
     assert row["factor"] > 100
+
+
+def test_batches_and_networks_are_measured_beside_the_event_engine():
+    words = [sys.executable, SCRIPTS / "bench_batches.py", "--json", "--n-exc", "20", "--batch-sizes", "1", "8"]
+    few = ["--networks", "3", "--images", "32", "--seconds", "0.1", "--repeats", "1"]
+    done = subprocess.run([*words, *few], capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    measured = [(row["engine"], row["batch_size"], row["networks"]) for row in rows]
+    assert measured == [("event", 1, 1), ("torch", 1, 1), ("torch", 8, 1), ("torch", 1, 3)]
+    speeds = [row["learning_images_per_second"] for row in rows]
+    assert max(speeds) == speeds[0], "one image at a time is what the event engine is for"
+    assert speeds[2] > speeds[1], "a batch shares the work on the weights"
+
+
+def test_more_images_than_there_are_cannot_be_a_batch():
+    words = [sys.executable, SCRIPTS / "bench_batches.py", "--images", "32", "--batch-sizes", "64"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 2
+    assert "--images 32: at least one batch of 64" in done.stderr

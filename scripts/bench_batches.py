@@ -1,0 +1,125 @@
+"""Measure images per second of the torch engine, in batches and with networks side by side, on a CPU or a GPU.
+
+    python scripts/bench_batches.py                                  # on this CPU
+    python scripts/bench_batches.py --device cuda --networks 16 256  # on a GPU, beside this CPU's event engine
+    python scripts/bench_batches.py --json                           # with machine, versions and commit
+
+Every figure is the median of several runs on the same real images, by the clock; networks side by side count the images
+of all of them. The first row of each size is the event engine, which learns from one image at a time, with as many
+threads. Constants are the published ones of nearest_online with the neuron group diehl_cook; 100 steps of 1 ms, 400 Hz,
+float32.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import bench
+import numpy as np
+import torch
+
+from stdp_run.config import published_model
+from stdp_run.datasets import MNIST
+from stdp_run.engines import make_networks
+from stdp_run.engines.side_by_side import Lesson, Networks
+from stdp_run.network import Encoder, initial_state
+from stdp_run.results import commit, versions
+
+ENCODER = Encoder(n_steps=100, max_rate_hz=400.0, dt_ms=1.0)
+EVALUATED = 512
+
+
+def measure(networks: Networks, at_once: int, pixels: np.ndarray, repeats: int, run_seconds: float) -> dict:
+    """Return images a second of learning, `at_once` images in a call or a multiple, and of evaluation."""
+    everyone = range(len(networks.models))
+
+    def learn(n: int) -> None:
+        index = np.arange(n)
+        networks.learn(everyone, [Lesson(pixels[:n], index, np.ones(n), None)] * len(everyone), 0)
+
+    def evaluate(n: int) -> None:
+        networks.count_spikes(everyone, pixels[:n], np.arange(n))
+
+    n_evaluated = min(EVALUATED, len(pixels))
+    learn(at_once)  # compiles or records
+    evaluate(n_evaluated)
+    calls = max(1, round(run_seconds / bench.seconds(lambda: learn(at_once), time.perf_counter)))
+    n = min(calls, len(pixels) // at_once) * at_once
+    learning = statistics.median(bench.seconds(lambda: learn(n), time.perf_counter) for _ in range(repeats))
+    evaluating = statistics.median(
+        bench.seconds(lambda: evaluate(n_evaluated), time.perf_counter) for _ in range(repeats)
+    )
+    return {
+        "learning_images_per_second": len(everyone) * n / learning,
+        "evaluating_images_per_second": len(everyone) * n_evaluated / evaluating,
+    }
+
+
+def rows_of(n_exc: int, arguments, pixels: np.ndarray) -> list[dict]:
+    """Return the rows of one size."""
+    model = published_model("nearest_online", "diehl_cook", n_exc, ENCODER)
+    wanted = [("event", "cpu", 1, 1)]
+    wanted += [("torch", arguments.device, batch_size, 1) for batch_size in arguments.batch_sizes]
+    wanted += [("torch", arguments.device, 1, n_networks) for n_networks in arguments.networks]
+    rows = []
+    for engine, device, batch_size, n_networks in wanted:
+        models = [replace(model, seed=seed) for seed in range(n_networks)]
+        states = [initial_state(each) for each in models]
+        networks = make_networks(
+            models, states, engine=engine, device=device, batch_size=batch_size, threads=arguments.threads
+        )
+        row = {"n_exc": n_exc, "engine": engine, "device": device, "batch_size": batch_size, "networks": n_networks}
+        rows.append(row | measure(networks, batch_size, pixels, arguments.repeats, arguments.seconds))
+    return rows
+
+
+def table(rows: list[dict]) -> str:
+    """Return the rows as Markdown."""
+    head = ["engine", "device", "neurons", "batch", "networks", "learning/s", "evaluating/s"]
+    lines = [
+        [
+            *(row["engine"], row["device"], f"{row['n_exc']}", f"{row['batch_size']}", f"{row['networks']}"),
+            f"{row['learning_images_per_second']:,.0f}",
+            f"{row['evaluating_images_per_second']:,.0f}",
+        ]
+        for row in rows
+    ]
+    return bench.markdown(head, lines)
+
+
+def main() -> None:
+    """Measure what the command line asks for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--n-exc", nargs="+", type=bench.positive, default=[100, 400], metavar="N")
+    parser.add_argument("--batch-sizes", nargs="*", type=bench.positive, default=[1, 16, 64, 256], metavar="B")
+    parser.add_argument("--networks", nargs="*", type=bench.positive, default=[4], metavar="K")
+    parser.add_argument("--images", type=bench.positive, default=2048, help="most images per run")
+    parser.add_argument("--seconds", type=float, default=2.0, help="fewer images where a run would take longer")
+    parser.add_argument("--repeats", type=bench.positive, default=3)
+    parser.add_argument("--threads", type=bench.positive, default=1)
+    parser.add_argument("--json", action="store_true", help="print JSON with machine, versions and commit")
+    arguments = parser.parse_args()
+    if max(arguments.batch_sizes, default=1) > arguments.images:
+        parser.error(f"--images {arguments.images}: at least one batch of {max(arguments.batch_sizes)}")
+    if arguments.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device cuda: no GPU that this build of torch can use")
+    pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)[: arguments.images]
+    rows = [row for n_exc in arguments.n_exc for row in rows_of(n_exc, arguments, pixels)]
+    if not arguments.json:
+        print(table(rows))
+        return
+    about = {
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": bench.machine(list(range(arguments.threads))),
+    }
+    if arguments.device == "cuda":
+        about["machine"]["gpu"] = torch.cuda.get_device_name()
+    print(json.dumps(about | {"versions": versions(), "commit": commit(), "rows": rows}, indent=2))
+
+
+if __name__ == "__main__":
+    main()
