@@ -283,12 +283,12 @@ def cache_folder(*classes: type) -> Path:
 
 
 @contextmanager
-def one_process_compiling(*classes: type):
-    """Let one process at a time compile for `classes`: the others find its work on the disk when they come to it."""
+def one_process_compiling(what: str, *classes: type):
+    """Let one process at a time compile `what` for `classes`: the others find its work on the disk after it."""
     folder = cache_folder(*classes)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / "lock", "a")  # noqa: SIM115  closed below
+        file = open(folder / f"{what}.lock", "a")  # noqa: SIM115  closed below
     except OSError:  # a cache that cannot be written: everyone compiles
         yield
         return

@@ -46,7 +46,7 @@ def _compiled() -> Callable:
     from stdp_run.engines.compiled import cache_folder, one_process_compiling, specialise
 
     functions = specialise([philox, draw_below], {}, cache_folder())
-    with one_process_compiling():
+    with one_process_compiling("drawing"):
         nothing = np.zeros(0, np.int64)
         functions["draw_below"](
             np.zeros((0, 1), np.int64), nothing, nothing, nothing, 0, 0, np.zeros((0, 0, 1), np.uint8)

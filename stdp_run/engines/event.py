@@ -50,6 +50,8 @@ log = logging.getLogger(__name__)
 
 IMAGES_PER_TASK = 50
 
+_compiling = ThreadPoolExecutor(1, thread_name_prefix="compiling")
+
 
 def replay_steps(p_rule, pre, threshold, post, weight, memory, instant, history, active, spikes, fired):
     """Apply the rule alone to spikes pre[T, I] and post[T, E]; write the weights after each step to history[T, E, I].
@@ -176,7 +178,9 @@ class EventEngine:
             self._counting = self._way(answering, None, True, n_threads)
         else:
             self._counting = self._way(answering, model.rule, False, n_threads)
-        self._compile()
+        self._compile(learning=True)
+        # Nobody is counted before something is learned, as a rule: this can be compiled while that goes on.
+        self._can_count = _compiling.submit(self._compile, learning=False)
 
     def _way(self, model: Model, rule: type[Rule] | None, in_windows: bool, n_threads: int) -> "Way":
         """Return how images are shown, with a rule or without."""
@@ -195,21 +199,16 @@ class EventEngine:
             ],
         )
 
-    def _compile(self) -> None:
-        """Compile now, by showing no image, so that the first images are not slower than the rest."""
+    def _compile(self, learning: bool) -> None:
+        """Compile by showing no image, so that the first images are not slower than the rest."""
+        way, what = (self._learning, "learning") if learning else (self._counting, "counting spikes")
         no_images, none = np.zeros((0, self.model.n_inputs), np.uint8), np.zeros(0)
-        with one_process_compiling(self.model.rule, self.model.neuron):
-            start, before = time.perf_counter(), self._n_compiled()
-            for learning in (True, False):
-                self._run(learning, no_images, none, 0, none, none, self._theta)
-        if self._n_compiled() > before:
-            log.info("compiled %s with %s: %.1f s, once", *self._names(), time.perf_counter() - start)
-
-    def _n_compiled(self) -> int:
-        return sum(way.present.stats.cache_misses.total() for way in (self._learning, self._counting))
-
-    def _names(self) -> tuple[str, str]:
-        return self.model.rule.__name__, self.model.neuron.__name__
+        names = self.model.rule.__name__, self.model.neuron.__name__
+        with one_process_compiling(what, self.model.rule, self.model.neuron):
+            start, before = time.perf_counter(), way.present.stats.cache_misses.total()
+            self._run(learning, no_images, none, 0, none, none, self._theta)
+        if way.present.stats.cache_misses.total() > before:
+            log.info("compiled %s with %s for %s: %.1f s, once", *names, what, time.perf_counter() - start)
 
     def state(self) -> NetworkState:
         """Return a copy of all that persists."""
@@ -240,6 +239,7 @@ class EventEngine:
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Show images with learning off; return the spike counts [N, E] int32. Arguments as in `learn`."""
+        self._can_count.result()
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         unused = np.zeros(len(pixels))
 
