@@ -23,7 +23,7 @@ def mnist():
 def stdp_run(tmp_path):
     """Run `stdp-run` with arguments in a folder of its own; return the finished process."""
 
-    def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 120, **environment: str):
+    def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 600, **environment: str):
         return subprocess.run(
             [sys.executable, "-m", "stdp_run.cli", *arguments],
             cwd=cwd,

@@ -15,7 +15,7 @@ FEW = ["--images", "60", "--repeats", "3"]
 
 def bench(*arguments):
     words = [sys.executable, SCRIPTS / "bench.py", *map(str, arguments)]
-    return subprocess.run(words, capture_output=True, text=True, timeout=240)
+    return subprocess.run(words, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,7 @@ def test_a_peer_learns_in_turn_with_this_engine(name, steps):
 def test_batches_and_networks_are_measured_beside_the_event_engine():
     words = [sys.executable, SCRIPTS / "bench_batches.py", "--json", "--n-exc", "20", "--batch-sizes", "1", "8"]
     few = ["--networks", "3", "--images", "32", "--seconds", "0.1", "--repeats", "1"]
-    done = subprocess.run([*words, *few], capture_output=True, text=True, timeout=240)
+    done = subprocess.run([*words, *few], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     measured = [(row["engine"], row["batch_size"], row["networks"]) for row in rows]
@@ -160,6 +160,6 @@ def test_batches_and_networks_are_measured_beside_the_event_engine():
 
 def test_more_images_than_there_are_cannot_be_a_batch():
     words = [sys.executable, SCRIPTS / "bench_batches.py", "--images", "32", "--batch-sizes", "64"]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
     assert done.returncode == 2
     assert "--images 32: at least one batch of 64" in done.stderr

@@ -41,7 +41,7 @@ try:
 finally:
     print({"torch", "numba", "matplotlib"} & set(sys.modules), file=sys.stderr)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.stderr == "set()\n", "these take seconds to import"
 
 
@@ -275,7 +275,7 @@ def learned(tmp_path_factory):
     """The directory of a small network that has learned."""
     folder = tmp_path_factory.mktemp("learned")
     command = [sys.executable, "-m", "stdp_run.cli", "n_exc=40", "n_train=1000", "n_test=100", "hydra.run.dir=run"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
     return folder / "run"
 
 

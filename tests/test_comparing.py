@@ -80,7 +80,7 @@ def rows_of(text: str) -> list[dict]:
 
 def test_a_real_sweep_over_rules_sizes_and_seeds(stdp_run, tmp_path):
     sweep = ("rule=nearest_online,full_online", "n_exc=10,20", "seed=1,2")
-    done = stdp_run("-m", *sweep, *TINY, f"hydra.sweep.dir={tmp_path}/sweep", timeout=400)
+    done = stdp_run("-m", *sweep, *TINY, f"hydra.sweep.dir={tmp_path}/sweep", timeout=600)
     assert done.returncode == 0, done.stderr
     comparison = write_comparison(tmp_path / "sweep")
     results = [json.loads(path.read_text()) for path in tmp_path.glob("sweep/*/result.json")]

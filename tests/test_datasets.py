@@ -274,7 +274,7 @@ def test_two_first_runs_at_once_download_once(tmp_path):
         )
         for _ in range(2)
     ]
-    results = [run.communicate(timeout=120) for run in runs]
+    results = [run.communicate(timeout=600) for run in runs]
     assert [run.returncode for run in runs] == [0, 0], results
     assert {out for out, _ in results} == {"1567298545 44434\n"}
     logs = "".join(log for _, log in results)

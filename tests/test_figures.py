@@ -411,4 +411,4 @@ figures.to_image(figures.receptive_fields([[1.0, 0.0, 0.0, 0.0]], 2, 2, labels=[
 figures.to_image(figures.raster([[[1]]], [[[1]]], [[[1]]], [[[9]]], "0"))
 assert "matplotlib.pyplot" not in sys.modules
 """
-    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=120)
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, timeout=600)

@@ -68,5 +68,5 @@ thread = threading.Thread(target=work)
 thread.start()
 thread.join()
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.stdout == "done\n", done.stderr

@@ -275,12 +275,12 @@ def interrupted(folder: Path, number: signal.Signals, images: int) -> tuple[int,
         stderr=subprocess.PIPE,
         text=True,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     while not all((folder / "run" / f"seed_{seed}/checkpoints/images_{images:012}.pt").exists() for seed in (0, 1)):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.002)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=600)
     return process.returncode, errors
 
 

@@ -131,13 +131,13 @@ def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(stdp_
             process.wait(timeout=choose.uniform(0.2, 0.5) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(number)  # to the sweep alone: its workers have to end, or to be waited for
-            process.wait(timeout=60)
+            process.wait(timeout=600)
             assert process.returncode in (-number, 128 + number)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 600
     while process_in(broken, "LokyProcess"):
         assert time.monotonic() < deadline, "workers live on without their sweep"
         time.sleep(0.1)
-    done = subprocess.run(command, cwd=broken, capture_output=True, text=True, timeout=200)
+    done = subprocess.run(command, cwd=broken, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     expected = results(sweep_of(whole))
     assert len(expected) == 6
@@ -158,12 +158,12 @@ def test_a_preempted_slurm_job_saves_and_is_queued_again(tmp_path):
     options = ("n_exc=60", "n_train=9000", "n_label=500", "n_test=100", "trainer.checkpoint_every=500")
     command = [sys.executable, "-m", "stdp_run.cli", "-m", "hydra/launcher=submitit_local", *options, "seed=1"]
     sweep = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 90
+    deadline = time.monotonic() + 600
     while not list(tmp_path.rglob("images_*.pt")):
         assert sweep.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     os.kill(process_in(tmp_path, "submitit.core._submit"), signal.SIGUSR2)  # what submitit has Slurm send
-    output, errors = sweep.communicate(timeout=120)
+    output, errors = sweep.communicate(timeout=600)
     assert sweep.returncode == 0, errors
     assert "1 run, 1 setting" in output
     log = next(tmp_path.rglob("run.log")).read_text()

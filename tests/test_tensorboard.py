@@ -19,7 +19,7 @@ def server(tmp_path_factory):
     """The address of a TensorBoard over a sweep of two runs."""
     folder = tmp_path_factory.mktemp("board")
     command = [sys.executable, "-m", "stdp_run.cli", "-m", *TINY, "trainer.evaluate_every=60", "rule.a_post=0.04,0.02"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
     board = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", "--logdir", "outputs", "--port", "0", "--host", "127.0.0.1"],
         cwd=folder,
@@ -35,7 +35,7 @@ def server(tmp_path_factory):
                 address = found[0]
                 break
         assert address, "TensorBoard did not start"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 600
         while len(ask(address, "/data/runs")) < 2 and time.monotonic() < deadline:
             time.sleep(0.2)
         yield address

@@ -16,7 +16,7 @@ from stdp_run.errors import UserError
 def learned(folder, *arguments):
     """Run `stdp-run` to the end in `folder`; return the run's directory."""
     words = [sys.executable, "-m", "stdp_run.cli", "hydra.run.dir=run", "n_test=200", *arguments]
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder / "run"
 
@@ -219,5 +219,5 @@ import sys, stdp_run
 assert "torch" not in sys.modules and "numpy" not in sys.modules
 print(len(stdp_run.load({str(run)!r}).classes))
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
     assert done.stdout == "10\n", done.stderr
