@@ -13,7 +13,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from stdp_run.encoding import philox, showing
-from stdp_run.engines.vectors import spread
+from stdp_run.engines.vectors import put, spread
 
 STEPS_PER_COUNTER = 4
 LANES = 8  # of 64 bits, one vector of AVX-512; the compiler splits it where the processor's are shorter
@@ -169,7 +169,7 @@ def list_places(n_words, n_steps, bits, places, first):
             n += count_ones(rest)
             while True:
                 for eight in range(8):
-                    places[at + eight] = 64 * w + trailing_zeros(rest)
+                    put(places, at + eight, 64 * w + trailing_zeros(rest))
                     rest &= rest - np.uint64(1)
                 at += 8
                 if rest == 0:

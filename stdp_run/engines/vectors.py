@@ -279,6 +279,19 @@ def store(typing_context, array, at, value):
 
 
 @intrinsic
+def put(typing_context, array, at, value):
+    """Set array[at] to a whole number; `at` is not looked at, where numba would ask whether it counts from the end."""
+
+    def generate(context, builder, call, arguments):
+        number = context.cast(builder, arguments[2], value, array.dtype)
+        data = context.make_array(array)(context, builder, value=arguments[0]).data
+        builder.store(number, builder.gep(data, [arguments[1]]))
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, value), generate
+
+
+@intrinsic
 def lanes_where(typing_context, condition):
     """Return a uint64 with a bit for each lane in which the condition holds."""
 
