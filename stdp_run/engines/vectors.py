@@ -2,7 +2,8 @@
 
 A rule's or neuron group's functions are written for one number; given vectors, numba compiles them for as many
 numbers as a vector has, one instruction for all. As with tensors, a scalar beside a vector takes its type, unless the
-vector is of whole numbers and the scalar is not. `load` and `store` move vectors between registers and arrays.
+vector is of whole numbers and the scalar is not. `load` and `store` move vectors between registers and arrays, `block`
+and `store` those of contenders, which are few: `BLOCK` side by side, whatever the type.
 """
 
 import operator
@@ -14,6 +15,8 @@ from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from stdp_run import elementwise
 from stdp_run.elementwise import VECTOR_BYTES
+
+BLOCK = 8
 
 
 class Vector(types.Type):
@@ -250,6 +253,36 @@ def load(typing_context, array, at, like):
         return builder.load(pointer, align=array.dtype.bitwidth // 8)
 
     return vector(array, types.int64, like), generate
+
+
+@intrinsic
+def block(typing_context, array, at):
+    """Return the `BLOCK` numbers from array[at] on."""
+    vector = Vector(array.dtype, BLOCK)
+
+    def generate(context, builder, call, arguments):
+        pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.int64), generate
+
+
+@intrinsic
+def zero_block(typing_context, array):
+    """Return `BLOCK` zeros of the type of `array`."""
+    vector = Vector(array.dtype, BLOCK)
+    return vector(array), lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
+
+
+@intrinsic
+def rounded(typing_context, value, like):
+    """Return a vector in the type of the array `like`."""
+    vector = Vector(like.dtype, value.lanes)
+
+    def generate(context, builder, call, arguments):
+        return _convert(context, builder, arguments[0], value, vector)
+
+    return vector(value, like), generate
 
 
 @intrinsic

@@ -33,6 +33,7 @@ from stdp_run.engines import vectors
 from stdp_run.engines.compiled import float_bits, weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8
 from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, next_repeat, trailing_zeros
 from stdp_run.engines.steps import Instant
+from stdp_run.engines.vectors import BLOCK
 
 LONGEST_WINDOW = 128
 MOST_NEW_CONTENDERS = 4
@@ -55,7 +56,7 @@ class WindowScratch(NamedTuple):
     crosses: np.ndarray  # [E] uint8
     joining: np.ndarray  # [E] int32, the neurons that become contenders
     neuron_of: np.ndarray  # [E] int32, the contenders
-    is_taken: np.ndarray  # [E] int32, 1 where there is a contender, 0 where the last vector has lanes to spare
+    is_taken: np.ndarray  # [E] int32, 1 where there is a contender, 0 where the last block has lanes to spare
     own_v: np.ndarray  # [E] of the contenders, as all that follows
     own_theta: np.ndarray  # [E]
     refractory: np.ndarray  # [E] int32
@@ -238,27 +239,21 @@ def advance_contenders(
     is_taken,
 ):
     """Advance the contenders by a step; return whether any fires, which are those with fired[C] = 1."""
-    lanes = VECTOR_BYTES // v.itemsize
     any_fires = False
-    for at in range(0, n_contenders, lanes):
-        current = vectors.zeros(v, v)
+    for at in range(0, n_contenders, BLOCK):
+        current = vectors.zero_block(v)
         for s in range(spikes.shape[0]):
-            current = current + vectors.load(own, at * n_inputs + np.int64(spikes[s]) * lanes, v)
+            current = current + vectors.block(own, at * n_inputs + np.int64(spikes[s]) * BLOCK)
         current = rule.scaled(memory, current, at)
         if n_inhibitory:
-            current = current - p.w_ie * (n_inhibitory - vectors.load(inhibitory_spikes, at, v))
+            current = current - p.w_ie * (n_inhibitory - vectors.block(inhibitory_spikes, at))
         spike, new_v, new_refractory, new_theta = neuron.excitatory(
-            p,
-            learning,
-            current,
-            vectors.load(v, at, v),
-            vectors.load(refractory, at, v),
-            vectors.load(theta, at, v),
+            p, learning, current, vectors.block(v, at), vectors.block(refractory, at), vectors.block(theta, at)
         )
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
         vectors.store(theta, at, new_theta)
-        fires = spike & (vectors.load(is_taken, at, v) != 0)
+        fires = spike & (vectors.block(is_taken, at) != 0)
         vectors.store(fired, at, fires)
         any_fires |= vectors.lanes_where(fires) != 0
     return any_fires
@@ -267,12 +262,9 @@ def advance_contenders(
 def advance_inhibitory_contenders(p, n_contenders, fired, v, refractory, spikes):
     """Advance the contenders' inhibitory partners; return how many spike."""
     n_spikes = np.int64(0)
-    for at in range(0, n_contenders, VECTOR_BYTES // v.itemsize):
+    for at in range(0, n_contenders, BLOCK):
         spike, new_v, new_refractory = neuron.inhibitory(
-            p,
-            p.w_ei * vectors.load(fired, at, v),
-            vectors.load(v, at, v),
-            vectors.load(refractory, at, v),
+            p, p.w_ei * vectors.block(fired, at), vectors.block(v, at), vectors.block(refractory, at)
         )
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
@@ -348,7 +340,6 @@ def present_windows(
     n_inputs = weight.shape[0]
     n_steps = first.shape[0] - 1
     v_rest, theta_rest, inhibitory_v_rest = neuron.initial(p)
-    lanes = VECTOR_BYTES // v.itemsize
     d = decay[1]
     zero = d - d
     n = repeat = np.int64(0)
@@ -403,10 +394,12 @@ def present_windows(
                         length = length // 2
                     room = float_bits(least)
                     charge = max(float_bits(largest) / (zero + length), charge * (zero + np.float32(0.5)))
+                if n_joining:
+                    rule.join(p_rule, memory, weight, active, n_active, joining, n_joining, n_contenders)
                 for f in range(n_joining):
                     i = joining[f]
-                    if n_contenders % lanes == 0:
-                        for lane in range(n_contenders, n_contenders + lanes):
+                    if n_contenders % BLOCK == 0:
+                        for lane in range(n_contenders, n_contenders + BLOCK):
                             own_v[lane] = v_rest
                             own_theta[lane] = theta_rest
                             refractory[lane] = 0
@@ -417,13 +410,11 @@ def present_windows(
                             inhibitory_v[lane] = inhibitory_v_rest
                             inhibitory_refractory[lane] = 0
                             inhibitory_spikes[lane] = 0
-                        rule.open_block(memory, n_active, n_contenders)
                     neuron_of[n_contenders] = i
                     is_taken[n_contenders] = 1
                     own_v[n_contenders] = v[i] - offset
                     own_theta[n_contenders] = theta[i] * theta_decay[t]
                     limit[i] = np.inf
-                    rule.join(p_rule, memory, weight, active, n_active, i, n_contenders)
                     n_contenders += 1
                 n_joining = np.int64(0)
                 v, v_next = v_next, v
@@ -460,7 +451,7 @@ def present_windows(
                 theta[i] *= theta_decay[n_steps]
             for lane in range(n_contenders):
                 theta[neuron_of[lane]] = own_theta[lane]
-                rule.leave(p_rule, memory, weight, active, n_active, neuron_of[lane], lane)
+            rule.leave(p_rule, memory, weight, active, n_active, neuron_of, n_contenders)
         repeat = next_repeat(counts[n], min_spikes, repeat, limits.shape[0])
         n += repeat == 0
 
