@@ -312,8 +312,19 @@ def store(typing_context, array, at, value):
 
 
 @intrinsic
+def take(typing_context, array, at):
+    """Return array[at]; `at` is not looked at, where numba would ask whether it counts from the end."""
+
+    def generate(context, builder, call, arguments):
+        data = context.make_array(array)(context, builder, value=arguments[0]).data
+        return builder.load(builder.gep(data, [arguments[1]]))
+
+    return array.dtype(array, types.int64), generate
+
+
+@intrinsic
 def put(typing_context, array, at, value):
-    """Set array[at] to a whole number; `at` is not looked at, where numba would ask whether it counts from the end."""
+    """Set array[at] to a number; `at` is not looked at."""
 
     def generate(context, builder, call, arguments):
         number = context.cast(builder, arguments[2], value, array.dtype)

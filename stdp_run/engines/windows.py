@@ -30,8 +30,18 @@ import numpy as np
 from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
 from stdp_run.encoding import showing
 from stdp_run.engines import vectors
-from stdp_run.engines.compiled import float_bits, weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8
-from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, next_repeat, trailing_zeros
+from stdp_run.engines.compiled import (
+    float_bits,
+    weigh_block_1,
+    weigh_block_2,
+    weigh_block_3,
+    weigh_block_4,
+    weigh_block_5,
+    weigh_block_6,
+    weigh_block_7,
+    weigh_block_8,
+)
+from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, list_bits, make_train, next_repeat
 from stdp_run.engines.steps import Instant
 from stdp_run.engines.vectors import BLOCK
 
@@ -87,7 +97,7 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
         growth=growth,
         theta_decay=np.cumprod(np.append(1.0, np.full(n_steps, d_theta if learning else 1.0))),
         coefficient=zeros_for_vectors(n_inputs + VECTOR_BYTES, dtype),
-        touched=np.zeros(n_inputs + 1, np.uint32),
+        touched=np.zeros(n_inputs + 64, np.uint32),
         current=array(),
         v=array(),
         v_next=array(),
@@ -142,23 +152,28 @@ def gather_coefficients(places, first, start, n, decay, coefficient, touched):
 
 
 def add_up_coefficients(bits, by_byte, n_active, start, n, decay, coefficient, touched):
-    """Do what `gather_coefficients` does, for many steps: sixteen inputs at a time, straight from the bits."""
+    """Do what `gather_coefficients` does, for many steps: four vectors of inputs at a time, straight from the bits."""
     lanes = VECTOR_BYTES // coefficient.itemsize
     n_words = (n_active + 63) // 64
     n_touched = np.int64(0)
-    for k in range(0, n_active, lanes):
-        total = vectors.zeros(coefficient, coefficient)
+    for k in range(0, n_active, 4 * lanes):
+        total_0 = total_1 = total_2 = total_3 = vectors.zeros(coefficient, coefficient)
         at = start * 8 * n_words + k // 8
-        for step in range(n):
-            spikes = vectors.load_bits(by_byte, at, coefficient)
-            total = where(spikes, total + decay[n - 1 - step], total)
+        for step in range(n - 1, -1, -1):
+            factor = vectors.take(decay, step)
+            total_0 = where(vectors.load_bits(by_byte, at, coefficient), total_0 + factor, total_0)
+            total_1 = where(vectors.load_bits(by_byte, at + lanes // 8, coefficient), total_1 + factor, total_1)
+            total_2 = where(vectors.load_bits(by_byte, at + lanes // 4, coefficient), total_2 + factor, total_2)
+            total_3 = where(vectors.load_bits(by_byte, at + 3 * lanes // 8, coefficient), total_3 + factor, total_3)
             at += 8 * n_words
-        vectors.store(coefficient, k, total)
-        lit = vectors.lanes_where(total != 0)
-        while lit:
-            touched[n_touched] = k + trailing_zeros(lit)
-            n_touched += 1
-            lit &= lit - np.uint64(1)
+        lit = np.uint64(0)
+        for total in (total_3, total_2, total_1, total_0):
+            lit = lit << np.uint64(lanes) | vectors.lanes_where(total != 0)
+        vectors.store(coefficient, k, total_0)
+        vectors.store(coefficient, k + lanes, total_1)
+        vectors.store(coefficient, k + 2 * lanes, total_2)
+        vectors.store(coefficient, k + 3 * lanes, total_3)
+        n_touched += list_bits(lit, k, touched, n_touched)
     return n_touched
 
 
@@ -171,15 +186,19 @@ def weigh_rows(current, weight, active, touched, n_touched, coefficient):
         weigh_block_8(current, weight, active, touched, n_touched, start, coefficient)
         start += 8 * lanes
         missing -= 8
-    if missing >= 4:
+    if missing == 7:
+        weigh_block_7(current, weight, active, touched, n_touched, start, coefficient)
+    elif missing == 6:
+        weigh_block_6(current, weight, active, touched, n_touched, start, coefficient)
+    elif missing == 5:
+        weigh_block_5(current, weight, active, touched, n_touched, start, coefficient)
+    elif missing == 4:
         weigh_block_4(current, weight, active, touched, n_touched, start, coefficient)
-        start += 4 * lanes
-        missing -= 4
-    if missing >= 2:
+    elif missing == 3:
+        weigh_block_3(current, weight, active, touched, n_touched, start, coefficient)
+    elif missing == 2:
         weigh_block_2(current, weight, active, touched, n_touched, start, coefficient)
-        start += 2 * lanes
-        missing -= 2
-    if missing >= 1:
+    elif missing == 1:
         weigh_block_1(current, weight, active, touched, n_touched, start, coefficient)
     for s in range(n_touched):
         coefficient[touched[s]] = 0

@@ -164,7 +164,6 @@ def learn_contenders(
 ):
     """Advance a step: traces, weight changes at the spikes, then norm and clamp; fired[C] is 1 where one spikes."""
     x, pre = memory.x, memory.pre
-    lanes = memory.sums.shape[0]
     depresses = rule.depresses(p)
     advance_traces(p, memory, instant.step, n_active, spikes, n_spikes, any_fires, depresses)
     if any_fires:
@@ -180,8 +179,7 @@ def learn_contenders(
         unrest = vectors.block(memory.restless, at) != 0
         scale, own_total = vectors.block(memory.scale, at), vectors.block(memory.own_total, at)
         peak, cut = vectors.block(memory.own_peak, at), vectors.zero_block(memory.scale)
-        # Where one of a whole vector fires all its rows are changed, and so scaled: results do not depend on `BLOCK`.
-        if any_fires and vectors.lanes_where(vectors.load(fired, at - at % lanes, x) != 0):
+        if any_fires and fires_beside(fired, at, n_contenders, x):
             cut, risen, peak = change_all(p, rate, normalises, memory, at, n_active, scale, y, spike)
             own_total, unrest = note_changes(memory, at, y, spike, own_total, risen, peak, unrest)
         elif depresses and vectors.lanes_where(y != 0):
@@ -194,6 +192,17 @@ def learn_contenders(
     if any_fires:
         for s in range(n_spikes):
             pre[spikes[s]] = 0
+
+
+def fires_beside(fired, at, n_contenders, x):
+    """Return whether one of the contenders of a whole vector fires: then all their rows are changed, and so scaled.
+
+    By vector, and not by block, because scaling a row that is at its norm can move it by a rounding.
+    """
+    lanes = VECTOR_BYTES // x.itemsize
+    first = at - at % lanes
+    taken = (np.uint64(1) << np.uint64(min(lanes, n_contenders - first))) - np.uint64(1)
+    return (vectors.lanes_where(vectors.load(fired, first, x) != 0) & taken) != 0
 
 
 def advance_traces(p, memory, step, n_active, spikes, n_spikes, any_fires, depresses):
@@ -315,6 +324,7 @@ EVENT_FUNCTIONS = (
     n_unsettled,
     is_unsettled,
     scaled,
+    fires_beside,
     advance_traces,
     ceiling,
     note_changes,
