@@ -165,7 +165,7 @@ def learn_contenders(
     """Advance a step: traces, weight changes at the spikes, then norm and clamp; fired[C] is 1 where one spikes."""
     x, pre = memory.x, memory.pre
     depresses = rule.depresses(p)
-    advance_traces(p, memory, instant.step, n_active, spikes, n_spikes, any_fires, depresses)
+    advance_traces(p, memory, instant.step, n_active, spikes, n_spikes, any_fires)
     if any_fires:
         for s in range(n_spikes):
             pre[spikes[s]] = 1
@@ -205,7 +205,7 @@ def fires_beside(fired, at, n_contenders, x):
     return (vectors.lanes_where(vectors.load(fired, first, x) != 0) & taken) != 0
 
 
-def advance_traces(p, memory, step, n_active, spikes, n_spikes, any_fires, depresses):
+def advance_traces(p, memory, step, n_active, spikes, n_spikes, any_fires):
     """Advance the presynaptic traces; from the table only where they are looked at."""
     x, latest, after_spike = memory.x, memory.latest, memory.after_spike
     zero = x[0] - x[0]
@@ -216,9 +216,6 @@ def advance_traces(p, memory, step, n_active, spikes, n_spikes, any_fires, depre
         if any_fires:
             for k in range(n_active):
                 x[k] = memory.table[np.uint64(step - latest[k])]
-        elif depresses:
-            for s in range(n_spikes):
-                x[spikes[s]] = one
         return
     for s in range(n_spikes):
         after_spike[s] = rule.pre_trace(p, x[spikes[s]], one)
@@ -254,6 +251,7 @@ def change_at_inputs(p, rate, normalises, memory, at, spikes, n_spikes, scale, y
     own, x = memory.own, memory.x
     first = at * x.shape[0]
     one = x[0] - x[0] + 1
+    uses_table = memory.uses_table[0] != 0
     inverse = 1 / scale
     highest = ceiling(p, normalises, inverse)
     fallen, risen = vectors.zero_block(x), vectors.zero_block(x)
@@ -261,7 +259,8 @@ def change_at_inputs(p, rate, normalises, memory, at, spikes, n_spikes, scale, y
         k = spikes[s]
         place = first + np.int64(k) * BLOCK
         before = vectors.block(own, place)
-        w = before + rate * rule.change(p, before * scale, x[k], y, one, spike) * inverse
+        trace = one if uses_table else x[k]
+        w = before + rate * rule.change(p, before * scale, trace, y, one, spike) * inverse
         fallen = fallen + minimum(w, 0)
         w = minimum(maximum(w, 0), highest)
         vectors.store(own, place, w)
