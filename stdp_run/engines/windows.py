@@ -278,12 +278,15 @@ def advance_contenders(
     return any_fires
 
 
-def advance_inhibitory_contenders(p, n_contenders, fired, v, refractory, spikes):
+def advance_inhibitory_contenders(p, n_contenders, fired, any_fires, v, refractory, spikes):
     """Advance the contenders' inhibitory partners; return how many spike."""
     n_spikes = np.int64(0)
     for at in range(0, n_contenders, BLOCK):
+        fires = vectors.zero_block(fired)
+        if any_fires:  # foreseen by the processor, so that in most steps this need not wait for the neurons
+            fires = vectors.block(fired, at)
         spike, new_v, new_refractory = neuron.inhibitory(
-            p, p.w_ei * vectors.block(fired, at), vectors.block(v, at), vectors.block(refractory, at)
+            p, p.w_ei * fires, vectors.block(v, at), vectors.block(refractory, at)
         )
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
@@ -452,7 +455,7 @@ def present_windows(
                     counts[n, neuron_of[lane]] += fired[lane] != 0
             if not is_calm:
                 n_inhibitory = advance_inhibitory_contenders(
-                    p, n_contenders, fired, inhibitory_v, inhibitory_refractory, inhibitory_spikes
+                    p, n_contenders, fired, any_fires, inhibitory_v, inhibitory_refractory, inhibitory_spikes
                 )
             instant = Instant(t, t == n_steps - 1, image_index[n], shown, seed)
             learned, any_learned = fired, any_fires

@@ -172,7 +172,9 @@ def learn_contenders(
     normalise = memory.normalise[0]
     normalises = normalise == EVERY_STEP or (normalise == LAST_STEP and instant.last)
     for at in range(0, n_contenders, BLOCK):
-        spike = vectors.block(fired, at)
+        spike = vectors.zero_block(fired)
+        if any_fires:  # foreseen by the processor, so that in most steps what follows need not wait for the neurons
+            spike = vectors.block(fired, at)
         y = rule.post_trace(p, vectors.block(memory.y, at), spike)
         vectors.store(memory.y, at, y)
         # What the step goes on with stays in registers, beside being written: reading it back would take longer.
