@@ -11,7 +11,7 @@ LEARNS = False
 
 
 class FrozenMemory(NamedTuple):
-    """The weights of the contenders, C in whole vectors, from I inputs; what no image needs is never touched."""
+    """The weights of the contenders, C in whole blocks, from I inputs; what no image needs is never touched."""
 
     own: np.ndarray  # [C * I] weights of inputs that can spike: block of contenders, input, contender
     n_inputs: np.ndarray  # [1]

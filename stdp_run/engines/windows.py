@@ -13,35 +13,33 @@ negative and inhibition only lowers it:
     v_s - v_rest <= d^(s - 1) (u + d^(1 - n) sum_j c_j w_j)        u = d (v - v_rest) - inhibition in the first step
 
 A neuron whose bound passes its threshold joins the contenders before the window: it is then advanced step by step,
-with all the arithmetic of its group and of the rule. Contenders lie side by side, in whole vectors, with copies of the
+with all the arithmetic of its group and of the rule. Contenders lie side by side, in blocks, with copies of the
 weights that can matter. A window of one step is exact, in the order of the reference, so neurons that charge up side
 by side at the start of an image are told apart as there. Length is chosen by the room below the thresholds and the
 largest current so far, so that a bound hardly ever fails.
 
 Measured on MNIST with 100 to 1,600 neurons: 4 to 5 windows of one step and 6 to 7 longer ones an image, which read
 700 to 800 rows for 3,200 input spikes, and 2 to 5 contenders. What a window costs does not depend on its length, so
-it pays from a few steps on.
+it pays from a few steps on. stdp_run.engines.resting has the arithmetic of a window.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
+from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.encoding import showing
 from stdp_run.engines import vectors
-from stdp_run.engines.compiled import (
-    float_bits,
-    weigh_block_1,
-    weigh_block_2,
-    weigh_block_3,
-    weigh_block_4,
-    weigh_block_5,
-    weigh_block_6,
-    weigh_block_7,
-    weigh_block_8,
+from stdp_run.engines.compiled import float_bits
+from stdp_run.engines.resting import (
+    add_up_coefficients,
+    advance_rest,
+    choose_length,
+    gather_coefficients,
+    set_limits,
+    weigh_rows,
 )
-from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, list_bits, make_train, next_repeat
+from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, next_repeat
 from stdp_run.engines.steps import Instant
 from stdp_run.engines.vectors import BLOCK
 
@@ -125,120 +123,6 @@ def takes_windows(model) -> bool:
 
 # ------------------------------------------------------------------------------------------------------------------
 # Compiled code. `rule` and `neuron` are bound by `specialise`.
-
-
-def set_limits(p, theta, theta_decay, limit, n_exc):
-    """Set for each neuron a v that is below its threshold throughout the image, if only by a little."""
-    _, _, v_threshold, _ = neuron.between_spikes(p)
-    for i in range(limit.shape[0]):
-        threshold = v_threshold + min(theta[i], theta[i] * theta_decay)
-        limit[i] = threshold - 1e-6 * abs(threshold)
-    for i in range(n_exc, limit.shape[0]):
-        limit[i] = np.inf
-
-
-def gather_coefficients(places, first, start, n, decay, coefficient, touched):
-    """Set coefficients and the list of inputs for the window of n steps from `start` on; return their number."""
-    n_touched = np.int64(0)
-    for step in range(n):
-        factor = decay[n - 1 - step]
-        for s in range(first[start + step], first[start + step + 1]):
-            k = places[s]
-            before = coefficient[k]
-            touched[n_touched] = k
-            n_touched += before == 0
-            coefficient[k] = before + factor
-    return n_touched
-
-
-def add_up_coefficients(bits, by_byte, n_active, start, n, decay, coefficient, touched):
-    """Do what `gather_coefficients` does, for many steps: four vectors of inputs at a time, straight from the bits."""
-    lanes = VECTOR_BYTES // coefficient.itemsize
-    n_words = (n_active + 63) // 64
-    n_touched = np.int64(0)
-    for k in range(0, n_active, 4 * lanes):
-        total_0 = total_1 = total_2 = total_3 = vectors.zeros(coefficient, coefficient)
-        at = start * 8 * n_words + k // 8
-        for step in range(n - 1, -1, -1):
-            factor = vectors.take(decay, step)
-            total_0 = where(vectors.load_bits(by_byte, at, coefficient), total_0 + factor, total_0)
-            total_1 = where(vectors.load_bits(by_byte, at + lanes // 8, coefficient), total_1 + factor, total_1)
-            total_2 = where(vectors.load_bits(by_byte, at + lanes // 4, coefficient), total_2 + factor, total_2)
-            total_3 = where(vectors.load_bits(by_byte, at + 3 * lanes // 8, coefficient), total_3 + factor, total_3)
-            at += 8 * n_words
-        lit = np.uint64(0)
-        for total in (total_3, total_2, total_1, total_0):
-            lit = lit << np.uint64(lanes) | vectors.lanes_where(total != 0)
-        vectors.store(coefficient, k, total_0)
-        vectors.store(coefficient, k + lanes, total_1)
-        vectors.store(coefficient, k + 2 * lanes, total_2)
-        vectors.store(coefficient, k + 3 * lanes, total_3)
-        n_touched += list_bits(lit, k, touched, n_touched)
-    return n_touched
-
-
-def weigh_rows(current, weight, active, touched, n_touched, coefficient):
-    """Set current[E] to the weighted sum of the rows of `weight[I, E]` that are listed; clear the coefficients."""
-    lanes = VECTOR_BYTES // current.itemsize
-    start = 0
-    missing = current.shape[0] // lanes
-    while missing >= 8:
-        weigh_block_8(current, weight, active, touched, n_touched, start, coefficient)
-        start += 8 * lanes
-        missing -= 8
-    if missing == 7:
-        weigh_block_7(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 6:
-        weigh_block_6(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 5:
-        weigh_block_5(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 4:
-        weigh_block_4(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 3:
-        weigh_block_3(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 2:
-        weigh_block_2(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 1:
-        weigh_block_1(current, weight, active, touched, n_touched, start, coefficient)
-    for s in range(n_touched):
-        coefficient[touched[s]] = 0
-
-
-def advance_rest(p, n, inhibition, offset, decay, growth, current, v, v_next, limit, crosses):
-    """Advance all neurons by n steps as if none of them fired; v lacks `offset`, the first step has `inhibition`.
-
-    Return (does any cross its limit within the window, least room below the limits, largest current), as bits.
-    """
-    d, v_rest, _, _ = neuron.between_spikes(p)
-    whole, since_first, grown = decay[n], decay[n - 1], growth[n]
-    late = since_first * inhibition
-    none = decay[0] - decay[0]
-    any_crosses = False
-    least_room = float_bits(limit[limit.shape[0] - 1])
-    for i in range(v.shape[0]):
-        above = v[i] - offset - v_rest
-        new = whole * above + v_rest + (current[i] - late)
-        first = d * above - inhibition
-        highest = max(first + current[i] * grown, none) + v_rest
-        crossed = (highest > limit[i]) | (new > limit[i])
-        v_next[i] = new
-        crosses[i] = crossed
-        any_crosses |= crossed
-    largest = float_bits(none)
-    least_room = float_bits(none + np.float32(1e30))
-    for i in range(v.shape[0]):
-        room = limit[i] - v_next[i]
-        least_room = min(least_room, float_bits(max(room, none)))
-        largest = max(largest, float_bits(max(current[i], none)))
-    return any_crosses, least_room, largest
-
-
-def choose_length(longest, room, charge, growth):
-    """Return for how many steps neurons with a charge of at most `charge` a step surely stay below their limits."""
-    length = longest if charge > 0 else 1
-    while length > 1 and growth[length] * length * charge > room:
-        length = (3 * length) // 4
-    return length
 
 
 def advance_contenders(
@@ -479,6 +363,6 @@ def present_windows(
 
 
 # By what they are bound to: nothing, the neuron group, that and the rule.
-GATHERING = (gather_coefficients, add_up_coefficients, weigh_rows, choose_length, keep_learners)
-RESTING = (set_limits, advance_rest, advance_inhibitory_contenders)
+ADMITTING = (keep_learners,)
+PARTNERS = (advance_inhibitory_contenders,)
 CONTENDING = (advance_contenders,)

@@ -8,8 +8,9 @@ contenders. On the weights of the dark inputs only the norm and the clamp act.
 At the end of an image all rows are folded: between images the weights are all there is to know, so that a resumed run
 opens the same rows. stdp_run.rules.pair_rows says how rows are taken, scaled, clamped and folded.
 
-Per step: the rows of the inputs that spike, and all A rows of `own` where a neuron fires. Per contender and image: its
-column of I weights is read and written once.
+Per step: the rows of the inputs that spike, and all A rows of `own` where a neuron fires; what is longest is to wait,
+from the norm over the changes, one after the other, to the next norm. Per contender and image: its column of I weights
+is read and written once.
 """
 
 from typing import NamedTuple
