@@ -4,8 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import zeros_for_vectors
-from stdp_run.engines.vectors import BLOCK
+from stdp_run.elementwise import BLOCK, zeros_for_vectors
 
 LEARNS = False
 

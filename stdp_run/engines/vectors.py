@@ -14,9 +14,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from stdp_run import elementwise
-from stdp_run.elementwise import VECTOR_BYTES
-
-BLOCK = 8
+from stdp_run.elementwise import BLOCK, VECTOR_BYTES
 
 
 class Vector(types.Type):

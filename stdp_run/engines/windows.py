@@ -27,7 +27,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
+from stdp_run.elementwise import BLOCK, zeros_for_vectors
 from stdp_run.encoding import showing
 from stdp_run.engines import vectors
 from stdp_run.engines.compiled import float_bits
@@ -39,9 +39,8 @@ from stdp_run.engines.resting import (
     set_limits,
     weigh_rows,
 )
-from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, next_repeat
+from stdp_run.engines.spikes import PIXELS_PER_WORD, SpikeTrain, count_ones, draw_spikes, make_train, next_repeat
 from stdp_run.engines.steps import Instant
-from stdp_run.engines.vectors import BLOCK
 
 LONGEST_WINDOW = 128
 MOST_NEW_CONTENDERS = 4
@@ -94,8 +93,8 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
         decay=decay,
         growth=growth,
         theta_decay=np.cumprod(np.append(1.0, np.full(n_steps, d_theta if learning else 1.0))),
-        coefficient=zeros_for_vectors(n_inputs + VECTOR_BYTES, dtype),
-        touched=np.zeros(n_inputs + 64, np.uint32),
+        coefficient=zeros_for_vectors(n_inputs + PIXELS_PER_WORD, dtype),
+        touched=np.zeros(n_inputs + PIXELS_PER_WORD, np.uint32),
         current=array(),
         v=array(),
         v_next=array(),

@@ -17,9 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, maximum, minimum, where, zeros_for_vectors
-from stdp_run.engines import vectors
-from stdp_run.engines.vectors import BLOCK
+from stdp_run.elementwise import BLOCK, VECTOR_BYTES, maximum, minimum, where, zeros_for_vectors
 from stdp_run.rules.base import NearestTraces
 from stdp_run.rules.pair_rows import EVERY_STEP, LAST_STEP, NEAR_LIMIT, ROW_FUNCTIONS, join, place_of, scale_rows
 from stdp_run.rules.pair_rows import RARE as RARE

@@ -11,9 +11,7 @@ looked at only where one is too high, and `unsettled` marks rows that have not r
 
 import numpy as np
 
-from stdp_run.elementwise import maximum, minimum, where
-from stdp_run.engines import vectors
-from stdp_run.engines.vectors import BLOCK
+from stdp_run.elementwise import BLOCK, maximum, minimum, where
 
 NEVER, LAST_STEP, EVERY_STEP = range(3)
 NEAR_LIMIT = 128
