@@ -5,6 +5,7 @@ They act on torch tensors of any shape; the event engine compiles the same names
 """
 
 VECTOR_BYTES = 64  # compiled code treats as many numbers at once: one vector of AVX-512, or several shorter ones
+BLOCK = 8  # and as many contenders, numbers of any type: there are few
 
 
 def zeros_for_vectors(shape, dtype):

@@ -169,7 +169,8 @@ def _sum_block(n_vectors: int, weighted: bool = False):
 
 sum_block_1, sum_block_2, sum_block_3, sum_block_4 = (_sum_block(n) for n in range(1, 5))
 sum_block_5, sum_block_6, sum_block_7, sum_block_8 = (_sum_block(n) for n in range(5, 9))
-weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8 = (_sum_block(n, weighted=True) for n in (1, 2, 4, 8))
+weigh_block_1, weigh_block_2, weigh_block_3, weigh_block_4 = (_sum_block(n, weighted=True) for n in range(1, 5))
+weigh_block_5, weigh_block_6, weigh_block_7, weigh_block_8 = (_sum_block(n, weighted=True) for n in range(5, 9))
 
 
 # exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to

@@ -1,14 +1,17 @@
 """The event engine: one image at a time on the CPU, work only where there is a spike.
 
 Of 784 inputs about 13 spike in a step, and few neurons fire in an image. With E neurons, A inputs that are not black
-(about 150), S input spikes an image (about 3,200 in T = 250 steps), C contenders in V vectors and F output spikes:
+(about 150), S input spikes an image (about 3,200 in T = 250 steps), C contenders in V blocks of 8 and F output spikes:
 
     spikes      A T / 4 Philox counters, eight to a vector, and a few instructions a spike    stdp_run.engines.spikes
-    windows     about 800 rows of E weights, 4 E bytes each, of the S rows that the spikes    stdp_run.engines.windows
-                name one by one; about 12 passes over E neurons
-    contenders  S V vectors of weights; per step one pass over V vectors of neurons
-    learning    pair rules: S V vectors changed, F A V more at output spikes; C columns of    stdp_run.rules.pair_event
-                I weights read and written, a cache line each
+    windows     about 800 rows of E weights, 4 E bytes each, of the S rows that the spikes    stdp_run.engines.resting
+                name one by one; about 12 passes over E neurons; A T masked additions, 16
+                to a vector
+    contenders  S V blocks of weights; per step one pass over V blocks of neurons, of which   stdp_run.engines.windows
+                each waits for the one before
+    learning    pair rules: S V blocks changed, F A V more at output spikes; per step one     stdp_run.rules.pair_event
+                chain from norm to norm; C columns of I weights read and written, a cache     stdp_run.rules.pair_rows
+                line each
 
 Where windows do not hold (integer neurons, a rule that changes all weights at every input spike, a group of one's own
 that does not say how it behaves between spikes) every neuron is advanced at every step: S rows of E weights, T passes
@@ -37,9 +40,17 @@ from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, philox
 from stdp_run.engines import frozen, vectors
 from stdp_run.engines.compiled import cache_folder, compile_methods, namespace, one_process_compiling, specialise
+from stdp_run.engines.resting import GATHERING, RESTING
 from stdp_run.engines.spikes import DRAWING
 from stdp_run.engines.steps import STEP_KERNELS, Instant, make_scratch, present
-from stdp_run.engines.windows import CONTENDING, GATHERING, RESTING, make_window_scratch, present_windows, takes_windows
+from stdp_run.engines.windows import (
+    ADMITTING,
+    CONTENDING,
+    PARTNERS,
+    make_window_scratch,
+    present_windows,
+    takes_windows,
+)
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, Model, NetworkState
 from stdp_run.neurons import NeuronGroup
@@ -94,14 +105,14 @@ def compile_rule(rule: type[Rule] | None) -> ModuleType:
 @cache
 def compile_gathering() -> dict:
     """Return the kernels that are the same for all rules and neuron groups."""
-    return specialise((*DRAWING, *GATHERING), {"vectors": vectors})
+    return specialise((*DRAWING, *GATHERING, *ADMITTING), {"vectors": vectors})
 
 
 @cache
 def compile_group(neuron: type[NeuronGroup]) -> tuple[ModuleType, dict]:
     """Return a neuron group's elementwise functions, and the kernels that use nothing else."""
     elementwise = namespace("neuron", compile_methods(neuron))
-    return elementwise, specialise(RESTING, {"neuron": elementwise, "vectors": vectors})
+    return elementwise, specialise((*RESTING, *PARTNERS), {"neuron": elementwise, "vectors": vectors})
 
 
 @cache

@@ -4,13 +4,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
+from stdp_run.elementwise import BLOCK, zeros_for_vectors
 
 LEARNS = False
 
 
 class FrozenMemory(NamedTuple):
-    """The weights of the contenders, C in whole vectors, from I inputs; what no image needs is never touched."""
+    """The weights of the contenders, C in whole blocks, from I inputs; what no image needs is never touched."""
 
     own: np.ndarray  # [C * I] weights of inputs that can spike: block of contenders, input, contender
     n_inputs: np.ndarray  # [1]
@@ -37,17 +37,15 @@ def is_unsettled(memory, i):
     return False
 
 
-def open_block(memory, n_active, lane):
-    lanes = VECTOR_BYTES // memory.own.itemsize
-    first = lane * memory.n_inputs[0]
-    memory.own[first : first + n_active * lanes] = 0
-
-
-def join(p, memory, weight, active, n_active, i, lane):
-    lanes = VECTOR_BYTES // memory.own.itemsize
-    at = (lane // lanes) * lanes * memory.n_inputs[0] + lane % lanes
-    for k in range(n_active):
-        memory.own[at + k * lanes] = weight[active[k], i]
+def join(p, memory, weight, active, n_active, neurons, n_neurons, n_contenders):
+    for f in range(n_neurons):
+        i, lane = neurons[f], n_contenders + f
+        first = lane // BLOCK * BLOCK * memory.n_inputs[0]
+        if lane % BLOCK == 0:
+            memory.own[first : first + n_active * BLOCK] = 0
+        at = first + lane % BLOCK
+        for k in range(n_active):
+            memory.own[at + k * BLOCK] = weight[active[k], i]
 
 
 def scaled(memory, current, at):
@@ -60,8 +58,8 @@ def learn_contenders(
     pass
 
 
-def leave(p, memory, weight, active, n_active, i, lane):
+def leave(p, memory, weight, active, n_active, neuron_of, n_contenders):
     pass
 
 
-EVENT_FUNCTIONS = (start, n_unsettled, is_unsettled, open_block, join, scaled, learn_contenders, leave)
+EVENT_FUNCTIONS = (start, n_unsettled, is_unsettled, join, scaled, learn_contenders, leave)

@@ -13,7 +13,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from stdp_run.encoding import philox, showing
-from stdp_run.engines.vectors import spread
+from stdp_run.engines.vectors import put, spread
 
 STEPS_PER_COUNTER = 4
 LANES = 8  # of 64 bits, one vector of AVX-512; the compiler splits it where the processor's are shorter
@@ -164,17 +164,21 @@ def list_places(n_words, n_steps, bits, places, first):
     for t in range(n_steps):
         first[t] = n
         for w in range(n_words):
-            rest = bits[t * n_words + w]
-            at = n
-            n += count_ones(rest)
-            while True:
-                for eight in range(8):
-                    places[at + eight] = 64 * w + trailing_zeros(rest)
-                    rest &= rest - np.uint64(1)
-                at += 8
-                if rest == 0:
-                    break
+            n += list_bits(bits[t * n_words + w], 64 * w, places, n)
     first[n_steps] = n
+
+
+def list_bits(bits, first, places, n):
+    """List the set bits of a word from places[n] on, the lowest as `first`; return how many there are."""
+    rest, at = bits, n
+    while True:
+        for eight in range(8):
+            put(places, at + eight, first + trailing_zeros(rest))
+            rest &= rest - np.uint64(1)
+        at += 8
+        if rest == 0:
+            break
+    return count_ones(bits)
 
 
 def next_repeat(count, min_spikes, repeat, n_showings):
@@ -190,4 +194,4 @@ def next_repeat(count, min_spikes, repeat, n_showings):
     return repeat + 1
 
 
-DRAWING = (showing, list_places, draw_spikes, next_repeat)
+DRAWING = (showing, list_bits, list_places, draw_spikes, next_repeat)

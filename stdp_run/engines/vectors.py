@@ -2,7 +2,8 @@
 
 A rule's or neuron group's functions are written for one number; given vectors, numba compiles them for as many
 numbers as a vector has, one instruction for all. As with tensors, a scalar beside a vector takes its type, unless the
-vector is of whole numbers and the scalar is not. `load` and `store` move vectors between registers and arrays.
+vector is of whole numbers and the scalar is not. `load` and `store` move vectors between registers and arrays, `block`
+and `store` those of contenders, which are few: `BLOCK` side by side, whatever the type.
 """
 
 import operator
@@ -13,7 +14,7 @@ from numba.core.typing.templates import AbstractTemplate, infer_global, signatur
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
 from stdp_run import elementwise
-from stdp_run.elementwise import VECTOR_BYTES
+from stdp_run.elementwise import BLOCK, VECTOR_BYTES
 
 
 class Vector(types.Type):
@@ -253,6 +254,36 @@ def load(typing_context, array, at, like):
 
 
 @intrinsic
+def block(typing_context, array, at):
+    """Return the `BLOCK` numbers from array[at] on."""
+    vector = Vector(array.dtype, BLOCK)
+
+    def generate(context, builder, call, arguments):
+        pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
+        return builder.load(pointer, align=array.dtype.bitwidth // 8)
+
+    return vector(array, types.int64), generate
+
+
+@intrinsic
+def zero_block(typing_context, array):
+    """Return `BLOCK` zeros of the type of `array`."""
+    vector = Vector(array.dtype, BLOCK)
+    return vector(array), lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
+
+
+@intrinsic
+def rounded(typing_context, value, like):
+    """Return a vector in the type of the array `like`."""
+    vector = Vector(like.dtype, value.lanes)
+
+    def generate(context, builder, call, arguments):
+        return _convert(context, builder, arguments[0], value, vector)
+
+    return vector(value, like), generate
+
+
+@intrinsic
 def load_bits(typing_context, array, at, like):
     """Return the bits from the byte array[at] on as conditions, as many as a vector has of the type of `like`."""
     vector = Vector(types.boolean, VECTOR_BYTES // (like.dtype.bitwidth // 8))
@@ -273,6 +304,30 @@ def store(typing_context, array, at, value):
         converted = _convert(context, builder, arguments[2], value, vector)
         pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
         builder.store(converted, pointer, align=array.dtype.bitwidth // 8)
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64, value), generate
+
+
+@intrinsic
+def take(typing_context, array, at):
+    """Return array[at]; `at` is not looked at, where numba would ask whether it counts from the end."""
+
+    def generate(context, builder, call, arguments):
+        data = context.make_array(array)(context, builder, value=arguments[0]).data
+        return builder.load(builder.gep(data, [arguments[1]]))
+
+    return array.dtype(array, types.int64), generate
+
+
+@intrinsic
+def put(typing_context, array, at, value):
+    """Set array[at] to a number; `at` is not looked at."""
+
+    def generate(context, builder, call, arguments):
+        number = context.cast(builder, arguments[2], value, array.dtype)
+        data = context.make_array(array)(context, builder, value=arguments[0]).data
+        builder.store(number, builder.gep(data, [arguments[1]]))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value), generate

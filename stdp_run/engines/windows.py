@@ -13,25 +13,33 @@ negative and inhibition only lowers it:
     v_s - v_rest <= d^(s - 1) (u + d^(1 - n) sum_j c_j w_j)        u = d (v - v_rest) - inhibition in the first step
 
 A neuron whose bound passes its threshold joins the contenders before the window: it is then advanced step by step,
-with all the arithmetic of its group and of the rule. Contenders lie side by side, in whole vectors, with copies of the
+with all the arithmetic of its group and of the rule. Contenders lie side by side, in blocks, with copies of the
 weights that can matter. A window of one step is exact, in the order of the reference, so neurons that charge up side
 by side at the start of an image are told apart as there. Length is chosen by the room below the thresholds and the
 largest current so far, so that a bound hardly ever fails.
 
 Measured on MNIST with 100 to 1,600 neurons: 4 to 5 windows of one step and 6 to 7 longer ones an image, which read
 700 to 800 rows for 3,200 input spikes, and 2 to 5 contenders. What a window costs does not depend on its length, so
-it pays from a few steps on.
+it pays from a few steps on. stdp_run.engines.resting has the arithmetic of a window.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
+from stdp_run.elementwise import BLOCK, zeros_for_vectors
 from stdp_run.encoding import showing
 from stdp_run.engines import vectors
-from stdp_run.engines.compiled import float_bits, weigh_block_1, weigh_block_2, weigh_block_4, weigh_block_8
-from stdp_run.engines.spikes import SpikeTrain, count_ones, draw_spikes, make_train, next_repeat, trailing_zeros
+from stdp_run.engines.compiled import float_bits
+from stdp_run.engines.resting import (
+    add_up_coefficients,
+    advance_rest,
+    choose_length,
+    gather_coefficients,
+    set_limits,
+    weigh_rows,
+)
+from stdp_run.engines.spikes import PIXELS_PER_WORD, SpikeTrain, count_ones, draw_spikes, make_train, next_repeat
 from stdp_run.engines.steps import Instant
 
 LONGEST_WINDOW = 128
@@ -55,7 +63,7 @@ class WindowScratch(NamedTuple):
     crosses: np.ndarray  # [E] uint8
     joining: np.ndarray  # [E] int32, the neurons that become contenders
     neuron_of: np.ndarray  # [E] int32, the contenders
-    is_taken: np.ndarray  # [E] int32, 1 where there is a contender, 0 where the last vector has lanes to spare
+    is_taken: np.ndarray  # [E] int32, 1 where there is a contender, 0 where the last block has lanes to spare
     own_v: np.ndarray  # [E] of the contenders, as all that follows
     own_theta: np.ndarray  # [E]
     refractory: np.ndarray  # [E] int32
@@ -85,8 +93,8 @@ def make_window_scratch(model, parameters, learning: bool, n_columns: int, all_e
         decay=decay,
         growth=growth,
         theta_decay=np.cumprod(np.append(1.0, np.full(n_steps, d_theta if learning else 1.0))),
-        coefficient=zeros_for_vectors(n_inputs + VECTOR_BYTES, dtype),
-        touched=np.zeros(n_inputs + 1, np.uint32),
+        coefficient=zeros_for_vectors(n_inputs + PIXELS_PER_WORD, dtype),
+        touched=np.zeros(n_inputs + PIXELS_PER_WORD, np.uint32),
         current=array(),
         v=array(),
         v_next=array(),
@@ -116,111 +124,6 @@ def takes_windows(model) -> bool:
 # Compiled code. `rule` and `neuron` are bound by `specialise`.
 
 
-def set_limits(p, theta, theta_decay, limit, n_exc):
-    """Set for each neuron a v that is below its threshold throughout the image, if only by a little."""
-    _, _, v_threshold, _ = neuron.between_spikes(p)
-    for i in range(limit.shape[0]):
-        threshold = v_threshold + min(theta[i], theta[i] * theta_decay)
-        limit[i] = threshold - 1e-6 * abs(threshold)
-    for i in range(n_exc, limit.shape[0]):
-        limit[i] = np.inf
-
-
-def gather_coefficients(places, first, start, n, decay, coefficient, touched):
-    """Set coefficients and the list of inputs for the window of n steps from `start` on; return their number."""
-    n_touched = np.int64(0)
-    for step in range(n):
-        factor = decay[n - 1 - step]
-        for s in range(first[start + step], first[start + step + 1]):
-            k = places[s]
-            before = coefficient[k]
-            touched[n_touched] = k
-            n_touched += before == 0
-            coefficient[k] = before + factor
-    return n_touched
-
-
-def add_up_coefficients(bits, by_byte, n_active, start, n, decay, coefficient, touched):
-    """Do what `gather_coefficients` does, for many steps: sixteen inputs at a time, straight from the bits."""
-    lanes = VECTOR_BYTES // coefficient.itemsize
-    n_words = (n_active + 63) // 64
-    n_touched = np.int64(0)
-    for k in range(0, n_active, lanes):
-        total = vectors.zeros(coefficient, coefficient)
-        at = start * 8 * n_words + k // 8
-        for step in range(n):
-            spikes = vectors.load_bits(by_byte, at, coefficient)
-            total = where(spikes, total + decay[n - 1 - step], total)
-            at += 8 * n_words
-        vectors.store(coefficient, k, total)
-        lit = vectors.lanes_where(total != 0)
-        while lit:
-            touched[n_touched] = k + trailing_zeros(lit)
-            n_touched += 1
-            lit &= lit - np.uint64(1)
-    return n_touched
-
-
-def weigh_rows(current, weight, active, touched, n_touched, coefficient):
-    """Set current[E] to the weighted sum of the rows of `weight[I, E]` that are listed; clear the coefficients."""
-    lanes = VECTOR_BYTES // current.itemsize
-    start = 0
-    missing = current.shape[0] // lanes
-    while missing >= 8:
-        weigh_block_8(current, weight, active, touched, n_touched, start, coefficient)
-        start += 8 * lanes
-        missing -= 8
-    if missing >= 4:
-        weigh_block_4(current, weight, active, touched, n_touched, start, coefficient)
-        start += 4 * lanes
-        missing -= 4
-    if missing >= 2:
-        weigh_block_2(current, weight, active, touched, n_touched, start, coefficient)
-        start += 2 * lanes
-        missing -= 2
-    if missing >= 1:
-        weigh_block_1(current, weight, active, touched, n_touched, start, coefficient)
-    for s in range(n_touched):
-        coefficient[touched[s]] = 0
-
-
-def advance_rest(p, n, inhibition, offset, decay, growth, current, v, v_next, limit, crosses):
-    """Advance all neurons by n steps as if none of them fired; v lacks `offset`, the first step has `inhibition`.
-
-    Return (does any cross its limit within the window, least room below the limits, largest current), as bits.
-    """
-    d, v_rest, _, _ = neuron.between_spikes(p)
-    whole, since_first, grown = decay[n], decay[n - 1], growth[n]
-    late = since_first * inhibition
-    none = decay[0] - decay[0]
-    any_crosses = False
-    least_room = float_bits(limit[limit.shape[0] - 1])
-    for i in range(v.shape[0]):
-        above = v[i] - offset - v_rest
-        new = whole * above + v_rest + (current[i] - late)
-        first = d * above - inhibition
-        highest = max(first + current[i] * grown, none) + v_rest
-        crossed = (highest > limit[i]) | (new > limit[i])
-        v_next[i] = new
-        crosses[i] = crossed
-        any_crosses |= crossed
-    largest = float_bits(none)
-    least_room = float_bits(none + np.float32(1e30))
-    for i in range(v.shape[0]):
-        room = limit[i] - v_next[i]
-        least_room = min(least_room, float_bits(max(room, none)))
-        largest = max(largest, float_bits(max(current[i], none)))
-    return any_crosses, least_room, largest
-
-
-def choose_length(longest, room, charge, growth):
-    """Return for how many steps neurons with a charge of at most `charge` a step surely stay below their limits."""
-    length = longest if charge > 0 else 1
-    while length > 1 and growth[length] * length * charge > room:
-        length = (3 * length) // 4
-    return length
-
-
 def advance_contenders(
     p,
     learning,
@@ -238,41 +141,35 @@ def advance_contenders(
     is_taken,
 ):
     """Advance the contenders by a step; return whether any fires, which are those with fired[C] = 1."""
-    lanes = VECTOR_BYTES // v.itemsize
     any_fires = False
-    for at in range(0, n_contenders, lanes):
-        current = vectors.zeros(v, v)
+    for at in range(0, n_contenders, BLOCK):
+        current = vectors.zero_block(v)
         for s in range(spikes.shape[0]):
-            current = current + vectors.load(own, at * n_inputs + np.int64(spikes[s]) * lanes, v)
+            current = current + vectors.block(own, at * n_inputs + np.int64(spikes[s]) * BLOCK)
         current = rule.scaled(memory, current, at)
         if n_inhibitory:
-            current = current - p.w_ie * (n_inhibitory - vectors.load(inhibitory_spikes, at, v))
+            current = current - p.w_ie * (n_inhibitory - vectors.block(inhibitory_spikes, at))
         spike, new_v, new_refractory, new_theta = neuron.excitatory(
-            p,
-            learning,
-            current,
-            vectors.load(v, at, v),
-            vectors.load(refractory, at, v),
-            vectors.load(theta, at, v),
+            p, learning, current, vectors.block(v, at), vectors.block(refractory, at), vectors.block(theta, at)
         )
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
         vectors.store(theta, at, new_theta)
-        fires = spike & (vectors.load(is_taken, at, v) != 0)
+        fires = spike & (vectors.block(is_taken, at) != 0)
         vectors.store(fired, at, fires)
         any_fires |= vectors.lanes_where(fires) != 0
     return any_fires
 
 
-def advance_inhibitory_contenders(p, n_contenders, fired, v, refractory, spikes):
+def advance_inhibitory_contenders(p, n_contenders, fired, any_fires, v, refractory, spikes):
     """Advance the contenders' inhibitory partners; return how many spike."""
     n_spikes = np.int64(0)
-    for at in range(0, n_contenders, VECTOR_BYTES // v.itemsize):
+    for at in range(0, n_contenders, BLOCK):
+        fires = vectors.zero_block(fired)
+        if any_fires:  # foreseen by the processor, so that in most steps this need not wait for the neurons
+            fires = vectors.block(fired, at)
         spike, new_v, new_refractory = neuron.inhibitory(
-            p,
-            p.w_ei * vectors.load(fired, at, v),
-            vectors.load(v, at, v),
-            vectors.load(refractory, at, v),
+            p, p.w_ei * fires, vectors.block(v, at), vectors.block(refractory, at)
         )
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
@@ -348,7 +245,6 @@ def present_windows(
     n_inputs = weight.shape[0]
     n_steps = first.shape[0] - 1
     v_rest, theta_rest, inhibitory_v_rest = neuron.initial(p)
-    lanes = VECTOR_BYTES // v.itemsize
     d = decay[1]
     zero = d - d
     n = repeat = np.int64(0)
@@ -403,10 +299,12 @@ def present_windows(
                         length = length // 2
                     room = float_bits(least)
                     charge = max(float_bits(largest) / (zero + length), charge * (zero + np.float32(0.5)))
+                if n_joining:
+                    rule.join(p_rule, memory, weight, active, n_active, joining, n_joining, n_contenders)
                 for f in range(n_joining):
                     i = joining[f]
-                    if n_contenders % lanes == 0:
-                        for lane in range(n_contenders, n_contenders + lanes):
+                    if n_contenders % BLOCK == 0:
+                        for lane in range(n_contenders, n_contenders + BLOCK):
                             own_v[lane] = v_rest
                             own_theta[lane] = theta_rest
                             refractory[lane] = 0
@@ -417,13 +315,11 @@ def present_windows(
                             inhibitory_v[lane] = inhibitory_v_rest
                             inhibitory_refractory[lane] = 0
                             inhibitory_spikes[lane] = 0
-                        rule.open_block(memory, n_active, n_contenders)
                     neuron_of[n_contenders] = i
                     is_taken[n_contenders] = 1
                     own_v[n_contenders] = v[i] - offset
                     own_theta[n_contenders] = theta[i] * theta_decay[t]
                     limit[i] = np.inf
-                    rule.join(p_rule, memory, weight, active, n_active, i, n_contenders)
                     n_contenders += 1
                 n_joining = np.int64(0)
                 v, v_next = v_next, v
@@ -442,7 +338,7 @@ def present_windows(
                     counts[n, neuron_of[lane]] += fired[lane] != 0
             if not is_calm:
                 n_inhibitory = advance_inhibitory_contenders(
-                    p, n_contenders, fired, inhibitory_v, inhibitory_refractory, inhibitory_spikes
+                    p, n_contenders, fired, any_fires, inhibitory_v, inhibitory_refractory, inhibitory_spikes
                 )
             instant = Instant(t, t == n_steps - 1, image_index[n], shown, seed)
             learned, any_learned = fired, any_fires
@@ -460,12 +356,12 @@ def present_windows(
                 theta[i] *= theta_decay[n_steps]
             for lane in range(n_contenders):
                 theta[neuron_of[lane]] = own_theta[lane]
-                rule.leave(p_rule, memory, weight, active, n_active, neuron_of[lane], lane)
+            rule.leave(p_rule, memory, weight, active, n_active, neuron_of, n_contenders)
         repeat = next_repeat(counts[n], min_spikes, repeat, limits.shape[0])
         n += repeat == 0
 
 
 # By what they are bound to: nothing, the neuron group, that and the rule.
-GATHERING = (gather_coefficients, add_up_coefficients, weigh_rows, choose_length, keep_learners)
-RESTING = (set_limits, advance_rest, advance_inhibitory_contenders)
+ADMITTING = (keep_learners,)
+PARTNERS = (advance_inhibitory_contenders,)
 CONTENDING = (advance_contenders,)

@@ -2,31 +2,27 @@
 
 The weights lie input-major, weight[I, E]. A neuron's row of weights can change within an image only if the neuron is
 a contender (stdp_run.engines.windows): then the weights of the inputs that can spike in this image lie in `own`, as
-many neurons side by side as a vector has lanes, so that an update of an input's synapses is a few instructions for all
-contenders. The weights of the dark inputs stay where they are, as only the norm and the clamp act on them: the true
-weights are what is stored times `scale`, so that normalising is one multiplication per row.
+many neurons side by side as a block has lanes, so that an update of an input's synapses is a few instructions for all
+contenders. On the weights of the dark inputs only the norm and the clamp act.
 
-A row that the clamp at w_max cuts loses the norm again, and must be scaled at every further step until it has it
-back: `near` lists the dark inputs whose weights are close to w_max, the peaks bound all others, and `unsettled` marks
-rows that have not reached their norm. At the end of an image all rows are folded: between images the weights are all
-there is to know, so that a resumed run opens the same rows.
+At the end of an image all rows are folded: between images the weights are all there is to know, so that a resumed run
+opens the same rows. stdp_run.rules.pair_rows says how rows are taken, scaled, clamped and folded.
 
-Per step: the rows of the inputs that spike, and all A rows of `own` where a neuron fires. Per contender and image: its
-column of I weights is read and written once.
+Per step: the rows of the inputs that spike, and all A rows of `own` where a neuron fires; what is longest is to wait,
+from the norm over the changes, one after the other, to the next norm. Per contender and image: its column of I weights
+is read and written once.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, maximum, minimum, where, zeros_for_vectors
+from stdp_run.elementwise import BLOCK, VECTOR_BYTES, maximum, minimum, where, zeros_for_vectors
 from stdp_run.rules.base import NearestTraces
+from stdp_run.rules.pair_rows import EVERY_STEP, LAST_STEP, NEAR_LIMIT, ROW_FUNCTIONS, join, place_of, scale_rows
+from stdp_run.rules.pair_rows import RARE as RARE
 
-NEVER, LAST_STEP, EVERY_STEP = range(3)
 LEARNS = True
-NEAR_LIMIT = 128
-NEAR_SHARE = 0.9
-SCALE_LIMIT = 1024.0
 LONGEST_TABLE = 4096
 
 
@@ -43,17 +39,17 @@ class PairMemory(NamedTuple):
     table: np.ndarray  # [2 LONGEST_TABLE] trace by steps since the spike, then zeros; empty if it depends on more
     uses_table: np.ndarray  # [1]
     own: np.ndarray  # [C * I] stored weights of inputs that can spike: block of contenders, input, contender
-    column: np.ndarray  # [I in whole vectors] a neuron's stored weights
+    dark: np.ndarray  # [C, I in whole vectors] the other stored weights, 0 for inputs that can spike
     sums: np.ndarray  # [lanes] float64
     near: np.ndarray  # [C, NEAR_LIMIT] int32, dark inputs whose weight is near w_max
     n_near: np.ndarray  # [C] int32; above NEAR_LIMIT: too many to list
     scale: np.ndarray  # [C]
     y: np.ndarray  # [C] postsynaptic trace
     own_peak: np.ndarray  # [C] bound on the stored weights in `own`
-    dark_peak: np.ndarray  # [C] bound on the other stored weights that `near` does not list
+    near_peak: np.ndarray  # [C] bound on the stored weights that `near` lists
+    dark_peak: np.ndarray  # [C] bound on the other dark ones
     own_total: np.ndarray  # [C] float64, sum of the stored weights in `own`
     dark_total: np.ndarray  # [C] float64, sum of the others
-    cut: np.ndarray  # [C] sum of |w| below 0 in this step, in true weights
     restless: np.ndarray  # [C] int32, 1 where the row has to be scaled to its norm at the next step
     changed: np.ndarray  # [C] int32, 1 where the row has to be written back
     spikes: np.ndarray  # [C] for replays, and:
@@ -82,17 +78,17 @@ def allocate(rule, p, weight, n_exc):
         table=trace_table(rule, p, dtype),
         uses_table=np.zeros(1, np.int32),
         own=zeros_for_vectors(n_lanes * n_inputs, dtype),
-        column=zeros_for_vectors(-(-n_inputs // lanes) * lanes, dtype),
+        dark=zeros_for_vectors((n_lanes, -(-n_inputs // lanes) * lanes), dtype),
         sums=np.zeros(lanes),
         near=np.empty((n_lanes, NEAR_LIMIT), np.int32),
         n_near=vector(np.int32),
         scale=vector(),
         y=vector(),
         own_peak=vector(),
+        near_peak=vector(),
         dark_peak=vector(),
         own_total=vector(np.float64),
         dark_total=vector(np.float64),
-        cut=vector(),
         restless=vector(np.int32),
         changed=vector(np.int32),
         spikes=vector(),
@@ -153,95 +149,9 @@ def is_unsettled(memory, i):
     return memory.unsettled[i]
 
 
-def open_block(memory, n_active, lane):
-    """Make place for as many contenders as a vector has lanes, from `lane` on: weights of 0 until they are there."""
-    lanes = memory.sums.shape[0]
-    first = lane * memory.x.shape[0]
-    memory.own[first : first + n_active * lanes] = 0
-    for r in range(lane, lane + lanes):
-        memory.scale[r] = 1
-        memory.y[r] = 0
-        memory.n_near[r] = 0
-        memory.own_peak[r] = 0
-        memory.dark_peak[r] = 0
-        memory.own_total[r] = 0
-        memory.dark_total[r] = 0
-        memory.cut[r] = 0
-        memory.restless[r] = 0
-        memory.changed[r] = 0
-
-
-def place_of(memory, lane, k):
-    """Return where in `own` the weight of contender `lane` from the k-th input that can spike lies."""
-    lanes = memory.sums.shape[0]
-    return ((lane // lanes) * memory.x.shape[0] + k) * lanes + lane % lanes
-
-
-def join(p, memory, weight, active, n_active, i, lane):
-    """Make neuron i the contender `lane`: take its weights."""
-    column, own = memory.column, memory.own
-    lanes = memory.sums.shape[0]
-    for j in range(weight.shape[0]):
-        column[j] = weight[j, i]
-    own_total = 0.0
-    peak = column[0] * 0
-    at = place_of(memory, lane, 0)
-    for k in range(n_active):
-        w = column[active[k]]
-        own[at + k * lanes] = w
-        column[active[k]] = 0
-        own_total += w
-        peak = max(peak, w)
-    memory.own_total[lane] = own_total
-    memory.own_peak[lane] = peak
-    memory.dark_total[lane] = add_up(column, memory.sums)
-    memory.restless[lane] = memory.unsettled[i]
-    list_near(p, memory, lane)
-
-
-def add_up(column, sums):
-    """Return the sum of a column, lane by lane."""
-    lanes = sums.shape[0]
-    total = vectors.load(column, 0, column) + vectors.zeros(sums, column)
-    for j in range(lanes, column.shape[0], lanes):
-        total = total + vectors.load(column, j, column)
-    vectors.store(sums, 0, total)
-    whole = 0.0
-    for r in range(lanes):
-        whole += sums[r]
-    return whole
-
-
-def list_near(p, memory, lane):
-    """Find, among the dark weights in `column`, those near w_max, and the bound on all others."""
-    column = memory.column
-    lanes = memory.sums.shape[0]
-    threshold = p.w_max * NEAR_SHARE / memory.scale[lane]
-    peaks = vectors.zeros(column, column)
-    for j in range(0, column.shape[0], lanes):
-        peaks = maximum(vectors.load(column, j, column), peaks)
-    vectors.store(memory.sums, 0, peaks)
-    peak = column[0] * 0
-    for r in range(lanes):
-        peak = max(peak, column[0] * 0 + memory.sums[r])
-    n_near = 0
-    if peak > threshold:
-        peak -= peak
-        for j in range(column.shape[0]):
-            w = column[j]
-            if w > threshold:
-                if n_near < NEAR_LIMIT:
-                    memory.near[lane, n_near] = j
-                n_near += 1
-            else:
-                peak = max(peak, w)
-    memory.dark_peak[lane] = peak
-    memory.n_near[lane] = n_near
-
-
 def scaled(memory, current, at):
     """Turn the currents of the contenders from `at` on, from stored weights, into true ones."""
-    return current * vectors.load(memory.scale, at, memory.x)
+    return current * vectors.block(memory.scale, at)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -252,30 +162,48 @@ def learn_contenders(
     p, rate, instant, memory, weight, active, n_active, spikes, n_spikes, fired, neuron_of, n_contenders, any_fires
 ):
     """Advance a step: traces, weight changes at the spikes, then norm and clamp; fired[C] is 1 where one spikes."""
-    x, pre, y, restless = memory.x, memory.pre, memory.y, memory.restless
+    x, pre = memory.x, memory.pre
+    depresses = rule.depresses(p)
     advance_traces(p, memory, instant.step, n_active, spikes, n_spikes, any_fires)
     if any_fires:
         for s in range(n_spikes):
             pre[spikes[s]] = 1
     normalise = memory.normalise[0]
     normalises = normalise == EVERY_STEP or (normalise == LAST_STEP and instant.last)
-    depresses = rule.depresses(p)
-    for at in range(0, n_contenders, memory.sums.shape[0]):
-        spike = vectors.load(fired, at, x)
-        trace = rule.post_trace(p, vectors.load(y, at, x), spike)
-        vectors.store(y, at, trace)
-        first = at * x.shape[0]
-        if any_fires and vectors.lanes_where(spike != 0):
-            change_all(p, rate, normalises, memory, first, at, n_active, trace, spike)
-        elif depresses and vectors.lanes_where(trace != 0):
-            change_at_inputs(p, rate, normalises, memory, first, at, spikes, n_spikes, trace, spike)
-        if normalises:
-            unrest = vectors.load(restless, at, x) != 0
-            if vectors.lanes_where(unrest):
-                scale_rows(p, memory, weight, active, n_active, neuron_of, at, unrest)
+    for at in range(0, n_contenders, BLOCK):
+        spike = vectors.zero_block(fired)
+        if any_fires:  # foreseen by the processor, so that in most steps what follows need not wait for the neurons
+            spike = vectors.block(fired, at)
+        y = rule.post_trace(p, vectors.block(memory.y, at), spike)
+        vectors.store(memory.y, at, y)
+        # What the step goes on with stays in registers, beside being written: reading it back would take longer.
+        unrest = vectors.block(memory.restless, at) != 0
+        scale, own_total = vectors.block(memory.scale, at), vectors.block(memory.own_total, at)
+        peak, cut = vectors.block(memory.own_peak, at), vectors.zero_block(memory.scale)
+        if any_fires and fires_beside(fired, at, n_contenders, x):
+            cut, risen, peak = change_all(p, rate, normalises, memory, at, n_active, scale, y, spike)
+            own_total, unrest = note_changes(memory, at, y, spike, own_total, risen, peak, unrest)
+        elif depresses and vectors.lanes_where(y != 0):
+            cut, risen, peak = change_at_inputs(
+                p, rate, normalises, memory, at, spikes, n_spikes, scale, y, spike, peak
+            )
+            own_total, unrest = note_changes(memory, at, y, spike, own_total, risen, peak, unrest)
+        if normalises and vectors.lanes_where(unrest):
+            scale_rows(p, memory, weight, active, n_active, neuron_of, at, unrest, scale, own_total, cut, peak)
     if any_fires:
         for s in range(n_spikes):
             pre[spikes[s]] = 0
+
+
+def fires_beside(fired, at, n_contenders, x):
+    """Return whether one of the contenders of a whole vector fires: then all their rows are changed, and so scaled.
+
+    By vector, and not by block, because scaling a row that is at its norm can move it by a rounding.
+    """
+    lanes = VECTOR_BYTES // x.itemsize
+    first = at - at % lanes
+    taken = (np.uint64(1) << np.uint64(min(lanes, n_contenders - first))) - np.uint64(1)
+    return (vectors.lanes_where(vectors.load(fired, first, x) != 0) & taken) != 0
 
 
 def advance_traces(p, memory, step, n_active, spikes, n_spikes, any_fires):
@@ -285,11 +213,10 @@ def advance_traces(p, memory, step, n_active, spikes, n_spikes, any_fires):
     one = zero + 1
     if memory.uses_table[0]:
         for s in range(n_spikes):
-            x[spikes[s]] = one
             latest[spikes[s]] = step
         if any_fires:
             for k in range(n_active):
-                x[k] = memory.table[step - latest[k]]
+                x[k] = memory.table[np.uint64(step - latest[k])]
         return
     for s in range(n_spikes):
         after_spike[s] = rule.pre_trace(p, x[spikes[s]], one)
@@ -299,45 +226,48 @@ def advance_traces(p, memory, step, n_active, spikes, n_spikes, any_fires):
         x[spikes[s]] = after_spike[s]
 
 
-def change_all(p, rate, normalises, memory, first, at, n_active, y, spike):
-    """Change all weights in `own` of a block of contenders of which one spikes."""
+def change_all(p, rate, normalises, memory, at, n_active, scale, y, spike):
+    """Change all weights in `own` of a block of contenders of which one spikes.
+
+    Return (what is cut off below 0, in true weights, how much the stored weights rose, their peak).
+    """
     own, x, pre = memory.own, memory.x, memory.pre
-    lanes = memory.sums.shape[0]
-    scale = vectors.load(memory.scale, at, x)
+    first = at * x.shape[0]
     inverse = 1 / scale
     highest = ceiling(p, normalises, inverse)
-    fallen, risen, peak = vectors.zeros(x, x), vectors.zeros(x, x), vectors.zeros(x, x)
+    fallen, risen, peak = vectors.zero_block(x), vectors.zero_block(x), vectors.zero_block(x)
     for k in range(n_active):
-        before = vectors.load(own, first + k * lanes, x)
+        before = vectors.block(own, first + k * BLOCK)
         w = before + rate * rule.change(p, before * scale, x[k], y, pre[k], spike) * inverse
         fallen = fallen + minimum(w, 0)
         w = minimum(maximum(w, 0), highest)
-        vectors.store(own, first + k * lanes, w)
+        vectors.store(own, first + k * BLOCK, w)
         risen = risen + (w - before)
         peak = maximum(w, peak)
-    note_changes(normalises, memory, at, y, spike, scale, fallen, risen, peak)
+    return 0 - fallen * scale, risen, peak
 
 
-def change_at_inputs(p, rate, normalises, memory, first, at, spikes, n_spikes, y, spike):
-    """Change the weights of a block of contenders of which none spikes, from the inputs that spike."""
+def change_at_inputs(p, rate, normalises, memory, at, spikes, n_spikes, scale, y, spike, peak):
+    """Change the weights of a block of contenders of which none spikes, from the inputs that spike; as `change_all`."""
     own, x = memory.own, memory.x
-    lanes = memory.sums.shape[0]
+    first = at * x.shape[0]
     one = x[0] - x[0] + 1
-    scale = vectors.load(memory.scale, at, x)
+    uses_table = memory.uses_table[0] != 0
     inverse = 1 / scale
     highest = ceiling(p, normalises, inverse)
-    fallen, risen, peak = vectors.zeros(x, x), vectors.zeros(x, x), vectors.load(memory.own_peak, at, x)
+    fallen, risen = vectors.zero_block(x), vectors.zero_block(x)
     for s in range(n_spikes):
         k = spikes[s]
-        place = first + np.int64(k) * lanes
-        before = vectors.load(own, place, x)
-        w = before + rate * rule.change(p, before * scale, x[k], y, one, spike) * inverse
+        place = first + np.int64(k) * BLOCK
+        before = vectors.block(own, place)
+        trace = one if uses_table else x[k]
+        w = before + rate * rule.change(p, before * scale, trace, y, one, spike) * inverse
         fallen = fallen + minimum(w, 0)
         w = minimum(maximum(w, 0), highest)
         vectors.store(own, place, w)
         risen = risen + (w - before)
         peak = maximum(w, peak)
-    note_changes(normalises, memory, at, y, spike, scale, fallen, risen, peak)
+    return 0 - fallen * scale, risen, peak
 
 
 def ceiling(p, normalises, inverse):
@@ -345,139 +275,15 @@ def ceiling(p, normalises, inverse):
     return np.inf * inverse if normalises else p.w_max * inverse
 
 
-def note_changes(normalises, memory, at, y, spike, scale, fallen, risen, peak):
-    """Keep sums and peaks after a change of weights."""
-    x = memory.x
-    if normalises:
-        vectors.store(memory.cut, at, vectors.load(memory.cut, at, x) - fallen * scale)
-    vectors.store(memory.own_total, at, vectors.load(memory.own_total, at, x) + risen)
-    vectors.store(memory.own_peak, at, peak)
+def note_changes(memory, at, y, spike, own_total, risen, peak, unrest):
+    """Keep sums and peaks after a change of weights; return (sum of the stored weights, which rows are restless)."""
+    own_total = own_total + risen
     is_live = (y != 0) | (spike != 0)
-    vectors.store(memory.restless, at, where(is_live, 1, vectors.load(memory.restless, at, x)))
-    vectors.store(memory.changed, at, where(is_live, 1, vectors.load(memory.changed, at, x)))
-
-
-def scale_rows(p, memory, weight, active, n_active, neuron_of, at, unrest):
-    """Scale restless rows to their norm, as the reference does before it clamps, then clamp them to w_max."""
-    x = memory.x
-    scale = vectors.load(memory.scale, at, x)
-    norm = (vectors.load(memory.own_total, at, x) + vectors.load(memory.dark_total, at, x)) * scale + vectors.load(
-        memory.cut, at, x
-    )
-    scale = where(unrest & (norm != 0), scale * (p.w_norm / norm), scale)
-    vectors.store(memory.scale, at, scale)
-    scale = vectors.load(memory.scale, at, x)
-    vectors.store(memory.cut, at, vectors.zeros(x, x))
-    vectors.store(memory.restless, at, where(unrest, 0, vectors.load(memory.restless, at, x)))
-    vectors.store(memory.changed, at, where(unrest, 1, vectors.load(memory.changed, at, x)))
-    unrest = unrest & (norm != 0)
-    too_high = unrest & (vectors.load(memory.own_peak, at, x) * scale > p.w_max)
-    if vectors.lanes_where(too_high):
-        clamp_own(p, memory, at, n_active, scale, too_high)
-    is_far = (scale > SCALE_LIMIT) | (scale * SCALE_LIMIT < 1)
-    dark_is_near = (vectors.load(memory.dark_peak, at, x) * scale > p.w_max) | (vectors.load(memory.n_near, at, x) != 0)
-    look_at = vectors.lanes_where(unrest & (dark_is_near | is_far))
-    lane = at
-    while look_at:
-        if look_at & np.uint64(1):
-            clamp_row(p, memory, weight, active, n_active, neuron_of[lane], lane)
-        lane += 1
-        look_at >>= np.uint64(1)
-
-
-def clamp_own(p, memory, at, n_active, scale, too_high):
-    """Clamp the weights in `own` to w_max. A row that this cuts is restless: the next step scales it again."""
-    own, x = memory.own, memory.x
-    lanes = memory.sums.shape[0]
-    first = at * x.shape[0]
-    highest = where(too_high, p.w_max / scale, np.inf)
-    cut = vectors.zeros(x, x)
-    for k in range(n_active):
-        before = vectors.load(own, first + k * lanes, x)
-        w = minimum(before, highest)
-        vectors.store(own, first + k * lanes, w)
-        cut = cut + (before - w)
-    own_total = vectors.load(memory.own_total, at, x)
-    is_cut = cut > memory.tolerance[0] * (own_total + vectors.load(memory.dark_total, at, x))
-    vectors.store(memory.own_total, at, own_total - cut)
-    vectors.store(memory.own_peak, at, minimum(vectors.load(memory.own_peak, at, x), highest))
-    vectors.store(memory.restless, at, where(is_cut, 1, vectors.load(memory.restless, at, x)))
-
-
-def clamp_row(p, memory, weight, active, n_active, i, lane):
-    """Clamp the dark weights of a row to w_max, which may make it restless; keep its scale near 1."""
-    scale = memory.scale[lane]
-    before = memory.own_total[lane] + memory.dark_total[lane]
-    if memory.dark_peak[lane] * scale > p.w_max:
-        take_dark(memory, weight, active, n_active, i)
-        list_near(p, memory, lane)
-    if memory.n_near[lane] > NEAR_LIMIT:
-        take_dark(memory, weight, active, n_active, i)
-        for j in range(weight.shape[0]):
-            if memory.column[j] != 0:
-                clamp_dark(p, memory, weight, i, j, lane)
-    else:
-        for k in range(memory.n_near[lane]):
-            clamp_dark(p, memory, weight, i, memory.near[lane, k], lane)
-    after = memory.own_total[lane] + memory.dark_total[lane]
-    memory.restless[lane] |= abs(after - before) > memory.tolerance[0] * before
-    if scale > SCALE_LIMIT or scale * SCALE_LIMIT < 1:
-        is_restless = memory.restless[lane]
-        fold_row(p, memory, weight, active, n_active, i, lane)
-        join(p, memory, weight, active, n_active, i, lane)
-        memory.restless[lane] = is_restless
-
-
-def take_dark(memory, weight, active, n_active, i):
-    """Copy the stored weights of a row to `column`, with 0 for the inputs that can spike."""
-    for j in range(weight.shape[0]):
-        memory.column[j] = weight[j, i]
-    for k in range(n_active):
-        memory.column[active[k]] = 0
-
-
-def clamp_dark(p, memory, weight, i, j, lane):
-    """Lower the stored weight of the dark input j to what w_max allows."""
-    before = weight[j, i]
-    if before * memory.scale[lane] > p.w_max:
-        weight[j, i] = p.w_max / memory.scale[lane]
-        memory.dark_total[lane] += np.float64(weight[j, i]) - np.float64(before)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# The end of an image.
-
-
-def fold_row(p, memory, weight, active, n_active, i, lane):
-    """Bring the true weights of a row back into `weight`; return their sum."""
-    column = memory.column
-    lanes = memory.sums.shape[0]
-    scale = memory.scale[lane]
-    for j in range(weight.shape[0]):
-        column[j] = weight[j, i]
-    at = place_of(memory, lane, 0)
-    for k in range(n_active):
-        column[active[k]] = memory.own[at + k * lanes]
-    # What was clamped to w_max / scale is w_max but for rounding, and is to be w_max.
-    nearly = p.w_max * (1 - 0.02 * memory.tolerance[0])
-    for j in range(0, column.shape[0], lanes):
-        w = vectors.load(column, j, column) * scale
-        vectors.store(column, j, where(w > nearly, p.w_max, w))
-    for j in range(weight.shape[0]):
-        weight[j, i] = column[j]
-    memory.scale[lane] = 1
-    return add_up(column, memory.sums)
-
-
-def leave(p, memory, weight, active, n_active, i, lane):
-    """End an image for a contender: fold its row, and mark it if it still misses its norm."""
-    if not memory.changed[lane]:
-        return
-    total = fold_row(p, memory, weight, active, n_active, i, lane)
-    misses = abs(total - p.w_norm) > memory.tolerance[0] * p.w_norm
-    unsettled = memory.normalise[0] != NEVER and total > 0 and misses
-    memory.n_unsettled[0] += np.int64(unsettled) - np.int64(memory.unsettled[i])
-    memory.unsettled[i] = unsettled
+    vectors.store(memory.own_total, at, own_total)
+    vectors.store(memory.own_peak, at, peak)
+    vectors.store(memory.restless, at, where(unrest | is_live, 1, vectors.block(memory.restless, at)))
+    vectors.store(memory.changed, at, where(is_live, 1, vectors.block(memory.changed, at)))
+    return own_total, unrest | is_live
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -487,10 +293,7 @@ def leave(p, memory, weight, active, n_active, i, lane):
 def begin(p, memory, weight):
     """Start a replay."""
     n_inputs = weight.shape[0]
-    for i in range(memory.unsettled.shape[0]):
-        if i % memory.sums.shape[0] == 0:
-            open_block(memory, n_inputs, i)
-        join(p, memory, weight, memory.identity, n_inputs, i, i)
+    join(p, memory, weight, memory.identity, n_inputs, memory.identity, memory.unsettled.shape[0], 0)
     start(p, memory, n_inputs, LONGEST_TABLE + 1)
 
 
@@ -516,31 +319,20 @@ def finish(p, memory, weight, active, n_active):
 
 
 EVENT_FUNCTIONS = (
+    *ROW_FUNCTIONS,
     start,
     n_unsettled,
     is_unsettled,
-    place_of,
-    add_up,
-    list_near,
-    open_block,
-    join,
     scaled,
+    fires_beside,
     advance_traces,
     ceiling,
     note_changes,
     change_all,
     change_at_inputs,
-    take_dark,
-    clamp_dark,
-    fold_row,
-    clamp_own,
-    clamp_row,
-    scale_rows,
     learn_contenders,
-    leave,
     begin,
     learn,
     current_weight,
     finish,
 )
-RARE = ("join", "clamp_row", "fold_row", "leave", "open_block", "add_up", "list_near")
