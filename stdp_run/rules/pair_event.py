@@ -19,7 +19,16 @@ import numpy as np
 
 from stdp_run.elementwise import BLOCK, VECTOR_BYTES, maximum, minimum, where, zeros_for_vectors
 from stdp_run.rules.base import NearestTraces
-from stdp_run.rules.pair_rows import EVERY_STEP, LAST_STEP, NEAR_LIMIT, ROW_FUNCTIONS, join, place_of, scale_rows
+from stdp_run.rules.pair_rows import (
+    EVERY_STEP,
+    KEPT_ROWS,
+    LAST_STEP,
+    NEAR_LIMIT,
+    ROW_FUNCTIONS,
+    join,
+    place_of,
+    scale_rows,
+)
 from stdp_run.rules.pair_rows import RARE as RARE
 
 LEARNS = True
@@ -39,7 +48,7 @@ class PairMemory(NamedTuple):
     table: np.ndarray  # [2 LONGEST_TABLE] trace by steps since the spike, then zeros; empty if it depends on more
     uses_table: np.ndarray  # [1]
     own: np.ndarray  # [C * I] stored weights of inputs that can spike: block of contenders, input, contender
-    dark: np.ndarray  # [C, I in whole vectors] the other stored weights, 0 for inputs that can spike
+    dark: np.ndarray  # [KEPT_ROWS + 1, I in whole vectors] copies of the others, 0 for inputs that can spike
     sums: np.ndarray  # [lanes] float64
     near: np.ndarray  # [C, NEAR_LIMIT] int32, dark inputs whose weight is near w_max
     n_near: np.ndarray  # [C] int32; above NEAR_LIMIT: too many to list
@@ -78,7 +87,7 @@ def allocate(rule, p, weight, n_exc):
         table=trace_table(rule, p, dtype),
         uses_table=np.zeros(1, np.int32),
         own=zeros_for_vectors(n_lanes * n_inputs, dtype),
-        dark=zeros_for_vectors((n_lanes, -(-n_inputs // lanes) * lanes), dtype),
+        dark=zeros_for_vectors((min(n_lanes, KEPT_ROWS) + 1, -(-n_inputs // lanes) * lanes), dtype),
         sums=np.zeros(lanes),
         near=np.empty((n_lanes, NEAR_LIMIT), np.int32),
         n_near=vector(np.int32),

@@ -1,8 +1,9 @@
 """Rows of weights of contenders while an image is shown: taken, kept at their norm, clamped, and brought back.
 
-A contender's weights are stored apart from `weight[I, E]`: those of the inputs that can spike in `own`, beside those
-of the other contenders, the dark ones in a row of `dark`. The true weights are what is stored times `scale`, so that
-normalising is one multiplication a row.
+A contender's weights of the inputs that can spike are stored in `own`, beside those of the other contenders. The dark
+ones stay in `weight[I, E]`, with a copy in a row of `dark` that saves reading a column at the end of the image; where
+very many neurons are contenders, as at the start, only the first of them have one. The true weights are what is stored
+times `scale`, so that normalising is one multiplication a row.
 
 A row that the clamp at w_max cuts loses the norm again, and must be scaled at every further step until it has it
 back: `near` lists the dark inputs whose weights are close to w_max, the peaks bound all weights, so that they are
@@ -17,6 +18,7 @@ NEVER, LAST_STEP, EVERY_STEP = range(3)
 NEAR_LIMIT = 128
 NEAR_SHARE = 0.9
 SCALE_LIMIT = 1024.0
+KEPT_ROWS = 64
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -56,23 +58,40 @@ def place_of(memory, lane, k):
 
 def take_row(p, memory, weight, active, n_active, i, lane):
     """Take the weights of neuron i as those of the contender `lane`."""
-    own, dark = memory.own, memory.dark[lane]
+    own, row = memory.own, memory.dark[place_of_row(memory, lane)]
     for j in range(weight.shape[0]):
-        dark[j] = weight[j, i]
+        row[j] = weight[j, i]
     own_total = 0.0
-    peak = dark[0] * 0
+    peak = row[0] * 0
     at = place_of(memory, lane, 0)
     for k in range(n_active):
-        w = dark[active[k]]
+        w = row[active[k]]
         own[at + k * BLOCK] = w
-        dark[active[k]] = 0
+        row[active[k]] = 0
         own_total += w
         peak = max(peak, w)
     memory.own_total[lane] = own_total
     memory.own_peak[lane] = peak
-    memory.dark_total[lane] = add_up(dark, memory.sums)
+    memory.dark_total[lane] = add_up(row, memory.sums)
     memory.restless[lane] = memory.unsettled[i]
-    list_near(p, memory, lane)
+    list_near(p, memory, row, lane)
+
+
+def place_of_row(memory, lane):
+    """Return which row of `dark` is that of contender `lane`: the last is shared by all for which there is none."""
+    return min(lane, memory.dark.shape[0] - 1)
+
+
+def find_row(memory, weight, active, n_active, i, lane):
+    """Return which row of `dark` has the dark weights of a contender; fill the shared row with them."""
+    place = place_of_row(memory, lane)
+    if lane >= memory.dark.shape[0] - 1:
+        row = memory.dark[place]
+        for j in range(weight.shape[0]):
+            row[j] = weight[j, i]
+        for k in range(n_active):
+            row[active[k]] = 0
+    return place
 
 
 def add_up(row, sums):
@@ -88,9 +107,8 @@ def add_up(row, sums):
     return whole
 
 
-def list_near(p, memory, lane):
-    """Find the dark weights near w_max, their peak, and that of all others."""
-    dark = memory.dark[lane]
+def list_near(p, memory, dark, lane):
+    """Find, in a row of dark weights, those near w_max, their peak, and that of all others."""
     lanes = memory.sums.shape[0]
     threshold = p.w_max * NEAR_SHARE / memory.scale[lane]
     peaks = vectors.zeros(dark, dark)
@@ -169,14 +187,16 @@ def clamp_row(p, memory, weight, active, n_active, i, lane):
     scale = memory.scale[lane]
     before = memory.own_total[lane] + memory.dark_total[lane]
     if memory.dark_peak[lane] * scale > p.w_max:
-        list_near(p, memory, lane)
+        list_near(p, memory, memory.dark[find_row(memory, weight, active, n_active, i, lane)], lane)
     peak = scale * 0
     if memory.n_near[lane] > NEAR_LIMIT:
+        row = memory.dark[find_row(memory, weight, active, n_active, i, lane)]
         for j in range(weight.shape[0]):
-            peak = max(peak, clamp_dark(p, memory, lane, j))
+            if row[j] != 0:
+                peak = max(peak, clamp_dark(p, memory, weight, i, j, lane))
     else:
         for k in range(memory.n_near[lane]):
-            peak = max(peak, clamp_dark(p, memory, lane, memory.near[lane, k]))
+            peak = max(peak, clamp_dark(p, memory, weight, i, memory.near[lane, k], lane))
     memory.near_peak[lane] = peak
     after = memory.own_total[lane] + memory.dark_total[lane]
     memory.restless[lane] |= abs(after - before) > memory.tolerance[0] * before
@@ -187,13 +207,14 @@ def clamp_row(p, memory, weight, active, n_active, i, lane):
         memory.restless[lane] = is_restless
 
 
-def clamp_dark(p, memory, lane, j):
+def clamp_dark(p, memory, weight, i, j, lane):
     """Lower the stored weight of the dark input j to what w_max allows; return what it is then."""
-    before = memory.dark[lane, j]
+    before = weight[j, i]
     if before * memory.scale[lane] > p.w_max:
-        memory.dark[lane, j] = p.w_max / memory.scale[lane]
-        memory.dark_total[lane] += np.float64(memory.dark[lane, j]) - np.float64(before)
-    return memory.dark[lane, j]
+        weight[j, i] = p.w_max / memory.scale[lane]
+        memory.dark[place_of_row(memory, lane), j] = weight[j, i]
+        memory.dark_total[lane] += np.float64(weight[j, i]) - np.float64(before)
+    return weight[j, i]
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -214,7 +235,7 @@ def leave(p, memory, weight, active, n_active, neuron_of, n_contenders):
 
 def fold_row(p, memory, weight, active, n_active, i, lane):
     """Bring the true weights of a row back into `weight`; return their sum."""
-    row = memory.dark[lane]
+    row = memory.dark[find_row(memory, weight, active, n_active, i, lane)]
     lanes = memory.sums.shape[0]
     scale = memory.scale[lane]
     at = place_of(memory, lane, 0)
@@ -233,6 +254,8 @@ def fold_row(p, memory, weight, active, n_active, i, lane):
 
 ROW_FUNCTIONS = (
     place_of,
+    place_of_row,
+    find_row,
     open_block,
     add_up,
     list_near,
