@@ -37,14 +37,15 @@ import numpy as np
 from peers import compare
 
 from stdp_run import rules
-from stdp_run.config import published_model
+from stdp_run.config.settings import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
-from stdp_run.engines import event, steps
-from stdp_run.engines.compiled import cache_folder, specialise
-from stdp_run.engines.spikes import DRAWING
+from stdp_run.engines.event import engine as event
+from stdp_run.engines.event import stepwise as steps
+from stdp_run.engines.event.jit import cache_folder, specialise
+from stdp_run.engines.event.spike_sampling import DRAWING
 from stdp_run.network import Encoder, Model, initial_state
-from stdp_run.results import commit, versions
+from stdp_run.reporting.result import commit, versions
 
 ENCODER = Encoder(n_steps=250, max_rate_hz=128.0, dt_ms=1.0)
 WARM_UP = 1000

@@ -21,12 +21,12 @@ import bench
 import numpy as np
 import torch
 
-from stdp_run.config import published_model
+from stdp_run.config.settings import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.engines import make_networks
 from stdp_run.engines.side_by_side import Lesson, Networks
 from stdp_run.network import Encoder, initial_state
-from stdp_run.results import commit, versions
+from stdp_run.reporting.result import commit, versions
 
 ENCODER = Encoder(n_steps=100, max_rate_hz=400.0, dt_ms=1.0)
 EVALUATED = 512

@@ -25,10 +25,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdp_run.config import OPERATIONAL, READOUTS
-from stdp_run.engines import available_threads
-from stdp_run.results import commit
-from stdp_run.run_directory import RunDirectory, differences
+from stdp_run.config.settings import OPERATIONAL, READOUTS
+from stdp_run.reporting.result import commit
+from stdp_run.system import available_threads
+from stdp_run.training.run_directory import RunDirectory, differences
 
 STOPPED = (128 + signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGUSR1)
 
@@ -136,7 +136,7 @@ def settings_now(arguments: list[str]) -> dict:
     """Return the settings that the overrides stand for."""
     from hydra import compose, initialize_config_dir
 
-    from stdp_run.config import conf_folder, resolve
+    from stdp_run.config.settings import conf_folder, resolve
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         return resolve(compose("config", overrides=arguments))

@@ -6,11 +6,11 @@ import importlib
 def __getattr__(name: str):
     """Import `load`, `replay`, and the lists `rules` and `neurons`, when they are first used: torch takes seconds."""
     if name == "load":
-        return importlib.import_module("stdp_run.trained").load
+        return importlib.import_module("stdp_run.inference.load").load
     if name == "replay":
-        return importlib.import_module("stdp_run.replaying").replay
+        return importlib.import_module("stdp_run.engines.replay").replay
     if name == "load":
-        return importlib.import_module("stdp_run.trained").load
+        return importlib.import_module("stdp_run.inference.load").load
     if name in ("rules", "neurons"):
         return importlib.import_module(f"stdp_run.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -23,7 +23,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from stdp_run import rules
-from stdp_run.config import conf_folder
+from stdp_run.config.settings import conf_folder
 from stdp_run.errors import UserError
 
 BAD_INPUT = 2
@@ -79,7 +79,7 @@ def job(config: DictConfig) -> float:
     reason = directory / "error.txt"
     try:
         check_pairing(hydra_config, folders)
-        from stdp_run.experiment import Invocation, run
+        from stdp_run.commands.train import Invocation, run
 
         accuracy = run(
             config,
@@ -138,7 +138,7 @@ class EndOfSweep(Callback):
     def on_multirun_end(self, config: DictConfig, **_) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
         _standard_error.release()
-        from stdp_run.comparing import to_text, write_comparison
+        from stdp_run.reporting.comparing import to_text, write_comparison
 
         directory = Path(config.hydra.sweep.dir)
         failed = sorted(directory.rglob("error.txt"))

@@ -1,11 +1,11 @@
 """Random numbers: the published vectors, exact spike probabilities, and trains that depend on nothing but their key."""
 
 import numpy as np
-import oracle
 import pytest
 import torch
+from helpers import oracle
 
-from stdp_run.config import build_rule, published_parameters
+from stdp_run.config.settings import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import (
     SPIKES_EVALUATING,
@@ -17,8 +17,8 @@ from stdp_run.encoding import (
     spike_thresholds,
     uniform_words,
 )
-from stdp_run.engines.compiled import specialise
-from stdp_run.engines.spikes import DRAWING, make_train
+from stdp_run.engines.event.jit import specialise
+from stdp_run.engines.event.spike_sampling import DRAWING, make_train
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.neurons import LIF, IntegerDiehlCook
 from stdp_run.parameters import named_parameters

@@ -4,14 +4,14 @@ import math
 from itertools import chain
 
 import numpy as np
-import oracle
 import pytest
 import torch
+from helpers import oracle
 from omegaconf import OmegaConf
 
 from stdp_run import neurons
-from stdp_run.config import conf_folder
-from stdp_run.engines.compiled import compile_methods
+from stdp_run.config.settings import conf_folder
+from stdp_run.engines.event.jit import compile_methods
 from stdp_run.parameters import cast, check_parameters, named_parameters
 
 LIF_CONSTANTS = {

@@ -1,14 +1,14 @@
 """The engines: `torch` (dense, any device and batch size, the reference) and `event` (compiled, online, CPU)."""
 
 import logging
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 
-from stdp_run.engines.choosing import Choice, Request, choose, describe, faster_online
+from stdp_run.engines.selection import Choice, Request, choose, describe, faster_online
 from stdp_run.engines.side_by_side import EngineNetworks, Networks
-from stdp_run.engines.trial import images_per_second
+from stdp_run.engines.speed_trial import images_per_second
 from stdp_run.network import Model, NetworkState, initial_state
+from stdp_run.system import available_threads
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def make_engine(
     Raises:
         UserError: the engine cannot run the model, the batch size or the device.
     """
-    n_threads = threads or available_threads(os.environ)
+    n_threads = threads or available_threads()
     request = Request([model], engine, device, batch_size, reduction, n_threads, gpu)
     return _engine(request, _choose(request, tf32), model, state, n_threads)
 
@@ -56,7 +56,7 @@ def make_networks(
     Raises:
         UserError: the engine cannot run the models, the batch size or the device.
     """
-    n_threads = threads or available_threads(os.environ)
+    n_threads = threads or available_threads()
     request = Request(models, engine, device, batch_size, reduction, n_threads, gpu)
     return _networks(request, _choose(request, tf32), states)
 
@@ -66,7 +66,7 @@ def _choose(request: Request, tf32: bool) -> Choice:
     if request.engine != "event" or request.device == "cuda":
         import torch
 
-        from stdp_run.engines.graphs import set_precision
+        from stdp_run.engines.dense.cuda_graphs import set_precision
 
         has_gpu = torch.cuda.is_available()
         torch.set_num_threads(request.n_threads)
@@ -90,7 +90,7 @@ def _choose(request: Request, tf32: bool) -> Choice:
 def _networks(request: Request, choice: Choice, states: Sequence[NetworkState]) -> Networks:
     models, n_threads = request.models, request.n_threads
     if choice.engine == "torch" and len(models) > 1:
-        from stdp_run.engines.torch import TorchNetworks, obstacle_side_by_side
+        from stdp_run.engines.dense.engine import TorchNetworks, obstacle_side_by_side
 
         obstacle = obstacle_side_by_side(models)
         if obstacle is None:
@@ -104,10 +104,10 @@ def _networks(request: Request, choice: Choice, states: Sequence[NetworkState]) 
 
 def _engine(request: Request, choice: Choice, model: Model, state: NetworkState, n_threads: int):
     if choice.engine == "event":
-        from stdp_run.engines.event import EventEngine
+        from stdp_run.engines.event.engine import EventEngine
 
         return EventEngine(model, state, n_threads)
-    from stdp_run.engines.torch import TorchEngine
+    from stdp_run.engines.dense.engine import TorchEngine
 
     return TorchEngine(model, state, _place(request, choice), request.batch_size, request.reduction)
 
@@ -118,10 +118,3 @@ def _place(request: Request, choice: Choice) -> str:
     import torch
 
     return f"cuda:{request.gpu % torch.cuda.device_count()}"
-
-
-def available_threads(environment: Mapping[str, str]) -> int:
-    """Return how many threads to use: OMP_NUM_THREADS of the environment, else one for each core of this process."""
-    cores = len(os.sched_getaffinity(0))
-    asked = environment.get("OMP_NUM_THREADS", "")
-    return min(int(asked), cores) if asked.isdigit() and int(asked) > 0 else cores

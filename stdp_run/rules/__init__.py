@@ -2,7 +2,7 @@
 
 from stdp_run.registry import make_registry
 from stdp_run.rules.base import Rule
-from stdp_run.rules.meta import MetaNearestOnline
+from stdp_run.rules.meta_nearest_online import MetaNearestOnline
 from stdp_run.rules.pair import FullOnline, NearestOnline, PairRule
 from stdp_run.rules.post_pre_int import PostPreInt
 

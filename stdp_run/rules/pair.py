@@ -1,6 +1,6 @@
 """Rules made of pairs of a spike and a trace: nearest_online, full_online, and the frame for rules of one's own.
 
-This is the reference, on whole tensors; stdp_run.rules.pair_event does the same for the event engine with the three
+This is the reference, on whole tensors; stdp_run.engines.event.plasticity.pair does the same for the event engine with the three
 elementwise functions of the rule.
 """
 
@@ -21,7 +21,7 @@ class PairRule(NearestTraces):
     spikes and y is not 0, or the neuron spikes and x is not 0; a trace that is 0 stays 0 until its own spike.
     """
 
-    event_module = "stdp_run.rules.pair_event"
+    event_module = "stdp_run.engines.event.plasticity.pair"
     normalise = "every_step"  # or "last_step" of each image, or "never"
     parameters = {
         "a_post": number,

@@ -1,0 +1,197 @@
+"""The input spikes of one image, drawn at once for the event engine.
+
+Cost, for A pixels that are not black and T steps: A T / 4 Philox counters, eight to a vector, then a few instructions
+per spike. The lanes of a vector are neighbouring pixels, so the comparison of eight random words with the pixels'
+limits is a byte of a bit field that goes by step, and what a counter shares with all pixels is computed once.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
+
+from stdp_run.encoding import philox, showing
+from stdp_run.engines.event.simd import put, spread
+
+STEPS_PER_COUNTER = 4
+LANES = 8  # of 64 bits, one vector of AVX-512; the compiler splits it where the processor's are shorter
+PIXELS_PER_WORD = 64
+
+
+class SpikeTrain(NamedTuple):
+    """The input spikes of one image, by step, pixels ascending in a step; I inputs, T steps."""
+
+    active: np.ndarray  # [I] uint32, the pixels that are not black
+    limits: np.ndarray  # [I] int64, by place in `active`: a random word below this is a spike
+    bits: np.ndarray  # [T, words] uint64 without gaps: a bit for each place in `active`
+    bytes: np.ndarray  # the same memory as uint8
+    places: np.ndarray  # [T * I] uint32, the places in `active` that spike, step after step
+    first: np.ndarray  # [T + 1] int64, where in `places` a step begins
+
+
+def make_train(n_steps: int, n_inputs: int) -> SpikeTrain:
+    """Return memory for one image; what no image needs is never touched."""
+    n_words = -(-n_inputs // PIXELS_PER_WORD)
+    bits = np.zeros((n_steps + STEPS_PER_COUNTER) * n_words, np.uint64)
+    return SpikeTrain(
+        active=np.zeros(n_inputs + PIXELS_PER_WORD, np.uint32),
+        limits=np.zeros(n_inputs + PIXELS_PER_WORD, np.int64),
+        bits=bits,
+        bytes=bits.view(np.uint8),
+        places=np.zeros(n_steps * n_inputs + PIXELS_PER_WORD, np.uint32),
+        first=np.zeros(n_steps + 1, np.int64),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Philox for eight pixels at once: `encoding.philox` itself, run while the code is generated.
+
+_WORD = ir.IntType(64)
+_VECTOR = ir.VectorType(_WORD, LANES)
+
+
+class _Words:
+    """64-bit integers in the code being generated, one or a vector: an operator emits its instruction."""
+
+    def __init__(self, builder, value):
+        self.builder, self.value = builder, value
+
+    def _emit(self, instruction: str, other):
+        values = [self.value, other.value if isinstance(other, _Words) else ir.Constant(_WORD, other)]
+        if _VECTOR in (value.type for value in values):
+            values = [value if value.type == _VECTOR else spread(self.builder, value, LANES) for value in values]
+        return _Words(self.builder, getattr(self.builder, instruction)(*values))
+
+    def __mul__(self, other):
+        return self._emit("mul", other)
+
+    def __add__(self, other):
+        return self._emit("add", other)
+
+    def __xor__(self, other):
+        return self._emit("xor", other)
+
+    def __and__(self, other):
+        return self._emit("and_", other)
+
+    def __rshift__(self, other):
+        return self._emit("lshr", other)
+
+
+@intrinsic
+def draw_eight(typing_context, active, limits, place, counter, image_index, epoch, seed, stream, spikes, at, stride):
+    """Draw four steps of the eight pixels from `place` on: set spikes[at + word * stride] to a bit for each."""
+
+    def generate(context, builder, signature, arguments):
+        def array(number):
+            return context.make_array(signature.args[number])(context, builder, value=arguments[number])
+
+        def vector(number, bits):
+            kind = ir.VectorType(ir.IntType(bits), LANES)
+            pointer = builder.gep(array(number).data, [arguments[2]])
+            return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=bits // 8)
+
+        pixel = _Words(builder, builder.zext(vector(0, 32), _VECTOR))
+        limit = vector(1, 64)
+        counter, image_index, epoch, seed, stream = (_Words(builder, value) for value in arguments[3:8])
+        at = arguments[9]
+        for word in philox(counter, pixel, image_index, epoch, seed, stream):
+            below = builder.bitcast(builder.icmp_unsigned("<", word.value, limit), ir.IntType(LANES))
+            builder.store(below, builder.gep(array(8).data, [at]))
+            at = builder.add(at, arguments[10])
+        return context.get_dummy_value()
+
+    number = types.int64
+    return types.void(active, limits, *[number] * 6, spikes, number, number), generate
+
+
+@intrinsic
+def trailing_zeros(typing_context, value):
+    """Return the number of zero bits below the lowest set bit of a uint64, 64 if there is none."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
+
+    return types.int64(types.uint64), generate
+
+
+@intrinsic
+def count_ones(typing_context, value):
+    """Return the number of set bits of a uint64."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.ctpop(arguments[0])
+
+    return types.int64(types.uint64), generate
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code.
+
+
+def draw_spikes(image, limits, image_index, epoch, seed, stream, train):
+    """Draw the input spikes of an image into `train`; return how many pixels can spike."""
+    active, active_limits, bits, by_byte = train.active, train.limits, train.bits, train.bytes
+    n_steps = train.first.shape[0] - 1
+    n_active = 0
+    for j in range(image.shape[0]):
+        limit = limits[image[j]]
+        active[n_active] = j
+        active_limits[n_active] = limit
+        n_active += limit != 0
+    n_words = (n_active + 63) // 64
+    if n_words == 0:
+        train.first[:] = 0
+        return 0
+    for k in range(n_active, 64 * n_words):
+        active_limits[k] = 0
+    n_counters = (n_steps + 3) // 4
+    for t in range(4 * n_counters):
+        bits[t * n_words + n_words - 1] = 0  # eight places are drawn at a time, and the last ones may be missing
+    for counter in range(n_counters):
+        for k in range(0, n_active, 8):
+            at = 4 * counter * 8 * n_words + k // 8
+            draw_eight(active, active_limits, k, counter, image_index, epoch, seed, stream, by_byte, at, 8 * n_words)
+    list_places(n_words, n_steps, bits, train.places, train.first)
+    return n_active
+
+
+def list_places(n_words, n_steps, bits, places, first):
+    """List the set bits of every step. Eight are written at a time, without asking how many there are."""
+    n = 0
+    for t in range(n_steps):
+        first[t] = n
+        for w in range(n_words):
+            n += list_bits(bits[t * n_words + w], 64 * w, places, n)
+    first[n_steps] = n
+
+
+def list_bits(bits, first, places, n):
+    """List the set bits of a word from places[n] on, the lowest as `first`; return how many there are."""
+    rest, at = bits, n
+    while True:
+        for eight in range(8):
+            put(places, at + eight, first + trailing_zeros(rest))
+            rest &= rest - np.uint64(1)
+        at += 8
+        if rest == 0:
+            break
+    return count_ones(bits)
+
+
+def next_repeat(count, min_spikes, repeat, n_showings):
+    """Return the repeat with which an image is shown again, and clear its count[E]; 0: it is not shown again."""
+    if repeat + 1 == n_showings:
+        return np.int64(0)
+    total = np.int64(0)
+    for i in range(count.shape[0]):
+        total += count[i]
+    if total >= min_spikes:
+        return np.int64(0)
+    count[:] = 0
+    return repeat + 1
+
+
+DRAWING = (showing, list_bits, list_places, draw_spikes, next_repeat)

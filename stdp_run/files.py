@@ -1,0 +1,91 @@
+"""Files that are written intact or not at all, locks between processes, and the user's cache folder."""
+
+import contextlib
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from stdp_run.errors import UserError
+from stdp_run.system import sync_folder
+
+log = logging.getLogger(__name__)
+
+_UNFINISHED = ".stdp-run-unfinished"  # the ending of what is being written; no other program gives it
+
+
+def write_atomically(path: Path, data: bytes | bytearray) -> None:
+    """Write `data` to `path` so that a reader, also after a crash, finds the old file or the new one, intact.
+
+    Raises:
+        UserError: the file cannot be written; the old one is unchanged.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written: {error.strerror}; what was there before is unchanged") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes were writing in a folder; the caller holds its lock."""
+    for leftover in folder.glob(f".*{_UNFINISHED}"):
+        with contextlib.suppress(OSError):  # a directory of that name stays
+            leftover.unlink()
+
+
+@contextlib.contextmanager
+def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
+    """Hold the lock file `path`, which the system frees whatever becomes of this process.
+
+    Where the file system has no locks, as some of clusters, the log says so and nothing is locked.
+
+    Args:
+        path: the lock file; it is made where it is missing, and stays.
+        wait: wait for another process that holds it.
+        what: what is locked, for the log.
+
+    Raises:
+        UserError: another process holds it and this one is not to `wait`, or the file cannot be made.
+    """
+    lock = FileLock(path, timeout=0)
+    try:
+        try:
+            lock.acquire()
+        except Timeout:
+            if not wait:
+                raise UserError(f"{what}: another process is at work there") from None
+            log.info("%s: another process is at work there; waiting for it", what)
+            lock.acquire(timeout=-1)
+    except PermissionError as error:
+        raise UserError(f"{what}: cannot be written: {error.strerror}") from None
+    except (OSError, NotImplementedError) as error:
+        log.warning("%s: this file system has no locks (%s); two processes must not work there at once", what, error)
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def cache_folder(*names: str) -> Path:
+    """Return the folder stdp_run/NAME/... of the user's cache, for what can be made or fetched again; it may be missing.
+
+    Source: XDG Base Directory Specification 0.8 (a relative XDG_CACHE_HOME counts as unset).
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path(os.path.expanduser("~")) / ".cache"
+    return base.joinpath("stdp_run", *names)

@@ -1,0 +1,109 @@
+"""The figures of a run: what `result.json` holds, and the short table that ends a run."""
+
+import json
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+
+from stdp_run import files
+from stdp_run.config.settings import Settings
+from stdp_run.datasets.selection import Data
+from stdp_run.engines.side_by_side import Networks
+from stdp_run.evaluation.readouts import Evaluation, Labels
+from stdp_run.network import Model
+
+
+def describe(
+    settings: Settings,
+    networks: Networks,
+    model: Model,
+    labels: Labels,
+    final: Evaluation,
+    data: Data,
+    seconds: float,
+) -> dict:
+    """Return the figures of the run of one of the networks, with that model, for `result.json`."""
+    readout = settings.evaluator.readout
+    return {
+        "rule": settings.rule["name"],
+        "neuron": settings.neuron["name"],
+        "dataset": settings.dataset["name"],
+        "split": settings.dataset["split"],
+        "engine": networks.name,
+        "device": str(networks.device),
+        "dtype": model.weight_dtype.name,
+        "seed": settings.seed,
+        "n_exc": settings.n_exc,
+        "epochs": settings.epochs,
+        "batch_size": settings.batch_size,
+        "train_images": len(data.train_pixels),
+        "label_images": settings.n_label or len(data.train_pixels),
+        "test_images": final.n_images,
+        "readout": readout,
+        "test_accuracy": final.accuracy[readout],
+        "accuracy": final.accuracy,
+        "accuracy_interval_95": {name: list(final.interval(name)) for name in final.accuracy},
+        "accuracy_per_class": {
+            name: dict(zip(data.classes, final.accuracy_per_class(name), strict=True)) for name in final.accuracy
+        },
+        "confusion": {name: matrix.tolist() for name, matrix in final.confusion.items()},
+        "silent_neurons": labels.n_silent,
+        "spikes_per_image": final.spikes_per_image,
+        "eval_images_per_second": final.images_per_second,
+        "wall_seconds": seconds,
+        "versions": versions(),
+        "commit": commit(),
+    }
+
+
+def write_result(directory: Path, result: dict) -> None:
+    """Write `result.json`, the last file of a run: where it is, the run is complete."""
+    files.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+
+
+def summary_table(result: dict, directory: Path) -> str:
+    """Return the short table that ends a run."""
+    rows = []
+    for name, value in result["accuracy"].items():
+        low, high = result["accuracy_interval_95"][name]
+        rows.append((f"{result['split']} accuracy, {name}", f"{value:.2%}  (95%: {low:.2%} to {high:.2%})"))
+    rate = result["train_images_per_second"]
+    learning = "" if rate is None else f"learning {rate:,.0f}, "
+    rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))
+    rows.append(("silent neurons", f"{result['silent_neurons']} of {result['n_exc']}"))
+    rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
+    rows.append(("results", shown_path(directory)))
+    width = max(len(name) for name, _ in rows)
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def shown_path(directory: Path) -> str:
+    """Return the path of a directory, as seen from the current one where it lies in that."""
+    here = Path.cwd()
+    return str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of this program and of what it computes with."""
+    names = ("stdp-run", "torch", "numba", "numpy")
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def commit() -> str | None:
+    """Return the commit of the source this runs from, with "-dirty" where it was changed; None outside a checkout."""
+    source = Path(__file__).parents[1]
+    if not (source.parent / ".git").exists():
+        return None
+    try:
+        words = ["git", "-C", str(source), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+        return subprocess.run(words, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

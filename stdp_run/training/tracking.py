@@ -1,0 +1,106 @@
+"""What a run leaves to look at: TensorBoard events, a metrics file beside them, and a progress bar on the terminal."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from stdp_run.files import write_atomically
+
+log = logging.getLogger(__name__)
+
+
+class Tracker:
+    """Writes scalars to `metrics.jsonl` (a JSON object per line) and, with the pictures, to TensorBoard events.
+
+    The step of every entry is the number of images learned from so far, over all passes. A run that goes on after
+    `resumed_at` images replaces the entries from there on; TensorBoard leaves the replaced ones out of its curves.
+    """
+
+    def __init__(self, directory: Path, resumed_at: int | None = None):
+        from torch.utils.tensorboard import SummaryWriter
+
+        path = directory / "metrics.jsonl"
+        if resumed_at is not None:
+            write_atomically(path, _rows_before(path, resumed_at))
+        self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
+        self._board = SummaryWriter(str(directory), purge_step=resumed_at)
+
+    def scalars(self, images_seen: int, values: dict[str, float | None]) -> None:
+        """Record `values` by name, such as "train/spikes_per_image"; None is left out of TensorBoard."""
+        self._metrics.write(json.dumps({"images_seen": images_seen, **values}) + "\n")
+        self._metrics.flush()
+        for name, value in values.items():
+            if value is not None:
+                self._board.add_scalar(name, value, images_seen)
+
+    def picture(self, images_seen: int, name: str, png: bytes, size: tuple[int, int]) -> None:
+        """Record a picture as the bytes of a PNG file; `size` is its height and width in pixels."""
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        height, width = size
+        image = Summary.Image(height=height, width=width, colorspace=3, encoded_image_string=png)
+        self._board._get_file_writer().add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), images_seen)
+
+    def hyperparameters(self, values: dict[str, float | str | bool], metrics: dict[str, float]) -> None:
+        """Record what TensorBoard's tab HParams compares runs by: settings and the figures they led to.
+
+        SummaryWriter.add_hparams would put the figures into a run of their own.
+        """
+        from torch.utils.tensorboard.summary import hparams
+
+        for summary in hparams(values, metrics):
+            self._board._get_file_writer().add_summary(summary)
+
+    def save(self) -> None:
+        """Bring everything recorded to the disk: a checkpoint that is saved next must not be ahead of it."""
+        self._metrics.flush()
+        os.fsync(self._metrics.fileno())
+        self._board.flush()
+
+    def close(self) -> None:
+        """Flush and close the files."""
+        self._board.close()
+        self._metrics.close()
+
+    def __enter__(self) -> "Tracker":
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def _rows_before(path: Path, images_seen: int) -> bytes:
+    """Return the rows of a metrics file from before a number of images; a last row that was cut off is none of them."""
+    kept = []
+    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
+        try:
+            if json.loads(line)["images_seen"] < images_seen:
+                kept.append(line)
+        except ValueError:
+            break
+    return b"".join(kept)
+
+
+def progress_bar(total: int, what: str, shown: bool = True, done: int = 0) -> tqdm:
+    """Return a progress bar over `total` images, of which some are `done`.
+
+    It is silent where standard error is no terminal, or if not `shown`.
+    """
+    return tqdm(
+        total=total,
+        initial=done,
+        desc=what,
+        unit=" images",
+        unit_scale=True,
+        disable=None if shown else True,
+        dynamic_ncols=True,
+    )
+
+
+def log_above_bars():
+    """Return a context in which log lines appear above a progress bar instead of breaking it."""
+    return logging_redirect_tqdm()

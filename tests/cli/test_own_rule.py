@@ -1,0 +1,135 @@
+"""The README's example of a rule of one's own, and what goes wrong when one is mistaken."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+README = Path(__file__).parents[2] / "README.md"
+SMALL = ("n_exc=20", "n_train=200", "n_test=100", "encoder.steps=100", "hydra.run.dir=run")
+
+
+def readme_files() -> dict[str, str]:
+    """The files that the README shows, by path."""
+    return dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", README.read_text(), re.DOTALL))
+
+
+@pytest.fixture
+def example(tmp_path):
+    for path, content in readme_files().items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(content)
+    command = re.search(r"<!-- run -->\n```sh\n(.*?)\n```", README.read_text(), re.DOTALL)[1]
+    return command.split()[1:]
+
+
+def test_the_readmes_example_is_short():
+    assert set(readme_files()) == {"mine/soft_bound.py", "mine/rule/soft_bound.yaml"}
+    assert sum(len(content.splitlines()) for content in readme_files().values()) < 25
+
+
+def test_the_readmes_example_runs_on_both_engines_and_they_agree(stdp_run, tmp_path, example):
+    counts = {}
+    for engine in ("event", "torch"):
+        done = stdp_run(*example, *SMALL[:-1], f"engine={engine}", "dtype=float64", f"hydra.run.dir={engine}")
+        assert done.returncode == 0, done.stderr
+        result = json.loads((tmp_path / engine / "result.json").read_text())
+        assert (result["rule"], result["engine"]) == ("soft_bound", engine)
+        counts[engine] = (result["confusion"], result["train_spikes_per_image"], result["spikes_per_image"])
+    assert counts["event"] == counts["torch"]
+    assert counts["event"][1] > 0
+
+
+def test_a_rule_without_a_compiled_spelling_runs_on_torch_and_the_log_says_so(stdp_run, tmp_path, example):
+    file = tmp_path / "mine" / "soft_bound.py"
+    file.write_text(
+        """
+from stdp_run.parameters import number
+from stdp_run.rules import Rule
+
+
+class SoftBound(Rule):
+    parameters = {"gain": number}
+
+    @staticmethod
+    def step(p, moment, weight, traces):
+        change = moment.post[:, :, None] * moment.pre[:, None, :] - moment.post[:, :, None] * weight
+        return weight + moment.reduce(p.gain * change), traces
+"""
+    )
+    (tmp_path / "mine" / "rule" / "soft_bound.yaml").write_text(
+        "_target_: soft_bound.SoftBound\nname: soft_bound\ngain: 0.01\n"
+    )
+    done = stdp_run(*example, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "engine torch on the CPU: soft_bound.SoftBound has no compiled spelling" in done.stderr
+    refused = stdp_run(*example, "engine=event")
+    assert "engine=event: soft_bound.SoftBound has no compiled spelling" in refused.stderr
+
+
+def test_a_neuron_group_of_ones_own_runs(stdp_run, tmp_path):
+    (tmp_path / "mine" / "neuron").mkdir(parents=True)
+    (tmp_path / "mine" / "steady.py").write_text(
+        """
+from stdp_run.elementwise import where
+from stdp_run.neurons import LIF
+
+
+class Steady(LIF):
+    @staticmethod
+    def excitatory(p, learning, current, v, refractory, theta):
+        v = p.d_v * (v - p.v_rest) + p.v_rest + current
+        spike = v > p.v_threshold
+        return spike, where(spike, p.v_reset, v), refractory, theta
+"""
+    )
+    (tmp_path / "mine" / "neuron" / "steady.yaml").write_text(
+        "defaults: [lif_stdp, _self_]\n_target_: steady.Steady\nname: steady\n"
+    )
+    results = []
+    for engine in ("event", "torch"):
+        done = stdp_run(
+            "--config-dir",
+            "mine",
+            "neuron=steady",
+            f"engine={engine}",
+            "dtype=float64",
+            *SMALL,
+            f"hydra.run.dir={engine}",
+        )
+        assert done.returncode == 0, done.stderr
+        result = json.loads((tmp_path / engine / "result.json").read_text())
+        results.append((result["neuron"], result["confusion"], result["spikes_per_image"]))
+    assert results[0] == results[1]
+
+
+MISTAKES = {
+    "syntax": ("class SoftBound(PairRule)", "class SoftBound(PairRule", "SyntaxError"),
+    "import": ("from stdp_run.rules import PairRule", "from stdp_run.rules import PairRules", "ImportError"),
+    "base": ("(PairRule)", "(dict)", "must be a class derived from stdp_run.rules.base.Rule"),
+    "name": ("p.w_max", "p.w_top", "w_top"),
+    "class": ("class SoftBound", "class SoftBounds", "has no attribute 'SoftBound'"),
+}
+
+
+@pytest.mark.parametrize("engine", ["event", "torch"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_names_the_file(stdp_run, tmp_path, example, mistake, engine):
+    right, wrong, expected = MISTAKES[mistake]
+    file = tmp_path / "mine" / "soft_bound.py"
+    file.write_text(file.read_text().replace(right, wrong))
+    done = stdp_run(*example, *SMALL, f"engine={engine}")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    error = next(line for line in done.stderr.splitlines() if line.startswith("stdp-run: error: "))
+    assert expected in error
+    assert "soft_bound" in error
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+def test_an_unknown_constant_of_ones_own_rule_is_refused(stdp_run, tmp_path, example):
+    yaml = tmp_path / "mine" / "rule" / "soft_bound.yaml"
+    yaml.write_text(yaml.read_text() + "gain: 3\n")
+    done = stdp_run(*example)
+    assert "rule.gain=3: unknown key; known here: a_post" in done.stderr

@@ -1,0 +1,190 @@
+"""Sweeps over several jobs: in one process, side by side, killed and continued, with jobs that fail."""
+
+import csv
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from stdp_run.cli import job_name, sweep_name
+from stdp_run.system import available_threads
+
+TINY = ("n_exc=20", "n_train=60", "n_label=60", "n_test=40", "trainer.log_every=20")
+CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
+
+
+def sweep_of(folder: Path) -> Path:
+    (sweep,) = (folder / "outputs" / "multirun").iterdir()
+    return sweep
+
+
+def results(sweep: Path) -> dict[str, dict]:
+    found = {}
+    for file in sweep.glob("*/result.json"):
+        result = json.loads(file.read_text())
+        found[file.parent.name] = {key: value for key, value in result.items() if key not in CHANGING}
+    return found
+
+
+def test_names_of_folders_tell_what_is_in_them_and_are_their_own():
+    command = ["-m", "rule=nearest_online,full_online", "seed=1,2", "n_exc=100,400", "rule.a_post=choice(1,2)"]
+    assert sweep_name(command).rpartition("_")[0] == "n_exc_a_post_rule_seed"
+    assert sweep_name(command) == sweep_name([*command[::-1], "hydra/launcher=joblib", "threads=1"])
+    assert sweep_name(command) != sweep_name([*command, "epochs=2"])
+    assert job_name(["seed=1", "rule=full_online"]).rpartition("_")[0] == "rule-full_online_seed-1"
+    names = {job_name([f"data=a{separator}b"]) for separator in ".,-/ "}
+    assert len(names) == 5, "what cannot stand in a name still tells jobs apart"
+    assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)
+    assert len(job_name([f"a.key.{k}=some.long.value" for k in range(50)])) < 100
+
+
+def test_threads_follow_the_environment_that_launchers_set():
+    cores = len(os.sched_getaffinity(0))
+    assert available_threads({}) == available_threads({"OMP_NUM_THREADS": ""}) == cores
+    assert available_threads({"OMP_NUM_THREADS": "1"}) == 1
+    assert available_threads({"OMP_NUM_THREADS": "9999"}) == cores
+    assert available_threads({"OMP_NUM_THREADS": "0"}) == available_threads({"OMP_NUM_THREADS": "two"}) == cores
+
+
+@pytest.fixture(params=["basic", "joblib"])
+def launcher(request):
+    if request.param == "joblib":
+        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    return f"hydra/launcher={request.param}"
+
+
+def test_a_failed_job_lets_the_others_go_on_and_the_same_command_does_only_what_is_left(launcher, stdp_run, tmp_path):
+    command = ("-m", launcher, *TINY, "seed=1,2", "n_test=40,10001")
+    done = stdp_run(*command)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.rstrip().endswith("stdp-run: error: 2 failed, named above")
+    assert " ".join(done.stdout.split()).count("n_test=10001: must be at most 10000") == 2
+    sweep = sweep_of(tmp_path)
+    first = results(sweep)
+    assert len(first) == 2
+    assert {"comparison.csv", "comparison.md", "comparison.png", "runs.csv"} <= {file.name for file in sweep.iterdir()}
+    with (sweep / "runs.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["seed"] for row in rows) == ["1", "2"]
+
+    complete, damaged = sorted(sweep.glob("*/result.json"))
+    kept = (complete.read_bytes(), complete.stat().st_mtime_ns)
+    damaged.write_text(damaged.read_text()[:100])
+    again = stdp_run(*command)
+    assert again.returncode == 1
+    assert again.stderr.count("this run is complete; nothing to do") == 1
+    assert f"{damaged.relative_to(tmp_path)}: damaged; it is made again" in again.stderr.replace(f"{tmp_path}/", "")
+    assert (complete.read_bytes(), complete.stat().st_mtime_ns) == kept
+    assert results(sweep) == first
+
+
+def test_a_job_with_other_settings_is_not_taken_for_done(stdp_run, tmp_path):
+    command = ("-m", *TINY, "seed=1,2", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra.job.num}")
+    assert stdp_run(*command).returncode == 0
+    first = results(tmp_path / "sweep")
+    done = stdp_run(*command[:-3], "seed=2,3", *command[-2:])
+    assert done.returncode == 1
+    assert "holds a run with other settings: seed=2 (there: 1)" in done.stderr
+    assert results(tmp_path / "sweep") == first, "nothing is overwritten"
+    longer = stdp_run(*command[:-3], "seed=1,2,3", *command[-2:])
+    assert longer.returncode == 0, longer.stderr
+    assert longer.stderr.count("this run is complete") == 2
+    assert len(results(tmp_path / "sweep")) == 3
+
+
+def process_in(folder: Path, word: str) -> int | None:
+    """Return the process with `word` in its command that works in the folder."""
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if word in (process / "cmdline").read_text() and (process / "cwd").resolve() == folder.resolve():
+                return int(process.name)
+        except OSError:
+            continue
+    return None
+
+
+JOBS = ("n_exc=40", "n_train=2500", "n_label=1500", "n_test=500", "trainer.checkpoint_every=500", "seed=1,2,3,4,5,6")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(stdp_run, tmp_path, number):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    whole.mkdir()
+    broken.mkdir()
+    begun = time.monotonic()
+    assert stdp_run("-m", *JOBS, cwd=whole).returncode == 0
+    seconds = time.monotonic() - begun
+    choose = random.Random(3)
+    command = [sys.executable, "-m", "stdp_run.cli", "-m", "hydra/launcher=joblib", *JOBS]
+    for _ in range(3):
+        process = subprocess.Popen(command, cwd=broken, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            process.wait(timeout=choose.uniform(0.2, 0.5) * seconds)
+        except subprocess.TimeoutExpired:
+            process.send_signal(number)  # to the sweep alone: its workers have to end, or to be waited for
+            process.wait(timeout=600)
+            assert process.returncode in (-number, 128 + number)
+    deadline = time.monotonic() + 600
+    while process_in(broken, "LokyProcess"):
+        assert time.monotonic() < deadline, "workers live on without their sweep"
+        time.sleep(0.1)
+    done = subprocess.run(command, cwd=broken, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    expected = results(sweep_of(whole))
+    assert len(expected) == 6
+    assert results(sweep_of(broken)) == expected
+
+
+@pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
+def test_other_launchers_run_and_compare_their_jobs(launcher, stdp_run, tmp_path):
+    pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
+    done = stdp_run("-m", f"hydra/launcher={launcher}", *TINY, "seed=1,2")
+    assert done.returncode == 0, done.stderr
+    assert len(results(sweep_of(tmp_path))) == 2
+    assert "2 runs, 1 setting" in done.stdout
+
+
+def test_a_preempted_slurm_job_saves_and_is_queued_again(tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
+    options = ("n_exc=60", "n_train=9000", "n_label=500", "n_test=100", "trainer.checkpoint_every=500")
+    command = [sys.executable, "-m", "stdp_run.cli", "-m", "hydra/launcher=submitit_local", *options, "seed=1"]
+    sweep = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 600
+    while not list(tmp_path.rglob("images_*.pt")):
+        assert sweep.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(process_in(tmp_path, "submitit.core._submit"), signal.SIGUSR2)  # what submitit has Slurm send
+    output, errors = sweep.communicate(timeout=600)
+    assert sweep.returncode == 0, errors
+    assert "1 run, 1 setting" in output
+    log = next(tmp_path.rglob("run.log")).read_text()
+    saved = re.search(r"SIGUSR2 after (\d+) images: saved", log)
+    assert saved and f"going on after {saved[1]} images" in log, log
+
+
+def test_optuna_goes_on_with_its_storage_and_learns_from_failures(stdp_run, tmp_path):
+    optuna = pytest.importorskip("optuna")
+    pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
+    study = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=small")
+    options = ("hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
+    space = ("rule.a_post=interval(0.01,0.1)", "n_test=choice(40,10001)")
+    command = ("-m", "hydra/sweeper=optuna", *study, *options, *TINY, *space)
+    for trials in (3, 6):
+        done = stdp_run(*command)
+        assert done.returncode in (0, 1), done.stderr
+        assert "Traceback" not in done.stderr
+        found = optuna.load_study(study_name="small", storage=f"sqlite:///{tmp_path}/study.db").trials
+        assert len(found) == trials
+    states = {trial.state.name for trial in found}
+    assert "COMPLETE" in states and states <= {"COMPLETE", "FAIL"}
+    reached = {result["test_accuracy"] for result in results(sweep_of(tmp_path)).values()}
+    assert {trial.value for trial in found if trial.state.name == "COMPLETE"} == reached

@@ -1,0 +1,103 @@
+"""What a GPU would replay: the torch engine's work, recorded and replayed operation by operation on the CPU.
+
+A CUDA graph holds the operations of one run and the places of their tensors. Whatever Python computed while it was
+recorded, or read from a tensor, is a constant in it. `Tape` does the same on the CPU, so that a value that should have
+been in a tensor shows as a difference between two batches.
+"""
+
+import numpy as np
+import pytest
+import torch
+from test_engines import EPOCH, ONE_PER_RULE, count, learn, make_model, mnist, pair_name, same_bits
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from stdp_run.encoding import spikes_below
+from stdp_run.engines.dense import presentation as presenting
+from stdp_run.engines.dense.cuda_graphs import WARM_UPS
+from stdp_run.engines.dense.engine import TorchEngine
+from stdp_run.network import initial_state
+
+
+class Tape(TorchDispatchMode):
+    """Records operations, and does them again on the same tensors."""
+
+    def __init__(self):
+        super().__init__()
+        self._operations = []
+
+    def __torch_dispatch__(self, function, kinds, arguments=(), keywords=None):
+        assert "_local_scalar_dense" not in str(function), "a value is read by Python, which a GPU would wait for"
+        result = function(*arguments, **(keywords or {}))
+        self._operations.append((function, arguments, keywords or {}, result))
+        return result
+
+    def replay(self):
+        for function, arguments, keywords, result in self._operations:
+            again = function(*arguments, **keywords)
+            for old, new in zip(_tensors(result), _tensors(again), strict=True):
+                if old.data_ptr() != new.data_ptr():  # neither a view nor changed in place
+                    old.copy_(new)
+
+
+def _tensors(result):
+    return [each for each in (result if isinstance(result, (tuple, list)) else [result]) if torch.is_tensor(each)]
+
+
+def record_on_tape(work, changed, device):
+    """Do what `graphs.recorded` does on a GPU, with a tape for the graph."""
+    changed = list(changed)
+    before = [tensor.clone() for tensor in changed]
+    for _ in range(WARM_UPS):
+        work()
+    tape = Tape()
+    with torch.no_grad(), tape:
+        work()
+    for tensor, saved in zip(changed, before, strict=True):
+        tensor.copy_(saved)
+    return tape.replay
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("pair", ONE_PER_RULE, ids=pair_name)
+def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
+    model = make_model(pair, n_steps=36)  # two whole chunks and a shorter one
+    plain = TorchEngine(model, initial_state(model), batch_size=batch_size)
+    images = mnist(2)[:12]
+    rates = np.linspace(1, 0.3, 12) if model.neuron.arithmetic == "float" else np.ones(12)
+    expected = learn(plain, images, rates=rates)
+    assert expected.sum() > 20
+
+    monkeypatch.setattr(presenting, "recorded", record_on_tape)
+    monkeypatch.setattr(presenting, "drawer", lambda device: spikes_below)
+    taped = TorchEngine(model, initial_state(model), batch_size=batch_size)
+    assert (learn(taped, images, rates=rates) == expected).all()
+    assert same_bits(taped.state(), plain.state())
+    assert (count(taped, images) == count(plain, images)).all()
+
+
+def test_recorded_work_limits_who_learns_by_image(monkeypatch):
+    model = make_model(ONE_PER_RULE[0], n_steps=20)
+    images, learners = mnist(2)[:8], np.array([8, 7, 6, 5, 4, 3, 2, 1])
+    arguments = (images, np.arange(8), EPOCH, np.ones(8), learners)
+    plain = TorchEngine(model, initial_state(model))
+    expected = plain.learn(*arguments)
+    monkeypatch.setattr(presenting, "recorded", record_on_tape)
+    monkeypatch.setattr(presenting, "drawer", lambda device: spikes_below)
+    taped = TorchEngine(model, initial_state(model))
+    assert (taped.learn(*arguments) == expected).all()
+    assert same_bits(taped.state(), plain.state())
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+@pytest.mark.parametrize("batch_size", [1, 4])
+@pytest.mark.parametrize("pair", ONE_PER_RULE, ids=pair_name)
+def test_a_gpu_learns_what_the_cpu_learns(pair, batch_size):
+    model = make_model(pair, n_steps=150)
+    on_cpu = TorchEngine(model, initial_state(model), "cpu", batch_size)
+    on_gpu = TorchEngine(model, initial_state(model), "cuda", batch_size)
+    images = mnist(2)[:12]
+    assert (learn(on_gpu, images) == learn(on_cpu, images)).all()
+    for name, array in on_cpu.state().arrays().items():
+        assert on_gpu.state().arrays()[name] == pytest.approx(array, abs=1e-9), name
+    assert (count(on_gpu, images) == count(on_cpu, images)).all()

@@ -1,0 +1,74 @@
+"""Elementwise functions give the same numbers for vectors as one by one, whatever they are written with."""
+
+import numba
+import numpy as np
+import pytest
+
+from stdp_run.elementwise import VECTOR_BYTES, exp, maximum, minimum, where
+from stdp_run.engines.event import simd as vectors
+from stdp_run.engines.event.jit import OPTIONS
+
+
+def arithmetic(x, y, k):
+    return (x + 2 * y - x / 3) * y - 1
+
+
+def functions(x, y, k):
+    return where(x < y, exp(-abs(x)), maximum(x, y)) + minimum(y, 1)
+
+
+def comparisons(x, y, k):
+    between = (x > 0) & (x <= y) | (x == y)
+    return where(between, 1, 0) * x + (x != y) * y + where(y >= 0, x, 0)
+
+
+def powers(x, y, k):
+    return abs(x) ** 1.5 + (1 + abs(y)) ** x
+
+
+def whole_numbers(x, y, k):
+    return where(k > 3, (k * 7) >> 2, k << 1) + (k & 5) - (-k)
+
+
+def mixed(x, y, k):
+    return x * k + where(k > 2, y, 0)
+
+
+FUNCTIONS = (arithmetic, functions, comparisons, powers, whole_numbers, mixed)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+def test_vectors_compute_as_numbers_do_one_by_one(function, dtype):
+    compiled = numba.njit(function, **OPTIONS)
+
+    @numba.njit(**OPTIONS)
+    def together(x, y, k, result):
+        for at in range(0, x.shape[0], VECTOR_BYTES // x.itemsize):
+            operands = vectors.load(x, at, x), vectors.load(y, at, x), vectors.load(k, at, x)
+            vectors.store(result, at, compiled(*operands))
+
+    random = np.random.default_rng(0)
+    x, y = (random.normal(0, 2, 64).round(1).astype(dtype) for _ in range(2))
+    k = random.integers(0, 8, 64).astype(np.int32)
+    result = np.zeros(64, np.int32 if function is whole_numbers else dtype)
+    together(x, y, k, result)
+    by_numpy = {"where": np.where, "exp": np.exp, "maximum": np.maximum, "minimum": np.minimum, "abs": np.abs}
+    expected = eval_with(function, by_numpy)(x.astype(np.float64), y.astype(np.float64), k.astype(np.int64))
+    assert result == pytest.approx(expected, rel=1e-5 if dtype is np.float32 else 1e-12, abs=1e-6)
+
+
+def eval_with(function, names: dict):
+    """Return `function` with other functions in place of those that it names."""
+    return type(function)(function.__code__, names)
+
+
+def test_lanes_are_told_apart():
+    @numba.njit(**OPTIONS)
+    def above(x, limit):
+        return vectors.lanes_where(vectors.load(x, 0, x) > limit)
+
+    x = np.zeros(VECTOR_BYTES // 4, np.float32)
+    x[[0, 3, -1]] = 2
+    assert above(x, 1.0) == 1 | 1 << 3 | 1 << (len(x) - 1)
+    assert above(x, 2.0) == 0

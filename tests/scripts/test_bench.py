@@ -1,0 +1,165 @@
+"""scripts/bench.py: its table and JSON, and how it treats peers that are and are not there."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+FEW = ["--images", "60", "--repeats", "3"]
+
+
+def bench(*arguments):
+    words = [sys.executable, SCRIPTS / "bench.py", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=600)
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """The JSON and the table of one run with two rules and two sizes."""
+    folder = tmp_path_factory.mktemp("bench")
+    files = folder / "speed.json", folder / "speed.md"
+    sizes = ["--rules", "nearest_online", "post_pre_int", "--n-exc", "100", "3200"]
+    done = bench(*sizes, *FEW, "--output", *files)
+    assert done.returncode == 0, done.stderr
+    assert files[1].read_text() == done.stdout
+    return json.loads(files[0].read_text()), done.stdout
+
+
+def test_every_rule_and_size_has_a_row(measured):
+    document, text = measured
+    rows = [(row["rule"], row["n_exc"]) for row in document["rows"]]
+    assert rows == [(rule, n) for rule in ("nearest_online", "post_pre_int") for n in (100, 3200)]
+    head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
+    assert [(line[0], int(line[1])) for line in lines] == rows
+    for line, row in zip(lines, document["rows"], strict=True):
+        cells = dict(zip(head, line, strict=True))
+        assert cells["learning/s"] == f"{row['learning_images_per_second']:,.0f}"
+        assert cells["eval x"] == f"{row['evaluating_to_floor']:.2f}"
+
+
+def test_the_figures_agree_with_one_another(measured):
+    for row in measured[0]["rows"]:
+        for name in ("learning", "evaluating", "floor"):
+            runs = sorted(row[f"{name}_runs"])
+            assert len(runs) == 3 and row[f"{name}_images_per_second"] == pytest.approx(runs[1])
+            assert row[f"{name}_spread"] == pytest.approx((runs[2] - runs[0]) / runs[1])
+        assert row["learning_to_floor"] == pytest.approx(
+            row["floor_images_per_second"] / row["learning_images_per_second"]
+        )
+        cost = row["learning_ns_per_neuron_and_spike"] * row["n_exc"] * row["input_spikes_per_image"]
+        assert cost == pytest.approx(1e9 / row["learning_images_per_second"])
+        # 250 steps, 784 inputs, 128 Hz where a pixel is white, and a seventh of them is.
+        assert 1500 < row["input_spikes_per_image"] < 6000
+
+
+def test_memory_is_that_of_the_row(measured):
+    small, large = measured[0]["rows"][:2]
+    assert large["weights_mib"] == 784 * 3200 * 4 / 2**20
+    assert large["held_memory_mib"] > large["weights_mib"]
+    # In a process of its own: the second row's memory does not hide what the first one needs, nor add to it.
+    assert small["held_memory_mib"] < large["weights_mib"] < large["peak_memory_mib"]
+
+
+def test_the_machine_the_versions_and_the_commit_are_in_the_json():
+    done = bench("--n-exc", "20", "--images", "10", "--repeats", "1", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert document["machine"]["cores"] == os.cpu_count() and document["machine"]["cores_used"] == 1
+    assert document["versions"]["numpy"] == np.__version__
+    assert {"commit", "date"} < set(document) and "threads" not in document["rows"][0]
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two cores")
+def test_two_cores_are_measured_beside_one():
+    done = bench("--n-exc", "50", "--images", "200", "--repeats", "2", "--threads", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    threads = document["rows"][0]["threads"]
+    assert document["machine"]["cores_used"] == threads["n"] == 2 and threads["images"] == 200
+    ratio = threads["all_images_per_second"] / threads["one_images_per_second"]
+    assert threads["of_linear"] == pytest.approx(ratio / 2)
+
+
+@pytest.mark.parametrize("option", ["--images", "--repeats"])
+def test_a_run_of_nothing_is_refused(option):
+    done = bench(option, "0")
+    assert done.returncode == 2 and f"argument {option}: at least 1" in done.stderr
+
+
+def test_more_threads_than_cores_are_refused():
+    done = bench("--threads", "100000")
+    assert done.returncode == 1 and "--threads 100000: between 1 and" in done.stderr
+
+
+def python_with(folder, *packages):
+    """Return a Python that sees the standard library and, of what is installed here, only `packages`."""
+    site = folder / "site"
+    site.mkdir()
+    for package in packages:
+        (site / package.name).symlink_to(package)
+    program = folder / "python"
+    program.write_text(f'#!/bin/sh\nPYTHONPATH="{site}" exec "{sys.executable}" -S "$@"\n')
+    program.chmod(0o755)
+    return program
+
+
+def test_peers_that_are_not_installed_are_named(tmp_path):
+    numpy = Path(np.__file__).parent
+    libraries = numpy.with_name("numpy.libs")
+    python = python_with(tmp_path, numpy, *([libraries] if libraries.exists() else []))
+    done = bench("--n-exc", "--images", "20", "--repeats", "1", "--peers", python, "--peer-n-exc", "10")
+    assert done.returncode == 0, done.stderr
+    packages = {"bindsnet": "bindsnet", "spaic": "spaic", "brian2": "brian2", "brian2-published": "brian2"}
+    assert done.stdout.splitlines()[::2] == [
+        f"{name}: not installed (No module named '{package}')" for name, package in packages.items()
+    ]
+
+
+def test_a_python_that_is_not_there_is_named(tmp_path):
+    done = bench("--peers", tmp_path)
+    assert done.returncode == 2 and f"argument --peers: {tmp_path} is no program" in done.stderr
+
+
+def test_an_environment_that_does_not_work_is_an_error(tmp_path):
+    python = python_with(tmp_path)
+    done = bench("--n-exc", "--images", "20", "--peers", python, "--peer-n-exc", "10")
+    assert done.returncode == 1
+    assert "bindsnet with 10 neurons failed" in done.stderr and "No module named 'numpy'" in done.stderr
+
+
+@pytest.mark.skipif("STDP_RUN_PEERS" not in os.environ, reason="STDP_RUN_PEERS names no Python that has the peers")
+@pytest.mark.parametrize(("name", "steps"), [("bindsnet", 250), ("spaic", 250)])
+def test_a_peer_learns_in_turn_with_this_engine(name, steps):
+    settings = ["--images", "100", "--repeats", "3", "--peer-seconds", "0.1", "--peer-n-exc", "10", "--json"]
+    done = bench("--n-exc", "--peers", os.environ["STDP_RUN_PEERS"], "--peer-names", name, *settings)
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["peers"]
+    assert (row["peer"], row["n_exc"], row["steps"]) == (name, 10, steps)
+    ratios = sorted(ours / theirs for ours, theirs in zip(row["stdp_run_runs"], row["runs"], strict=True))
+    assert row["factor"] == pytest.approx(ratios[1]) and row["factor_range"] == pytest.approx(ratios[::2])
+    assert row["factor"] > 100
+
+
+def test_batches_and_networks_are_measured_beside_the_event_engine():
+    words = [sys.executable, SCRIPTS / "bench_batches.py", "--json", "--n-exc", "20", "--batch-sizes", "1", "8"]
+    few = ["--networks", "3", "--images", "32", "--seconds", "0.1", "--repeats", "1"]
+    done = subprocess.run([*words, *few], capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)["rows"]
+    measured = [(row["engine"], row["batch_size"], row["networks"]) for row in rows]
+    assert measured == [("event", 1, 1), ("torch", 1, 1), ("torch", 8, 1), ("torch", 1, 3)]
+    speeds = [row["learning_images_per_second"] for row in rows]
+    assert max(speeds) == speeds[0], "one image at a time is what the event engine is for"
+    assert speeds[2] > speeds[1], "a batch shares the work on the weights"
+
+
+def test_more_images_than_there_are_cannot_be_a_batch():
+    words = [sys.executable, SCRIPTS / "bench_batches.py", "--images", "32", "--batch-sizes", "64"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 2
+    assert "--images 32: at least one batch of 64" in done.stderr

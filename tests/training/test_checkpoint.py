@@ -1,0 +1,101 @@
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from stdp_run import files
+from stdp_run.errors import UserError
+from stdp_run.training import checkpoint
+from stdp_run.training.checkpoint import Checkpoint
+
+CONTENT = Checkpoint(
+    config={"seed": 3, "rule": {"name": "nearest_online"}},
+    arrays={"weight": np.arange(6, dtype=np.float32).reshape(2, 3), "theta": np.array([0.1, 1e-300])},
+    position={"images": 7},
+    extra={"label": np.array([1, -1]), "windows": [{"sums": np.eye(2)}]},
+)
+
+
+def test_what_was_saved_is_loaded(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, CONTENT)
+    loaded = checkpoint.load(path)
+    assert (loaded.config, loaded.position) == (CONTENT.config, CONTENT.position)
+    for name, array in CONTENT.arrays.items():
+        assert loaded.arrays[name].dtype == array.dtype
+        assert loaded.arrays[name].tobytes() == array.tobytes()
+    assert loaded.extra["windows"][0]["sums"].tolist() == [[1.0, 0.0], [0.0, 1.0]]
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_saving_twice_gives_the_same_bytes(tmp_path):
+    checkpoint.save(tmp_path / "a.pt", CONTENT)
+    checkpoint.save(tmp_path / "b.pt", CONTENT)
+    assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
+def test_any_flipped_bit_is_noticed(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, CONTENT)
+    whole = path.read_bytes()
+    places = np.random.default_rng(0).choice(len(whole) * 8, 300, replace=False)
+    for place in [*places, 0, len(whole) * 8 - 1]:
+        damaged = bytearray(whole)
+        damaged[place // 8] ^= 1 << (place % 8)
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"checkpoint=.*(damaged|not a checkpoint)"):
+            checkpoint.load(path)
+
+
+@pytest.mark.parametrize("keep", [0, 1, 50, 1000])
+def test_a_cut_file_is_noticed(tmp_path, keep):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, CONTENT)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(UserError, match="cut off"):
+        checkpoint.load(path)
+
+
+def test_missing_and_foreign_files_are_refused(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere\.pt: cannot be read: No such file"):
+        checkpoint.load(tmp_path / "nowhere.pt")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        checkpoint.load(tmp_path)
+    foreign = tmp_path / "foreign.pt"
+    foreign.write_bytes(b"PK\x03\x04" + bytes(5000))
+    with pytest.raises(UserError, match="not a checkpoint that stdp-run wrote"):
+        checkpoint.load(foreign)
+
+
+def test_a_failed_save_leaves_the_earlier_file(tmp_path):
+    path = tmp_path / "checkpoint.pt"
+    checkpoint.save(path, CONTENT)
+    before = path.read_bytes()
+    # A file size limit stands for a full disk: the write fails half way, in a process of its own.
+    program = f"""
+import resource, signal, sys
+import torch, numpy as np
+from pathlib import Path
+from stdp_run.training import checkpoint
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2000, 2000))
+try:
+    checkpoint.save(Path({str(path)!r}), checkpoint.Checkpoint(dict(), dict(weight=np.zeros(10000))))
+except checkpoint.UserError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600)
+    assert "cannot be written: File too large; what was there before is unchanged" in done.stdout, done.stderr
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_others_may_read_a_file_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        files.write_atomically(tmp_path / "result.json", b"{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "result.json").stat().st_mode & 0o777 == 0o644

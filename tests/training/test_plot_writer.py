@@ -1,0 +1,329 @@
+"""A run's pictures: all of them, of the right state, in the background; files and TensorBoard get the same bytes."""
+
+import io
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from test_engines import make_model, mnist
+
+from stdp_run.errors import UserError
+from stdp_run.evaluation.readouts import Evaluation
+from stdp_run.network import NetworkState, initial_state
+from stdp_run.reporting import plots as figures
+from stdp_run.training import plot_writer as pictures
+from stdp_run.training.plot_writer import Pictures
+
+ALL = {
+    "receptive_fields",
+    "weight_change",
+    "theta",
+    "weights",
+    "raster",
+    "confusion",
+    "neurons_per_class",
+    "accuracy",
+}
+CLASSES = [str(digit) for digit in range(10)]
+MODEL = make_model(("nearest_online", "lif_stdp"))
+INTEGERS = make_model(("post_pre_int", "diehl_cook_int"))
+
+
+def make_pictures(directory, put=lambda *_: None, model=MODEL, **changes) -> Pictures:
+    options = {
+        "model": model,
+        "height": 14,
+        "width": 14,
+        "classes": CLASSES,
+        "previous_weight": initial_state(model).weight,
+        "previous_images": 0,
+        "raster_pixels": mnist(2)[:2],
+        "raster_index": np.arange(2),
+        "raster_names": ["5", "0"],
+    }
+    return Pictures(directory, put, **{**options, **changes})
+
+
+def learned(model=MODEL, by=0.1) -> NetworkState:
+    state = initial_state(model)
+    return NetworkState(state.weight + np.asarray(by, state.weight.dtype), state.theta + 3, state.persistent)
+
+
+def evaluation() -> Evaluation:
+    confusion = np.eye(10, 11, dtype=np.int64) * 8
+    confusion[3, 10] = 20
+    return Evaluation(100, {"all_activity": 80}, {"all_activity": confusion}, 20.0, 1000.0)
+
+
+def labels(model=MODEL) -> np.ndarray:
+    return np.arange(model.n_exc) % 11 - 1
+
+
+class Put:
+    """Stands where TensorBoard does, and keeps what it is given."""
+
+    def __init__(self):
+        self.entries = []
+        self.threads = set()
+
+    def __call__(self, images_seen, name, png, size):
+        self.entries.append((images_seen, name, png, size))
+        self.threads.add(threading.current_thread())
+
+    def names(self, images_seen):
+        return [name for images, name, _, _ in self.entries if images == images_seen]
+
+
+@pytest.fixture
+def titles(monkeypatch):
+    """The text of the title of every figure that is drawn."""
+    seen = []
+    encode = figures.to_png
+
+    def noted(figure):
+        heading = figure.get_suptitle() or figure.axes[0].get_title()
+        seen.append((heading, *(axes.get_xlabel() for axes in figure.axes), *(a.get_ylabel() for a in figure.axes)))
+        return encode(figure)
+
+    monkeypatch.setattr(figures, "to_png", noted)
+    return seen
+
+
+@pytest.mark.parametrize("model", [MODEL, INTEGERS], ids=["float", "int"])
+def test_files_are_the_last_that_tensorboard_got(tmp_path, model):
+    put = Put()
+    with make_pictures(tmp_path, put, model) as drawn:
+        drawn.while_learning(10, learned(model, 1), None)
+        drawn.while_learning(20, learned(model, 2), labels(model))
+        drawn.after_learning(30, learned(model, 3))
+        drawn.after_labelling(30, learned(model, 3), labels(model))
+        drawn.at_the_end(30, evaluation(), "all_activity", [(10, 0.5)], [(20, 0.7)])
+    of_weights = ["receptive_fields", "weight_change", "theta", "weights"]
+    assert put.names(10) == put.names(20) == of_weights
+    assert put.names(30) == [
+        *of_weights[1:],
+        "raster",
+        "receptive_fields",
+        "neurons_per_class",
+        "confusion",
+        "accuracy",
+    ]
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.png" for name in ALL}
+    last = {name: (png, size) for _, name, png, size in put.entries}
+    for name, (png, size) in last.items():
+        assert (tmp_path / f"{name}.png").read_bytes() == png
+        image = np.asarray(Image.open(io.BytesIO(png)))
+        assert image.shape == (*size, 3) and image.std() > 0
+    assert threading.main_thread() not in put.threads and len(put.threads) == 1
+
+
+def test_drawing_leaves_torch_its_threads(tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    with make_pictures(tmp_path) as drawn:
+        drawn.after_learning(10, learned())
+    assert (tmp_path / "raster.png").exists() and torch.get_num_threads() == 2
+    torch.set_num_threads(before)
+
+
+def test_titles_and_axes_say_what_is_shown_and_in_which_unit(tmp_path, titles):
+    with make_pictures(tmp_path) as drawn:
+        drawn.while_learning(1000, learned(by=1), None)
+        drawn.after_learning(60000, learned(by=2))
+    shown = dict(zip(["fields", "change", "theta", "weights", "change 2", "theta 2", "weights 2", "raster"], titles))  # noqa: B905
+    assert shown["fields"][0] == "Receptive fields after 1,000 images: 17 neurons"
+    assert shown["change"][0] == "Weight change from 0 to 1,000 images: 17 neurons"
+    assert shown["change 2"][0] == "Weight change from 1,000 to 60,000 images: 17 neurons"
+    assert "weight change (mV per spike)" in shown["change"] and "weight (mV per spike)" in shown["fields"]
+    assert "adaptive threshold theta (mV)" in shown["theta"] and "number of neurons" in shown["theta"]
+    assert "weight (mV per spike)" in shown["weights 2"] and "number of synapses" in shown["weights 2"]
+    assert "60,000 images, learning off" in shown["raster"][0] and "time (ms)" in shown["raster"]
+
+
+def test_units_are_those_of_the_neuron_group(tmp_path, titles):
+    for model in (INTEGERS, make_model(("nearest_online", "alif_stdp"))):
+        with make_pictures(tmp_path, model=model) as drawn:
+            drawn.while_learning(1, learned(model, 1), None)
+    assert "threshold theta (units; 16.384 units are 1 mV)" in titles[2] and "weight (units)" in titles[3]
+    assert "adaptive threshold theta (no unit)" in titles[6] and "weight (no unit)" in titles[7]
+
+
+def test_what_was_drawn_last_is_kept_for_a_checkpoint(tmp_path):
+    with make_pictures(tmp_path) as drawn:
+        assert drawn.previous_images == 0
+        state = learned()
+        kept = state.weight.copy()
+        drawn.while_learning(10, state, None)
+        state.weight[:] = 0  # an engine may go on with its arrays
+        assert drawn.previous_images == 10
+        np.testing.assert_array_equal(drawn.previous_weight, kept)
+
+
+def test_a_resumed_run_draws_the_same_change(tmp_path):
+    put, again = Put(), Put()
+    with make_pictures(tmp_path, put) as drawn:
+        drawn.while_learning(10, learned(by=0.1), None)
+        weight, images = drawn.previous_weight, drawn.previous_images
+        drawn.while_learning(20, learned(by=0.3), None)
+    with make_pictures(tmp_path, again, previous_weight=weight, previous_images=images) as drawn:
+        drawn.while_learning(20, learned(by=0.3), None)
+    assert put.entries[4:] == again.entries
+
+
+def test_pictures_of_a_state_changed_afterwards_are_of_the_state_given(tmp_path):
+    put, changed = Put(), Put()
+    for target, change in ((put, False), (changed, True)):
+        busy = threading.Event()
+
+        def wait(*entry, target=target, busy=busy):
+            busy.wait(60)
+            target(*entry)
+
+        with make_pictures(tmp_path, wait) as drawn:
+            state, label = learned(), labels()
+            drawn.while_learning(10, state, label)
+            drawn.after_learning(20, state)
+            if change:
+                for array in (state.weight, state.theta, label):
+                    array[:] = 0
+            busy.set()
+    assert put.entries == changed.entries and len(put.entries) == 8
+
+
+def test_nothing_is_drawn_twice_of_the_last_state(tmp_path):
+    put = Put()
+    with make_pictures(tmp_path, put) as drawn:
+        drawn.while_learning(10, learned(), None)
+        drawn.after_learning(10, learned())
+    names = [name for _, name, _, _ in put.entries]
+    assert names == ["receptive_fields", "weight_change", "theta", "weights", "raster"]
+
+
+def test_without_earlier_weights_or_images_their_pictures_are_left_out(tmp_path):
+    with make_pictures(tmp_path, previous_weight=None, raster_pixels=np.zeros((0, 196)), raster_names=[]) as drawn:
+        drawn.after_learning(10, learned())
+    assert {path.stem for path in tmp_path.iterdir()} == {"theta", "weights"}
+
+
+def test_learning_goes_on_while_one_set_is_drawn_and_two_wait_and_none_is_lost(tmp_path, caplog):
+    free = threading.Event()
+    put = Put()
+
+    def slow(*entry):
+        free.wait(60)
+        put(*entry)
+
+    with make_pictures(tmp_path, slow) as drawn:
+        start = time.perf_counter()
+        for images in (10, 20, 30):
+            drawn.while_learning(images, learned(), None)
+        assert time.perf_counter() - start < 0.5
+        assert put.entries == [] and caplog.text == ""
+        threading.Timer(0.3, free.set).start()
+        with caplog.at_level(logging.WARNING):
+            drawn.while_learning(40, learned(), None)
+        assert time.perf_counter() - start > 0.3
+        assert "waited" in caplog.text and "draw less often" in caplog.text
+    assert [images for images, *_ in put.entries] == [10] * 4 + [20] * 4 + [30] * 4 + [40] * 4
+
+
+def test_what_goes_wrong_in_the_background_reaches_the_caller(tmp_path):
+    def fail(*_):
+        raise ArithmeticError("in the thread")
+
+    drawn = make_pictures(tmp_path, fail)
+    drawn.while_learning(10, learned(), None)
+    with pytest.raises(ArithmeticError, match="in the thread"):
+        drawn.close()
+    drawn = make_pictures(tmp_path, fail)
+    with pytest.raises(ArithmeticError, match="in the thread"):
+        for images in range(9):
+            drawn.while_learning(images, learned(), None)
+    drawn.__exit__(ArithmeticError, None, None)
+
+
+def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
+    drawn = make_pictures(tmp_path / "missing")
+    drawn.while_learning(10, learned(), None)
+    with pytest.raises(UserError, match=r"receptive_fields\.png: cannot be written: No such file"):
+        drawn.close()
+
+
+def test_an_interrupted_run_is_not_held_up_and_keeps_its_own_error(tmp_path, caplog):
+    put = Put()
+
+    def fail_late(*entry):
+        put(*entry)
+        time.sleep(0.2)
+        raise ArithmeticError("in the thread")
+
+    with pytest.raises(KeyboardInterrupt), make_pictures(tmp_path, fail_late) as drawn:
+        drawn.while_learning(10, learned(), None)
+        drawn.while_learning(20, learned(), None)
+        raise KeyboardInterrupt
+    assert put.names(20) == []
+    assert "drawing failed: in the thread" in caplog.text
+    assert not any(thread.name.startswith("pictures") for thread in threading.enumerate())
+
+
+def test_a_picture_is_replaced_whole(tmp_path, monkeypatch):
+    with make_pictures(tmp_path) as drawn:
+        drawn.while_learning(10, learned(), None)
+    before = (tmp_path / "theta.png").read_bytes()
+
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figures.canvas.os, "replace", fail)
+    drawn = make_pictures(tmp_path)
+    drawn.while_learning(20, learned(by=1), None)
+    with pytest.raises(UserError, match="No space left on device"):
+        drawn.close()
+    assert (tmp_path / "theta.png").read_bytes() == before
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.png" for name in ("receptive_fields", "weight_change", "theta", "weights")
+    }
+
+
+def test_drawing_needs_no_more_than_a_small_share_of_a_run(tmp_path):
+    """A bound that a loaded machine keeps, at some five times of what a quiet one takes."""
+    seconds = {}
+    measured = Pictures._draw
+
+    def timed(self, images_seen, drawings):
+        start = time.thread_time()
+        measured(self, images_seen, drawings)
+        seconds[images_seen] = time.thread_time() - start
+
+    model = make_model(("nearest_online", "lif_stdp"), n_inputs=784, n_exc=400, n_steps=250)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures.Pictures, "_draw", timed)
+        options = {"height": 28, "width": 28, "raster_pixels": mnist()[:2]}
+        with make_pictures(tmp_path, model=model, **options) as drawn:
+            for images in (10, 20, 30):
+                drawn.while_learning(images, learned(model), labels(model))
+    assert min(seconds.values()) < 1.0
+
+
+# A real run -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_real_run_leaves_the_pictures_that_tensorboard_shows(stdp_run, tmp_path):
+    done = stdp_run("debug=smoke", "trainer.draw_every=100", f"hydra.run.dir={tmp_path}/run")
+    assert done.returncode == 0, done.stderr
+    run = tmp_path / "run"
+    assert {path.stem for path in run.glob("*.png")} == ALL
+    events = EventAccumulator(str(run), size_guidance={"images": 0})
+    events.Reload()
+    assert set(events.Tags()["images"]) == ALL
+    for name in ALL:
+        images = events.Images(name)
+        steps = [image.step for image in images]
+        assert steps == sorted(steps) and steps[-1] == 300
+        assert images[-1].encoded_image_string == (run / f"{name}.png").read_bytes()
+    assert [image.step for image in events.Images("weight_change")] == [100, 200, 300]
