@@ -4,13 +4,13 @@ Philox4x32-10 (Salmon et al. 2011, doi 10.1145/2063384.2063405) maps a counter o
 to four random 32-bit words. Every random thing has its counter, so it does not depend on what was drawn before it.
 
     key     = (seed, stream)                                 one stream per purpose, below
-    counter = (step // 4, pixel, image index, showing)         spikes; step % 4 is the word taken
-            = (step, neuron * I + pixel, image index, showing) rounding; word 0 presynaptic, word 1 postsynaptic update
+    counter = (step // 4, pixel, image index, presentation)         spikes; step % 4 is the word taken
+            = (step, neuron * I + pixel, image index, presentation) rounding; word 0 presynaptic, word 1 postsynaptic update
             = (neuron // 4, pixel, 0, 0)                       initial weights; word neuron % 4
             = (position, 0, 0, epoch)                          order of the images; words 0 and 1 are the sorting key
 
-A showing is a word made of the epoch (with learning off: the number of the show) and of how often the image was shown
-again before in it, for want of output spikes (`showing`).
+A presentation key is a word made of the epoch (with learning off: the number of the show) and of how often the image was shown
+again before in it, for want of output spikes (`presentation_key`).
 """
 
 import numpy as np
@@ -41,7 +41,7 @@ def philox(counter_0, counter_1, counter_2, counter_3, key_0, key_1):
     return counter_0, counter_1, counter_2, counter_3
 
 
-def showing(epoch: int, repeat: int) -> int:
+def presentation_key(epoch: int, repeat: int) -> int:
     """Return the counter's word for showing an image again for the `repeat`-th time, 0: for the first time.
 
     The low 24 bits are the epoch, the high 8 the repeat, so that images that are shown once have the epoch itself.
@@ -80,7 +80,7 @@ def poisson_spikes(images, image_index, epoch: int, thresholds, n_steps: int, se
     Args:
         images: uint8 tensor [B, I].
         image_index: int64 tensor [B], the place of each image in its data set.
-        epoch: the pass over the data, or a `showing` in it.
+        epoch: the pass over the data, or a `presentation_key`.
         thresholds: int64 tensor [256] from `spike_thresholds`.
         n_steps: T.
         seed: key.
@@ -89,13 +89,13 @@ def poisson_spikes(images, image_index, epoch: int, thresholds, n_steps: int, se
     return spikes_below(thresholds[images.long()], image_index, epoch, 0, n_steps, seed, stream)
 
 
-def spikes_below(limits, image_index, shown, first_step, n_steps: int, seed, stream: int):
+def spikes_below(limits, image_index, presentation, first_step, n_steps: int, seed, stream: int):
     """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, ..., B, I]: where a random word is below its limit.
 
     Args:
         limits: int64 tensor [..., B, I], from `spike_thresholds`.
         image_index: int64 tensor [..., B].
-        shown: the `showing`, number or int64 tensor [...]; so is `seed`.
+        presentation: the `presentation_key`, number or int64 tensor [...]; so is `seed`.
         first_step: number or int64 tensor [], a multiple of 4.
         n_steps: T.
         seed: key.
@@ -109,7 +109,7 @@ def spikes_below(limits, image_index, shown, first_step, n_steps: int, seed, str
     block = torch.arange((n_steps + 3) // 4, device=limits.device) + first_step // 4
     pixel = torch.arange(limits.shape[-1], device=limits.device)
     block = block.view(-1, *[1] * limits.ndim)
-    words = philox(block, pixel, image_index[..., None], for_images(shown), for_images(seed), stream)
+    words = philox(block, pixel, image_index[..., None], for_images(presentation), for_images(seed), stream)
     spikes = torch.stack([word < limits for word in words], dim=1)
     return spikes.view(-1, *limits.shape)[:n_steps].to(torch.uint8)
 

@@ -55,7 +55,7 @@ class Encoder:
         return even_out(pixels, self.gamma, self.mean_pixel)
 
     @property
-    def n_showings(self) -> int:
+    def max_presentations(self) -> int:
         """How often an image is shown at most."""
         return 1 + (self.max_repeats if self.min_spikes else 0)
 
@@ -67,7 +67,7 @@ class Encoder:
     @property
     def thresholds_by_repeat(self) -> np.ndarray:
         """The same, [R, 256], for each of the R times that an image is shown at most."""
-        rates = [self.max_rate_hz + repeat * self.rate_step_hz for repeat in range(self.n_showings)]
+        rates = [self.max_rate_hz + repeat * self.rate_step_hz for repeat in range(self.max_presentations)]
         return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
 
     def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
@@ -89,13 +89,15 @@ class Model:
     seed: int
     dtype: str = "float32"
     max_learners: int | None = None  # different neurons that learn from one image, the first to fire; None: all
-    shows: int = 1  # times an image is shown, from rest and with new spikes, to be answered; its counts are added up
-    answering: Encoder | None = None  # how images are then encoded; None: as for learning
+    n_presentations: int = (
+        1  # times an image is shown, from rest and with new spikes, to be answered; its counts are added up
+    )
+    inference: Encoder | None = None  # how images are then encoded; None: as for learning
 
     @property
-    def answering_encoder(self) -> Encoder:
+    def inference_encoder(self) -> Encoder:
         """How images are encoded while learning is off."""
-        return self.answering or self.encoder
+        return self.inference or self.encoder
 
     @property
     def weight_dtype(self) -> np.dtype:

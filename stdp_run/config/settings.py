@@ -37,7 +37,7 @@ DEVICES = ("auto", "cpu", "cuda")
 # What changes nothing in a result, and so may differ when a run goes on.
 OPERATIONAL = (
     *("mode", "resume", "threads", "checkpoint", "images", "csv", "to", "dir"),
-    *("trainer.checkpoint_every", "trainer.checkpoint_seconds", "trainer.draw_every"),
+    *("trainer.checkpoint_every", "trainer.checkpoint_seconds", "trainer.plot_every"),
 )
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "exponential", "cosine")
@@ -131,9 +131,9 @@ class TrainerSettings:
     learners_start: int | None = checked(or_null(whole_positive))
     shuffle: bool = checked(flag)
     log_every: int = checked(whole_positive)
-    estimate_from: int = checked(whole_positive)
+    label_window: int = checked(whole_positive)
     evaluate_every: int | None = checked(or_null(whole_positive))
-    draw_every: int | None = checked(or_null(whole_positive))
+    plot_every: int | None = checked(or_null(whole_positive))
     checkpoint_every: int | None = checked(or_null(whole_positive))
     checkpoint_seconds: float | None = checked(or_null(positive))
 
@@ -143,7 +143,7 @@ class EvaluatorSettings:
     """The section `evaluator`."""
 
     readout: str = checked(one_of(*READOUTS))
-    shows: int = checked(whole_positive)
+    n_presentations: int = checked(whole_positive)
     steps: int | None = checked(or_null(whole_positive))
 
 
@@ -277,8 +277,8 @@ def build_model(settings: Settings) -> Model:
         seed=settings.seed,
         dtype=settings.dtype,
         max_learners=settings.max_learners,
-        shows=settings.evaluator.shows,
-        answering=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
+        n_presentations=settings.evaluator.n_presentations,
+        inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
     )
 
 

@@ -65,7 +65,7 @@ class Progress:
     @classmethod
     def start(cls, n_classes: int, options: TrainerSettings) -> "Progress":
         """Return the progress of a run that has not begun."""
-        return cls(RunningAccuracy(n_classes, max(1, options.estimate_from // options.log_every)))
+        return cls(RunningAccuracy(n_classes, max(1, options.label_window // options.log_every)))
 
     def add(self, counts: np.ndarray, classes: np.ndarray, seconds: float) -> None:
         """Add images of some classes [N], with spike counts [N, E], that were learned from in `seconds`."""
@@ -268,7 +268,7 @@ class _Loop:
             accuracy = learning.report(self._networks.state(k), len(self._pixels))
             if accuracy is not None:
                 self._shown[k] = accuracy
-        if _is_due(options.draw_every, before, after) and after < total:  # at the end everything is drawn anyway
+        if _is_due(options.plot_every, before, after) and after < total:  # at the end everything is drawn anyway
             self._runs.draw(k)
         return _is_due(options.evaluate_every, before, after)
 
@@ -293,7 +293,7 @@ def _next_stop(start: int, before: int, n_images: int, settings: Settings, at_on
     batch = settings.batch_size
     options = settings.trainer
     stop = start + at_once
-    for every in (options.log_every, options.evaluate_every, options.draw_every, options.checkpoint_every):
+    for every in (options.log_every, options.evaluate_every, options.plot_every, options.checkpoint_every):
         if every is not None:
             stop = min(stop, ((before + start) // every + 1) * every - before)
     n_batches = -(-(stop - start) // batch)

@@ -201,7 +201,7 @@ BAD_INPUT = [
     (["mode=compare"], "dir=null: mode=compare needs a folder with runs in it"),
     (["mode=compare", "dir=nowhere"], "dir=nowhere: "),
     (["trainer.checkpoint_seconds=0"], "trainer.checkpoint_seconds=0: must be a number above 0, or null"),
-    (["trainer.draw_every=0"], "trainer.draw_every=0: must be a whole number of 1 or more, or null"),
+    (["trainer.plot_every=0"], "trainer.plot_every=0: must be a whole number of 1 or more, or null"),
     (["dataset.split=tset"], "dataset.split=tset: must be one of test, validation, train"),
     (["mode=eval", "checkpoint=nowhere.pt"], "checkpoint=nowhere.pt: cannot be read: No such file"),
     (["mode=eval", f"checkpoint={__file__}"], "not a checkpoint that stdp-run wrote"),

@@ -329,7 +329,7 @@ def test_an_image_can_be_shown_several_times_for_its_answer(pair):
     shows, n_steps, rate_hz, seed = 4, 50, 600, 11
     norm = {} if pair[0] in ("post_pre_int", "meta_nearest_online") else {"w_norm": 8.0}
     model = make_model(pair, 49, 4, 40, float(rate_hz), seed=seed, rule=norm)
-    model = replace(model, shows=shows, answering=replace(model.encoder, n_steps=n_steps))
+    model = replace(model, n_presentations=shows, inference=replace(model.encoder, n_steps=n_steps))
     images = mnist(4)[:4]
     networks = [make(engine, model) for engine in ENGINES]
     for network in networks:

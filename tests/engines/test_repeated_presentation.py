@@ -23,7 +23,7 @@ from test_engines import (
 )
 
 from stdp_run.config.settings import build_model, read_settings
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, showing
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, presentation_key
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, initial_state
 
@@ -80,7 +80,7 @@ def test_both_engines_agree_with_plain_loops(pair):
 @one_pair_per_rule
 def test_engines_agree(pair):
     once = make_model(pair, rate_hz=250.0)
-    model = replace(again(once, 6, 250.0, 3), answering=again(once, 6, 250.0, 3, n_steps=50).encoder, shows=2)
+    model = replace(again(once, 6, 250.0, 3), inference=again(once, 6, 250.0, 3, n_steps=50).encoder, n_presentations=2)
     images = mnist(2)[:30]
     networks = [make(engine, model) for engine in ENGINES]
     torch_counts, event_counts = (learn(network, images) for network in networks)
@@ -114,7 +114,7 @@ def test_an_image_is_shown_again_as_if_it_came_at_a_higher_rate(engine):
         for repeat in range(5):
             encoder = replace(once.encoder, max_rate_hz=250.0 + 100.0 * repeat)
             network = make(engine, replace(once, encoder=encoder), state)
-            shown = network.learn(image[None], np.array([n]), showing(EPOCH, repeat), rates[n : n + 1])[0]
+            shown = network.learn(image[None], np.array([n]), presentation_key(EPOCH, repeat), rates[n : n + 1])[0]
             state = network.state()
             if shown.sum() >= 8:
                 break
@@ -159,9 +159,9 @@ def test_of_a_batch_those_images_are_shown_again_that_were_quiet():
 
 
 def test_each_showing_has_a_word_of_its_own_and_the_first_is_the_epoch():
-    words = {showing(epoch, repeat) for epoch in range(20) for repeat in range(256)}
+    words = {presentation_key(epoch, repeat) for epoch in range(20) for repeat in range(256)}
     assert len(words) == 20 * 256 and max(words) < 2**32
-    assert [showing(epoch, 0) for epoch in range(20)] == list(range(20))
+    assert [presentation_key(epoch, 0) for epoch in range(20)] == list(range(20))
 
 
 def test_rates_rise_by_the_step():
@@ -176,7 +176,7 @@ def test_rates_rise_by_the_step():
 def test_the_preset_of_the_paper_shows_images_again_and_the_default_does_not():
     from test_presets import config_of
 
-    encoder = build_model(read_settings(config_of("experiment=diehl_cook_2015_400"))).answering_encoder
+    encoder = build_model(read_settings(config_of("experiment=diehl_cook_2015_400"))).inference_encoder
     assert (encoder.min_spikes, encoder.rate_step_hz, encoder.max_repeats) == (5, 32.0, 10)
     assert build_model(read_settings(config_of())).encoder.min_spikes == 0
     for override, allowed in (

@@ -35,9 +35,9 @@ from stdp_run.training.run_directory import RunDirectory
 CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
 SMALL = (
     *("n_exc=20", "n_train=300", "n_label=200", "n_test=100", "encoder.steps=100", "threads=2"),
-    *("trainer.log_every=100", "trainer.estimate_from=100", "trainer.evaluate_every=150"),
+    *("trainer.log_every=100", "trainer.label_window=100", "trainer.evaluate_every=150"),
 )
-DRAWN = (*SMALL, "trainer.draw_every=200")
+DRAWN = (*SMALL, "trainer.plot_every=200")
 
 
 def composed(*overrides: str):
@@ -202,7 +202,16 @@ REFUSED = [
     *(
         (["networks=2", f"vary={key}", "values=[1,2]"], VARIABLE.format(key))
         for key in (
-            *("n_exc", "epochs", "batch_size", "n_train", "encoder.steps", "evaluator.shows", "dataset.split", "dtype"),
+            *(
+                "n_exc",
+                "epochs",
+                "batch_size",
+                "n_train",
+                "encoder.steps",
+                "evaluator.n_presentations",
+                "dataset.split",
+                "dtype",
+            ),
             *("rule", "rule.name", "rule._target_", "neuron.name", "rule.nothing", "networks", "engine", "nothing"),
         )
     ),

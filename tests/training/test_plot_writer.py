@@ -314,7 +314,7 @@ def test_drawing_needs_no_more_than_a_small_share_of_a_run(tmp_path):
 
 
 def test_a_real_run_leaves_the_pictures_that_tensorboard_shows(stdp_run, tmp_path):
-    done = stdp_run("debug=smoke", "trainer.draw_every=100", f"hydra.run.dir={tmp_path}/run")
+    done = stdp_run("debug=smoke", "trainer.plot_every=100", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     assert {path.stem for path in run.glob("*.png")} == ALL

@@ -18,11 +18,11 @@ from stdp_run.training import checkpoint
 CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
 EVENT = (
     *("n_exc=60", "n_train=6000", "n_label=3000", "n_test=1000", "trainer.checkpoint_every=400"),
-    *("trainer.evaluate_every=2500", "trainer.draw_every=2000", "trainer.schedule=cosine"),
+    *("trainer.evaluate_every=2500", "trainer.plot_every=2000", "trainer.schedule=cosine"),
 )
 TORCH = (
     *("engine=torch", "n_exc=20", "n_train=160", "n_label=60", "n_test=40", "encoder.steps=40", "batch_size=4"),
-    *("trainer.checkpoint_every=10", "trainer.log_every=40", "trainer.estimate_from=80", "trainer.evaluate_every=70"),
+    *("trainer.checkpoint_every=10", "trainer.log_every=40", "trainer.label_window=80", "trainer.evaluate_every=70"),
 )
 INTEGERS = ("rule=post_pre_int", *EVENT[:-1])
 

@@ -11,7 +11,7 @@ import pytest
 
 from stdp_run.evaluation.readouts import READOUTS
 
-TINY = ("n_exc=20", "n_train=120", "n_test=40", "n_label=60", "trainer.log_every=20", "trainer.draw_every=50")
+TINY = ("n_exc=20", "n_train=120", "n_test=40", "n_label=60", "trainer.log_every=20", "trainer.plot_every=50")
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def test_logging_and_evaluating_do_not_cut_batches():
 
 
 def test_pictures_and_checkpoints_come_when_they_are_due():
-    recorder, _, _ = run(700, epochs=2, trainer={"draw_every": 500, "checkpoint_every": 400, "evaluate_every": 650})
+    recorder, _, _ = run(700, epochs=2, trainer={"plot_every": 500, "checkpoint_every": 400, "evaluate_every": 650})
     assert recorder.drawn == [500, 1000]
     # An evaluation can take long, so that everything is saved before it; and so it is before labelling begins.
     assert [position["images"] for position, _ in recorder.saved] == [400, 650, 800, 1200, 1300, 1400]
@@ -163,8 +163,8 @@ def without_times(rows):
 
 @pytest.mark.parametrize("batch_size", [1, 64])
 def test_going_on_from_any_checkpoint_does_what_is_left_and_nothing_twice(batch_size):
-    options = {"log_every": 300, "evaluate_every": 450, "draw_every": 350, "checkpoint_every": 90}
-    options.update(schedule="cosine", estimate_from=600)
+    options = {"log_every": 300, "evaluate_every": 450, "plot_every": 350, "checkpoint_every": 90}
+    options.update(schedule="cosine", label_window=600)
     whole, _, end = run(700, epochs=2, batch_size=batch_size, trainer=options)
     assert len(whole.saved) > 10
     for position, arrays in whole.saved:
@@ -180,7 +180,7 @@ def test_going_on_from_any_checkpoint_does_what_is_left_and_nothing_twice(batch_
         assert (progress.images, progress.spikes) == (end.images, end.spikes) == (1400, 1400)
 
 
-DUE = {"log_every": 300, "evaluate_every": 450, "draw_every": 350, "checkpoint_every": 90, "estimate_from": 600}
+DUE = {"log_every": 300, "evaluate_every": 450, "plot_every": 350, "checkpoint_every": 90, "label_window": 600}
 
 
 def seeds(*numbers):

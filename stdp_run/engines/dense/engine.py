@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-from stdp_run.encoding import showing
+from stdp_run.encoding import presentation_key
 from stdp_run.engines.dense.presentation import Alone, Manner, Persistent, Presentation, Variation
 from stdp_run.engines.side_by_side import Lesson
 from stdp_run.network import Model, NetworkState, Reduction
@@ -73,22 +73,22 @@ class TorchEngine:
             missing = self.evaluation_batch - n_images
             padded = np.pad(pixels[part], ((0, missing), (0, 0)), mode="edge")
             index = np.pad(image_index[part], (0, missing), mode="edge")
-            for show in range(self.model.shows):
+            for show in range(self.model.n_presentations):
                 counts[part] += self._show(False, padded, index, show)[:n_images]
         return counts
 
     def _show(self, learning: bool, pixels, image_index, epoch: int, rate=1.0, limit: int | None = None) -> np.ndarray:
         """Show images side by side, and those that evoke too few spikes again; return the last counts of each."""
-        encoder = self.model.encoder if learning else self.model.answering_encoder
+        encoder = self.model.encoder if learning else self.model.inference_encoder
 
         def show(chosen: np.ndarray, repeat: int) -> np.ndarray:
             presentation = self._presentation(Manner(np.count_nonzero(chosen), learning, limit is not None))
             limits = encoder.limits(pixels[chosen], repeat)
-            return presentation.show(limits, image_index[chosen], showing(epoch, repeat), rate, limit or 0)
+            return presentation.show(limits, image_index[chosen], presentation_key(epoch, repeat), rate, limit or 0)
 
         everyone = np.ones(len(pixels), bool)
         counts = show(everyone, 0)
-        for repeat in range(1, encoder.n_showings):
+        for repeat in range(1, encoder.max_presentations):
             quiet = counts.sum(axis=1) < encoder.min_spikes
             if not quiet.any():
                 break
@@ -164,8 +164,8 @@ class TorchNetworks:
             missing = batch - (part.stop - start)
             padded = np.pad(pixels[part], ((0, missing), (0, 0)), mode="edge")
             index = np.tile(np.pad(image_index[part], (0, missing), mode="edge"), (len(self.models), 1))
-            limits = np.stack([model.answering_encoder.limits(padded) for model in self.models])
-            for show in range(first.shows):
+            limits = np.stack([model.inference_encoder.limits(padded) for model in self.models])
+            for show in range(first.n_presentations):
                 counts[:, part] += present.show(limits, index, show)[:, : part.stop - start]
         return list(counts[list(chosen)])
 
@@ -187,6 +187,6 @@ class TorchNetworks:
 
 def obstacle_side_by_side(models: Sequence[Model]) -> str | None:
     """Return why networks cannot be one operation; None: they can."""
-    if any(encoder.n_showings > 1 for model in models for encoder in (model.encoder, model.answering_encoder)):
+    if any(encoder.max_presentations > 1 for model in models for encoder in (model.encoder, model.inference_encoder)):
         return "encoder.min_spikes: networks would show an image again at different times"
     return None

@@ -105,7 +105,7 @@ def advance(model: Model, manner: "Manner", last: bool, reduction: Reduction, st
     shape = (model.n_exc, model.n_inputs)
     for t, input_spikes in enumerate(spikes):
         step = batch.first_step + t
-        words = partial(network.rounding_words, shape, batch.image_index, batch.shown, step, model.seed)
+        words = partial(network.rounding_words, shape, batch.image_index, batch.presentation, step, model.seed)
         is_last = last and t == len(spikes) - 1
         limit = batch.learners if manner.limited else None
         state, fired = network.step(
@@ -169,7 +169,7 @@ class Batch(NamedTuple):
 
     limits: "Tensor"  # [B, I] int64: a random word below it is a spike
     image_index: "Tensor"  # [B] int64
-    shown: "Tensor"  # [] int64, the showing (stdp_run.encoding)
+    presentation: "Tensor"  # [] int64, its key (encoding.presentation_key)
     rate: "Tensor"  # [] typed as weights if these are floats
     learners: "Tensor"  # [] int64, how many neurons may learn from an image
     first_step: "Tensor"  # [] int64, of the chunk that is shown
@@ -192,14 +192,14 @@ class Presentation:
         self._device = persistent.weight.device
         self._draw = drawer(self._device)
         model = networks.model
-        self._n_steps = (model.encoder if manner.learning else model.answering_encoder).n_steps
+        self._n_steps = (model.encoder if manner.learning else model.inference_encoder).n_steps
         shape, lead = (*networks.lead, manner.n_images), networks.lead
         whole = {"dtype": torch.int64, "device": self._device}
         kind = persistent.weight.dtype if persistent.weight.dtype.is_floating_point else torch.float64
         self._batch = Batch(
             limits=torch.zeros((*shape, model.n_inputs), **whole),
             image_index=torch.zeros(shape, **whole),
-            shown=torch.zeros(lead, **whole),
+            presentation=torch.zeros(lead, **whole),
             rate=torch.zeros(lead, dtype=kind, device=self._device),
             learners=torch.zeros(lead, **whole),
             first_step=torch.zeros(lead, **whole),
@@ -225,21 +225,21 @@ class Presentation:
         self._chunk = prepared(self._advance, chunk, False) if self._n_whole else None
         self._last_chunk = prepared(self._advance, rest, True)
 
-    def show(self, limits: np.ndarray, image_index: np.ndarray, shown: int, rate=1.0, learners=0) -> np.ndarray:
+    def show(self, limits: np.ndarray, image_index: np.ndarray, presentation: int, rate=1.0, learners=0) -> np.ndarray:
         """Show a batch of images; return the spike counts [B, E] int32.
 
-        All but `shown` have K in front where networks are side by side.
+        All but `presentation` have K in front where networks are side by side.
 
         Args:
             limits: int64 [B, I], of random words that are spikes.
             image_index: int64 [B].
-            shown: the showing, which tells its spikes from those of another (stdp_run.encoding).
+            presentation: its key, which tells its spikes from those of another (stdp_run.encoding).
             rate: factor of the learning-rate schedule.
             learners: neurons that may learn from an image, where their number is limited.
         """
         import torch
 
-        given = (limits, image_index, shown, rate, learners)
+        given = (limits, image_index, presentation, rate, learners)
         for tensor, value in zip(self._batch, given, strict=False):
             tensor.copy_(torch.as_tensor(np.asarray(value)))
         with torch.no_grad():
@@ -262,7 +262,9 @@ class Presentation:
         batch, manner = self._batch, self._manner
         stream = SPIKES_LEARNING if manner.learning else SPIKES_EVALUATING
         first = batch.first_step.reshape(-1)[0]  # the same for all networks
-        spikes = self._draw(batch.limits, batch.image_index, batch.shown, first, n_steps, self._networks.seed, stream)
+        spikes = self._draw(
+            batch.limits, batch.image_index, batch.presentation, first, n_steps, self._networks.seed, stream
+        )
         spikes = spikes.to(self._persistent.weight.dtype)
         if self._networks.lead:
             spikes = spikes.transpose(0, 1)

@@ -24,7 +24,7 @@ def record_spikes(
     import torch
 
     with torch.no_grad():
-        encoder = model.answering_encoder
+        encoder = model.inference_encoder
         images = torch.from_numpy(encoder.prepare(np.array(pixels, np.uint8)))
         index = torch.from_numpy(np.array(image_index, np.int64))
         thresholds = torch.from_numpy(encoder.thresholds)

@@ -20,7 +20,7 @@ def drawer(device: "torch.device") -> Callable:
     return _draw_on_cpu if device.type == "cpu" else spikes_below
 
 
-def _draw_on_cpu(limits, image_index, shown, first_step, n_steps, seed, stream):
+def _draw_on_cpu(limits, image_index, presentation, first_step, n_steps, seed, stream):
     import torch
 
     def per_image(value):
@@ -32,7 +32,7 @@ def _draw_on_cpu(limits, image_index, shown, first_step, n_steps, seed, stream):
     _compiled()(
         limits.reshape(-1, n_inputs).numpy(),
         image_index.reshape(-1).numpy(),
-        per_image(shown),
+        per_image(presentation),
         per_image(seed),
         int(first_step),
         stream,
@@ -54,7 +54,7 @@ def _compiled() -> Callable:
     return functions["draw_below"]
 
 
-def draw_below(limits, image_index, shown, seed, first_step, stream, spikes):
+def draw_below(limits, image_index, presentation, seed, first_step, stream, spikes):
     """Set spikes[T, N, I] to 1 where a random word is below limits[N, I]; compiled."""
     n_steps = spikes.shape[0]
     for n in range(limits.shape[0]):
@@ -64,7 +64,7 @@ def draw_below(limits, image_index, shown, seed, first_step, stream, spikes):
                 continue
             for t in range(0, n_steps, 4):
                 counter = np.int64((first_step + t) // 4)
-                words = philox(counter, np.int64(j), image_index[n], shown[n], seed[n], np.int64(stream))
+                words = philox(counter, np.int64(j), image_index[n], presentation[n], seed[n], np.int64(stream))
                 if words[0] < limit:
                     spikes[t, n, j] = 1
                 if t + 1 < n_steps and words[1] < limit:

@@ -185,7 +185,7 @@ class EventEngine:
             self._kept[name][:] = array
         has_contenders = hasattr(half, "learn_contenders")
         self._learning = self._way(model, model.rule, has_contenders, 1)
-        answering = replace(model, encoder=model.answering_encoder)
+        answering = replace(model, encoder=model.inference_encoder)
         if has_contenders or takes_windows(model):
             self._counting = self._way(answering, None, True, n_threads)
         else:
@@ -259,7 +259,7 @@ class EventEngine:
             theta = self._theta.copy()
             for start in range(worker * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
                 part = slice(start, start + IMAGES_PER_TASK)
-                for show in range(self.model.shows):
+                for show in range(self.model.n_presentations):
                     counts[part] += self._run(
                         False, pixels[part], image_index[part], show, unused[part], unused[part], theta, worker
                     )

@@ -28,7 +28,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stdp_run.elementwise import BLOCK, zeros_for_vectors
-from stdp_run.encoding import showing
+from stdp_run.encoding import presentation_key
 from stdp_run.engines.event import simd as vectors
 from stdp_run.engines.event.jit import float_bits
 from stdp_run.engines.event.spike_sampling import (
@@ -256,8 +256,8 @@ def present_windows(
     zero = d - d
     n = repeat = np.int64(0)
     while n < pixels.shape[0]:
-        shown = showing(epoch, repeat)
-        n_active = draw_spikes(pixels[n], limits[repeat], image_index[n], shown, seed, stream, train)
+        presentation = presentation_key(epoch, repeat)
+        n_active = draw_spikes(pixels[n], limits[repeat], image_index[n], presentation, seed, stream, train)
         v[:] = v_rest
         set_limits(p, theta, theta_decay[n_steps], limit, n_exc)
         rule.start(p_rule, memory, n_active, n_steps)
@@ -347,7 +347,7 @@ def present_windows(
                 n_inhibitory = advance_inhibitory_contenders(
                     p, n_contenders, fired, any_fires, inhibitory_v, inhibitory_refractory, inhibitory_spikes
                 )
-            instant = Instant(t, t == n_steps - 1, image_index[n], shown, seed)
+            instant = Instant(t, t == n_steps - 1, image_index[n], presentation, seed)
             learned, any_learned = fired, any_fires
             if any_fires and learners[n]:
                 any_learned, n_learners = keep_learners(

@@ -12,7 +12,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from stdp_run.encoding import philox, showing
+from stdp_run.encoding import philox, presentation_key
 from stdp_run.engines.event.simd import put, spread
 
 STEPS_PER_COUNTER = 4
@@ -181,9 +181,9 @@ def list_bits(bits, first, places, n):
     return count_ones(bits)
 
 
-def next_repeat(count, min_spikes, repeat, n_showings):
+def next_repeat(count, min_spikes, repeat, max_presentations):
     """Return the repeat with which an image is shown again, and clear its count[E]; 0: it is not shown again."""
-    if repeat + 1 == n_showings:
+    if repeat + 1 == max_presentations:
         return np.int64(0)
     total = np.int64(0)
     for i in range(count.shape[0]):
@@ -194,4 +194,4 @@ def next_repeat(count, min_spikes, repeat, n_showings):
     return repeat + 1
 
 
-DRAWING = (showing, list_bits, list_places, draw_spikes, next_repeat)
+DRAWING = (presentation_key, list_bits, list_places, draw_spikes, next_repeat)

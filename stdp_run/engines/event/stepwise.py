@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
-from stdp_run.encoding import showing
+from stdp_run.encoding import presentation_key
 from stdp_run.engines.event.jit import (
     sum_block_1,
     sum_block_2,
@@ -206,8 +206,8 @@ def present(
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
     n = repeat = np.int64(0)
     while n < pixels.shape[0]:
-        shown = showing(epoch, repeat)
-        n_active = draw_spikes(pixels[n], limits[repeat], image_index[n], shown, seed, stream, train)
+        presentation = presentation_key(epoch, repeat)
+        n_active = draw_spikes(pixels[n], limits[repeat], image_index[n], presentation, seed, stream, train)
         v[:] = v_rest
         refractory[:] = 0
         inhibitory_v[:] = inhibitory_v_rest
@@ -247,7 +247,7 @@ def present(
             if learning:
                 if n_fired and learners[n]:
                     n_fired, n_learners = keep_first(fired, n_fired, learns, n_learners, learners[n])
-                instant = Instant(t, t == n_steps - 1, image_index[n], shown, seed)
+                instant = Instant(t, t == n_steps - 1, image_index[n], presentation, seed)
                 rule.learn(
                     p_rule,
                     rate[n],

@@ -11,7 +11,7 @@ from stdp_run.reporting.comparing.runs import Run, is_number
 # What says nothing about a result: where a run lies, how it is watched, saved and continued.
 IGNORED = {
     *("mode", "resume", "threads", "images", "csv", "to", "dir"),
-    *("trainer.log_every", "trainer.estimate_from", "trainer.evaluate_every", "trainer.draw_every"),
+    *("trainer.log_every", "trainer.label_window", "trainer.evaluate_every", "trainer.plot_every"),
 }
 IGNORED_START = ("checkpoint", "trainer.checkpoint")
 NAMES = ("rule.name", "neuron.name", "dataset.name")
