@@ -31,12 +31,19 @@ Request = TrainingBatch | InferenceBatch
 class Engine(Protocol):
     """One network, and the means to present images to it."""
 
-    name: str  # "event" or "dense"
+    name: str  # "event" or "torch"
     device: str
     model: Model
 
-    def learn(self, batch: TrainingBatch) -> np.ndarray:
-        """Present images with learning on; return the spike counts [N, E] int32."""
+    def learn(
+        self,
+        pixels: np.ndarray,
+        image_index: np.ndarray,
+        epoch: int,
+        rate: np.ndarray,
+        max_learners: np.ndarray | None = None,
+    ) -> np.ndarray:
+        """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `InferenceBatch`."""
@@ -65,5 +72,5 @@ class NetworkGroup(Protocol):
 def answer(engine: Engine, request: Request) -> np.ndarray:
     """Return the spike counts [N, E] that the engine answers a request with."""
     if isinstance(request, TrainingBatch):
-        return engine.learn(request)
+        return engine.learn(*request)
     return engine.count_spikes(*request)
