@@ -1,11 +1,10 @@
 """What a command does: one module for each mode, each with one function `run(settings, invocation) -> float`."""
 
 import importlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdp_run.config.schema import read_settings
+from stdp_run.config.schema import Config, Settings, read_settings
 
 # mode -> the module of this package that does it; imported when it is needed, as most take long to import.
 MODULES = {
@@ -36,7 +35,7 @@ class Invocation:
         return self.job is not None
 
 
-def run(config: Mapping, invocation: Invocation) -> float:
+def run(config: Config, invocation: Invocation) -> float:
     """Do what a composed config asks for; return the accuracy that was reached, 0 where none is measured.
 
     Raises:
@@ -45,3 +44,16 @@ def run(config: Mapping, invocation: Invocation) -> float:
     settings = read_settings(config)
     module = importlib.import_module(f"{__name__}.{MODULES[settings.mode]}")
     return module.run(settings, invocation)
+
+
+def describe_tuning(settings: Settings, invocation: Invocation) -> str:
+    """Return in a line whose tuned constants a run has; empty where tuned=none was asked for, as by presets."""
+    if invocation.tuned == "none":
+        return ""
+    if invocation.tuned:
+        parts = invocation.tuned.replace("-", " with ", 1)
+        return f"constants tuned for {parts} (conf/tuned/{invocation.tuned}.yaml); tuned=none has the published ones"
+    what = f"no tuned constants for {settings.rule.name} with {settings.neuron.name}"
+    line = f"{what}: neurons and encoder are as published"
+    nearby = invocation.tuned_nearby
+    return f"{line}; tuned={nearby} takes all of {nearby.replace('-', ' with ', 1)}" if nearby else line
