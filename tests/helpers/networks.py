@@ -5,10 +5,10 @@ from functools import cache
 import numpy as np
 import pytest
 import torch
-from stdp_run.config.build import build_rule, published, published_parameters
 
 from helpers import oracle
 from stdp_run import neurons
+from stdp_run.config.build import build_rule, published, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.engines.event.engine import EventEngine

@@ -5,11 +5,11 @@ import re
 from pathlib import Path
 
 from hydra import compose, initialize_config_dir
-from stdp_run.config.build import conf_folder
-from stdp_run.config.schema import Settings, read_settings
 
 from stdp_run.cli import key_of
 from stdp_run.commands import Invocation, run
+from stdp_run.config.build import conf_folder
+from stdp_run.config.schema import Settings, read_settings
 from stdp_run.training import checkpoint
 
 CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
