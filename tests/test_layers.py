@@ -13,8 +13,8 @@ CONF = Path(__file__).parents[1] / "conf"
 # A room is a module or a folder at the top level of the package.
 MOST_ROOMS, MOST_FLOORS, MOST_ARROWS = 21, 10, 80
 MOST_ARGUMENTS, MOST_LINES = 7, 350
-# Compiled kernels take what they work on apart: a tuple that is copied at each call costs time.
-KERNELS, MOST_KERNEL_ARGUMENTS = "engines/event", 12
+# What compiled kernels need is named once more in their signatures, so that numba specialises them.
+KERNELS, MOST_KERNEL_ARGUMENTS = "engines/event", 8
 # Rooms, and what they may know at most. What is not listed may know everything below it.
 MAY_KNOW = {
     "errors": set(),
@@ -28,7 +28,7 @@ MAY_KNOW = {
 }
 MUST_NOT_KNOW = {"reporting": {"training", "inference", "commands"}, "engines": {"training", "reporting"}}
 
-# Words of this project's past, and what the field says.
+# Words of this project's past, and what the field says instead.
 FORMER_WORDS = {
     "showing": "presentation",
     "showings": "presentations",
@@ -36,11 +36,7 @@ FORMER_WORDS = {
     "contender": "active neuron",
     "contenders": "active neurons",
     "contend": "active",
-    "dark": "silent input",
-    "resting": "subthreshold, or refractory",
     "spelling": "implementation",
-    "halves": "implementations",
-    "drawing": "sampling (of spikes), plot",
     "drawer": "sampler",
     "pairing": "tuned",
     "pairings": "tuned",
@@ -49,8 +45,18 @@ FORMER_WORDS = {
     "manner": "compiled kernels",
     "lesson": "training batch",
     "lessons": "training batches",
-    "variation": "settings",
+    "variation": "presentation",
     "alone": "single",
+}
+FORMER_WORDS_OF_ENGINES = FORMER_WORDS | {
+    "dark": "silent",
+    "resting": "subthreshold",
+    "window": "interval",
+    "windows": "intervals",
+    "half": "implementation",
+    "drawing": "sampling",
+    "drawn": "sampled",
+    "shows": "presentations",
 }
 
 
@@ -155,7 +161,7 @@ def defined(tree: ast.AST) -> Iterator[str]:
 
 
 def former_words() -> list[str]:
-    """Return where a file, a name in the code or a key in conf/ has a word of FORMER_WORDS."""
+    """Return where the name of a file, a name in the code or a key in conf/ has a former word."""
     given = {(inside(path), name) for path in modules() for name in (path.stem, *defined(parsed(path)))}
     for path in CONF.rglob("*.yaml"):
         keys = re.findall(r"^ *([a-z_]+):", path.read_text(), re.MULTILINE)
@@ -165,8 +171,9 @@ def former_words() -> list[str]:
     found = []
     for place, name in sorted(given):
         for word in re.findall(r"[a-z]+", re.sub(r"([A-Z])", r"_\1", name).lower()):
-            if word in FORMER_WORDS:
-                found.append(f"{place}: {name}: say {FORMER_WORDS[word]}")
+            former = FORMER_WORDS_OF_ENGINES if place.startswith("engines/") else FORMER_WORDS
+            if word in former:
+                found.append(f"{place}: {name}: say {former[word]}")
     return found
 
 
