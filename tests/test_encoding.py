@@ -17,8 +17,8 @@ from stdp_run.encoding import (
     spike_thresholds,
     uniform_words,
 )
-from stdp_run.engines.event.jit import specialise
-from stdp_run.engines.event.spike_sampling import DRAWING, make_train
+from stdp_run.engines.event.jit import Kernel
+from stdp_run.engines.event.spike_sampling import make_train, sample_spikes
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.neurons import LIF, IntegerDiehlCook
 from stdp_run.parameters import named_parameters
@@ -43,8 +43,8 @@ def images() -> np.ndarray:
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> dict:
-    return specialise([philox, *DRAWING], {}, tmp_path_factory.mktemp("compiled"))
+def compiled() -> dict:
+    return {function.__name__: Kernel(function) for function in (philox, sample_spikes)}
 
 
 def torch_train(images, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:
@@ -58,10 +58,10 @@ def event_train(compiled, image, index, n_steps, rate_hz, epoch=0, seed=SEED, st
     """Return what the event engine draws, [T, I]."""
     encoder = Encoder(n_steps, rate_hz, 1.0)
     train = make_train(n_steps, len(image))
-    compiled["draw_spikes"](image, encoder.thresholds, index, epoch, seed, stream, train)
+    compiled["sample_spikes"](image, encoder.thresholds, index, epoch, seed, stream, train)
     spikes = np.zeros((n_steps, len(image)), np.uint8)
     for t in range(n_steps):
-        places = train.active[train.places[train.first[t] : train.first[t + 1]]]
+        places = train.active_inputs[train.places[train.first[t] : train.first[t + 1]]]
         assert (np.diff(places.astype(int)) > 0).all(), "pixels ascend, none twice"
         spikes[t, places] = 1
     return spikes

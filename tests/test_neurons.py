@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from stdp_run import neurons
 from stdp_run.config.settings import conf_folder
-from stdp_run.engines.event.jit import compile_methods
+from stdp_run.engines.event.jit import Kernel
 from stdp_run.parameters import cast, check_parameters, named_parameters
 
 LIF_CONSTANTS = {
@@ -83,7 +83,7 @@ def compiled(group):
     """Return the group's functions as the event engine compiles them."""
     cls = neurons[group]
     if cls not in _compiled:
-        _compiled[cls] = compile_methods(cls, from_python=True)
+        _compiled[cls] = {name: Kernel(getattr(cls, name)) for name in ("excitatory", "inhibitory")}
     return _compiled[cls]
 
 

@@ -1,7 +1,5 @@
 """Apply a learning rule alone to given spike trains: what it does to the weights, without a network."""
 
-import importlib
-
 import numpy as np
 
 from stdp_run.config.settings import DTYPES, build_rule, one_of, published_parameters, seed_check
@@ -57,9 +55,12 @@ def replay(
     _check_values(rule_class, pre, post, weight)
     if engine == "torch":
         return _replay_torch(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
-    if not rule_class.runs_on_event_engine():
-        raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled spelling")
-    return _replay_event(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
+    from stdp_run.engines.event.plasticity import implementation_of
+    from stdp_run.engines.event.replay import replay_on_event_engine
+
+    if implementation_of(rule_class) is None:
+        raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled implementation")
+    return replay_on_event_engine(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
 
 
 def _check_shapes(pre, post, weight, threshold) -> None:
@@ -106,29 +107,3 @@ def _replay_torch(rule, values, pre, post, weight, threshold, seed) -> np.ndarra
         weights, traces = rule.step(values, moment, weights, traces)
         history.append(weights.numpy())
     return np.stack(history) if history else np.empty((0, *weight.shape), weight.dtype)
-
-
-def _replay_event(rule, values, pre, post, weight, threshold, seed) -> np.ndarray:
-    from stdp_run.engines.event.engine import Instant, compile_replay
-    from stdp_run.parameters import cast
-
-    values = cast(values, weight.dtype.type)
-    input_major = np.ascontiguousarray(weight.T)
-    memory = importlib.import_module(rule.event_module).allocate(rule, values, input_major, len(weight))
-    for name, array in rule.persistent(values, weight).items():
-        getattr(memory, name)[:] = array
-    history = np.empty((len(pre), *weight.shape), weight.dtype)
-    compile_replay(rule)(
-        values,
-        np.ascontiguousarray(pre, np.uint8),
-        np.ascontiguousarray(threshold),
-        np.ascontiguousarray(post, np.uint8),
-        input_major,
-        memory,
-        Instant(0, False, 0, 0, seed),
-        history,
-        np.arange(weight.shape[1], dtype=np.uint32),
-        np.zeros(weight.shape[1], np.uint32),
-        np.zeros(len(weight), np.int32),
-    )
-    return history

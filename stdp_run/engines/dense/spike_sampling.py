@@ -43,15 +43,12 @@ def _draw_on_cpu(limits, image_index, presentation, first_step, n_steps, seed, s
 
 @cache
 def _compiled() -> Callable:
-    from stdp_run.engines.event.jit import cache_folder, one_process_compiling, specialise
+    from stdp_run.engines.event.jit import Kernel
 
-    functions = specialise([philox, draw_below], {}, cache_folder())
-    with one_process_compiling("drawing"):
-        nothing = np.zeros(0, np.int64)
-        functions["draw_below"](
-            np.zeros((0, 1), np.int64), nothing, nothing, nothing, 0, 0, np.zeros((0, 0, 1), np.uint8)
-        )
-    return functions["draw_below"]
+    kernel = Kernel(draw_below)
+    nothing = np.zeros(0, np.int64)
+    kernel.compile(np.zeros((0, 1), np.int64), nothing, nothing, nothing, 0, 0, np.zeros((0, 0, 1), np.uint8))
+    return kernel
 
 
 def draw_below(limits, image_index, presentation, seed, first_step, stream, spikes):

@@ -71,6 +71,7 @@ class Presenter(NamedTuple):
 
     learning: bool
     encoder: Encoder
+    thresholds: np.ndarray  # [R, 256] of the encoder
     kernel: Kernel
     networks: list[Network]  # of one weight[I, E]
     scratch: list[Any]
@@ -125,7 +126,8 @@ class EventEngine:
             make = partial(make_interval_scratch, model, self._neuron_parameters, learning, self._n_columns, all_excite)
         else:
             make = partial(make_scratch, model, self._n_columns)
-        return Presenter(learning, model.encoder, kernel, networks, [make() for _ in networks])
+        thresholds = model.encoder.thresholds_by_repeat
+        return Presenter(learning, model.encoder, thresholds, kernel, networks, [make() for _ in networks])
 
     def _compile(self, presenter: Presenter) -> None:
         """Compile by presenting no image, so that the first images are not slower than the rest."""
@@ -198,7 +200,7 @@ class EventEngine:
 
     def _arguments(self, presenter: Presenter, images: Images, epoch: int, thread: int = 0) -> tuple:
         """Return what a kernel is called with, to present images on a thread."""
-        encoder, stream = presenter.encoder, SPIKES_LEARNING if presenter.learning else SPIKES_EVALUATING
-        thresholds, seed = encoder.thresholds_by_repeat, self.model.seed
-        presentation = Presentation(presenter.learning, epoch, seed, stream, thresholds, encoder.min_spikes)
+        stream, seed = SPIKES_LEARNING if presenter.learning else SPIKES_EVALUATING, self.model.seed
+        thresholds, min_spikes = presenter.thresholds, presenter.encoder.min_spikes
+        presentation = Presentation(presenter.learning, epoch, seed, stream, thresholds, min_spikes)
         return presenter.networks[thread], images, presentation, presenter.scratch[thread]

@@ -3,9 +3,9 @@
 A kernel is a plain function, and so is all that it calls. A module of kernels leaves names open for what differs from
 rule to rule and from neuron group to neuron group:
 
-    rule = bound("rule")              the elementwise functions of the rule
-    neuron = bound("neuron")          those of the neuron group
-    plasticity = bound("plasticity")  the functions of the rule's compiled implementation
+    rule = Bound("rule")              the elementwise functions of the rule
+    neuron = Bound("neuron")          those of the neuron group
+    plasticity = Bound("plasticity")  the functions of the rule's compiled implementation
 
 `specialise` makes a copy of a function in which these names mean given namespaces, and so do they in everything that
 it calls; `Kernel` makes one that Python calls. numba keeps a compiled function by its source file and bytecode, and
@@ -14,6 +14,7 @@ functions that it is made of and of the engine's sources. An edit in any of them
 not.
 """
 
+import dis
 import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
@@ -35,7 +36,6 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": 
 INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-
 class Namespace(types.ModuleType):
     """Compiled functions by name: compiled code can call `namespace.function`, as it can with modules only."""
 
@@ -48,15 +48,10 @@ Bindings = Mapping[str, Namespace]
 
 
 class Bound:
-    """What an open name of a module of kernels means until a kernel is specialised."""
+    """What stands for a namespace until `specialise` puts it in its place."""
 
     def __init__(self, name: str):
         self.name = name
-
-
-def bound(name: str) -> Any:
-    """Return the placeholder of a namespace that `specialise` puts in its place."""
-    return Bound(name)
 
 
 _rarely_called: set[Callable] = set()
@@ -95,9 +90,7 @@ def specialise(function: Callable, bindings: Bindings) -> Dispatcher:
 
 def _copy(function: Any) -> Any:
     scope = dict(function.__globals__)
-    return types.FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
+    return types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
 
 
 def _resolve(copy: Any, bindings: Bindings) -> None:
@@ -109,8 +102,8 @@ def _resolve(copy: Any, bindings: Bindings) -> None:
 
 
 def _used_globals(function: Any) -> dict[str, Any]:
-    scope = function.__globals__
-    return {name: scope[name] for name in function.__code__.co_names if name in scope}
+    names = (each.argval for each in dis.get_instructions(function) if each.opname == "LOAD_GLOBAL")
+    return {name: function.__globals__[name] for name in names if name in function.__globals__}
 
 
 def _is_plain(value: object) -> bool:

@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stdp_run.engines.event.engine import compile_errors_named
-from stdp_run.engines.event.jit import Kernel, Namespace, bound, methods, specialise
+from stdp_run.engines.event.jit import Bound, Kernel, Namespace, methods, specialise
 from stdp_run.engines.event.plasticity import implementation_of
 from stdp_run.engines.event.presentation import EventStep
 from stdp_run.parameters import cast
 from stdp_run.rules.base import Rule
 
-plasticity = bound("plasticity")
+plasticity = Bound("plasticity")
 
 
 class ReplayArrays(NamedTuple):

@@ -189,7 +189,7 @@ def list_bits(bits, first, places, n):
 
 
 def next_repeat(count, min_spikes, repeat, max_presentations):
-    """Return the repeat with which an image is presented again, and clear its count[E]; 0: it is not presented again."""
+    """Return the repeat with which an image is presented again, and clear its count[E]; 0: it is not."""
     if repeat + 1 == max_presentations:
         return np.int64(0)
     total = np.int64(0)

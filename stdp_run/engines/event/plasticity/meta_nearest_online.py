@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stdp_run.elementwise import zeros_for_vectors
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.plasticity.implementation import Implementation, ReplayFunctions, StepwiseFunctions
 from stdp_run.rules.meta_nearest_online import SMALLEST_MEAN
 
-rule = bound("rule")
+rule = Bound("rule")
 
 SCALE_LIMIT = 64.0
 
