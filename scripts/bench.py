@@ -100,7 +100,7 @@ class Network:
         self._epoch = 0
 
     def learn(self, n: int) -> None:
-        """Learn from the first `n` images, as in one more pass over the data."""
+        """Learn from the first `n` images, as in one more epoch."""
         self.engine.learn(self._pixels[:n], np.arange(n), self._epoch, np.ones(n))
         self._epoch += 1
 
