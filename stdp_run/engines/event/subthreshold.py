@@ -12,12 +12,12 @@ import numpy as np
 from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.arithmetic import float_bits
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.row_sums import add_weighted_rows
 from stdp_run.engines.event.spike_sampling import PIXELS_PER_WORD, list_bits
 from stdp_run.network import Model
 
-neuron = bound("neuron")
+neuron = Bound("neuron")
 
 LONGEST_INTERVAL = 128
 
@@ -26,7 +26,9 @@ class Subthreshold(NamedTuple):
     """Constants and working arrays for E neurons in whole vectors and I inputs."""
 
     decay: np.ndarray  # [LONGEST_INTERVAL + 1] d^n
-    growth: np.ndarray  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum over n steps hides in between
+    growth: (
+        np.ndarray
+    )  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum over n steps hides in between
     coefficient: np.ndarray  # [I] c_j, by place in the list of active inputs
     touched: np.ndarray  # [I] uint32, the places whose coefficient is not 0
     current: np.ndarray  # [E] summed over an interval
