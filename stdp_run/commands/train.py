@@ -15,7 +15,7 @@ from stdp_run.config.variants import variants
 from stdp_run.datasets.selection import load_data
 from stdp_run.engines import make_networks
 from stdp_run.errors import UserError
-from stdp_run.evaluation.readouts import Labels
+from stdp_run.evaluation.labels import Labels
 from stdp_run.reporting import result as results
 from stdp_run.reporting.report import write_report
 from stdp_run.training import checkpoint

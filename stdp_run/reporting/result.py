@@ -10,7 +10,8 @@ from stdp_run import files
 from stdp_run.config.settings import Settings
 from stdp_run.datasets.selection import Data
 from stdp_run.engines.side_by_side import Networks
-from stdp_run.evaluation.readouts import Evaluation, Labels
+from stdp_run.evaluation.labels import Labels
+from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import Model
 
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from stdp_run.engines.dense.recording import record_spikes
-from stdp_run.evaluation.readouts import Evaluation
+from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.files import write_atomically
 from stdp_run.network import Model, NetworkState
 from stdp_run.neurons import ALIF

@@ -5,7 +5,6 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,9 @@ from stdp_run.config.settings import Settings, build_model, read_settings
 from stdp_run.datasets.selection import Data, load_data
 from stdp_run.engines import make_networks
 from stdp_run.engines.side_by_side import Networks
-from stdp_run.evaluation import readouts as evaluation
-from stdp_run.evaluation.readouts import Evaluation, Labels
+from stdp_run.evaluation import metrics
+from stdp_run.evaluation.labels import Labels
+from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import NetworkState, initial_state
 from stdp_run.reporting import result as results
 from stdp_run.reporting.report import write_report
@@ -252,14 +252,9 @@ def label(
     """
     n_label = settings.n_label or len(data.train_pixels)
     with progress_bar(n_label, "labelling", bars) as bar:
-        return evaluation.label_neurons(
-            partial(networks.count_spikes, chosen),
-            data.train_pixels[:n_label],
-            np.arange(n_label),
-            data.train_classes[:n_label],
-            len(data.classes),
-            lambda n_images: (bar.update(n_images), between()),
-        )
+        classes, n_classes = data.train_classes[:n_label], len(data.classes)
+        steps = [metrics.label_neurons(classes, n_classes, each) for each in _progress(chosen, bar, between)]
+        return _in_step(networks, chosen, steps, data.train_pixels[:n_label], np.arange(n_label))
 
 
 def measure(
@@ -272,15 +267,27 @@ def measure(
 ) -> list[Evaluation]:
     """Measure the accuracy of the chosen networks on the test images, with learning off; `between` as for `label`."""
     with progress_bar(len(data.test_pixels), "testing", bars) as bar:
-        return evaluation.evaluate(
-            partial(networks.count_spikes, chosen),
-            labels,
-            data.test_pixels,
-            data.test_index,
-            data.test_classes,
-            lambda n_images: (bar.update(n_images), between()),
-            time.perf_counter,
-        )
+        progress = _progress(chosen, bar, between)
+        steps = [
+            metrics.evaluate(*each) for each in zip(labels, [data.test_classes] * len(chosen), progress, strict=True)
+        ]
+        return _in_step(networks, chosen, steps, data.test_pixels, data.test_index)
+
+
+def _progress(chosen: Sequence[int], bar, between: Callable[[], None]) -> list[Callable]:
+    return [lambda n_images: (bar.update(n_images), between()), *[lambda n_images: None] * (len(chosen) - 1)]
+
+
+def _in_step(networks: Networks, chosen: Sequence[int], steps: list, pixels: np.ndarray, index: np.ndarray) -> list:
+    parts, found = [next(step) for step in steps], []
+    while not found:
+        counts = networks.count_spikes(chosen, pixels[parts[0]], index[parts[0]])
+        for k, step in enumerate(steps):
+            try:
+                parts[k] = step.send(counts[k])
+            except StopIteration as end:
+                found.append(end.value)
+    return found
 
 
 def accuracy_points(directory: Path, readout: str) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:

@@ -12,7 +12,7 @@ import numpy as np
 from stdp_run.config.settings import Settings, TrainerSettings
 from stdp_run.encoding import image_order
 from stdp_run.engines.side_by_side import Lesson, Networks
-from stdp_run.evaluation.readouts import RunningAccuracy
+from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import NetworkState
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Tracker, log_above_bars, progress_bar

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from stdp_run.evaluation.readouts import wilson_interval
+from stdp_run.evaluation.metrics import wilson_interval
 from stdp_run.reporting.comparing.runs import Run, is_number
 
 # What says nothing about a result: where a run lies, how it is watched, saved and continued.
