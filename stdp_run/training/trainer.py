@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from tqdm import tqdm
 
-from stdp_run.config.settings import Settings, TrainerSettings
+from stdp_run.config.schema import Settings, TrainerSettings
 from stdp_run.encoding import image_order
 from stdp_run.engines.base import TrainingBatch
 from stdp_run.evaluation.metrics import RunningAccuracy
