@@ -31,7 +31,9 @@ def run(asked: Settings, invocation: Invocation) -> float:
     with directory.locked(wait=invocation.in_sweep):
         there = directory.config()
         if directory.holds_run() or (there is not None and there.mode == "train"):
-            raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run, which eval would spoil")
+            raise UserError.bad_value(
+                "hydra.run.dir", directory.path, "a directory without a run, which eval would spoil"
+            )
         return _evaluate(asked, directory, invocation)
 
 
@@ -52,8 +54,8 @@ def _evaluate(asked: Settings, directory: RunDirectory, invocation: Invocation) 
     if len(data.classes) != labels.n_classes:
         known = f"{len(data.classes)} classes; the network knows {labels.n_classes}"
         raise UserError(f"dataset={settings.dataset.name}: {known}")
-    options = engine_options(settings, invocation.job)
-    set_process_options(options)
+    options = engine_options(settings, invocation.job, learning=False)
+    set_process_options(options.threads, options.tf32)
     choice = choose_once([model], options, None, invocation.sweep_directory)
     engine = make_engine(model, state, options, choice)
     settings = settings.with_values({"engine": choice.engine, "device": choice.device})

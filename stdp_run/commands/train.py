@@ -77,9 +77,7 @@ def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invo
     return statistics.mean(result["test_accuracy"] for result in results)
 
 
-def _complete(
-    runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, invocation: Invocation
-) -> Sequence[dict]:
+def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, invocation: Invocation) -> Sequence[dict]:
     """Bring runs, whose directories are locked, to their end; return their results.
 
     `directory` is what `resume` is given to resume all of them.
@@ -115,9 +113,9 @@ def _train(unfinished: Sequence[_Unfinished], directory: Path, invocation: Invoc
     models = [build_model(each.settings) for each in unfinished]  # refuses what cannot be built before images are read
     resumed = next((each.settings for each in unfinished if each.saved is not None), None)
     options = engine_options(resumed or unfinished[0].settings, invocation.job)
-    known = Choice(resumed.engine, resumed.device, "as when the run began") if resumed else None
+    known = Choice(resumed.engine, resumed.device) if resumed else None
     data = load_images(unfinished[0].settings)
-    set_process_options(options)
+    set_process_options(options.threads, options.tf32)
     choice = choose_once(models, options, known, invocation.sweep_directory)
     chosen = {"engine": choice.engine, "device": choice.device}
     bars = Bars(invocation.bars)

@@ -232,7 +232,10 @@ class Trainer:
         if self._order is None or self._order[0] != epoch:
             n_images = len(self._pixels)
             shuffled = self._settings.trainer.shuffle
-            self._order = (epoch, image_order(n_images, epoch, self._settings.seed) if shuffled else np.arange(n_images))
+            self._order = (
+                epoch,
+                image_order(n_images, epoch, self._settings.seed) if shuffled else np.arange(n_images),
+            )
         return self._order[1]
 
     def _place(self, images_seen: np.ndarray) -> np.ndarray:
