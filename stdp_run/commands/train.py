@@ -12,7 +12,7 @@ from stdp_run import files
 from stdp_run.config.compatibility import config_to_evaluate, config_to_go_on
 from stdp_run.config.settings import Settings, as_yaml, build_model, read_settings, resolve
 from stdp_run.config.variants import variants
-from stdp_run.datasets.selection import load_data
+from stdp_run.datasets.selection import load_images
 from stdp_run.engines import make_networks
 from stdp_run.errors import UserError
 from stdp_run.evaluation.labels import Labels
@@ -70,7 +70,7 @@ def _predict(settings: Settings, _: Path) -> float:
 
 
 def _export(settings: Settings, _: Path) -> float:
-    from stdp_run.inference.load import export
+    from stdp_run.inference.export import export
 
     export(settings.checkpoint, settings.to)
     log.info("%s: weights, thresholds and labels of %s", settings.to, settings.checkpoint)
@@ -203,7 +203,7 @@ def evaluate_checkpoint(config: dict, settings: Settings, directory: Path, invoc
         raise UserError(f"dataset={settings.dataset['name']}: {model.n_inputs} pixels; the network has {there} inputs")
     files.write_atomically(directory / "config.yaml", as_yaml(config).encode())
     networks = make_networks([model], [state_of(saved)], **engine_options(settings), gpu=invocation.job)
-    data = load_data(settings)
+    data = load_images(settings)
     labels = Labels(saved.extra["label"], saved.extra["mean_count"])
     if len(data.classes) != labels.n_classes:
         raise UserError(

@@ -1,7 +1,6 @@
 """From the composed YAML to checked settings and to the things they name. The numbers themselves live in the YAML."""
 
 import importlib
-import inspect
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -307,28 +306,6 @@ def _build(section: str, cls: type, constants: Mapping, dt_ms: float) -> tuple:
 
 def _constants(section: Mapping) -> dict:
     return {key: value for key, value in section.items() if key not in ("_target_", "name")}
-
-
-def build_dataset(section: Mapping):
-    """Return the dataset (stdp_run.datasets.Dataset) that a `dataset` section describes.
-
-    Raises:
-        UserError: a key is unknown or missing, or its value is not allowed.
-    """
-    from stdp_run.datasets import Dataset
-
-    cls = import_class("dataset", section, Dataset)
-    whole_positive("dataset.n_validation", section.get("n_validation"))
-    one_of(*SPLITS)("dataset.split", section.get("split"))
-    for_caller = ("n_inputs", "split", "n_validation")
-    arguments = {key: value for key, value in _constants(section).items() if key not in for_caller}
-    known = inspect.signature(cls).parameters
-    for key, value in arguments.items():
-        if key not in known:
-            raise UserError(
-                f"dataset.{key}={value}: unknown key; known here: {', '.join(sorted((*known, *for_caller)))}"
-            )
-    return cls(**arguments)
 
 
 def import_class(section: str, values: Mapping, base: type) -> type:

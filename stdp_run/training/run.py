@@ -11,7 +11,7 @@ import numpy as np
 
 from stdp_run.config.compatibility import ENGINE_OPTIONS
 from stdp_run.config.settings import Settings, build_model, read_settings
-from stdp_run.datasets.selection import Data, load_data
+from stdp_run.datasets.selection import Data, load_images
 from stdp_run.engines import make_networks
 from stdp_run.engines.side_by_side import Networks
 from stdp_run.evaluation import metrics
@@ -168,7 +168,7 @@ class LearningRuns:
         self._settings = settings = read_settings(configs[0])  # of the first, for what is the same in all
         for config in configs:
             build_model(read_settings(config))  # refuses what cannot be built before the images are looked for
-        self._data = data = load_data(settings)
+        self._data = data = load_images(settings)
         self._runs = [LearningRun(*each, data, begun) for each in zip(configs, directories, saved, strict=True)]
         self._networks = make_networks(
             [run.model for run in self._runs], [run.state for run in self._runs], **engine_options(settings), gpu=gpu
