@@ -158,7 +158,7 @@ def test_what_was_plotted_last_is_kept_for_a_checkpoint(tmp_path):
         made.while_learning(10, state, None)
         state.weight[:] = 0  # an engine may carry on with its arrays
         assert made.images == 10
-        np.testing.assert_array_equal(drawn.weight, kept)
+        np.testing.assert_array_equal(made.weight, kept)
 
 
 def test_a_resumed_run_plots_the_same_change(tmp_path):
