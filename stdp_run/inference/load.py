@@ -19,7 +19,9 @@ from stdp_run import files
 from stdp_run.config.settings import Settings, build_model, import_class, or_null, read_settings
 from stdp_run.engines import make_engine
 from stdp_run.errors import UserError
-from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, Labels, answer, parts
+from stdp_run.evaluation.labels import Labels
+from stdp_run.evaluation.metrics import slices
+from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
 from stdp_run.network import NetworkState
 from stdp_run.parameters import whole_positive
 from stdp_run.training import checkpoint
@@ -78,7 +80,7 @@ class TrainedNetwork:
         pixels = self._flat(np.asarray(images))
         counts = self.engine.count_spikes(pixels, image_index(pixels))
         score = np.zeros((len(pixels), len(self.classes)))
-        for part in parts(len(pixels)):
+        for part in slices(len(pixels)):
             score[part] = READOUTS[self.settings.evaluator.readout](counts[part], self.labels)
         class_index = answer(score)
         answered = class_index != NO_ANSWER

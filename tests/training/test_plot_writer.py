@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from test_engines import make_model, mnist
 
 from stdp_run.errors import UserError
-from stdp_run.evaluation.readouts import Evaluation
+from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import NetworkState, initial_state
 from stdp_run.reporting import plots as figures
 from stdp_run.training import plot_writer as pictures
