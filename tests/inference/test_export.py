@@ -6,12 +6,15 @@ import zlib
 
 import numpy as np
 import pytest
-from helpers.runs import run_in
+from helpers.runs import settings_of
 
+from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, poisson_spikes
+from stdp_run.engines.selection import Choice
 from stdp_run.errors import UserError
 from stdp_run.inference.export import export
 from stdp_run.inference.load import load
+from stdp_run.network import initial_state
 from stdp_run.training import checkpoint
 
 
@@ -94,26 +97,40 @@ def count_spikes(weights, theta, constants, encoder, seed, pixels):
     return counts
 
 
-def test_the_exported_arrays_are_enough_to_compute_the_answers(tmp_path, mnist):
+@pytest.fixture
+def untrained(tmp_path, monkeypatch):
+    """Return a function that makes the checkpoint of a network as it begins, labelled; the torch engine runs it."""
+    monkeypatch.setattr("stdp_run.inference.load.choose", lambda *_: Choice("torch", "cpu"))
+
+    def make(*overrides):
+        settings = settings_of(*overrides)
+        state = initial_state(build_model(settings))
+        n_exc = settings.n_exc
+        extra = {"label": np.arange(n_exc) % 10, "mean_count": np.ones((10, n_exc)), "classes": list("0123456789")}
+        checkpoint.save(tmp_path / "x.pt", checkpoint.Checkpoint(settings.record, state.arrays(), extra=extra))
+        return tmp_path / "x.pt"
+
+    return make
+
+
+def test_the_exported_arrays_are_enough_to_compute_the_answers(untrained, tmp_path, mnist):
     """With double precision, as sums are added in another order; diehl_cook is the group stated above."""
-    run = tmp_path / "run"
-    run_in(run, "n_test=20", "neuron=diehl_cook", "n_exc=20", "n_train=300", "dtype=float64", "seed=4")
-    export(run, tmp_path / "network.npz")
+    path = untrained("neuron=diehl_cook", "dtype=float64", "n_exc=20", "seed=4")
+    export(path, tmp_path / "network.npz")
     images = mnist.test.pixels[:20]
     arrays = read_npz(tmp_path / "network.npz")
     settings = json.loads(arrays["settings"].item())
-    answers = load(run).classify(images)
-    weights, theta = arrays["weight"], arrays["theta"]
+    answers = load(path).classify(images)
     for n, picture in enumerate(images):
-        counts = count_spikes(weights, theta, settings["neuron"], settings["encoder"], 4, picture.ravel())
+        constants, encoder = settings["neuron"], settings["encoder"]
+        counts = count_spikes(arrays["weight"], arrays["theta"], constants, encoder, 4, picture.ravel())
         assert np.array_equal(counts, answers.counts[n])
     assert answers.counts.sum() > 20
 
 
-def test_an_integer_network_exports_integers(tmp_path):
-    run = tmp_path / "run"
-    run_in(run, "n_test=20", "rule=post_pre_int", "n_exc=20", "n_train=60", "n_label=60")
-    export(run, tmp_path / "network.npz")
+def test_an_integer_network_exports_integers(untrained, tmp_path):
+    path = untrained("rule=post_pre_int", "n_exc=20")
+    export(path, tmp_path / "network.npz")
     arrays = read_npz(tmp_path / "network.npz")
     assert arrays["weight"].dtype == arrays["theta"].dtype == np.int32
-    assert load(run).classify(np.zeros((28, 28), np.uint8)).names == (None,)
+    assert load(path).classify(np.zeros((28, 28), np.uint8)).names == (None,)
