@@ -57,5 +57,5 @@ def draw_windows(settings: Settings, directory: Path) -> None:
     png = figures.to_png(figure)
     write_atomically(directory / "stdp_windows.png", png)
     with Tracker(directory) as tracker:
-        tracker.picture(0, "stdp_windows", png, figures.size_in_pixels(figure))
+        tracker.plot(0, "stdp_windows", png, figures.size_in_pixels(figure))
     print(f"STDP windows of {', '.join(windows)}: {directory / 'stdp_windows.png'}")
