@@ -2,11 +2,11 @@
 
 import inspect
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 
-from stdp_run.config.settings import Settings, import_class
+from stdp_run.config.build import import_class
+from stdp_run.config.schema import DatasetSettings, Settings
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.errors import UserError
 
@@ -29,7 +29,7 @@ def load_images(settings: Settings) -> Data:
     Raises:
         UserError: the dataset has fewer images than asked for, other ones than it says, or cannot be had.
     """
-    section = typed(settings.dataset)
+    section = settings.dataset
     loaded = build_dataset(section).load()
     _check(section, loaded)
     training, test = loaded.train, loaded.test
@@ -55,7 +55,7 @@ def load_images(settings: Settings) -> Data:
     )
 
 
-def build_dataset(section) -> Dataset:
+def build_dataset(section: DatasetSettings) -> Dataset:
     """Return the dataset that the settings describe: its class is given the size and the options that it takes.
 
     Raises:
@@ -74,7 +74,7 @@ def build_dataset(section) -> Dataset:
     return cls(**{key: value for key, value in given.items() if key in known})
 
 
-def _check(section, loaded: Loaded) -> None:
+def _check(section: DatasetSettings, loaded: Loaded) -> None:
     """Raise UserError unless the images are as the dataset says: a user's own class may be mistaken."""
     size, n_classes = (section.height, section.width), len(loaded.classes)
     for name in ("train", "test"):
@@ -86,16 +86,6 @@ def _check(section, loaded: Loaded) -> None:
             raise UserError(f"dataset={section.name}: its {name} images are {what}; must be {wanted}")
         if len(labels) == 0 or labels.min() < 0 or labels.max() >= n_classes:
             raise UserError(f"dataset={section.name}: its {name} labels must be 0 to {n_classes - 1}, one or more")
-
-
-def typed(values) -> SimpleNamespace:
-    """Bridge until the settings are typed: remove with it."""
-    if not isinstance(values, dict):
-        return values
-    section = {key: value for key, value in values.items() if key != "n_inputs"}
-    fixed = {key: section.pop(key) for key in ("name", "height", "width", "split", "n_validation")}
-    target = section.pop("_target_")
-    return SimpleNamespace(**fixed, target=target, n_inputs=values["n_inputs"], options=section)
 
 
 def _at_most(key: str, asked: int | None, there: int) -> int:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from stdp_run.config.settings import Settings, build_model, or_null, read_settings
+from stdp_run.config.build import build_model
+from stdp_run.config.schema import Settings, or_null, read_settings
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import Request, choose
 from stdp_run.errors import UserError
@@ -54,12 +55,12 @@ class TrainedNetwork:
     @property
     def height(self) -> int:
         """Height of the pictures that the network takes, pixels."""
-        return self.settings.dataset["height"]
+        return self.settings.dataset.height
 
     @property
     def width(self) -> int:
         """Width of the pictures that the network takes, pixels."""
-        return self.settings.dataset["width"]
+        return self.settings.dataset.width
 
     def classify(self, images: np.ndarray) -> Answers:
         """Present pictures with learning off and return the answers of the readout that the run was set to.

