@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stdp_run.commands import Invocation
+from stdp_run.config.schema import Settings
 from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
 from stdp_run.inference import load as trained
@@ -28,6 +30,15 @@ class Prediction:
     pixels: np.ndarray  # uint8 [N, height, width], what the network was shown
     answers: Answers  # of N pictures
     broken: tuple[Path, ...]  # the files that could not be read; the caller exits non-zero where there are any
+
+
+def run(settings: Settings, _: Invocation) -> float:
+    """Do mode=predict."""
+    section = settings.predict
+    broken = predict(settings.checkpoint, section.images, section.csv, print, settings.threads).broken
+    if broken:
+        raise UserError(f"predict.images={section.images}: {len(broken)} could not be read, named above")
+    return 0.0
 
 
 def predict(checkpoint: str | Path, images: str | Path, csv_path=None, show=print, threads=None) -> Prediction:
@@ -52,7 +63,7 @@ def predict(checkpoint: str | Path, images: str | Path, csv_path=None, show=prin
     network = trained.load(checkpoint, threads=threads)
     read, pixels, broken = _read_all(files, network)
     if not read:
-        raise UserError.bad_value("images", images, "pictures; none of the files there can be read as one")
+        raise UserError.bad_value("predict.images", images, "pictures; none of the files there can be read as one")
     prediction = Prediction(tuple(read), np.stack(pixels), network.classify(np.stack(pixels)), tuple(broken))
     show(table(prediction))
     if csv_path is not None:
@@ -62,7 +73,7 @@ def predict(checkpoint: str | Path, images: str | Path, csv_path=None, show=prin
 
 def _read_all(files: list[Path], network: TrainedNetwork) -> tuple[list[Path], list[np.ndarray], list[Path]]:
     dataset = network.settings.dataset
-    options = {"frame": dataset["name"] in FRAMED_AS_MNIST, "invert": dataset.get("invert")}
+    options = {"frame": dataset.name in FRAMED_AS_MNIST, "invert": dataset.options.get("invert")}
     read, pixels, broken = [], [], []
     for file in files:
         try:

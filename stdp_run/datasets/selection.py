@@ -1,10 +1,13 @@
 """The images of a run: which of a data set it learns from, and which it is measured on."""
 
+import inspect
 from dataclasses import dataclass
 
 import numpy as np
 
-from stdp_run.config.settings import Settings, build_dataset
+from stdp_run.config.build import import_class
+from stdp_run.config.schema import DatasetSettings, Settings
+from stdp_run.datasets.base import Dataset
 from stdp_run.errors import UserError
 
 
@@ -30,17 +33,17 @@ def load_data(settings: Settings) -> Data:
     loaded = build_dataset(section).load()
     training, test = loaded.train, loaded.test
     n_learn, test_index = len(training.labels), np.arange(len(test.labels))
-    if section["split"] == "train":
+    if section.split == "train":
         test, test_index = training, np.arange(n_learn)
-    if section["split"] == "validation":
-        n_learn -= section["n_validation"]
+    if section.split == "validation":
+        n_learn -= section.n_validation
         if n_learn < 1:
-            raise UserError.bad_value("dataset.n_validation", section["n_validation"], f"below {len(training.labels)}")
+            raise UserError.bad_value("dataset.n_validation", section.n_validation, f"below {len(training.labels)}")
         test, test_index = training, np.arange(n_learn, len(training.labels))
     n_train = _at_most("n_train", settings.n_train, n_learn)
     test_index = test_index[: _at_most("n_test", settings.n_test, len(test_index))]
     _at_most("n_label", settings.n_label, n_train)
-    n_inputs = section["n_inputs"]
+    n_inputs = section.n_inputs
     return Data(
         train_pixels=training.pixels[:n_train].reshape(-1, n_inputs),
         train_classes=training.labels[:n_train],
@@ -49,6 +52,22 @@ def load_data(settings: Settings) -> Data:
         test_index=test_index,
         classes=loaded.classes,
     )
+
+
+def build_dataset(section: DatasetSettings) -> Dataset:
+    """Return the data set that the section `dataset` describes.
+
+    Raises:
+        UserError: an option is unknown or missing, or its value is not allowed.
+    """
+    cls = import_class("dataset", section.target, Dataset)
+    arguments = {"height": section.height, "width": section.width, **section.options}
+    known = inspect.signature(cls).parameters
+    for key, value in arguments.items():
+        if key not in known:
+            allowed = ", ".join(sorted((*known, "split", "n_validation")))
+            raise UserError(f"dataset.{key}={value}: unknown key; known here: {allowed}")
+    return cls(**arguments)
 
 
 def _at_most(key: str, asked: int | None, there: int) -> int:

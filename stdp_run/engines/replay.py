@@ -4,7 +4,8 @@ import importlib
 
 import numpy as np
 
-from stdp_run.config.settings import DTYPES, build_rule, one_of, published_parameters, seed_check
+from stdp_run.config.build import build_rule, published_parameters
+from stdp_run.config.schema import DTYPES, one_of, seed_check
 from stdp_run.errors import UserError
 from stdp_run.parameters import positive
 from stdp_run.rules.base import Rule
@@ -45,7 +46,7 @@ def replay(
     if np.ndim(weight) != 2:
         raise UserError(f"weight of shape {np.shape(weight)}: must be weight[E, I]")
     rule_class, known = published_parameters(rule, np.shape(weight)[1])
-    values = build_rule(rule_class, {**known, **parameters}, dt)
+    values = build_rule(rule_class, {**known, **parameters}, dt, np.shape(weight)[1])
     one_of(*DTYPES)("dtype", dtype)
     one_of("torch", "event")("engine", engine)
     kind = np.dtype(np.int32 if rule_class.arithmetic == "int" else dtype)

@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from stdp_run import files
-from stdp_run.config.settings import Settings, build_model, import_class, or_null, read_settings
+from stdp_run.config.build import build_model, import_class
+from stdp_run.config.schema import Settings, or_null, read_settings
 from stdp_run.engines import make_engine
 from stdp_run.errors import UserError
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, Labels, answer, parts
@@ -55,12 +56,12 @@ class TrainedNetwork:
     @property
     def height(self) -> int:
         """Height of the pictures that the network takes, pixels."""
-        return self.settings.dataset["height"]
+        return self.settings.dataset.height
 
     @property
     def width(self) -> int:
         """Width of the pictures that the network takes, pixels."""
-        return self.settings.dataset["width"]
+        return self.settings.dataset.width
 
     def classify(self, images: np.ndarray) -> Answers:
         """Show pictures with learning off and return the answers of the readout that the run was set to.
@@ -157,7 +158,7 @@ def _class_names(saved: checkpoint.Checkpoint, n_classes: int) -> tuple[str, ...
     if names is None:
         from stdp_run.datasets import Dataset
 
-        names = getattr(import_class("dataset", saved.config["dataset"], Dataset), "classes", ())
+        names = getattr(import_class("dataset", saved.config["dataset"]["_target_"], Dataset), "classes", ())
     return tuple(names) if len(names) == n_classes else tuple(str(index) for index in range(n_classes))
 
 

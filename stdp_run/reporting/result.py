@@ -7,7 +7,7 @@ from importlib import metadata
 from pathlib import Path
 
 from stdp_run import files
-from stdp_run.config.settings import Settings
+from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
 from stdp_run.engines.side_by_side import Networks
 from stdp_run.evaluation.readouts import Evaluation, Labels
@@ -26,10 +26,10 @@ def describe(
     """Return the figures of the run of one of the networks, with that model, for `result.json`."""
     readout = settings.evaluator.readout
     return {
-        "rule": settings.rule["name"],
-        "neuron": settings.neuron["name"],
-        "dataset": settings.dataset["name"],
-        "split": settings.dataset["split"],
+        "rule": settings.rule.name,
+        "neuron": settings.neuron.name,
+        "dataset": settings.dataset.name,
+        "split": settings.dataset.split,
         "engine": networks.name,
         "device": str(networks.device),
         "dtype": model.weight_dtype.name,

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from stdp_run.config.compatibility import ENGINE_OPTIONS
-from stdp_run.config.settings import Settings, build_model, read_settings
+from stdp_run.config.build import build_model
+from stdp_run.config.compatibility import ENGINE_KEYS, flat
+from stdp_run.config.schema import Settings, read_settings
 from stdp_run.datasets.selection import Data, load_data
 from stdp_run.engines import make_networks
 from stdp_run.engines.side_by_side import Networks
@@ -23,7 +24,7 @@ from stdp_run.reporting.report import write_report
 from stdp_run.training import checkpoint
 from stdp_run.training.checkpoint import Checkpoint
 from stdp_run.training.plot_writer import Pictures
-from stdp_run.training.run_directory import RunDirectory, flat
+from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Tracker, progress_bar
 from stdp_run.training.trainer import Learning, Progress, train
@@ -131,8 +132,8 @@ class LearningRun:
             self.directory.path,
             self.tracker.picture,
             self.model,
-            section["height"],
-            section["width"],
+            section.height,
+            section.width,
             data.classes,
             self._pictured["weight"],
             self._pictured["images"],
@@ -302,4 +303,4 @@ def state_of(saved: Checkpoint) -> NetworkState:
 
 def engine_options(settings: Settings) -> dict:
     """Return what `make_networks` is told of the settings."""
-    return {name: getattr(settings, name) for name in ENGINE_OPTIONS}
+    return {name: getattr(settings, name) for name in ENGINE_KEYS}

@@ -9,7 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
-from stdp_run.config.settings import Settings, TrainerSettings
+from stdp_run.config.schema import Settings, TrainerSettings
 from stdp_run.encoding import image_order
 from stdp_run.engines.side_by_side import Lesson, Networks
 from stdp_run.evaluation.readouts import RunningAccuracy

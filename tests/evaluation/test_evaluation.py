@@ -3,9 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from stdp_run.config.settings import READOUTS
 from stdp_run.evaluation import readouts as evaluation
-from stdp_run.evaluation.readouts import NO_ANSWER, NO_LABEL, RunningAccuracy
+from stdp_run.evaluation.readouts import NO_ANSWER, NO_LABEL, READOUTS, RunningAccuracy
 
 # Three neurons, two classes; image classes 0, 0, 1, 1. Neuron 2 never spikes.
 COUNTS = np.array([[4, 1, 0], [2, 1, 0], [0, 3, 0], [1, 5, 0]])

@@ -19,11 +19,11 @@ import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
+from stdp_run.config.variants import variants
 
 from stdp_run.cli import key_of
 from stdp_run.commands.train import Invocation, run
-from stdp_run.config.settings import conf_folder, published_model
-from stdp_run.config.variants import variants
+from stdp_run.config.build import conf_folder, published_model
 from stdp_run.engines import make_engine, make_networks
 from stdp_run.engines.side_by_side import Lesson
 from stdp_run.errors import UserError

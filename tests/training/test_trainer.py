@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 from omegaconf import OmegaConf
 
-from stdp_run.config.settings import SCHEDULES, conf_folder, read_settings
+from stdp_run.config.build import conf_folder
+from stdp_run.config.schema import SCHEDULES, read_settings
 from stdp_run.errors import UserError
 from stdp_run.network import NetworkState
 from stdp_run.training.signals import Interruption
