@@ -1,0 +1,82 @@
+"""Runs inside the test's own process, and all that a run leaves."""
+
+import json
+import re
+from pathlib import Path
+
+from hydra import compose, initialize_config_dir
+
+from stdp_run.cli import key_of
+from stdp_run.commands import Invocation, run
+from stdp_run.config.build import conf_folder
+from stdp_run.config.schema import Settings, read_settings
+from stdp_run.training import checkpoint
+
+CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
+TINY = ("n_exc=20", "n_train=60", "n_test=40", "n_label=60", "trainer.log_every=20")
+
+
+def composed(*overrides: str):
+    """Return the config that the command line would compose."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return compose("config", overrides=list(overrides))
+
+
+def settings_of(*overrides: str) -> Settings:
+    """Return the settings of a command line."""
+    return read_settings(composed(*overrides))
+
+
+def run_in(directory: Path, *overrides: str, **invocation) -> float:
+    """Do in a directory, which is made, what a command line asks for; `invocation` has more of `Invocation`."""
+    directory.mkdir(exist_ok=True)
+    return run(composed(*overrides), Invocation(directory, tuple(map(key_of, overrides)), bars=False, **invocation))
+
+
+def contents(directory: Path) -> dict[Path, bytes]:
+    """Return every file in a directory and below."""
+    return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
+
+
+def result_of(directory: Path) -> dict:
+    """Return what a run wrote to its result.json."""
+    return json.loads((directory / "result.json").read_text())
+
+
+def figures(directory: Path) -> dict:
+    """Return what has to be the same in two runs of the same thing: the result, except what says how long it took."""
+    return {key: value for key, value in result_of(directory).items() if key not in CHANGING}
+
+
+def left_by(directory: Path) -> dict:
+    """Return all that a run leaves, except what says how long it took."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+    events = EventAccumulator(str(directory), size_guidance={"scalars": 0, "images": 0})
+    events.Reload()
+    tags = events.Tags()
+    saved = checkpoint.load(directory / "checkpoint.pt")
+    return {
+        "files": sorted({re.sub(r"tfevents.*", "", path.name) for path in directory.iterdir()}),
+        "config": (directory / "config.yaml").read_text(),
+        "result": figures(directory),
+        "metrics": [{key: value for key, value in row.items() if not key.endswith("per_second")} for row in rows],
+        "scalars": {
+            name: [(event.step, event.value) for event in events.Scalars(name)]
+            for name in tags["scalars"]
+            if not name.endswith("per_second")
+        },
+        "images": {name: [event.step for event in events.Images(name)] for name in tags["images"]},
+        "plots": {path.name: path.read_bytes() for path in directory.glob("*.png")},
+        "arrays": {name: (array.dtype, array.tobytes()) for name, array in saved.arrays.items()},
+        "labels": saved.extra["label"].tolist(),
+        "checkpoint_config": saved.config,
+    }
+
+
+def assert_same(directory: Path, other: Path, *but: str) -> None:
+    """Compare all that two runs left, except the parts that are named."""
+    first, second = left_by(directory), left_by(other)
+    for name in first.keys() - set(but):
+        assert first[name] == second[name], name
