@@ -260,12 +260,12 @@ def _with_digest(shown: str, told: list[str]) -> str:
 
 def groups_in_help() -> str:
     """Return the config groups and their choices, in lines of at most 100 characters."""
-    hydra_now = GlobalHydra.instance().hydra
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    files = {file for source in sources if source.scheme() == "file" for file in Path(source.path).glob("*/*.yaml")}
     lines = []
-    for group in sorted(hydra_now.list_all_config_groups()):
-        if not group.startswith("hydra"):
-            text = f"  {group}: {', '.join(sorted(hydra_now.config_loader.get_group_options(group)))}"
-            lines += textwrap.wrap(text, 100, subsequent_indent="    ", break_on_hyphens=False)
+    for group in sorted({file.parent.name for file in files}):
+        choices = ", ".join(sorted({file.stem for file in files if file.parent.name == group}))
+        lines += textwrap.wrap(f"  {group}: {choices}", 100, subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
 
 

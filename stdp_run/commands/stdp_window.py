@@ -1,12 +1,13 @@
 """STDP windows: how much a pair of spikes changes a weight, by the time between them, as `replay` finds it."""
 
 import logging
-from pathlib import Path
 
 import numpy as np
 
 from stdp_run import rules
-from stdp_run.config.settings import Settings, build_rule, import_class, published_parameters
+from stdp_run.commands import Invocation
+from stdp_run.config.build import build_rule, import_class, published_parameters
+from stdp_run.config.schema import Settings
 from stdp_run.engines.replay import replay
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots as figures
@@ -26,7 +27,7 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: floa
     spike at one of them, so that scaling the row hardly counts; a rule with stochastic rounding at all, for the mean.
     """
     rule_class, known = published_parameters(rule, N_INPUTS)
-    values = build_rule(rule_class, {**known, **constants}, 1.0)
+    values = build_rule(rule_class, {**known, **constants}, 1.0, N_INPUTS)
     integer = rule_class.arithmetic == "int"
     middle = values.w_max // 2 if integer else values.w_max / 2
     if "w_norm" in rule_class.parameters:
@@ -45,17 +46,18 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: floa
     return delays.astype(float), change
 
 
-def draw_windows(settings: Settings, directory: Path) -> None:
-    """Draw the window of every registered rule, and of a rule of one's own where one is configured."""
+def run(settings: Settings, invocation: Invocation) -> float:
+    """Plot the window of every registered rule, and of a rule of one's own where one is configured."""
+    directory = invocation.directory
     windows = {name: stdp_window(name) for name in rules}
-    configured = import_class("rule", settings.rule, Rule)
+    configured = import_class("rule", settings.rule.target, Rule)
     if configured not in rules.registered.values():
-        constants = {key: value for key, value in settings.rule.items() if key not in ("_target_", "name")}
         engine = "event" if configured.runs_on_event_engine() else "torch"
-        windows[settings.rule["name"]] = stdp_window(configured, engine, **constants)
+        windows[settings.rule.name] = stdp_window(configured, engine, **settings.rule.constants)
     figure = figures.stdp_windows(windows)
     png = figures.to_png(figure)
     write_atomically(directory / "stdp_windows.png", png)
     with Tracker(directory) as tracker:
         tracker.plot(0, "stdp_windows", png, figures.size_in_pixels(figure))
     print(f"STDP windows of {', '.join(windows)}: {directory / 'stdp_windows.png'}")
+    return 0.0
