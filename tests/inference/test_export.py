@@ -100,7 +100,7 @@ def count_spikes(weights, theta, constants, encoder, seed, pixels):
 @pytest.fixture
 def untrained(tmp_path, monkeypatch):
     """Return a function that makes the checkpoint of a network as it begins, labelled; the torch engine runs it."""
-    monkeypatch.setattr("stdp_run.inference.load.choose", lambda *_: Choice("torch", "cpu"))
+    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: Choice("torch", "cpu"))
 
     def make(*overrides):
         settings = settings_of(*overrides)
