@@ -141,14 +141,14 @@ class EndOfSweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
-        from stdp_run.reporting.comparing import to_text, write_comparison
+        from stdp_run.reporting.comparison import to_text, write_comparison
 
         directory = Path(config.hydra.sweep.dir)
         failed = sorted(directory.rglob("error.txt"))
         try:
             comparison = write_comparison(directory)
             print(to_text(comparison))
-            named = {run.directory for run in comparison.failed}
+            named = {directory / name for name in comparison.of_state("failed")["directory"]}
         except UserError as error:  # the sweep was not about learning, or every job failed before it began
             log.warning("%s", error)
             named = set()
@@ -260,12 +260,12 @@ def _with_digest(shown: str, told: list[str]) -> str:
 
 def groups_in_help() -> str:
     """Return the config groups and their choices, in lines of at most 100 characters."""
-    hydra_now = GlobalHydra.instance().hydra
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    files = {file for source in sources if source.scheme() == "file" for file in Path(source.path).glob("*/*.yaml")}
     lines = []
-    for group in sorted(hydra_now.list_all_config_groups()):
-        if not group.startswith("hydra"):
-            text = f"  {group}: {', '.join(sorted(hydra_now.config_loader.get_group_options(group)))}"
-            lines += textwrap.wrap(text, 100, subsequent_indent="    ", break_on_hyphens=False)
+    for group in sorted({file.parent.name for file in files}):
+        choices = ", ".join(sorted({file.stem for file in files if file.parent.name == group}))
+        lines += textwrap.wrap(f"  {group}: {choices}", 100, subsequent_indent="    ", break_on_hyphens=False)
     return "\n".join(lines)
 
 

@@ -28,7 +28,6 @@ class Check:
     maximum: float = math.inf
     decay: str | None = None  # of a time constant: the name of its decay per step
     float64: bool = False  # it (and its decay) keeps 64 bits whatever the type of the weights
-    per_input: bool = False  # the YAML may state it as "NUMBER per input"; it is a number once the config is read
 
     def __call__(self, key: str, value: object) -> Any:
         """Return `value` as int or float.
@@ -53,7 +52,6 @@ def _as_number(value: object, whole: bool) -> float | None:
 number = Check("a number")
 number64 = replace(number, float64=True)
 positive = Check("a number above 0", above=0.0)
-positive_per_input = replace(positive, per_input=True)
 non_negative = Check("a number of 0 or more", minimum=0.0)
 whole = Check("a whole number", whole=True, minimum=-(2**31), maximum=2**31 - 1)
 whole_non_negative = Check("a whole number of 0 or more", whole=True, minimum=0, maximum=2**31 - 1)

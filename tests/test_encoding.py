@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import oracle
 
-from stdp_run.config.settings import build_rule, published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import (
     SPIKES_EVALUATING,

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from stdp_run.config.settings import DTYPES, build_rule, one_of, published_parameters, seed_check
+from stdp_run.config.build import build_rule, published_parameters
+from stdp_run.config.schema import DTYPES, one_of, seed_check
 from stdp_run.encoding import rounding_words
 from stdp_run.errors import UserError
 from stdp_run.parameters import positive
@@ -51,7 +52,7 @@ def replay(
     threshold = np.zeros(post.shape) if threshold is None else np.asarray(threshold)
     _check_shapes(pre, post, weight, threshold)
     rule_class, known = published_parameters(rule, weight.shape[1])
-    values = build_rule(rule_class, {**known, **parameters}, dt)
+    values = build_rule(rule_class, {**known, **parameters}, dt, weight.shape[1])
     _check_values(rule_class, pre, post, weight)
     integer = rule_class.arithmetic == "int"
     threshold = threshold.astype(np.int32 if integer else np.float64)

@@ -63,7 +63,7 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
     Args:
         models: of the networks.
         options: what was asked for.
-        known: what was chosen when the run began; it is kept, without a trial.
+        known: what was chosen before, when the run that is resumed began; it is kept, without a trial.
 
     Raises:
         UserError: the engine cannot run the models, the batch size or the device.
@@ -71,8 +71,10 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
     has_gpu = _has_gpu() if options.device != "cpu" or (known and known.device == "cuda") else False
     if known:
         if known.device == "cuda" and not has_gpu:
-            raise UserError("device=cuda: this run began on a GPU, and there is none that this build of torch can use")
-        choice = known._replace(why="as when this run began")
+            raise UserError(
+                "device=cuda: what is resumed began on a GPU, and there is none that this build of torch can use"
+            )
+        choice = known._replace(why="as was chosen before")
         log.info("%s", choice)
         return choice
 

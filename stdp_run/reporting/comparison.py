@@ -164,7 +164,7 @@ def to_markdown(comparison: Comparison) -> str:
     if len(comparison.groups):
         table, _ = _columns(comparison)
         rows = [list(table), ["---:" if _right(cells) else "---" for cells in table.values()]]
-        rows += zip(*table.values(), strict=True)
+        rows += map(list, zip(*table.values(), strict=True))
         parts.append("\n".join(f"| {' | '.join(map(_plain, row))} |" for row in rows))
     for title, runs in _others(comparison).items():
         parts += [f"## {title}", "\n".join(f"- {_plain(name)}: {_plain(reason)}" for name, reason in runs)]
@@ -202,7 +202,7 @@ def _text_table(comparison: Comparison, width: int) -> list[str]:
         droppable = [short[title] for title in droppable if title in short]
     left_out: list[str] = []
     for title in droppable:
-        if max(map(len, _aligned(table))) > width and table.pop(title, None):
+        if max(map(len, _aligned(table))) > width and table.pop(title, []):
             left_out.insert(0, title)
     lines = _aligned(table)
     if len(comparison.groups) > MOST_ROWS:
@@ -254,5 +254,10 @@ def draw(comparison: Comparison) -> "Figure":
         high=(mean + sd).fillna(high).to_numpy(),
         seeds=[100 * np.array(seeds) for seeds in groups["accuracies"]],
     )
-    look = {"measure": comparison.measure, "readout": comparison.readout, "alone": comparison.in_common}
-    return plots.accuracy_by_settings(settings, accuracies, **look)
+    return plots.accuracy_by_settings(
+        settings,
+        accuracies,
+        measure=comparison.measure,
+        readout=comparison.readout,
+        alone=comparison.in_common or "all runs",
+    )

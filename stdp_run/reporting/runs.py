@@ -9,7 +9,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,8 +18,9 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from stdp_run.config.compatibility import flat
 from stdp_run.errors import UserError
-from stdp_run.evaluation.readouts import wilson_interval
+from stdp_run.evaluation.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -31,8 +32,10 @@ SPEED = ("train_images_per_second", "wall_seconds")
 COUNTS = {"n_train": "train_images", "n_test": "test_images", "n_label": "label_images"}  # null stands for all of them
 FIGURES = ("directory", "state", "reason", "readout", "split", "accuracy", *SPEED, *COUNTS.values())
 # Settings that say nothing about a result: where a run lies, and how it is logged, saved and resumed.
-IGNORED = ("seed", "mode", "resume", "threads", "networks", "vary", "values")
-IGNORED += ("trainer.log_every", "trainer.label_window", "trainer.evaluate_every", "trainer.plot_every")
+IGNORED = (
+    *("seed", "mode", "resume", "threads"),
+    *("trainer.log_every", "trainer.label_window", "trainer.evaluate_every", "trainer.plot_every"),
+)
 IGNORED_START = ("checkpoint", "trainer.checkpoint", "predict.", "export.", "compare.")
 NAMES = ("rule.name", "neuron.name", "dataset.name")
 # Sections whose values come with a rule, a neuron group, what the two are tuned to, or a dataset.
@@ -130,39 +133,33 @@ def _natural(name: str) -> list[tuple]:
 
 def _settings(runs: "DataFrame") -> list[str]:
     """Return the columns that are settings."""
-    return [key for key in runs if key not in FIGURES and not key.startswith("accuracy_")]
+    return [key for key in map(str, runs) if key not in FIGURES and not key.startswith("accuracy_")]
 
 
 def _read_run(path: Path, searched: Path) -> dict[str, object]:
-    found: dict[str, dict] = {}
+    readers: dict[str, Callable[[Path], dict]] = {"config.yaml": _read_settings, "result.json": _read_figures}
+    found: dict[str, dict] = {name: {} for name in readers}
     problems = []
-    for name, read in {"config.yaml": _read_settings, "result.json": _read_figures}.items():
+    for name, read in readers.items():
         try:
             found[name] = read(path / name)
         except UNREADABLE as error:
             problems.append(f"{name}: {_in_one_line(error)}")
-    settings, figures = found.get("config.yaml", {}), found.get("result.json", {})
-    error, reason, state = _read_error(path / "error.txt"), "", "finished"
+    settings, figures = found.values()
+    failure, reason, state = _read_error(path / "error.txt"), "", "finished"
     if problems or not figures:
-        figures, state = {}, "failed" if error else "unfinished"
-        reason = error or "; ".join(problems) or "no result.json: on its way, or interrupted"
+        figures, state = {}, "failed" if failure else "unfinished"
+        reason = failure or "; ".join(problems) or "no result.json: on its way, or interrupted"
     name = str(path.relative_to(searched)) if path != searched else path.resolve().name
     return {"directory": name, "state": state, "reason": reason, **settings, **figures}
 
 
 def _read_settings(path: Path) -> dict[str, str]:
     config = OmegaConf.to_container(OmegaConf.load(path))
-    settings = {key: _text(value) for key, value in _flat(config).items()} if isinstance(config, dict) else {}
+    settings = {key: _text(value) for key, value in flat(config).items()} if isinstance(config, dict) else {}
     if "rule.name" not in settings:
         raise ValueError("holds no settings of a run: no rule.name")
     return settings
-
-
-def _flat(section: Mapping, prefix: str = "") -> dict[str, object]:
-    values: dict[str, object] = {}
-    for key, value in section.items():
-        values.update(_flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value})
-    return values
 
 
 def _text(value: object) -> str:
@@ -230,7 +227,7 @@ def compare(runs: "DataFrame") -> Comparison:
     differing.sort(key=lambda key: NAMES.index(key) if key in NAMES else len(NAMES))
     keys = [key for key in differing if not _comes_with_names(done, key, differing)]
     judged = done["readout"].value_counts()
-    readouts = [column.removeprefix("accuracy_") for column in runs if column.startswith("accuracy_")]
+    readouts = [name.removeprefix("accuracy_") for name in map(str, runs) if name.startswith("accuracy_")]
     readouts.sort(key=lambda name: -judged.get(name, 0))
 
     done = done.assign(setting=done.groupby(differing, sort=False).ngroup() if differing else 0)

@@ -9,7 +9,7 @@ w <- clamp(w, 0, w_max)        every step
 from typing import Any
 
 from stdp_run.elementwise import Tensor, Tensors, maximum, minimum, where
-from stdp_run.parameters import number, positive, positive_per_input, time_constant
+from stdp_run.parameters import number, positive, time_constant
 from stdp_run.rules.base import NearestTraces, Step
 
 
@@ -27,7 +27,7 @@ class PairRule(NearestTraces):
         "a_pre": number,
         "tau_pre": time_constant("d_pre"),
         "tau_post": time_constant("d_post"),
-        "w_norm": positive_per_input,
+        "w_norm": positive,
         "w_max": positive,
     }
 

@@ -4,7 +4,8 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stdp_run.config.settings import build_model, conf_folder, read_settings, resolve
+from stdp_run.config.build import build_model, conf_folder
+from stdp_run.config.schema import read_settings, resolve
 
 EXPERIMENTS = sorted(file.stem for file in (conf_folder() / "experiment").glob("*.yaml"))
 SWEEPS = sorted((conf_folder() / "hparams_search").glob("*.yaml"))

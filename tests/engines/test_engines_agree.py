@@ -10,7 +10,7 @@ from helpers import oracle
 from test_neurons import CONSTANTS as NEURON_CONSTANTS
 
 from stdp_run import neurons
-from stdp_run.config.settings import build_rule, published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, poisson_spikes
 from stdp_run.engines import make_engine

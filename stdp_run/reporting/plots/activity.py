@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -83,9 +83,9 @@ def raster(
     if n_images == 0:
         raise ValueError("no images to draw the spikes of")
     wide, tall = max(900, 130 + 420 * n_images), 1000
-    # The constrained layout would take longer than drawing the many panels does.
-    figure = new_figure(wide, tall, layout=None)
-    place = {"left": 100 / wide, "right": 1 - 25 / wide, "bottom": 65 / tall, "top": 1 - 80 / tall}
+    # Finding the margins would take longer than drawing the many panels does.
+    figure = new_figure(wide, tall, constrained=False)
+    place: dict[str, Any] = {"left": 100 / wide, "right": 1 - 25 / wide, "bottom": 65 / tall, "top": 1 - 80 / tall}
     place |= {"height_ratios": (1.1, 3, 3, 3), "hspace": 0.28, "wspace": 0.08}
     panels = figure.subplots(4, n_images, sharex="row", sharey="row", squeeze=False, gridspec_kw=place)
     figure.suptitle(title, y=1 - 16 / tall, fontsize=14, parse_math=False)
@@ -111,9 +111,9 @@ def _raster_panel(axes: "Axes", spikes: np.ndarray, dt_ms: float, colour: str, d
     steps, index = np.nonzero(spikes)
     # Thousands of input spikes need small dots to stay apart; the few spikes of a layer need marks that are seen.
     if dots or len(index) > 2000:
-        marks = {"marker": ".", "markersize": 6.0 if len(index) <= 2000 else 3.5, "markeredgewidth": 0}
+        marks: dict[str, Any] = {"marker": ".", "markersize": 6.0 if len(index) <= 2000 else 3.5, "markeredgewidth": 0}
     else:
-        marks = {"marker": "|", "markersize": 8, "markeredgewidth": 1.6}
+        marks: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.6}
     # Without clipping, marks at the very start and end are drawn in full.
     axes.plot(steps * dt_ms, index, linestyle="none", color=colour, clip_on=False, **marks)
     margin = max(0.5, 0.03 * neurons)

@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,7 +59,7 @@ def accuracy_by_settings(
     axis = f"{measure}{f', {readout}' if readout else ''} (%)"
     title = f"{measure[0].upper()}{measure[1:]} {f'against {across}' if across else 'by setting'}"
     if across is None:
-        return _rows(_names(settings, spelled=True) or [alone or "all runs"], accuracies, axis, title)
+        return _rows(_names(settings, spelled=True) or [alone], accuracies, axis, title)
     others = {name: values for name, values in settings.items() if name != across}
     lines = (next(iter(others)) if len(others) == 1 else "", _names(others) or [""] * len(accuracies.mean))
     values = np.array(settings[across], dtype=np.float64)
@@ -100,9 +100,9 @@ def _rows(names: Sequence[str], accuracies: Accuracies, axis: str, title: str) -
     """Draw a row for each setting, first one on top."""
     if len(names) > MOST_ROWS:
         title += f", best {MOST_ROWS} of {len(names)} settings"
-    best = [part[:MOST_ROWS] for part in (accuracies.mean, accuracies.low, accuracies.high, accuracies.seeds)]
-    accuracies = Accuracies(*best)
-    names = ["\n".join(_wrapped(name)) for name in names[:MOST_ROWS]]
+    best = slice(MOST_ROWS)
+    accuracies = Accuracies(accuracies.mean[best], accuracies.low[best], accuracies.high[best], accuracies.seeds[best])
+    names = ["\n".join(textwrap.wrap(name, LONGEST_NAME, max_lines=3, placeholder="…")) for name in names[best]]
     longest = max(len(line) for name in names for line in name.split("\n"))
     row_pixels = 34 + 17 * max(name.count("\n") for name in names)
     figure = new_figure(700 + 8 * max(25, longest), 170 + row_pixels * max(3, len(names)))
@@ -111,7 +111,7 @@ def _rows(names: Sequence[str], accuracies: Accuracies, axis: str, title: str) -
     for row, seeds in enumerate(accuracies.seeds):
         _faint_dots(axes, seeds, np.full(len(seeds), row), BLUE, "o")
         value = accuracies.mean[row]
-        place = {"textcoords": "offset points", "horizontalalignment": "center", "fontsize": 9}
+        place: dict[str, Any] = {"textcoords": "offset points", "horizontalalignment": "center", "fontsize": 9}
         axes.annotate(f"{value:.1f}", (value, row), (0, 6), **place)
     bars = np.stack([accuracies.mean - accuracies.low, accuracies.high - accuracies.mean])
     axes.errorbar(accuracies.mean, rows, xerr=bars, fmt="o", color=BLUE, markersize=7, elinewidth=1.6, capsize=3)
@@ -137,10 +137,16 @@ def _lines(
     for name, (colour, marker, dashes) in zip(names, LOOKS, strict=False):
         members = np.flatnonzero([line == name for line in line_of])
         members = members[np.argsort(values[members], kind="stable")]
-        look = {"color": colour, "linestyle": dashes, "marker": marker, "markersize": 7, "linewidth": 1.6}
+        look: dict[str, Any] = {
+            "color": colour,
+            "linestyle": dashes,
+            "marker": marker,
+            "markersize": 7,
+            "linewidth": 1.6,
+        }
         look |= {"yerr": bars[:, members], "elinewidth": 1.6, "capsize": 3, "label": short(name, LONGEST_NAME)}
         axes.errorbar(values[members], accuracies.mean[members], **look)
-        for k in members:
+        for k in members.tolist():
             seeds = accuracies.seeds[k]
             _faint_dots(axes, np.full(len(seeds), values[k]), seeds, colour, marker)
     _number_axis(axes, values)
@@ -170,7 +176,13 @@ def _limits(accuracies: Accuracies) -> tuple[float, float]:
 def _faint_dots(axes: "Axes", x: np.ndarray, y: np.ndarray, colour: str, marker: str) -> None:
     """Draw single runs; one that stands alone is the mean itself and needs no dot of its own."""
     if len(x) > 1:
-        look = {"linestyle": "none", "color": colour, "marker": marker, "markersize": 5, "markeredgewidth": 0}
+        look: dict[str, Any] = {
+            "linestyle": "none",
+            "color": colour,
+            "marker": marker,
+            "markersize": 5,
+            "markeredgewidth": 0,
+        }
         axes.plot(x, y, alpha=0.4, zorder=1.5, **look)
 
 
@@ -202,9 +214,3 @@ def even_in_ratio(values: np.ndarray) -> bool:
         return False
     steps, ratios = np.diff(values), np.diff(np.log(values))
     return bool(ratios.std() / ratios.mean() <= steps.std() / steps.mean())
-
-
-def _wrapped(name: str) -> list[str]:
-    """Return a name in at most three lines."""
-    lines = textwrap.wrap(name, LONGEST_NAME, break_on_hyphens=False) or [""]
-    return lines if len(lines) <= 3 else [*lines[:2], short(f"{lines[2]}…", LONGEST_NAME)]

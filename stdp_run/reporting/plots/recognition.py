@@ -1,7 +1,7 @@
 """How well classes are recognised: which are mistaken for which, which neurons stand for what, and accuracies."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,7 +74,7 @@ def confusion(
 
 def _write_counts(axes: "Axes", matrix: np.ndarray, share: np.ndarray, cell: float) -> None:
     longest = max(len(str(int(count))) for count in matrix.flat)
-    look = {"horizontalalignment": "center", "verticalalignment": "center"}
+    look: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center"}
     look |= {"fontsize": min(13.0, 0.9 * cell / (0.62 * longest) * 72 / DOTS_PER_INCH)}
     for (row, column), count in np.ndenumerate(matrix):
         colour = "white" if share[row, column] > 0.55 else DARK
@@ -125,13 +125,13 @@ def accuracy_curve(
     figure = new_figure(900, 540)
     axes = figure.subplots()
     if len(images_seen):
-        look = {"color": BLUE, "marker": "o", "markersize": 4, "linewidth": 1.6}
+        look: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4, "linewidth": 1.6}
         axes.plot(images_seen, 100 * np.asarray(accuracy), label="running, while learning", **look)
     if len(evaluations[0]):
         measured, percent = evaluations[0], 100 * np.asarray(evaluations[1])
-        look = {"color": VERMILION, "marker": "D", "markersize": 7, "linestyle": "none", "zorder": 3}
+        look: dict[str, Any] = {"color": VERMILION, "marker": "D", "markersize": 7, "linestyle": "none", "zorder": 3}
         axes.plot(measured, percent, label="evaluation, learning off", **look)
-        place = {"textcoords": "offset points", "horizontalalignment": "center"}
+        place: dict[str, Any] = {"textcoords": "offset points", "horizontalalignment": "center"}
         axes.annotate(f"{percent[-1]:.1f}", (measured[-1], percent[-1]), (0, 8), **place)
     if chance is not None:
         axes.axhline(100 * chance, color=GREY, linestyle="--", linewidth=1.2, label=f"chance ({100 * chance:.0f} %)")

@@ -21,28 +21,27 @@ GRID = "#DDDDDD"
 LONGEST_CLASS_NAME = 16
 
 
-def new_figure(pixels_wide: float, pixels_tall: float, layout: str | None = "constrained") -> "Figure":
-    """Return an empty white figure of that size in pixels, with a canvas of its own."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+def new_figure(pixels_wide: float, pixels_tall: float, constrained: bool = True) -> "Figure":
+    """Return an empty white figure of that size in pixels, in which matplotlib finds the margins if `constrained`."""
     from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+    layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.1) if constrained else None
     size = (round(pixels_wide) / DOTS_PER_INCH, round(pixels_tall) / DOTS_PER_INCH)
-    figure = Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor="white", layout=layout)
-    FigureCanvasAgg(figure)
-    if layout is not None:
-        figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
-    return figure
+    return Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor="white", layout=layout)
 
 
 def to_png(figure: "Figure") -> bytes:
-    """Return the figure as the bytes of a PNG file; the same figure gives the same bytes."""
+    """Return the figure as the bytes of a PNG file; equal figures give equal bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
     # Not `savefig`, whose size and margins a user's matplotlibrc may change.
-    figure.canvas.draw()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
     file = io.BytesIO()
-    image = np.asarray(figure.canvas.buffer_rgba())[:, :, :3]
-    Image.fromarray(image).save(file, "png", compress_level=4)  # as small as with the default, in half the time
+    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
+    image.save(file, "png", compress_level=4)  # as small as with the default, in half the time
     return file.getvalue()
 
 
@@ -57,8 +56,10 @@ def release(figure: "Figure") -> None:
 
     Figure and canvas refer to each other, and Python may collect such pairs, of some MB each, only much later.
     """
+    from matplotlib.backend_bases import FigureCanvasBase
+
     figure.clear()
-    figure.canvas.renderer = None
+    FigureCanvasBase(figure)  # takes the place of the canvas that holds the image
 
 
 def describe(axes: "Axes", title: str, xlabel: str, ylabel: str) -> None:
