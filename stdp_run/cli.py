@@ -141,14 +141,14 @@ class EndOfSweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
-        from stdp_run.reporting.comparing import to_text, write_comparison
+        from stdp_run.reporting.comparison import to_text, write_comparison
 
         directory = Path(config.hydra.sweep.dir)
         failed = sorted(directory.rglob("error.txt"))
         try:
             comparison = write_comparison(directory)
             print(to_text(comparison))
-            named = {run.directory for run in comparison.failed}
+            named = {directory / name for name in comparison.of_state("failed")["directory"]}
         except UserError as error:  # the sweep was not about learning, or every job failed before it began
             log.warning("%s", error)
             named = set()

@@ -1,49 +1,68 @@
-"""Evaluating the network of an earlier run again."""
+"""mode=eval: measure the accuracy of a trained network again, on its data or on what the command names."""
 
 import time
 from pathlib import Path
 
-from stdp_run import files
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_evaluate
-from stdp_run.config.schema import Settings, as_yaml
-from stdp_run.datasets.selection import load_data
-from stdp_run.engines import make_networks
+from stdp_run.config.schema import Settings
+from stdp_run.datasets.selection import load_images
+from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.evaluation.readouts import Labels
+from stdp_run.evaluation.labels import Labels
 from stdp_run.reporting import result as results
 from stdp_run.training import checkpoint
-from stdp_run.training.run import engine_options, measure, state_of
+from stdp_run.training.drive import drive
+from stdp_run.training.engine_choice import choose_once, engine_options
+from stdp_run.training.run import measure
+from stdp_run.training.run_directory import RunDirectory
+from stdp_run.training.tracking import Bars
 
 
 def run(asked: Settings, invocation: Invocation) -> float:
-    """Evaluate the network of an earlier run again, on its data or on what the command names; return the accuracy.
+    """Evaluate the network of a checkpoint; return its accuracy.
 
     Raises:
-        UserError: the checkpoint cannot be read, holds no labels, or was made with other settings than the command's.
+        UserError: the directory holds a run, or the checkpoint cannot be read, holds no labels, or was made with other
+            settings than the command's.
     """
-    directory = invocation.directory
+    directory = RunDirectory(invocation.directory)
+    with directory.locked(wait=invocation.in_sweep):
+        there = directory.config()
+        if directory.holds_run() or (there is not None and there.mode == "train"):
+            raise UserError.bad_value(
+                "hydra.run.dir", directory.path, "a directory without a run, which eval would spoil"
+            )
+        return _evaluate(asked, directory, invocation)
+
+
+def _evaluate(asked: Settings, directory: RunDirectory, invocation: Invocation) -> float:
     begun = time.perf_counter()
-    saved = checkpoint.load(Path(asked.checkpoint))
+    path = str(asked.checkpoint)
+    saved = checkpoint.load(Path(path))
     if "label" not in saved.extra:
-        raise UserError(f"checkpoint={asked.checkpoint}: of a run on its way, without labels; resume it first")
-    settings = settings_to_evaluate(asked, saved.config, asked.checkpoint, invocation.explicit)
-    model = build_model(settings)
-    if model.n_inputs != saved.arrays["weight"].shape[1]:
-        there = saved.arrays["weight"].shape[1]
-        raise UserError(f"dataset={settings.dataset.name}: {model.n_inputs} pixels; the network has {there} inputs")
-    files.write_atomically(directory / "config.yaml", as_yaml(settings.record).encode())
-    networks = make_networks([model], [state_of(saved)], **engine_options(settings), gpu=invocation.job)
-    data = load_data(settings)
+        raise UserError(f"checkpoint={path}: of a run on its way, without labels; resume it first")
+    settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
+    model, state = build_model(settings), saved.state()
+    n_inputs = state.weight.shape[1]
+    if model.n_inputs != n_inputs:
+        raise UserError(f"dataset={settings.dataset.name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
+    directory.write_config(settings)
+    data = load_images(settings)
     labels = Labels(saved.extra["label"], saved.extra["mean_count"])
     if len(data.classes) != labels.n_classes:
-        raise UserError(
-            f"dataset={settings.dataset.name}: {len(data.classes)} classes; the network knows {labels.n_classes}"
-        )
-    [final] = measure(networks, [0], [labels], data, invocation.bars, lambda: None)
-    result = results.describe(settings, networks, model, labels, final, data, time.perf_counter() - begun)
+        known = f"{len(data.classes)} classes; the network knows {labels.n_classes}"
+        raise UserError(f"dataset={settings.dataset.name}: {known}")
+    options = engine_options(settings, invocation.job, learning=False)
+    set_process_options(options.threads, options.tf32)
+    choice = choose_once([model], options, None, invocation.sweep_directory)
+    engine = make_engine(model, state, options, choice)
+    settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+    directory.write_config(settings)
+    final = drive(measure(data, labels, Bars(invocation.bars)), engine)
+    result = results.describe(settings, engine, data, labels, final, time.perf_counter() - begun)
     result["train_images_per_second"] = None
-    results.write_result(directory, result)
-    print(results.summary_table(result, directory))
+    results.write_result(directory.path, result)
+    print(results.summary_table(result, directory.path))
     return result["test_accuracy"]

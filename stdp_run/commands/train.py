@@ -1,99 +1,140 @@
-"""Learning: begun, or resumed from where the run in the directory is."""
+"""mode=train: learn, label, test and write the results, from where the run in the directory is."""
 
 import logging
 import statistics
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
-from stdp_run import files
 from stdp_run.commands import Invocation, describe_tuning
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_resume
-from stdp_run.config.schema import Settings, as_yaml, read_networks
-from stdp_run.reporting import result as results
+from stdp_run.config.schema import Settings, read_networks
+from stdp_run.datasets.selection import load_images
+from stdp_run.engines.selection import Choice, make_group, set_process_options
+from stdp_run.errors import UserError
 from stdp_run.reporting.report import write_report
+from stdp_run.reporting.result import relative_path, summary_table
 from stdp_run.training.checkpoint import Checkpoint
-from stdp_run.training.run import LearningRuns
+from stdp_run.training.drive import SideBySide
+from stdp_run.training.engine_choice import choose_once, engine_options
+from stdp_run.training.run import TrainingRun
 from stdp_run.training.run_directory import RunDirectory
+from stdp_run.training.signals import Interruption
+from stdp_run.training.tracking import Bars, log_above_bars
 
 log = logging.getLogger(__name__)
 
 
-def run(asked: Settings, invocation: Invocation) -> float:
-    """Do mode=train: learn, label, evaluate, and write the results, from where the run in the directory is; return the accuracy.
+class _Unfinished(NamedTuple):
+    settings: Settings
+    directory: RunDirectory
+    saved: Checkpoint | None  # what it is resumed from; None: it begins
 
-    With several networks side by side it is their mean, and each has a run of its own in a directory below.
+
+def run(settings: Settings, invocation: Invocation) -> float:
+    """Bring the run in the directory to its end; return its test accuracy.
+
+    With several networks side by side that is their mean, and each has a run of its own in a directory below.
 
     Raises:
         UserError: another process is at work there, or what is there was made with other settings.
     """
     directory = RunDirectory(invocation.directory)
-    log.info("%s", describe_tuning(asked, invocation))
     with directory.locked(wait=invocation.in_sweep):
+        if directory.holds_evaluation():
+            raise UserError(f"{directory.path} holds the evaluation of a network; hydra.run.dir=PATH starts elsewhere")
         there = directory.config()
-        goes_on_there = there is not None and asked.resume not in ("auto", None)
-        if (there if goes_on_there else asked.record).get("networks", 1) > 1:
-            return _learn_side_by_side(asked, directory, invocation)
-        [result] = _complete([asked], [directory], directory.path, invocation)
-        print(results.summary_table(result, directory.path))
-        return result["test_accuracy"]
+        resumes_by_name = there is not None and settings.resume not in ("auto", None)
+        tuning = describe_tuning(settings, invocation)
+        if tuning and not resumes_by_name:
+            log.info("%s", tuning)
+        if (there if resumes_by_name else settings).networks > 1:
+            return _run_side_by_side(settings, directory, invocation)
+        [result] = _complete([(settings, directory)], directory.path, invocation)
+    print(summary_table(result, directory.path))
+    return result["test_accuracy"]
 
 
-def _learn_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invocation) -> float:
-    from stdp_run.reporting.comparing import to_text, write_comparison
+def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invocation) -> float:
+    from stdp_run.reporting.comparison import to_text, write_comparison  # slow to import
 
-    whole = _as_it_goes_on(asked, directory, directory.config(), invocation)
-    found = read_networks(whole.composed)
-    for _, each in found:  # before anything is written
-        build_model(each)
+    there = directory.config()
+    settings = _as_resumed(asked, directory, there and there.record, invocation)
+    networks = [(each, RunDirectory(directory.path / name)) for name, each in read_networks(settings.composed)]
+    for each, _ in networks:
+        build_model(each)  # refuses what cannot be built before anything is written
     if not directory.holds_run():
-        files.write_atomically(directory.path / "config.yaml", as_yaml(whole.record).encode())
-    directories = [RunDirectory(directory.path / name) for name, _ in found]
+        directory.write_config(settings)
     with ExitStack() as locks:
-        for each in directories:
-            each.path.mkdir(exist_ok=True)
-            locks.enter_context(each.locked(wait=invocation.in_sweep))
-        reached = _complete([settings for _, settings in found], directories, directory.path, invocation)
+        for _, below in networks:
+            below.path.mkdir(exist_ok=True)
+            locks.enter_context(below.locked(wait=invocation.in_sweep))
+        results = _complete(networks, directory.path, invocation)
     print(to_text(write_comparison(directory.path)))
-    print(f"\nresults  {results.shown_path(directory.path)}")
-    return statistics.mean(result["test_accuracy"] for result in reached)
+    print(f"\nresults  {relative_path(directory.path)}")
+    return statistics.mean(result["test_accuracy"] for result in results)
 
 
-def _complete(
-    configs: Sequence[Settings], directories: Sequence[RunDirectory], place: Path, invocation: Invocation
-) -> list[dict]:
-    """Bring the runs in the directories, which are locked, to their end, in step; return their results.
+def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, invocation: Invocation) -> Sequence[dict]:
+    """Bring runs, whose directories are locked, to their end; return their results.
 
-    `place` is the directory that `resume` is given to go on with all of them.
+    `directory` is what `resume` is given to resume all of them.
     """
-    reached: list[dict | None] = []
-    unfinished: list[tuple[dict, RunDirectory, Checkpoint | None]] = []
-    for config, directory in zip(configs, directories, strict=True):
-        result = directory.result()
-        saved = directory.newest() if result is None else None
-        config = _as_it_goes_on(config, directory, directory.config() if saved is None else saved.config, invocation)
-        reached.append(result)
-        if result is not None:
-            log.info("%s: this run is complete; nothing to do", directory.path)
-            continue
-        unfinished.append((config.record, directory, saved))
-    for config, directory, saved in unfinished:
-        if saved is None:
-            directory.clear()
-            files.write_atomically(directory.path / "config.yaml", as_yaml(config).encode())
+    unfinished = []
+    results: dict[Path, dict] = {}
+    for asked, place in runs:
+        result = place.result()
+        saved = place.newest() if result is None else None
+        there = place.config()
+        settings = _as_resumed(asked, place, saved.config if saved else there and there.record, invocation)
+        if result is None:
+            unfinished.append(_Unfinished(settings, place, saved))
+        else:
+            results[place.path] = result
+            log.info("%s: this run is complete; nothing to do", place.path)
     if unfinished:
-        runs = LearningRuns(*zip(*unfinished, strict=True), place, invocation.job, invocation.bars)
-        made = iter(runs.complete())
-        reached = [next(made) if result is None else result for result in reached]
-    for directory in directories:
-        if not (directory.path / "report.html").exists():
-            write_report(directory.path)
-    return reached
+        made = _train(unfinished, directory, invocation)
+        results |= {each.directory.path: result for each, result in zip(unfinished, made, strict=True)}
+    for _, place in runs:
+        if not (place.path / "report.html").exists():
+            write_report(place.path)
+    return [results[place.path] for _, place in runs]
 
 
-def _as_it_goes_on(config: Settings, directory: RunDirectory, there: dict | None, invocation: Invocation) -> Settings:
-    """Return the config with which the run in the directory goes on; the command's own where there is none."""
-    if there is None or not (directory.holds_run() or config.resume not in ("auto", None)):
-        return config
-    return settings_to_resume(config, there, directory.path, invocation.explicit)
+def _train(unfinished: Sequence[_Unfinished], directory: Path, invocation: Invocation) -> list[dict]:
+    """Train the networks of unfinished runs, side by side if there are several; return the results."""
+    begun = time.perf_counter()
+    for each in unfinished:
+        if each.saved is None:
+            each.directory.clear()
+            each.directory.write_config(each.settings)
+    models = [build_model(each.settings) for each in unfinished]  # refuses what cannot be built before images are read
+    resumed = next((each.settings for each in unfinished if each.saved is not None), None)
+    options = engine_options(resumed or unfinished[0].settings, invocation.job)
+    known = Choice(resumed.engine, resumed.device) if resumed else None
+    data = load_images(unfinished[0].settings)
+    set_process_options(options.threads, options.tf32)
+    choice = choose_once(models, options, known, invocation.sweep_directory)
+    chosen = {"engine": choice.engine, "device": choice.device}
+    bars = Bars(invocation.bars)
+    with Interruption(directory) as interruption, log_above_bars():
+        runs = []
+        for settings, place, saved in unfinished:
+            settings = settings.with_values(chosen)
+            if saved is None:
+                place.write_config(settings)
+            runs.append(TrainingRun(settings, place, saved, data, interruption, bars, begun))
+        group = make_group(models, [each.state for each in runs], options, choice)
+        side_by_side = SideBySide(group, options.batch_size, interruption)
+        steps = [each.steps(network) for each, network in zip(runs, side_by_side.networks(), strict=True)]
+        return side_by_side.complete(steps)
+
+
+def _as_resumed(asked: Settings, directory: RunDirectory, there: dict | None, invocation: Invocation) -> Settings:
+    """Return the settings with which the run in the directory is resumed; the command's own where there is none."""
+    if there is None or not (directory.holds_run() or asked.resume not in ("auto", None)):
+        return asked
+    return settings_to_resume(asked, there, directory.path, invocation.explicit)

@@ -16,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stdp_run.errors import UserError
 from stdp_run.evaluation.readouts import READOUTS
-from stdp_run.network import REDUCTIONS
 from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
+from stdp_run.rules.reduction import REDUCTIONS
 
 Config = DictConfig | dict[str, Any]  # as Hydra composes it, or as it was saved
 
