@@ -91,7 +91,7 @@ def make_model(
         n_inputs=n_inputs,
         n_exc=n_exc,
         rule=rule_class,
-        rule_parameters=build_rule(rule_class, {**published, **of_rule, **(rule or {})}, 1.0),
+        rule_parameters=build_rule(rule_class, {**published, **of_rule, **(rule or {})}, 1.0, n_inputs),
         neuron=group,
         neuron_parameters=named_parameters(group.__name__, of_group, 1.0),
         encoder=Encoder(n_steps, rate_hz, 1.0),
