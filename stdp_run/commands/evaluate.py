@@ -27,39 +27,33 @@ def run(asked: Settings, invocation: Invocation) -> float:
         UserError: the directory holds a run, or the checkpoint cannot be read, holds no labels, or was made with other
             settings than the command's.
     """
-    directory = RunDirectory(invocation.directory)
+    begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), str(asked.checkpoint)
     with directory.locked(wait=invocation.in_sweep):
         there = directory.config()
         if directory.holds_run() or (there is not None and there.mode == "train"):
-            raise UserError.bad_value(
-                "hydra.run.dir", directory.path, "a directory without a run, which eval would spoil"
-            )
-        return _evaluate(asked, directory, invocation)
-
-
-def _evaluate(asked: Settings, directory: RunDirectory, invocation: Invocation) -> float:
-    begun, path = time.perf_counter(), str(asked.checkpoint)
-    saved = checkpoint.load(Path(path))
-    if "label" not in saved.extra:
-        raise UserError(f"checkpoint={path}: of a run on its way, without labels; resume it first")
-    settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
-    model, name = build_model(settings), settings.dataset.name
-    n_inputs = saved.arrays["weight"].shape[1]
-    if model.n_inputs != n_inputs:
-        raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
-    directory.write_config(settings)
-    data = load_images(settings)
-    labels = Labels(saved.extra["label"], saved.extra["mean_count"])
-    if len(data.classes) != labels.n_classes:
-        raise UserError(f"dataset={name}: {len(data.classes)} classes; the network knows {labels.n_classes}")
-    options = engine_options(settings, invocation.job, learning=False)
-    set_process_options(options.threads, options.tf32)
-    choice = choose_once([model], options, None, invocation.sweep_directory)
-    settings = settings.with_values({"engine": choice.engine, "device": choice.device})
-    directory.write_config(settings)
-    final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
-    result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
-    result["train_images_per_second"] = None
-    results.write_result(directory.path, result)
+            allowed = "a directory without a run, whose files the evaluation would replace"
+            raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
+        saved = checkpoint.load(Path(path))
+        if "label" not in saved.extra:
+            raise UserError(f"checkpoint={path}: of a run on its way, without labels; resume it first")
+        settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
+        model, name = build_model(settings), settings.dataset.name
+        n_inputs = saved.arrays["weight"].shape[1]
+        if model.n_inputs != n_inputs:
+            raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
+        directory.write_config(settings)
+        data = load_images(settings)
+        labels = Labels(saved.extra["label"], saved.extra["mean_count"])
+        if len(data.classes) != labels.n_classes:
+            raise UserError(f"dataset={name}: {len(data.classes)} classes; the network knows {labels.n_classes}")
+        options = engine_options(settings, invocation.job, learning=False)
+        set_process_options(options.threads, options.tf32)
+        choice = choose_once([model], options, None, invocation.sweep_directory)
+        settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+        directory.write_config(settings)
+        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
+        result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
+        result["train_images_per_second"] = None
+        results.write_result(directory.path, result)
     print(results.summary_table(result, directory.path))
     return result["test_accuracy"]

@@ -6,7 +6,8 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import NamedTuple
+
+from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stdp_run.commands import Invocation, describe_tuning
 from stdp_run.config.build import build_model
@@ -18,20 +19,14 @@ from stdp_run.errors import UserError
 from stdp_run.reporting.report import write_report
 from stdp_run.reporting.result import relative_path, summary_table
 from stdp_run.training.checkpoint import Checkpoint
-from stdp_run.training.drive import SideBySide
+from stdp_run.training.drive import drive_together
 from stdp_run.training.engine_choice import choose_once, engine_options
-from stdp_run.training.run import TrainingRun
+from stdp_run.training.run import Start, TrainingRun
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
-from stdp_run.training.tracking import Bars, log_above_bars
+from stdp_run.training.tracking import Bars
 
 log = logging.getLogger(__name__)
-
-
-class _Unfinished(NamedTuple):
-    settings: Settings
-    directory: RunDirectory
-    saved: Checkpoint | None  # what it is resumed from; None: it begins
 
 
 def run(settings: Settings, invocation: Invocation) -> float:
@@ -87,7 +82,7 @@ def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, in
         saved = place.newest() if result is None else None
         settings = _as_resumed(asked, place, saved, invocation)
         if result is None:
-            unfinished.append(_Unfinished(settings, place, saved))
+            unfinished.append(Start(settings, place, saved))
         else:
             log.info("%s: this run is complete; nothing to do", place.path)
     made = iter(_train(unfinished, directory, invocation) if unfinished else ())
@@ -97,7 +92,7 @@ def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, in
     return [next(made) if result is None else result for result in results]
 
 
-def _train(unfinished: Sequence[_Unfinished], directory: Path, invocation: Invocation) -> list[dict]:
+def _train(unfinished: Sequence[Start], directory: Path, invocation: Invocation) -> list[dict]:
     """Train the networks of unfinished runs, side by side if there are several; return the results."""
     begun, bars = time.perf_counter(), Bars(invocation.bars)
     for settings, place, saved in unfinished:
@@ -111,15 +106,15 @@ def _train(unfinished: Sequence[_Unfinished], directory: Path, invocation: Invoc
     data = load_images(unfinished[0].settings)
     set_process_options(options.threads, options.tf32)
     choice = choose_once(models, options, known, invocation.sweep_directory)
-    with Interruption(directory) as interruption, log_above_bars():
+    with Interruption(directory) as interruption, logging_redirect_tqdm():  # log lines appear above the bars
         runs = []
         for asked, place, saved in unfinished:
             settings = asked.with_values({"engine": choice.engine, "device": choice.device})
             if saved is None:
                 place.write_config(settings)
-            runs.append(TrainingRun(settings, place, saved, data, interruption, bars, begun))
+            runs.append(TrainingRun(Start(settings, place, saved), data, interruption, bars, begun))
         group = make_group(models, [each.state for each in runs], options, choice)
-        return SideBySide(group, options.batch_size, interruption).complete([each.steps for each in runs])
+        return drive_together([each.steps for each in runs], group, options.batch_size, interruption)
 
 
 def _as_resumed(asked: Settings, directory: RunDirectory, saved: Checkpoint | None, invocation: Invocation) -> Settings:

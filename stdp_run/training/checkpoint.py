@@ -28,7 +28,7 @@ class Checkpoint:
 
     config: dict  # `Settings.record` of the run
     arrays: dict[str, np.ndarray]  # the network's state by name
-    position: dict = field(default_factory=dict)  # how far learning is, see `trainer.Progress`
+    position: dict = field(default_factory=dict)  # how far learning is: the number of images
     extra: dict = field(default_factory=dict)  # plain containers and arrays that the run adds
 
     def state(self) -> NetworkState:
@@ -87,8 +87,7 @@ def load(path: Path) -> Checkpoint:
     """
     import torch
 
-    data = read_verified(path)
-    content = torch.load(io.BytesIO(data), weights_only=True)
+    content = torch.load(io.BytesIO(read_verified(path)), weights_only=True)
     if content.get("format") != FORMAT:
         raise UserError(f"checkpoint={path}: format {content.get('format')}; this version reads format {FORMAT}")
     return Checkpoint(

@@ -7,6 +7,8 @@ network alone; only this module knows whether there are others.
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -32,77 +34,60 @@ def drive(steps: Steps[Found], engine: Engine) -> Found:
         return end.value
 
 
-class SideBySide:
-    """Networks that are presented images at the same time; often there is only one.
+@dataclass
+class Network:
+    """What a run sees of its network."""
+
+    state: Callable[[], NetworkState]  # returns a copy of all that persists
+    images_at_once: int  # as many as a run should ask for, so that a signal need not wait for long
+    seconds: float = 0.0  # spent so far to present images, to this network and those side by side with it
+
+
+def drive_together(
+    runs: Sequence[Callable[[Network], Steps[Found]]],
+    group: NetworkGroup,
+    images_at_once: int,
+    interruption: Interruption,
+) -> list[Found]:
+    """Present to networks what their runs ask for until all have ended; return what each has found.
+
+    A run is sent the counts of the first images of its request, one or more: not always of all of them. When a signal
+    comes, each has first the time to save what it was sent.
 
     Args:
-        group: the networks.
+        runs: make the steps of each network's run.
+        group: the networks; often there is only one.
         images_at_once: as many as a run should ask for at first; later it follows from the speed.
         interruption: the signals that stop the runs.
     """
-
-    def __init__(self, group: NetworkGroup, images_at_once: int, interruption: Interruption):
-        self.group, self.images_at_once, self.seconds = group, images_at_once, 0.0
-        self._interruption = interruption
-
-    def complete(self, runs: Sequence[Callable[["Network"], Steps[Found]]]) -> list[Found]:
-        """Present to the networks what their runs ask for until all have ended; return what each has found.
-
-        A run is sent the counts of the first images of its request, one or more: not always of all of them. When a
-        signal came, each has first the time to save what it was sent.
-        """
-        results: dict[int, Found] = {}
-        requests: dict[int, Request] = {}
-        counts: Mapping[int, np.ndarray | None] = dict.fromkeys(range(len(runs)))
-        with ExitStack() as stack:
-            steps = [stack.enter_context(closing(run(Network(self, k)))) for k, run in enumerate(runs)]
-            while counts:
-                stopping = self._interruption.pending is not None
-                for k, each in counts.items():
-                    try:
-                        requests[k] = steps[k].send(each)  # type: ignore[arg-type]  # None starts a generator
-                    except StopIteration as end:
-                        results[k] = end.value
-                        requests.pop(k, None)
-                if stopping:
-                    self._interruption.stop()
-                counts = self._present(requests)
-        return [results[k] for k in range(len(runs))]
-
-    def _present(self, requests: Mapping[int, Request]) -> Mapping[int, np.ndarray]:
-        """Return the counts of those that are served now: the ones that learn go first, so that all stay in step."""
-        learning = {k: each for k, each in requests.items() if isinstance(each, TrainingBatch)}
-        if not requests:
-            return {}
-        begun = time.perf_counter()
-        counts = self.group.answer(learning or requests)
-        seconds = time.perf_counter() - begun
-        self.seconds += seconds
-        if learning:
-            n_images = max(map(len, counts.values()))
-            self.images_at_once = max(1, min(IMAGES_AT_ONCE, int(n_images * SECONDS_AT_ONCE / max(seconds, 1e-9))))
-        return counts
-
-
-class Network:
-    """What a run sees of its network, the number `k` of those side by side."""
-
-    def __init__(self, side_by_side: SideBySide, k: int):
-        self._side_by_side, self._k = side_by_side, k
-
-    @property
-    def images_at_once(self) -> int:
-        """As many images as a run should ask for, so that a signal need not wait for long."""
-        return self._side_by_side.images_at_once
-
-    @property
-    def seconds(self) -> float:
-        """The time spent so far to present images, to this network and those side by side with it."""
-        return self._side_by_side.seconds
-
-    def state(self) -> NetworkState:
-        """Return a copy of all that persists."""
-        return self._side_by_side.group.state(self._k)
+    networks = [Network(partial(group.state, k), images_at_once) for k in range(len(runs))]
+    results: dict[int, Found] = {}
+    requests: dict[int, Request] = {}
+    counts: Mapping[int, np.ndarray | None] = dict.fromkeys(range(len(runs)))
+    with ExitStack() as stack:
+        steps = [stack.enter_context(closing(run(network))) for run, network in zip(runs, networks, strict=True)]
+        while counts:
+            stopping = interruption.pending is not None
+            for k, each in counts.items():
+                try:
+                    requests[k] = steps[k].send(each)  # type: ignore[arg-type]  # None starts a generator
+                except StopIteration as end:
+                    results[k] = end.value
+                    requests.pop(k, None)
+            if stopping:
+                interruption.stop()
+            # Those that learn go first, so that all stay in step.
+            learning = {k: each for k, each in requests.items() if isinstance(each, TrainingBatch)}
+            begun = time.perf_counter()
+            counts = answers = group.answer(learning or requests) if requests else {}
+            seconds = time.perf_counter() - begun
+            if learning:
+                in_time = int(max(map(len, answers.values())) * SECONDS_AT_ONCE / max(seconds, 1e-9))
+                images_at_once = max(1, min(IMAGES_AT_ONCE, in_time))
+            for network in networks:
+                network.seconds += seconds
+                network.images_at_once = images_at_once
+    return [results[k] for k in range(len(runs))]
 
 
 def count_spikes(asking: Generator[slice, np.ndarray, Found], pixels: np.ndarray, index: np.ndarray) -> Steps[Found]:

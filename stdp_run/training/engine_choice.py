@@ -19,13 +19,8 @@ def engine_options(settings: Settings, gpu: int | None, learning: bool = True) -
 def choose_once(models: Sequence[Model], options: EngineOptions, known: Choice | None, sweep: Path | None) -> Choice:
     """Return what runs networks; where only a speed trial can say, one job of a sweep makes it and the others wait.
 
-    The file `engines.json` of a sweep has what was chosen, by what was asked for.
-
-    Args:
-        models: of the networks.
-        options: what was asked for.
-        known: what was chosen when the run began.
-        sweep: the directory of the sweep that the run belongs to.
+    `known` is what was chosen when the run began. The file `engines.json` in the directory of a `sweep` has what was
+    chosen, by what was asked for.
     """
     if known or sweep is None or not _needs_trial(options):
         return choose(models, options, known)

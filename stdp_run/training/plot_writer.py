@@ -40,6 +40,7 @@ UNITS_PER_MV = 16.384
 
 Put = Callable[[int, str, bytes, tuple[int, int]], None]
 Plot = tuple[str, Callable[[], "Figure"]]
+Points = Sequence[tuple[int, float]]  # images seen, accuracy as a fraction
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Plotted:
     height: int  # of an image, in pixels
     width: int
     classes: Sequence[str]  # their names
-    raster_pixels: np.ndarray  # uint8 [few, I]; none of them: no raster
+    raster_pixels: np.ndarray  # uint8 [few, I]
     raster_index: np.ndarray  # [few], the place of each in its data set
     raster_names: Sequence[str]  # [few], the name of each one's class
 
@@ -76,15 +77,14 @@ class PlotWriter:
         directory: of the run; receives NAME.png for each plot NAME.
         put: called in the background thread with (images seen, NAME, PNG bytes, (height, width) in pixels).
         run: what is plotted.
-        weight: [E, I], what the first weight change is taken from; None: there is no plot of it the first time.
+        weight: [E, I], what the first weight change is taken from.
         images: the number of images that `weight` had learned from.
 
     Every method raises what went wrong in the thread since the last call; `UserError` where a file cannot be written.
     """
 
-    def __init__(self, directory: Path, put: Put, run: Plotted, weight: np.ndarray | None, images: int):
-        self.weight = None if weight is None else np.array(weight)  # of the last plot, and when that was
-        self.images = images
+    def __init__(self, directory: Path, put: Put, run: Plotted, weight: np.ndarray, images: int):
+        self.weight, self.images = np.array(weight), images  # of the last plot, and when that was
         self._directory, self._put, self._run = directory, put, run
         self._plotted_at: int | None = None  # images seen at the last set that this object made
         self._asked: deque[Future] = deque()
@@ -104,7 +104,7 @@ class PlotWriter:
             asked += self._change(images_seen, weight, self._tiles(None))
             asked += self._histograms(images_seen, weight, theta)
         persistent = {name: np.array(array) for name, array in state.persistent.items()}
-        self._ask(images_seen, [*asked, *self._spikes(images_seen, NetworkState(weight, theta, persistent))])
+        self._ask(images_seen, [*asked, self._spikes(images_seen, NetworkState(weight, theta, persistent))])
 
     def after_labelling(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> None:
         """Plot the receptive fields with the neurons' labels [E] and the neurons per class, during testing."""
@@ -112,35 +112,19 @@ class PlotWriter:
         per_class = partial(plots.neurons_per_class, np.array(labels), self._run.classes)
         self._ask(images_seen, [fields, ("neurons_per_class", per_class)])
 
-    def at_the_end(
-        self,
-        images_seen: int,
-        evaluation: Evaluation,
-        readout: str,
-        running: Sequence[tuple[int, float]] = (),
-        evaluations: Sequence[tuple[int, float]] = (),
-    ) -> None:
+    def at_the_end(self, images_seen: int, evaluation: Evaluation, readout: str, points: tuple[Points, Points]) -> None:
         """Plot the confusion matrix of a readout and the accuracy over the images seen.
 
-        `running` and `evaluations` are points (images seen, accuracy as a fraction) of the running accuracy while
-        learning and of evaluations on the way; `evaluation` becomes the last of the latter.
+        `points` are of the running accuracy while learning, and of evaluations on the way, after which comes this one.
         """
-        classes, accuracy = self._run.classes, evaluation.accuracy[readout]
-        confusion = partial(
-            plots.confusion,
-            evaluation.confusion[readout],
-            classes,
-            accuracy=accuracy,
-            interval=evaluation.interval(readout),
-            readout=readout,
-        )
-        curve = partial(
-            plots.accuracy_curve,
-            *_columns(running),
-            evaluations=_columns([*evaluations, (images_seen, accuracy)]),
-            chance=1 / len(classes),
-            title=f"Accuracy while learning, readout: {readout}",
-        )
+        classes, matrix = self._run.classes, evaluation.confusion[readout]
+        accuracy, interval = evaluation.accuracy[readout], evaluation.interval(readout)
+        confusion = partial(plots.confusion, matrix, classes, accuracy=accuracy, interval=interval, readout=readout)
+        running, evaluations = (([x for x, _ in each], [y for _, y in each]) for each in points)
+        evaluations[0].append(images_seen)
+        evaluations[1].append(accuracy)
+        title = f"Accuracy while learning, readout: {readout}"
+        curve = partial(plots.accuracy_curve, *running, evaluations=evaluations, chance=1 / len(classes), title=title)
         self._ask(images_seen, [("confusion", confusion), ("accuracy", curve)])
 
     def wait(self) -> None:
@@ -179,10 +163,10 @@ class PlotWriter:
         return "receptive_fields", partial(plots.receptive_fields, weight, tiles, title=title, quantity=quantity)
 
     def _change(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> list[Plot]:
-        """Return the plot of the change since the last one, and keep `weight` for the next."""
+        """Return the plot of the change since the last one, if there was any, and keep `weight` for the next."""
         before, images_before = self.weight, self.images
         self.weight, self.images = weight, images_seen
-        if before is None or images_before == images_seen:
+        if images_before == images_seen:
             return []
         title = f"Weight change from {images_before:,} to {images_seen:,} images"
         quantity = f"weight change ({self._run.weight_unit})"
@@ -199,10 +183,8 @@ class PlotWriter:
             ("weights", partial(of_weights, counted_as="synapses", log_counts=True)),
         ]
 
-    def _spikes(self, images_seen: int, state: NetworkState) -> list[Plot]:
+    def _spikes(self, images_seen: int, state: NetworkState) -> Plot:
         run = self._run
-        if len(run.raster_pixels) == 0:
-            return []
 
         def raster() -> "Figure":
             import torch
@@ -213,7 +195,7 @@ class PlotWriter:
             title = f"Spikes after {images_seen:,} images, learning off"
             return plots.raster(*spikes, images, run.raster_names, dt_ms=run.model.encoder.dt_ms, title=title)
 
-        return [("raster", raster)]
+        return "raster", raster
 
     # The thread -----------------------------------------------------------------------------------------------------
 
@@ -236,7 +218,3 @@ class PlotWriter:
                 plots.release(figure)
             write_atomically(self._directory / f"{name}.png", png)
             self._put(images_seen, name, png, size)
-
-
-def _columns(points: Sequence[tuple[int, float]]) -> tuple[list[int], list[float]]:
-    return [images for images, _ in points], [accuracy for _, accuracy in points]

@@ -4,6 +4,7 @@ import json
 import logging
 import time
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from stdp_run.reporting.report import write_report
 from stdp_run.training import checkpoint
 from stdp_run.training.checkpoint import Checkpoint
 from stdp_run.training.drive import Network, Steps, count_spikes
-from stdp_run.training.plot_writer import Plotted, PlotWriter
+from stdp_run.training.plot_writer import Plotted, PlotWriter, Points
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars, Tracker
@@ -38,53 +39,48 @@ HYPERPARAMETERS = (
 RASTER_IMAGES = 3
 
 
+class Start(NamedTuple):
+    """From where a run starts."""
+
+    settings: Settings
+    directory: RunDirectory  # where it writes; this process holds its lock
+    saved: Checkpoint | None  # what it is resumed from; None: it begins
+
+
 class TrainingRun:
     """All of a run but the network itself.
 
     Args:
-        settings: of the run, with the engine and the device that were chosen.
-        directory: where the run writes; this process holds its lock.
-        saved: the checkpoint that it is resumed from; None: it begins.
+        start: the settings have the engine and the device that were chosen.
         data: the images.
         interruption: the signals that stop it.
         bars: where its progress is shown.
-        begun: when it was started, by `time.perf_counter`.
+        begun: when the command was given, by `time.perf_counter`.
     """
 
-    def __init__(
-        self,
-        settings: Settings,
-        directory: RunDirectory,
-        saved: Checkpoint | None,
-        data: Data,
-        interruption: Interruption,
-        bars: Bars,
-        begun: float,
-    ):
-        self.settings, self.directory = settings, directory
-        self.model = build_model(settings)
-        windows = max(1, settings.trainer.label_window // settings.trainer.log_every)
+    def __init__(self, start: Start, data: Data, interruption: Interruption, bars: Bars, begun: float):
+        self.settings, self.directory, saved = start
+        self.model, options = build_model(self.settings), self.settings.trainer
+        windows = max(1, options.label_window // options.log_every)
         self.progress = Progress(RunningAccuracy(len(data.classes), windows))
         self._data, self._interruption, self._bars, self._begun = data, interruption, bars, begun
         self._tracker: Tracker  # open while there are steps
         self._plots: PlotWriter
         self._resumed_at: int | None = None
-        if saved is None:
-            self.state = initial_state(self.model)  # that the network starts from
-            self._plotted, self._seconds_before = {"weight": self.state.weight, "images": 0}, 0.0
-            return
-        self.state = saved.state()
-        self.progress.restore(saved.position, saved.extra)
-        self._plotted, self._seconds_before = saved.extra["plotted"], saved.extra["wall_seconds"]
-        self._resumed_at = self.progress.images
-        log.info("%s: resumed after %d images", directory.path, self._resumed_at)
+        self.state = saved.state() if saved else initial_state(self.model)  # that the network starts from
+        self._plotted = (self.state.weight, 0)  # by the last plot: the weights, and after how many images
+        if saved:
+            self.progress.restore(saved.extra["progress"])
+            self._plotted, self._begun = tuple(saved.extra["plotted"]), begun - saved.extra["wall_seconds"]
+            self._resumed_at = self.progress.images
+            log.info("%s: resumed after %d images", self.directory.path, self._resumed_at)
 
     def steps(self, network: Network) -> Steps[dict]:
         """Learn, label the neurons, test, and write the result, which is returned and is the last file of the run."""
         data, progress, path = self._data, self.progress, self.directory.path
         with (
             Tracker(path, self._resumed_at) as self._tracker,
-            PlotWriter(path, self._tracker.plot, self._what_is_plotted(), **self._plotted) as self._plots,
+            PlotWriter(path, self._tracker.plot, self._what_is_plotted(), *self._plotted) as self._plots,
         ):
             trainer = Trainer(self.settings, data, progress, self._tracker, self._interruption)
             yield from trainer.train(network, self, self._bars)
@@ -100,10 +96,10 @@ class TrainingRun:
         """Save a checkpoint."""
         self._plots.wait()
         self._tracker.save()
-        plotted = {"weight": self._plots.weight, "images": self._plots.images}
-        extra = {**self.progress.arrays(), "plotted": plotted, "wall_seconds": self._wall_seconds()}
-        content = Checkpoint(self.settings.record, state.arrays(), self.progress.position(), extra)
-        self.directory.save(content)
+        plotted, seconds = [self._plots.weight, self._plots.images], time.perf_counter() - self._begun
+        extra = {"progress": self.progress.saved(), "plotted": plotted, "wall_seconds": seconds}
+        position = {"images": self.progress.images}
+        self.directory.save(Checkpoint(self.settings.record, state.arrays(), position, extra))
         if self._interruption.pending:
             log.info("%s: saved after %d images", self.directory.path, self.progress.images)
 
@@ -117,21 +113,18 @@ class TrainingRun:
         no_bars = Bars(shown=False)
         labels = yield from label(self._data, self.settings, no_bars)
         accuracy = (yield from measure(self._data, labels, no_bars)).accuracy
-        self._tracker.scalars(
-            self.progress.images, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()}
-        )
-        shown = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
-        log.info("%s, after %d images: %s", self.directory.path.name, self.progress.images, shown)
+        images_seen, text = self.progress.images, ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
+        self._tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()})
+        log.info("%s, after %d images: %s", self.directory.path.name, images_seen, text)
 
     def _record_end(self, final: Evaluation) -> None:
         """Record the accuracy at the end, and the settings that TensorBoard compares it by."""
         images_seen, readout = self.progress.images, self.settings.evaluator.readout
-        accuracy: dict = {f"test/accuracy_{name}": value for name, value in final.accuracy.items()}
+        accuracy = {f"test/accuracy_{name}": value for name, value in final.accuracy.items()}
         self._tracker.scalars(images_seen, accuracy)
-        values = flat(self.settings.record)
-        self._tracker.hyperparameters({key: values[key] for key in HYPERPARAMETERS if key in values}, accuracy)
-        running, evaluations = accuracy_points(self.directory.path, readout)
-        self._plots.at_the_end(images_seen, final, readout, running, evaluations)
+        settings: dict[str, Any] = flat(self.settings.record)
+        self._tracker.hyperparameters({key: settings[key] for key in HYPERPARAMETERS if key in settings}, accuracy)
+        self._plots.at_the_end(images_seen, final, readout, accuracy_points(self.directory.path, readout))
 
     def _write(self, state: NetworkState, labels: Labels, final: Evaluation) -> dict:
         """Write the trained network, the result and the report; return the result."""
@@ -139,16 +132,14 @@ class TrainingRun:
         extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
         content = Checkpoint(self.settings.record, state.arrays(), {"images": progress.images}, extra)
         checkpoint.save(path / "checkpoint.pt", content)
-        result = results.describe(self.settings, self.model, data, labels, final, self._wall_seconds())
+        seconds = time.perf_counter() - self._begun
+        result = results.describe(self.settings, self.model, data, labels, final, seconds)
         result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
         result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
         results.write_result(path, result)
         write_report(path)
         self.directory.remove_checkpoints()
         return result
-
-    def _wall_seconds(self) -> float:
-        return self._seconds_before + time.perf_counter() - self._begun
 
     def _what_is_plotted(self) -> Plotted:
         data, images = self._data, self.settings.dataset
@@ -174,7 +165,7 @@ def measure(data: Data, labels: Labels, bars: Bars) -> Steps[Evaluation]:
         return (yield from count_spikes(asking, data.test_pixels, data.test_index))
 
 
-def accuracy_points(directory: Path, readout: str) -> tuple[list[tuple[int, float]], list[tuple[int, float]]]:
+def accuracy_points(directory: Path, readout: str) -> tuple[Points, Points]:
     """Return (images seen, accuracy) of the running accuracy and of evaluations on the way, from the metrics file."""
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     running, evaluations = (

@@ -4,7 +4,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from omegaconf import OmegaConf
@@ -59,23 +59,21 @@ class RunDirectory:
 
         It is not if its result or the network that it ended with is damaged, which the log then says.
         """
-        try:
-            text = (self.path / "result.json").read_text()
-        except OSError:
+        file = self.path / "result.json"
+        if not file.is_file():
             return None
         try:
-            result = json.loads(text)
-            if not math.isfinite(result["test_accuracy"]):
-                raise ValueError
-        except (ValueError, KeyError, TypeError):
-            log.warning("%s: damaged; it is made again", self.path / "result.json")
-            return None
-        try:
-            checkpoint.read_verified(self.path / "checkpoint.pt")
+            result = json.loads(file.read_text())
+            if math.isfinite(result["test_accuracy"]):
+                checkpoint.read_verified(self.path / "checkpoint.pt")
+                return result
         except UserError as error:
             log.warning("%s; it is made again", error)
             return None
-        return result
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        log.warning("%s: damaged; it is made again", file)
+        return None
 
     def save(self, content: Checkpoint) -> None:
         """Save a checkpoint of the run on its way, and remove all but the newest two."""
@@ -125,7 +123,7 @@ class RunDirectory:
         """Remove the checkpoints of a run that is complete."""
         for file in self._newest_first():
             file.unlink(missing_ok=True)
-        if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
+        with suppress(OSError):  # there is none, or it holds files of the user
             self.checkpoints.rmdir()
 
     def _newest_first(self) -> list[Path]:

@@ -5,6 +5,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from stdp_run.system import STOP_SIGNALS
 
@@ -18,14 +19,13 @@ class Interruption:
     starts again, `stop` calls it and may return; otherwise the process exits with 128 + the signal's number.
     Outside the main thread, where Python delivers no signals, nothing is ever pending.
 
-    Args:
-        directory: what `resume` is given to resume what was stopped.
+    `directory` is what `resume` is given to resume what was stopped.
     """
 
     def __init__(self, directory: Path):
         self.pending: signal.Signals | None = None
         self._directory = directory
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}  # the handlers
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
@@ -38,7 +38,7 @@ class Interruption:
 
     def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
-            signal.signal(number, before)  # type: ignore[arg-type]  # what getsignal returned
+            signal.signal(number, before)
         self._before.clear()
 
     def stop(self) -> None:
@@ -47,19 +47,18 @@ class Interruption:
         Raises:
             SystemExit: the signal had no handler; the code is 128 + its number.
         """
-        assert self.pending is not None
-        log.warning("%s: stopped; `stdp-run resume=%s` resumes", self.pending.name, self._directory)
-        self._hand_on(None)
+        if self.pending is not None:
+            log.warning("%s: stopped; `stdp-run resume=%s` resumes", self.pending.name, self._directory)
+            self._hand_on(self.pending, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        again = self.pending == number
-        self.pending = signal.Signals(number)
-        if again:
-            self._hand_on(frame)
+        if self.pending == number:
+            self._hand_on(number, frame)
+        else:
+            self.pending = signal.Signals(number)
 
-    def _hand_on(self, frame: FrameType | None) -> None:
-        number, self.pending = self.pending, None
-        assert number is not None
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        self.pending = None
         before = self._before.get(number)
         if not callable(before):
             raise SystemExit(128 + number)

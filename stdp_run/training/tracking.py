@@ -2,12 +2,11 @@
 
 import json
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stdp_run.files import write_atomically
 
@@ -30,7 +29,7 @@ class Tracker:
         self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
         self._board = SummaryWriter(str(directory), purge_step=resumed_at, filename_suffix=EVENTS_SUFFIX)
 
-    def scalars(self, images_seen: int, values: dict[str, float | None]) -> None:
+    def scalars(self, images_seen: int, values: Mapping[str, float | None]) -> None:
         """Record `values` by name, such as "train/spikes_per_image"; None is left out of TensorBoard."""
         self._metrics.write(json.dumps({"images_seen": images_seen, **values}) + "\n")
         self._metrics.flush()
@@ -97,8 +96,11 @@ class Bars:
         """Return a context with a bar over `total` images, of which some are `done`."""
         users = self._users.setdefault(what, [])
         if users:
-            users[0].total += total - done
-        bar = users[0] if users else self._bar(what, total, done)
+            bar = users[0]
+            bar.total += total - done
+        else:
+            look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
+            bar = tqdm(total=total, initial=done, desc=what, disable=None if self._shown else True, **look)
         users.append(bar)
         try:
             yield bar
@@ -106,19 +108,3 @@ class Bars:
             users.pop()
             if not users:
                 bar.close()
-
-    def _bar(self, what: str, total: int, done: int) -> tqdm:
-        return tqdm(
-            total=total,
-            initial=done,
-            desc=what,
-            unit=" images",
-            unit_scale=True,
-            disable=None if self._shown else True,
-            dynamic_ncols=True,
-        )
-
-
-def log_above_bars() -> AbstractContextManager[None]:
-    """Return a context in which log lines appear above a progress bar instead of breaking it."""
-    return logging_redirect_tqdm()

@@ -3,7 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from tqdm import tqdm
@@ -53,21 +53,15 @@ class Progress:
         self.counts.append(counts)
         self.classes.append(classes)
 
-    def position(self) -> dict[str, float]:
-        """Return the numbers of this for a checkpoint."""
-        return {name: getattr(self, name) for name in ("images", "reported", "spikes", "seconds", "window_seconds")}
+    def saved(self) -> dict[str, Any]:
+        """Return all of this in plain containers and arrays, for a checkpoint."""
+        earlier = [list(each) for each in self.estimate.earlier]
+        return {**vars(self), "estimate": earlier}
 
-    def arrays(self) -> dict[str, list]:
-        """Return the arrays of this for a checkpoint."""
-        window = [[np.concatenate(parts)] if parts else [] for parts in (self.counts, self.classes)]
-        return {"counts": window[0], "classes": window[1], "earlier": [list(each) for each in self.estimate.earlier]}
-
-    def restore(self, position: dict[str, float], arrays: dict[str, list]) -> None:
-        """Take over what `position` and `arrays` returned for a checkpoint."""
-        for name, value in position.items():
-            setattr(self, name, value)
-        self.counts, self.classes = list(arrays["counts"]), list(arrays["classes"])
-        self.estimate.earlier = [(sums, n_images) for sums, n_images in arrays["earlier"]]
+    def restore(self, saved: dict[str, Any]) -> None:
+        """Take over what `saved` returned for a checkpoint."""
+        self.estimate.earlier = [(sums, n_images) for sums, n_images in saved["estimate"]]
+        vars(self).update({**saved, "estimate": self.estimate})
 
 
 class Trainer:
@@ -114,9 +108,8 @@ class Trainer:
 
     def _next_batch(self, at_once: int) -> TrainingBatch:
         """Return about `at_once` images, up to where something is due, but whole batches in any case."""
-        n_images, seen, batch_size = len(self._pixels), self._progress.images, self._settings.batch_size
-        options = self._options
-        epoch, start = divmod(seen, n_images)
+        options, seen, batch_size = self._options, self._progress.images, self._settings.batch_size
+        epoch, start = divmod(seen, len(self._pixels))
         stop = start + at_once
         for every in (options.log_every, options.evaluate_every, options.plot_every, options.checkpoint_every):
             if every is not None:
@@ -127,13 +120,13 @@ class Trainer:
         return TrainingBatch(self._pixels[chosen], chosen, epoch, self._rate(before), self._learners(before))
 
     def _is_time_to_save(self, saved_at: float) -> bool:
-        options = self._options
         if self._interruption.pending or self._progress.images == self._total:
             return True
+        every, seconds = self._options.checkpoint_every, self._options.checkpoint_seconds
         # An evaluation can take long, and a signal during it must find everything saved.
-        if self._is_due(options.checkpoint_every) or self._is_due(options.evaluate_every):
+        if self._is_due(every) or self._is_due(self._options.evaluate_every):
             return True
-        return options.checkpoint_seconds is not None and time.monotonic() - saved_at >= options.checkpoint_seconds
+        return seconds is not None and time.monotonic() - saved_at >= seconds
 
     def _report(self, network: Network, run: "TrainingRun", bar: tqdm) -> Steps[None]:
         """Do what is due since the last report."""
@@ -141,15 +134,11 @@ class Trainer:
         if progress.reported == progress.images:
             return
         at_end = progress.images == self._total
-        log = self._is_due(options.log_every) or at_end
-        plot = self._is_due(options.plot_every) and not at_end  # the end has plots of its own
-        evaluate = self._is_due(options.evaluate_every)
+        log, plot, evaluate = map(self._is_due, (options.log_every, options.plot_every, options.evaluate_every))
         progress.reported = progress.images
-        if log:
-            accuracy = self._log(network.state())
-            if accuracy is not None:
-                bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
-        if plot:
+        if log or at_end:
+            self._log(network.state(), bar)
+        if plot and not at_end:  # the end has plots of its own
             run.plot(network.state())
         if evaluate:
             yield from run.evaluate()
@@ -158,8 +147,8 @@ class Trainer:
         """Return whether a multiple of `every` images was reached since the last report."""
         return every is not None and self._progress.reported // every != self._progress.images // every
 
-    def _log(self, state: NetworkState) -> float | None:
-        """Write a row of metrics about the images since the last one; return the running accuracy, if there is one."""
+    def _log(self, state: NetworkState, bar: tqdm) -> None:
+        """Write a row of metrics about the images since the last one."""
         progress = self._progress
         counts, classes = np.concatenate(progress.counts), np.concatenate(progress.classes)
         accuracy = progress.estimate.update(counts, classes, self._settings.evaluator.readout)
@@ -178,7 +167,8 @@ class Trainer:
             },
         )
         progress.counts, progress.classes, progress.window_seconds = [], [], 0.0
-        return accuracy
+        if accuracy is not None:
+            bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
 
     def _order_of(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stdp_run.engines.base import InferenceBatch, TrainingBatch
-from stdp_run.training.drive import SideBySide, count_spikes, drive
+from stdp_run.training.drive import count_spikes, drive, drive_together
 from stdp_run.training.signals import Interruption
 
 
@@ -35,7 +35,7 @@ class Group:
 
 def complete(group, runs, interruption=None):
     """Bring runs, generators that need no network, to their end."""
-    return SideBySide(group, 5, interruption or Interruption(".")).complete([lambda _, run=run: run for run in runs])
+    return drive_together([lambda _, run=run: run for run in runs], group, 5, interruption or Interruption("."))
 
 
 def learn(n_images, at_once, seen=None):
@@ -84,7 +84,7 @@ def test_each_run_sees_its_own_network():
         yield TrainingBatch(np.zeros((1, 1)), np.zeros(1, int), 0, np.ones(1))
         return network.state()
 
-    assert SideBySide(Group(2), 5, Interruption(".")).complete([state, state]) == ["state 0", "state 1"]
+    assert drive_together([state, state], Group(2), 5, Interruption(".")) == ["state 0", "state 1"]
 
 
 def test_those_that_learn_are_served_first_so_that_all_evaluate_together():
@@ -115,7 +115,7 @@ def test_all_ask_for_as_many_images_as_take_half_a_second(monkeypatch, seconds, 
             yield TrainingBatch(np.zeros((n_images, 1)), np.arange(n_images), 0, np.ones(n_images))
             assert network.seconds - before == pytest.approx(seconds * n_images)
 
-    SideBySide(Timed(2), 1, Interruption(".")).complete([partial(run, 0), partial(run, 1)])
+    drive_together([partial(run, 0), partial(run, 1)], Timed(2), 1, Interruption("."))
     assert asked_by == [asked, asked]
 
 

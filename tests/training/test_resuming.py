@@ -1,4 +1,4 @@
-"""Runs that are stopped and resumed: in the test's own process, and, marked slow, in real ones that are really killed."""
+"""Runs that are stopped and resumed: in the test's own process, and, marked slow, in ones that are really killed."""
 
 import json
 import logging

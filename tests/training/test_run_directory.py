@@ -65,11 +65,10 @@ def test_a_result_counts_only_if_it_can_be_read(tmp_path, caplog):
 
 
 def test_one_process_at_a_time(tmp_path):
-    directory, again = RunDirectory(tmp_path), RunDirectory(tmp_path)
-    with directory.locked(wait=False):
-        with pytest.raises(UserError, match="another process is at work"), again.locked(wait=False):
-            pass
-    with again.locked(wait=False):
+    first, second = RunDirectory(tmp_path).locked(wait=False), RunDirectory(tmp_path).locked(wait=False)
+    with first, pytest.raises(UserError, match="another process is at work"), second:
+        pass
+    with RunDirectory(tmp_path).locked(wait=False):
         pass
 
 

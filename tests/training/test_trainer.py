@@ -15,7 +15,6 @@ from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars
 from stdp_run.training.trainer import Progress, Trainer, learning_rate
 
-
 known_settings = functools.cache(settings_of)
 
 
@@ -34,7 +33,7 @@ class Recorder:
         self.rows.append((images_seen, values))
 
     def save(self, _):
-        self.saved.append((self.progress.position(), copy.deepcopy(self.progress.arrays())))
+        self.saved.append(copy.deepcopy(self.progress.saved()))
 
     def plot(self, _):
         self.plotted.append(self.progress.images)
@@ -54,7 +53,7 @@ def train(n_images, saved=None, served=None, **changes):
     windows = max(1, settings.trainer.label_window // settings.trainer.log_every)
     progress = Progress(RunningAccuracy(3, windows))
     if saved is not None:
-        progress.restore(*saved)
+        progress.restore(saved)
     recorder = Recorder(progress)
     pixels = np.zeros((n_images, 4), np.uint8)
     with Interruption(".") as interruption:
@@ -138,7 +137,7 @@ def test_plots_and_checkpoints_come_when_they_are_due():
     recorder = train(700, epochs=2, trainer={"plot_every": 500, "checkpoint_every": 400, "evaluate_every": 650})
     assert recorder.plotted == [500, 1000]
     # An evaluation can take long, so that everything is saved before it; and so it is before labelling begins.
-    assert [position["images"] for position, _ in recorder.saved] == [400, 650, 800, 1200, 1300, 1400]
+    assert [saved["images"] for saved in recorder.saved] == [400, 650, 800, 1200, 1300, 1400]
 
 
 OPTIONS = {"log_every": 300, "evaluate_every": 450, "plot_every": 350, "checkpoint_every": 90}
@@ -150,16 +149,16 @@ def test_served_in_smaller_parts_a_network_learns_the_same():
     assert images_of(at_once) == images_of(in_parts) and len(at_once.calls) < len(in_parts.calls)
     assert without_times(at_once.rows) == without_times(in_parts.rows)
     assert (at_once.evaluated, at_once.plotted) == (in_parts.evaluated, in_parts.plotted)
-    assert [position["images"] for position, _ in at_once.saved] == [n["images"] for n, _ in in_parts.saved]
+    assert [saved["images"] for saved in at_once.saved] == [saved["images"] for saved in in_parts.saved]
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
 def test_resumed_from_any_checkpoint_it_does_what_is_left_and_nothing_twice(batch_size):
     intact = train(700, epochs=2, batch_size=batch_size, trainer=OPTIONS)
     assert len(intact.saved) > 10
-    for position, arrays in intact.saved:
-        at = position["images"]
-        rest = train(700, (position, copy.deepcopy(arrays)), epochs=2, batch_size=batch_size, trainer=OPTIONS)
+    for saved in intact.saved:
+        at = saved["images"]
+        rest = train(700, copy.deepcopy(saved), epochs=2, batch_size=batch_size, trainer=OPTIONS)
         assert without_times(rest.rows) == without_times(row for row in intact.rows if row[0] >= at)
         assert rest.evaluated == [n for n in intact.evaluated if n >= at]
         assert rest.plotted == [n for n in intact.plotted if n >= at]
