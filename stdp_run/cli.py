@@ -280,7 +280,7 @@ def canonical_rule(argument: str) -> str:
     key, _, names = argument.partition("=")
     if key != "rule" or not names:
         return argument
-    return "rule=" + ",".join(rules.canonical(name) or name for name in names.split(","))
+    return "rule=" + ",".join(rules.registered.canonical(name) or name for name in names.split(","))
 
 
 def in_one_line(error: Exception) -> str:

@@ -6,20 +6,11 @@ the persistent `theta`, by which its threshold adapts. An inhibitory neuron has 
 A refractory counter of n > 0 means that the input of the next n steps is ignored.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from stdp_run.elementwise import maximum, minimum, where
-from stdp_run.parameters import (
-    Check,
-    number,
-    number64,
-    positive,
-    time_constant,
-    whole,
-    whole_non_negative,
-    whole_positive,
-)
+from stdp_run.parameters import number, number64, positive, time_constant, whole, whole_non_negative, whole_positive
 from stdp_run.registry import make_registry
 
 
@@ -39,7 +30,7 @@ class NeuronGroup:
     aliases: tuple[str, ...] = ()
     arithmetic = "float"
     compiled = True
-    parameters: Mapping[str, Check] = {"w_ei": number, "w_ie": number, "w_init_max": positive}
+    parameters = {"w_ei": number, "w_ie": number, "w_init_max": positive}
     linear_excitatory: Callable | None = None
 
     @classmethod
@@ -191,5 +182,6 @@ class IntegerDiehlCook(NeuronGroup):
         return spike, where(spike, 0, v), refractory
 
 
-registered = {"lif_stdp": LIF, "alif_stdp": ALIF, "diehl_cook": DiehlCook, "diehl_cook_int": IntegerDiehlCook}
-make_registry(__name__)
+registered = make_registry(
+    __name__, lif_stdp=LIF, alif_stdp=ALIF, diehl_cook=DiehlCook, diehl_cook_int=IntegerDiehlCook
+)

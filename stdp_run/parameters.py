@@ -10,7 +10,7 @@ import math
 from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -63,13 +63,6 @@ def time_constant(decay: str, float64: bool = False) -> Check:
     return replace(positive, decay=decay, float64=float64)
 
 
-class Declaring(Protocol):
-    """A class that declares its constants: a rule or a neuron group."""
-
-    __name__: str
-    parameters: Mapping[str, Check]
-
-
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
     """Return the constants of a rule or neuron group, each checked; `section` is where they stand in the config.
 
@@ -85,7 +78,7 @@ def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping
     return {key: check(f"{section}.{key}", given[key]) for key, check in declared.items()}
 
 
-def named_parameters(owner: Declaring, values: Mapping[str, float], dt_ms: float) -> Any:
+def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> Any:
     """Return checked `values` as a named tuple of Python numbers, with the decays that the class `owner` declares."""
     declared = owner.parameters
     decays = {check.decay: math.exp(-dt_ms / values[key]) for key, check in declared.items() if check.decay}

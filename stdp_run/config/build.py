@@ -143,9 +143,9 @@ def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[
         UserError: no rule of that name is registered.
     """
     if isinstance(rule, str):
-        name = rules.canonical(rule)
+        name = rules.registered.canonical(rule)
         if name is None:
-            raise UserError.bad_value("rule", rule, f"one of {', '.join(rules)}")
+            raise UserError.bad_value("rule", rule, f"one of {', '.join(rules.registered)}")
         return rules.registered[name], published("rule", name, n_inputs)
     rule_class = rule if isinstance(rule, type) else type(rule)
     if not issubclass(rule_class, Rule):
@@ -179,7 +179,7 @@ def published_model(
     rule: str, neuron: str, n_exc: int, encoder: Encoder, *, n_inputs: int = 784, seed: int = 0, dtype: str = "float32"
 ) -> Model:
     """Return a network of registered parts with their published constants."""
-    rule_class, neuron_class = rules[rule], neurons[neuron]
+    rule_class, neuron_class = rules.registered[rule], neurons.registered[neuron]
     return Model(
         n_inputs=n_inputs,
         n_exc=n_exc,

@@ -1,32 +1,32 @@
 """Apply a learning rule alone to given spike trains: what it does to the weights, without a network."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.config.schema import DTYPES, one_of, seed_check
 from stdp_run.encoding import rounding_words
+from stdp_run.engines.base import Array
 from stdp_run.errors import UserError
 from stdp_run.parameters import positive
 from stdp_run.rules.base import Rule, Step
 from stdp_run.rules.reduction import Reduction
 
 
+class ReplayOptions(NamedTuple):
+    """What `replay` takes beside the constants of the rule."""
+
+    dtype: str = "float64"  # or "float32"; integer rules use int32
+    threshold: Any = None  # [T, E], each neuron's after that step's neuron update; only integer rules look at it
+    seed: int = 0  # key of the stochastic rounding
+    dt: float = 1.0  # length of a step, ms
+
+
 def replay(
-    rule: str | type[Rule] | Rule,
-    pre: np.ndarray,
-    post: np.ndarray,
-    weight: np.ndarray,
-    *,
-    engine: str = "torch",
-    dtype: str = "float64",
-    threshold: np.ndarray | None = None,
-    seed: int = 0,
-    dt: float = 1.0,
-    **parameters: float,
-) -> np.ndarray:
+    rule: str | type[Rule] | Rule, pre: Array, post: Array, weight: Array, *, engine: str = "torch", **more: Any
+) -> Array:
     """Return the weights after every step, [T, E, I], of one image of T steps with the given spikes.
 
     Args:
@@ -35,39 +35,37 @@ def replay(
         post: excitatory spikes, 0/1 [T, E].
         weight: weights before the first step, [E, I]; whole numbers for an integer rule.
         engine: "torch" or "event".
-        dtype: "float64" or "float32"; integer rules use int32.
-        threshold: [T, E], each neuron's threshold after that step's neuron update; only integer rules look at it.
-        seed: key of the stochastic rounding.
-        dt: length of a step, ms.
-        **parameters: constants by their names in the YAML; what is left out has the rule's published value.
+        **more: options by name (`ReplayOptions`: dtype, threshold, seed, dt), and constants by their names in the YAML;
+            what is left out has the rule's published value.
 
     Raises:
         UserError: unknown rule, engine or parameter, or arrays whose shapes or values do not fit.
     """
-    positive("dt", dt)
-    seed_check("seed", seed)
-    one_of(*DTYPES)("dtype", dtype)
+    options = ReplayOptions(**{name: more.pop(name) for name in ReplayOptions._fields if name in more})
+    positive("dt", options.dt)
+    seed_check("seed", options.seed)
+    one_of(*DTYPES)("dtype", options.dtype)
     one_of("torch", "event")("engine", engine)
     pre, post, weight = np.asarray(pre), np.asarray(post), np.asarray(weight)
-    threshold = np.zeros(post.shape) if threshold is None else np.asarray(threshold)
+    threshold = np.zeros(post.shape) if options.threshold is None else np.asarray(options.threshold)
     _check_shapes(pre, post, weight, threshold)
     rule_class, known = published_parameters(rule, weight.shape[1])
-    values = build_rule(rule_class, {**known, **parameters}, dt, weight.shape[1])
+    values = build_rule(rule_class, {**known, **more}, options.dt, weight.shape[1])
     _check_values(rule_class, pre, post, weight)
     integer = rule_class.arithmetic == "int"
-    threshold = threshold.astype(np.int32 if integer else np.float64)
-    weight = weight.astype(np.int32 if integer else dtype)
+    weight = weight.astype(np.int32 if integer else options.dtype)
+    arrays = pre, post, weight, threshold.astype(np.int32 if integer else np.float64)
     if engine == "torch":
-        return _replay_on_torch(rule_class, values, pre, post, weight, threshold, seed)
+        return _replay_on_torch(rule_class, values, *arrays, options.seed)
     from stdp_run.engines.event.plasticity import implementation_of
     from stdp_run.engines.event.replay import replay_on_event_engine
 
     if implementation_of(rule_class) is None:
         raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled implementation")
-    return replay_on_event_engine(rule_class, values, pre, post, weight, threshold, seed)
+    return replay_on_event_engine(rule_class, values, *arrays, options.seed)
 
 
-def _check_shapes(pre: np.ndarray, post: np.ndarray, weight: np.ndarray, threshold: np.ndarray) -> None:
+def _check_shapes(pre: Array, post: Array, weight: Array, threshold: Array) -> None:
     if weight.ndim == 2 and pre.ndim == 2:
         n_steps, (n_exc, n_inputs) = len(pre), weight.shape
         if pre.shape == (n_steps, n_inputs) and post.shape == threshold.shape == (n_steps, n_exc):
@@ -76,7 +74,7 @@ def _check_shapes(pre: np.ndarray, post: np.ndarray, weight: np.ndarray, thresho
     raise UserError(f"shapes do not fit: {shapes}; must be pre[T, I], post[T, E], weight[E, I], threshold[T, E]")
 
 
-def _check_values(rule: type[Rule], pre: np.ndarray, post: np.ndarray, weight: np.ndarray) -> None:
+def _check_values(rule: type[Rule], pre: Array, post: Array, weight: Array) -> None:
     for name, spikes in (("pre", pre), ("post", post)):
         if not np.isin(spikes, (0, 1)).all():
             raise UserError(f"{name}: spikes must be 0 or 1")
@@ -87,8 +85,8 @@ def _check_values(rule: type[Rule], pre: np.ndarray, post: np.ndarray, weight: n
 
 
 def _replay_on_torch(
-    rule: type[Rule], p: Any, pre: np.ndarray, post: np.ndarray, weight: np.ndarray, threshold: np.ndarray, seed: int
-) -> np.ndarray:
+    rule: type[Rule], p: Any, pre: Array, post: Array, weight: Array, threshold: Array, seed: int
+) -> Array:
     import torch
 
     weights, kept = torch.from_numpy(weight), rule.persistent(p, weight)

@@ -10,10 +10,10 @@ from stdp_run.rules.post_pre_int import PostPreInt
 
 __all__ = ["FullOnline", "MetaNearestOnline", "NearestOnline", "PairRule", "PostPreInt", "Rule", "Step"]
 
-registered = {
-    "nearest_online": NearestOnline,
-    "full_online": FullOnline,
-    "meta_nearest_online": MetaNearestOnline,
-    "post_pre_int": PostPreInt,
-}
-make_registry(__name__)
+registered = make_registry(
+    __name__,
+    nearest_online=NearestOnline,
+    full_online=FullOnline,
+    meta_nearest_online=MetaNearestOnline,
+    post_pre_int=PostPreInt,
+)

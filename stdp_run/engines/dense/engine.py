@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from stdp_run.encoding import presentation_key
+from stdp_run.engines.base import Array
 from stdp_run.engines.dense.presentation import Persistent, Presentation, PresentationSpec, SingleNetwork
 from stdp_run.network import Model, NetworkState
 
@@ -40,13 +41,8 @@ class TorchEngine:
         return self._persistent.state()
 
     def learn(
-        self,
-        pixels: np.ndarray,
-        image_index: np.ndarray,
-        epoch: int,
-        rate: np.ndarray,
-        max_learners: np.ndarray | None = None,
-    ) -> np.ndarray:
+        self, pixels: Array, image_index: Array, epoch: int, rate: Array, max_learners: Array | None = None
+    ) -> Array:
         """See `Engine.learn`; a batch takes the `rate` and the `max_learners` of its first image."""
         counts = np.empty((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.batch_size):
@@ -55,7 +51,7 @@ class TorchEngine:
             counts[part] = self._present(True, pixels[part], image_index[part], epoch, rate[start], limit)
         return counts
 
-    def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+    def count_spikes(self, pixels: Array, image_index: Array) -> Array:
         """See `Engine.count_spikes`."""
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.inference_batch):
@@ -66,21 +62,15 @@ class TorchEngine:
         return counts
 
     def _present(
-        self,
-        learning: bool,
-        pixels: np.ndarray,
-        image_index: np.ndarray,
-        epoch: int,
-        rate: float = 1.0,
-        max_learners: int | None = None,
-    ) -> np.ndarray:
+        self, learning: bool, pixels: Array, index: Array, epoch: int, rate: float = 1.0, limit: int | None = None
+    ) -> Array:
         """Present images side by side, and those that evoke too few spikes again; return the last counts of each."""
         encoder = self.model.encoder if learning else self.model.inference_encoder
 
-        def present(chosen: np.ndarray, repeat: int) -> np.ndarray:
-            spec = PresentationSpec(int(chosen.sum()), learning, max_learners is not None, self._reduction)
+        def present(chosen: Array, repeat: int) -> Array:
+            spec = PresentationSpec(int(chosen.sum()), learning, limit is not None, self._reduction)
             limits, key = encoder.limits(pixels[chosen], repeat), presentation_key(epoch, repeat)
-            return self._presentation(spec).present(limits, image_index[chosen], key, rate, max_learners or 0)
+            return self._presentation(spec).present(limits, index[chosen], key, rate, limit or 0)
 
         everyone = np.ones(len(pixels), bool)
         counts = present(everyone, 0)
@@ -100,7 +90,7 @@ class TorchEngine:
         return self._presentations[spec]
 
 
-def pad_batch(pixels: np.ndarray, image_index: np.ndarray, n_images: int) -> tuple[np.ndarray, np.ndarray]:
+def pad_batch(pixels: Array, image_index: Array, n_images: int) -> tuple[Array, Array]:
     """Return pixels [N, I] and indices [N] of at most `n_images` images, the last one repeated to fill the batch."""
     missing = n_images - len(pixels)
     return np.pad(pixels, ((0, missing), (0, 0)), mode="edge"), np.pad(image_index, (0, missing), mode="edge")

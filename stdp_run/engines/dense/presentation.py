@@ -18,6 +18,7 @@ from torch import Tensor
 
 from stdp_run import network
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, rounding_words
+from stdp_run.engines.base import Array
 from stdp_run.engines.dense.cuda_graphs import recorded
 from stdp_run.engines.dense.spike_sampling import sampler
 from stdp_run.network import ImageState, Model, NetworkState, Plasticity
@@ -53,7 +54,7 @@ class Persistent(NamedTuple):
     def of(cls, state: NetworkState, model: Model, device: torch.device) -> Persistent:
         """Return tensors of their own that hold the state."""
 
-        def tensor(array: np.ndarray, dtype: np.dtype | None = None) -> Tensor:
+        def tensor(array: Array, dtype: np.dtype | None = None) -> Tensor:
             return torch.from_numpy(np.array(array, dtype, order="C")).to(device)
 
         kept = {name: tensor(array) for name, array in state.persistent.items()}
@@ -62,7 +63,7 @@ class Persistent(NamedTuple):
     def state(self, place: tuple[int, ...] = ()) -> NetworkState:
         """Return a copy of all that persists, of the network at a place in `lead`."""
 
-        def array(tensor: Tensor) -> np.ndarray:
+        def array(tensor: Tensor) -> Array:
             return tensor[place].cpu().numpy().copy()
 
         kept = {name: array(tensor) for name, tensor in self.kept.items()}
@@ -138,13 +139,8 @@ class Presentation:
         self._last_chunk = prepared(partial(self._advance, n_steps - self._n_full * chunk, True))
 
     def present(
-        self,
-        limits: np.ndarray,
-        image_index: np.ndarray,
-        presentation: int | np.ndarray,
-        rate: float | np.ndarray = 1.0,
-        max_learners: int | np.ndarray = 0,
-    ) -> np.ndarray:
+        self, limits: Array, image_index: Array, presentation: Any, rate: Any = 1.0, max_learners: Any = 0
+    ) -> Array:
         """Present a batch of images; return the spike counts [B, E] int32. Arguments as in `Batch`, or one for all."""
         given = (limits, image_index, presentation, rate, max_learners)
         for tensor, value in zip(self._batch, given, strict=False):
@@ -176,10 +172,8 @@ class Presentation:
         batch, networks = self._batch, self._networks
         stream = SPIKES_LEARNING if self._spec.learning else SPIKES_EVALUATING
         first = batch.first_step.reshape(-1)[0]  # the same for all networks
-        spikes = self._sample(
-            batch.limits, batch.image_index, batch.presentation, first, n_steps, networks.seed, stream
-        )
-        spikes = spikes.to(self._persistent.weight.dtype)
+        key = batch.limits, batch.image_index, batch.presentation
+        spikes = self._sample(*key, first, n_steps, networks.seed, stream).to(self._persistent.weight.dtype)
         if networks.lead:
             spikes = spikes.transpose(0, 1)
         steps = networks.over(partial(_steps, self._spec, last))

@@ -1,9 +1,6 @@
 """K networks stacked: each operation of a step is done for all of them at once (torch.vmap), one image each."""
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stdp_run.engines.base import InferenceBatch, Request, TrainingBatch
+from stdp_run.engines.base import Request, TrainingBatch
 from stdp_run.engines.dense.engine import INFERENCE_BATCH, pad_batch
 from stdp_run.engines.dense.presentation import Persistent, Presentation, PresentationSpec, SingleNetwork
 from stdp_run.network import Model, NetworkState
@@ -89,11 +86,9 @@ class StackedNetworks:
         return self._persistent.state((k,))
 
     def answer(self, requests: Mapping[int, Request]) -> dict[int, np.ndarray]:
-        """Return the counts of the first images of each training request; once there is none, of each other request."""
+        """See `NetworkGroup.answer`; training requests come first, and of others at most a batch is answered."""
         training = {k: request for k, request in requests.items() if isinstance(request, TrainingBatch)}
-        if training:
-            return self._learn(training)
-        return self._count_spikes({k: r for k, r in requests.items() if isinstance(r, InferenceBatch)})
+        return self._learn(training) if training else self._count_spikes(requests)
 
     def _learn(self, requests: Mapping[int, TrainingBatch]) -> dict[int, np.ndarray]:
         first, n_networks = self.models[0], len(self.models)
@@ -110,37 +105,26 @@ class StackedNetworks:
             rate[:, k] = request.rate[:n_images]
             limit = model.max_learners if request.max_learners is None else request.max_learners[:n_images]
             learners[:, k] = model.n_exc if limit is None else limit
-        with self._only(requests):
-            counts = [self._learning.present(limits[n], index[n], epoch, rate[n], learners[n]) for n in range(n_images)]
+        others = [k for k in range(n_networks) if k not in requests]
+        weight, theta, kept = self._persistent
+        put_back = [(tensor, tensor[others].clone()) for tensor in (weight, theta, *kept.values()) if others]
+        counts = [self._learning.present(limits[n], index[n], epoch, rate[n], learners[n]) for n in range(n_images)]
+        for tensor, before in put_back:
+            tensor[others] = before
         return {k: np.concatenate([each[k] for each in counts]) for k in requests}
 
-    def _count_spikes(self, requests: Mapping[int, InferenceBatch]) -> dict[int, np.ndarray]:
-        n_images = min(len(request.pixels) for request in requests.values())
-        counts = {k: np.zeros((n_images, self.models[k].n_exc), np.int32) for k in requests}
-        shape = (len(self.models), self._inference_batch)
-        for start in range(0, n_images, self._inference_batch):
-            part = slice(start, min(start + self._inference_batch, n_images))
-            limits = np.zeros((*shape, self.models[0].n_inputs), np.int64)
-            index = np.zeros(shape, np.int64)
-            for k, request in requests.items():
-                pixels, index[k] = pad_batch(request.pixels[part], request.image_index[part], self._inference_batch)
-                limits[k] = self.models[k].inference_encoder.limits(pixels)
-            for presentation in range(self.models[0].n_presentations):
-                found = self._inference.present(limits, index, presentation)
-                for k, total in counts.items():
-                    total[part] += found[k, : part.stop - start]
-        return counts
-
-    @contextmanager
-    def _only(self, asked: Mapping[int, Request]) -> Iterator[None]:
-        """Put the networks that are not asked back to where they were, afterwards."""
-        others = [k for k in range(len(self.models)) if k not in asked]
-        weight, theta, kept = self._persistent
-        tensors = [weight, theta, *kept.values()] if others else []
-        before = [tensor[others].clone() for tensor in tensors]
-        yield
-        for tensor, saved in zip(tensors, before, strict=True):
-            tensor[others] = saved
+    def _count_spikes(self, requests: Mapping[int, Request]) -> dict[int, np.ndarray]:
+        first, batch = self.models[0], self._inference_batch
+        n_images = min(batch, *(len(request.pixels) for request in requests.values()))
+        limits = np.zeros((len(self.models), batch, first.n_inputs), np.int64)
+        index = np.zeros((len(self.models), batch), np.int64)
+        for k, request in requests.items():
+            pixels, index[k] = pad_batch(request.pixels[:n_images], request.image_index[:n_images], batch)
+            limits[k] = self.models[k].inference_encoder.limits(pixels)
+        counts = self._inference.present(limits, index, 0)
+        for presentation in range(1, first.n_presentations):
+            counts += self._inference.present(limits, index, presentation)
+        return {k: counts[k, :n_images] for k in requests}
 
 
 def obstacle_to_stacking(models: Sequence[Model]) -> str | None:
