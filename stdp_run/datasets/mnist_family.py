@@ -33,8 +33,8 @@ Contents = dict[str, bytearray]  # name of a plain IDX file -> its bytes
 class MnistFamily(Dataset):
     """Loads four IDX files from the first source that has them, each checked.
 
-    Sources, in order: `root` if it is given, and then only that; the user's cache; the system's folders; the mirrors
-    that torchvision knows; whatever a subclass adds. What is downloaded is kept in the cache, and no source can hang.
+    Sources, in order: `root` if it is given, and then only that; the user's cache; the system's folders; each mirror,
+    by torchvision's download; whatever a subclass adds. What is downloaded is kept in the cache, and no source can hang.
     """
 
     title: ClassVar[str]  # as people write it
@@ -64,7 +64,10 @@ class MnistFamily(Dataset):
 
     def sources(self) -> list[tuple[str, Callable[[Path], Contents]]]:
         """Return (title, function from a scratch folder to contents) of every source on the network, in order."""
-        return [(f"the mirror {urlsplit(url).netloc}", partial(self._from_mirror, url)) for url in self.mirrors]
+        return [
+            (f"torchvision's download from {urlsplit(url).netloc}", partial(self._from_mirror, url))
+            for url in self.mirrors
+        ]
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
         return pixels
@@ -142,7 +145,7 @@ class MnistFamily(Dataset):
 
     def _from_mirror(self, mirror: str, scratch: Path) -> Contents:
         for file in self.files:
-            download(f"{mirror}{file.name}.gz", scratch / f"{file.name}.gz")
+            download(f"{mirror}{file.name}.gz", scratch)
         return self._read([scratch])
 
     def _keep(self, cache: Path, contents: Contents) -> None:
