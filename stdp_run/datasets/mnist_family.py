@@ -34,7 +34,7 @@ class MnistFamily(Dataset):
     """Loads four IDX files from the first source that has them, each checked.
 
     Sources, in order: `root` if it is given, and then only that; the user's cache; the system's folders; each mirror,
-    by torchvision's download; whatever a subclass adds. What is downloaded is kept in the cache, and no source can hang.
+    by torchvision's download; whatever a subclass adds. Downloads are kept in the cache, and no source can hang.
     """
 
     title: ClassVar[str]  # as people write it
