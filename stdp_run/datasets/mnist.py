@@ -128,7 +128,7 @@ class EMNISTDigits(MnistFamily):
 
     def _from_mirror(self, mirror: str, scratch: Path) -> Contents:
         path = scratch / self.archive
-        download(f"{mirror}{self.archive}", path)
+        download(f"{mirror}{self.archive}", scratch)
         check_md5(path, self.archive_md5)
         try:
             with zipfile.ZipFile(path) as archive:

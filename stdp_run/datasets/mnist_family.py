@@ -33,8 +33,8 @@ Contents = dict[str, bytearray]  # name of a plain IDX file -> its bytes
 class MnistFamily(Dataset):
     """Loads four IDX files from the first source that has them, each checked.
 
-    Sources, in order: `root` if it is given, and then only that; the user's cache; the system's folders; the mirrors
-    that torchvision knows; whatever a subclass adds. What is downloaded is kept in the cache, and no source can hang.
+    Sources, in order: `root` if it is given, and then only that; the user's cache; the system's folders; each mirror,
+    by torchvision's download; whatever a subclass adds. Downloads are kept in the cache, and no source can hang.
     """
 
     title: ClassVar[str]  # as people write it
@@ -51,11 +51,7 @@ class MnistFamily(Dataset):
         self.root = root
 
     def load(self) -> Loaded:
-        """Return the images uint8 [N, 28, 28] and labels int64 [N].
-
-        Raises:
-            UserError: no source has them intact.
-        """
+        """Return the images uint8 [N, 28, 28] and labels int64 [N]; raise UserError where no source has them intact."""
         contents, source = self._from_root(self.root) if self.root is not None else self._from_anywhere()
         log.info("%s: read from %s", self.title, source)
         train, train_labels, test, test_labels = (file.values(contents.pop(file.name)) for file in self.files)
@@ -68,7 +64,10 @@ class MnistFamily(Dataset):
 
     def sources(self) -> list[tuple[str, Callable[[Path], Contents]]]:
         """Return (title, function from a scratch folder to contents) of every source on the network, in order."""
-        return [(f"the mirror {urlsplit(url).netloc}", partial(self._from_mirror, url)) for url in self.mirrors]
+        return [
+            (f"torchvision's download from {urlsplit(url).netloc}", partial(self._from_mirror, url))
+            for url in self.mirrors
+        ]
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
         return pixels
@@ -146,7 +145,7 @@ class MnistFamily(Dataset):
 
     def _from_mirror(self, mirror: str, scratch: Path) -> Contents:
         for file in self.files:
-            download(f"{mirror}{file.name}.gz", scratch / f"{file.name}.gz")
+            download(f"{mirror}{file.name}.gz", scratch)
         return self._read([scratch])
 
     def _keep(self, cache: Path, contents: Contents) -> None:
@@ -193,10 +192,9 @@ def _find(folders: list[Path], name: str) -> Path:
 
 @contextmanager
 def _opened_for_writing(folder: Path) -> Iterator[tuple[Path | None, Path]]:
-    """Lock the cache folder; give it, and a folder for downloads, which is removed at the end.
+    """Lock the cache folder, rid of what killed processes left; give it, and a folder for downloads in it.
 
-    Where the cache cannot be written, the first is None and the second lies elsewhere. What killed processes left is
-    removed.
+    Where the cache cannot be written, the first is None and the second lies elsewhere.
     """
     with ExitStack() as stack:
         cache: Path | None = folder
