@@ -27,15 +27,14 @@ OF_SOME_SYSTEMS = {
 MODULES_OF_SOME_SYSTEMS = {"fcntl", "grp", "msvcrt", "pwd", "resource", "termios"}
 ASKS_WHICH_SYSTEM = {("os", "name"), ("sys", "platform"), ("platform", "system")}
 TAKEN_AWAY = """
-import os, signal, sys, warnings
+import os, signal, sys
+import filelock  # knows these systems itself, and keeps its way to lock files
 for module, names in ((os, ("sched_getaffinity", "sched_setaffinity")),
                       (signal, ("SIGUSR1", "SIGUSR2", "SIGPIPE", "SIGHUP", "SIGALRM"))):
     for name in names:
         vars(module).pop(name, None)
 for name in ("fcntl", "resource"):
     sys.modules[name] = None  # importing it fails
-# On Windows filelock locks in another way; here it has only a weaker one left, and says so.
-warnings.filterwarnings("ignore", "only soft file lock is available")
 """
 
 

@@ -7,31 +7,23 @@ from importlib import metadata
 from pathlib import Path
 
 from stdp_run import files
-from stdp_run.config.settings import Settings
+from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
-from stdp_run.engines.side_by_side import Networks
-from stdp_run.evaluation.readouts import Evaluation, Labels
+from stdp_run.evaluation.labels import Labels
+from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import Model
 
 
-def describe(
-    settings: Settings,
-    networks: Networks,
-    model: Model,
-    labels: Labels,
-    final: Evaluation,
-    data: Data,
-    seconds: float,
-) -> dict:
-    """Return the figures of the run of one of the networks, with that model, for `result.json`."""
+def describe(settings: Settings, model: Model, data: Data, labels: Labels, final: Evaluation, seconds: float) -> dict:
+    """Return the figures of a run, which took `seconds`, for `result.json`; the settings have what it was run on."""
     readout = settings.evaluator.readout
     return {
-        "rule": settings.rule["name"],
-        "neuron": settings.neuron["name"],
-        "dataset": settings.dataset["name"],
-        "split": settings.dataset["split"],
-        "engine": networks.name,
-        "device": str(networks.device),
+        "rule": settings.rule.name,
+        "neuron": settings.neuron.name,
+        "dataset": settings.dataset.name,
+        "split": settings.dataset.split,
+        "engine": settings.engine,
+        "device": settings.device,
         "dtype": model.weight_dtype.name,
         "seed": settings.seed,
         "n_exc": settings.n_exc,
@@ -73,12 +65,12 @@ def summary_table(result: dict, directory: Path) -> str:
     rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))
     rows.append(("silent neurons", f"{result['silent_neurons']} of {result['n_exc']}"))
     rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
-    rows.append(("results", shown_path(directory)))
+    rows.append(("results", relative_path(directory)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def shown_path(directory: Path) -> str:
+def relative_path(directory: Path) -> str:
     """Return the path of a directory, as seen from the current one where it lies in that."""
     here = Path.cwd()
     return str(directory.relative_to(here) if directory.is_relative_to(here) else directory)

@@ -1,4 +1,4 @@
-"""Checkpoints: saved whole or not at all, and read back only if every byte is as it was written.
+"""Checkpoints: saved intact or not at all, and read back only if every byte is as it was written.
 
 A file is what `torch.save` makes of plain containers and tensors, followed by a line with its sha256, which neither
 zip nor torch would check.
@@ -6,43 +6,54 @@ zip nor torch would check.
 
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
+from stdp_run.network import NetworkState
 
-FORMAT = 1
+FORMAT = 2
 _MARK = b"\nstdp-run checkpoint sha256 "
 _TAIL_LENGTH = len(_MARK) + 64 + 1
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that is needed to go on, or to evaluate again."""
+    """All that is needed to resume a run, or to evaluate its network again."""
 
-    config: dict  # the resolved config of the run, plain containers
+    config: dict  # `Settings.record` of the run
     arrays: dict[str, np.ndarray]  # the network's state by name
-    position: dict = field(default_factory=dict)  # how far learning is: epoch, image
-    extra: dict = field(default_factory=dict)  # plain containers and arrays that the trainer adds
+    position: dict = field(default_factory=dict)  # how far learning is: the number of images
+    extra: dict = field(default_factory=dict)  # plain containers and arrays that the run adds
+
+    def state(self) -> NetworkState:
+        """Return the state of the network."""
+        persistent = {name: array for name, array in self.arrays.items() if name not in ("weight", "theta")}
+        return NetworkState(self.arrays["weight"], self.arrays["theta"], persistent)
 
 
 def save(path: Path, checkpoint: Checkpoint) -> None:
-    """Write the checkpoint to `path`; a checkpoint that was there stays whole until the new one is.
+    """Write the checkpoint to `path`; a checkpoint that was there stays intact until the new one is.
 
     Raises:
         UserError: the file cannot be written, for instance because the disk is full.
     """
     import torch
 
+    def to_tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.array(array))
+
     content = {
         "format": FORMAT,
         "config": checkpoint.config,
         "position": checkpoint.position,
-        "arrays": _map_arrays(checkpoint.arrays, lambda array: torch.from_numpy(np.array(array))),
-        "extra": _map_arrays(checkpoint.extra, lambda array: torch.from_numpy(np.array(array))),
+        "arrays": _converted(checkpoint.arrays, np.ndarray, to_tensor),
+        "extra": _converted(checkpoint.extra, np.ndarray, to_tensor),
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -76,29 +87,21 @@ def load(path: Path) -> Checkpoint:
     """
     import torch
 
-    data = read_verified(path)
-    content = torch.load(io.BytesIO(data), weights_only=True)
+    content = torch.load(io.BytesIO(read_verified(path)), weights_only=True)
     if content.get("format") != FORMAT:
         raise UserError(f"checkpoint={path}: format {content.get('format')}; this version reads format {FORMAT}")
     return Checkpoint(
         config=content["config"],
         position=content["position"],
-        arrays=_map_tensors(content["arrays"]),
-        extra=_map_tensors(content["extra"]),
+        arrays=_converted(content["arrays"], torch.Tensor, torch.Tensor.numpy),
+        extra=_converted(content["extra"], torch.Tensor, torch.Tensor.numpy),
     )
 
 
-def _map_arrays(value, convert):
+def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
+    """Return containers with everything of a kind in them converted."""
     if isinstance(value, dict):
-        return {key: _map_arrays(item, convert) for key, item in value.items()}
+        return {key: _converted(item, kind, convert) for key, item in value.items()}
     if isinstance(value, list):
-        return [_map_arrays(item, convert) for item in value]
-    return convert(value) if isinstance(value, np.ndarray) else value
-
-
-def _map_tensors(value):
-    if isinstance(value, dict):
-        return {key: _map_tensors(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_map_tensors(item) for item in value]
-    return value.numpy() if hasattr(value, "numpy") else value
+        return [_converted(item, kind, convert) for item in value]
+    return convert(value) if isinstance(value, kind) else value

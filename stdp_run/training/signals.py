@@ -1,52 +1,64 @@
 """Signals that ask a run to stop: noted at once, acted upon where nothing is lost."""
 
+import logging
 import signal
 import threading
+from pathlib import Path
 from types import FrameType
+from typing import Any
 
-# USR1 is what batch systems send as a warning before the end (sbatch --signal=USR1@60). USR2 belongs to submitit.
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+from stdp_run.system import STOP_SIGNALS
+
+log = logging.getLogger(__name__)
 
 
 class Interruption:
-    """A context in which a signal only sets `pending`; `hand_on` then does what the signal did before.
+    """A context in which a signal only sets `pending`; `stop` then does what the signal did before.
 
     The same signal a second time does not wait. Where a signal had a handler in Python, as in a job that submitit
-    starts again, `hand_on` calls it and may return; otherwise the process exits with 128 + the signal's number.
+    starts again, `stop` calls it and may return; otherwise the process exits with 128 + the signal's number.
     Outside the main thread, where Python delivers no signals, nothing is ever pending.
+
+    `directory` is what `resume` is given to resume what was stopped.
     """
 
-    def __init__(self):
+    def __init__(self, directory: Path):
         self.pending: signal.Signals | None = None
-        self._before: dict[signal.Signals, object] = {}
+        self._directory = directory
+        self._before: dict[int, Any] = {}  # the handlers
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            for number in SIGNALS:
+            for number in STOP_SIGNALS:
                 before = signal.getsignal(number)
-                if number == signal.SIGUSR2 and not callable(before):
+                if number.name == "SIGUSR2" and not callable(before):
                     continue
                 self._before[number] = signal.signal(number, self._note)
         return self
 
-    def __exit__(self, *_) -> None:
+    def __exit__(self, *_: object) -> None:
         for number, before in self._before.items():
             signal.signal(number, before)
         self._before.clear()
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        again = self.pending == number
-        self.pending = signal.Signals(number)
-        if again:
-            self.hand_on(frame)
-
-    def hand_on(self, frame: FrameType | None = None) -> None:
-        """Do what the pending signal did before this context, which as a rule ends the run.
+    def stop(self) -> None:
+        """Do what the pending signal did before this context, which as a rule ends the run; all that is due was saved.
 
         Raises:
             SystemExit: the signal had no handler; the code is 128 + its number.
         """
-        number, self.pending = self.pending, None
+        if self.pending is not None:
+            log.warning("%s: stopped; `stdp-run resume=%s` resumes", self.pending.name, self._directory)
+            self._hand_on(self.pending, None)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.pending == number:
+            self._hand_on(number, frame)
+        else:
+            self.pending = signal.Signals(number)
+
+    def _hand_on(self, number: int, frame: FrameType | None) -> None:
+        self.pending = None
         before = self._before.get(number)
         if not callable(before):
             raise SystemExit(128 + number)

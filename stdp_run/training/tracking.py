@@ -1,22 +1,22 @@
-"""What a run leaves to look at: TensorBoard events, a metrics file beside them, and a progress bar on the terminal."""
+"""What a run leaves to look at: TensorBoard events, a metrics file beside them, and progress bars on the terminal."""
 
 import json
-import logging
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stdp_run.files import write_atomically
 
-log = logging.getLogger(__name__)
+EVENTS_SUFFIX = ".stdp-run"  # of the name of an event file: no other program's ends so
 
 
 class Tracker:
-    """Writes scalars to `metrics.jsonl` (a JSON object per line) and, with the pictures, to TensorBoard events.
+    """Writes scalars to `metrics.jsonl` (a JSON object per line) and, with the plots, to TensorBoard events.
 
-    The step of every entry is the number of images learned from so far, over all passes. A run that goes on after
+    The step of every entry is the number of images learned from so far, over all epochs. A run that is resumed after
     `resumed_at` images replaces the entries from there on; TensorBoard leaves the replaced ones out of its curves.
     """
 
@@ -27,9 +27,9 @@ class Tracker:
         if resumed_at is not None:
             write_atomically(path, _rows_before(path, resumed_at))
         self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
-        self._board = SummaryWriter(str(directory), purge_step=resumed_at)
+        self._board = SummaryWriter(str(directory), purge_step=resumed_at, filename_suffix=EVENTS_SUFFIX)
 
-    def scalars(self, images_seen: int, values: dict[str, float | None]) -> None:
+    def scalars(self, images_seen: int, values: Mapping[str, float | None]) -> None:
         """Record `values` by name, such as "train/spikes_per_image"; None is left out of TensorBoard."""
         self._metrics.write(json.dumps({"images_seen": images_seen, **values}) + "\n")
         self._metrics.flush()
@@ -37,8 +37,8 @@ class Tracker:
             if value is not None:
                 self._board.add_scalar(name, value, images_seen)
 
-    def picture(self, images_seen: int, name: str, png: bytes, size: tuple[int, int]) -> None:
-        """Record a picture as the bytes of a PNG file; `size` is its height and width in pixels."""
+    def plot(self, images_seen: int, name: str, png: bytes, size: tuple[int, int]) -> None:
+        """Record a plot as the bytes of a PNG file; `size` is its height and width in pixels."""
         from tensorboard.compat.proto.summary_pb2 import Summary
 
         height, width = size
@@ -61,16 +61,12 @@ class Tracker:
         os.fsync(self._metrics.fileno())
         self._board.flush()
 
-    def close(self) -> None:
-        """Flush and close the files."""
-        self._board.close()
-        self._metrics.close()
-
     def __enter__(self) -> "Tracker":
         return self
 
-    def __exit__(self, *_) -> None:
-        self.close()
+    def __exit__(self, *_: object) -> None:
+        self._board.close()
+        self._metrics.close()
 
 
 def _rows_before(path: Path, images_seen: int) -> bytes:
@@ -85,22 +81,30 @@ def _rows_before(path: Path, images_seen: int) -> bytes:
     return b"".join(kept)
 
 
-def progress_bar(total: int, what: str, shown: bool = True, done: int = 0) -> tqdm:
-    """Return a progress bar over `total` images, of which some are `done`.
+class Bars:
+    """Progress bars; runs side by side share one for what they do at the same time.
 
-    It is silent where standard error is no terminal, or if not `shown`.
+    They are silent where standard error is no terminal, or if not `shown`.
     """
-    return tqdm(
-        total=total,
-        initial=done,
-        desc=what,
-        unit=" images",
-        unit_scale=True,
-        disable=None if shown else True,
-        dynamic_ncols=True,
-    )
 
+    def __init__(self, shown: bool):
+        self._shown = shown
+        self._users: dict[str, list[tqdm]] = {}  # by what is done: the same bar, once for each run
 
-def log_above_bars():
-    """Return a context in which log lines appear above a progress bar instead of breaking it."""
-    return logging_redirect_tqdm()
+    @contextmanager
+    def open(self, what: str, total: int, done: int = 0) -> Iterator[tqdm]:
+        """Return a context with a bar over `total` images, of which some are `done`."""
+        users = self._users.setdefault(what, [])
+        if users:
+            bar = users[0]
+            bar.total += total - done
+        else:
+            look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
+            bar = tqdm(total=total, initial=done, desc=what, disable=None if self._shown else True, **look)
+        users.append(bar)
+        try:
+            yield bar
+        finally:
+            users.pop()
+            if not users:
+                bar.close()

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from stdp_run.errors import UserError
-from stdp_run.evaluation.readouts import wilson_interval
+from stdp_run.evaluation.metrics import wilson_interval
 from stdp_run.reporting import comparing
 from stdp_run.reporting import plots as figures
 from stdp_run.reporting.comparing import (

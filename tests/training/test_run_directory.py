@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import subprocess
@@ -5,11 +6,13 @@ import sys
 
 import numpy as np
 import pytest
+from helpers.runs import run_in
 
+from stdp_run import files
 from stdp_run.errors import UserError
 from stdp_run.training import checkpoint
 from stdp_run.training.checkpoint import Checkpoint
-from stdp_run.training.run_directory import RunDirectory, differences, flat
+from stdp_run.training.run_directory import RunDirectory
 
 
 def content(images: int) -> Checkpoint:
@@ -62,6 +65,15 @@ def test_a_result_counts_only_if_it_can_be_read(tmp_path, caplog):
 
 
 def test_one_process_at_a_time(tmp_path):
+    first, second = RunDirectory(tmp_path).locked(wait=False), RunDirectory(tmp_path).locked(wait=False)
+    with first, pytest.raises(UserError, match="another process is at work"), second:
+        pass
+    with RunDirectory(tmp_path).locked(wait=False):
+        pass
+
+
+@pytest.mark.slow
+def test_a_killed_process_holds_no_lock(tmp_path):
     program = f"""
 import sys
 from pathlib import Path
@@ -79,28 +91,51 @@ with RunDirectory(Path({str(tmp_path)!r})).locked(wait=False):
     finally:
         holder.kill()
         holder.communicate()
-    with directory.locked(wait=False):  # the system has let go of it
+    with directory.locked(wait=False):
         pass
 
 
-def test_what_a_killed_process_was_writing_is_removed(tmp_path):
+def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path, monkeypatch):
     directory = RunDirectory(tmp_path)
     directory.save(content(1))
-    leftovers = [tmp_path / ".result.json.x3a", directory.checkpoints / ".images_000000000002.pt.k2"]
-    for file in leftovers:
-        file.write_bytes(b"half")
+    with monkeypatch.context() as patch:  # a process that is killed while it writes leaves the file as it is
+        patch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        patch.setattr(files.Path, "unlink", lambda *_, **__: None)
+        for path in (tmp_path / "result.json", directory.checkpoints / "images_000000000002.pt"):
+            with pytest.raises(KeyboardInterrupt):
+                files.write_atomically(path, b"half")
+    leftovers = set(tmp_path.rglob(".*unfinished"))
+    assert len(leftovers) == 2
+    for name in (".env.local", ".pre-commit-config.yaml", ".result.json.x3a"):
+        (tmp_path / name).write_text("of the user")
+    folder = tmp_path / ".of the user.stdp-run-unfinished"
+    folder.mkdir()
     with directory.locked(wait=False):
         assert not any(file.exists() for file in leftovers)
-        assert (tmp_path / ".lock").exists()
+    assert folder.is_dir() and (tmp_path / ".env.local").exists()
+    assert (tmp_path / ".pre-commit-config.yaml").exists() and (tmp_path / ".result.json.x3a").exists()
     assert directory.newest().position == {"images": 1}
 
 
-def test_differences_name_the_keys():
-    asked = {"seed": 1, "rule": {"a_post": 0.1, "name": "x"}, "threads": 4, "n": None}
-    there = {"seed": 2, "rule": {"a_post": 0.1, "name": "x", "gain": 3}, "threads": 1, "n": 5}
-    assert differences(asked, there, ("threads",)) == [
-        "n=null (there: 5)",
-        "rule.gain=not set (there: 3)",
-        "seed=1 (there: 2)",
-    ]
-    assert flat({"a": {"b": {"c": 1}}, "d": 2}) == {"a.b.c": 1, "d": 2}
+def test_a_run_leaves_the_files_of_others_alone(tmp_path, no_plots):
+    """Also where it writes into the folder that it was started from."""
+    of_others = {".env.local", ".pre-commit-config.yaml", "events.out.tfevents.123.other", "events.out.tfevents.9"}
+    for name in of_others:
+        (tmp_path / name).write_text(name)
+    (tmp_path / ".a.folder").mkdir()
+    (tmp_path / "events.out.tfevents.1.host.1.0.stdp-run").write_text("of a run of this program that was killed")
+    run_in(tmp_path, "debug=smoke", "dataset=digits", "n_exc=10", "n_train=40", "n_test=20", "encoder.steps=40")
+    assert {name for name in of_others if (tmp_path / name).read_text() == name} == of_others
+    [events] = tmp_path.glob("events.out.tfevents.*.stdp-run")
+    assert events.name != "events.out.tfevents.1.host.1.0.stdp-run"
+
+
+def test_where_there_are_no_locks_a_run_goes_through_and_the_log_says_so(no_plots, tmp_path, monkeypatch, caplog):
+    def no_locks(*_, **__):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(files.FileLock, "acquire", no_locks)
+    with caplog.at_level(logging.WARNING):
+        run_in(tmp_path, "dataset=digits", "n_exc=10", "n_train=40", "n_test=20", "encoder.steps=40")
+    assert (tmp_path / "result.json").exists()
+    assert "this file system has no locks" in caplog.text and "No locks available" in caplog.text

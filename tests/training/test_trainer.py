@@ -1,117 +1,105 @@
 import copy
+import functools
 import math
 
 import numpy as np
 import pytest
-from omegaconf import OmegaConf
+from helpers.runs import settings_of
 
-from stdp_run.config.settings import SCHEDULES, conf_folder, read_settings
+from stdp_run.config.schema import SCHEDULES
+from stdp_run.datasets.selection import Data
 from stdp_run.errors import UserError
+from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import NetworkState
 from stdp_run.training.signals import Interruption
-from stdp_run.training.trainer import Learning, Progress, learning_rate, train
+from stdp_run.training.tracking import Bars
+from stdp_run.training.trainer import Progress, Trainer, learning_rate
+
+known_settings = functools.cache(settings_of)
 
 
 class Recorder:
-    """What one network and its run are given; neuron k spikes once for each image of class k."""
+    """The network, the tracker and the run of a trainer, which keep what they are given."""
 
-    def __init__(self, settings, progress):
+    def __init__(self, progress):
         self.progress = progress
-        self.learning = Learning(settings, progress, self)
-        self.calls = []
-        self.rows = []
-        self.evaluated = []
-        self.drawn = []
-        self.saved = []
-        self.learners = []
+        self.images_at_once, self.seconds = 64, 0.0
+        self.calls, self.rows, self.evaluated, self.plotted, self.saved, self.learners = [], [], [], [], [], []
+
+    def state(self):
+        return NetworkState(np.full((3, 4), 0.5), np.array([1.0, 2.0, 3.0]))
 
     def scalars(self, images_seen, values):
         self.rows.append((images_seen, values))
 
+    def save(self, _):
+        self.saved.append(copy.deepcopy(self.progress.saved()))
 
-class Recorders:
-    """Networks, and the runs that learning is a part of, which keep what they are given."""
+    def plot(self, _):
+        self.plotted.append(self.progress.images)
 
-    def __init__(self, recorders, classes):
-        self.recorders = recorders
-        self.classes = classes
-        self.together = []
-
-    def learn(self, chosen, lessons, epoch):
-        self.together.append((list(chosen), len(lessons[0].pixels)))
-        for k, lesson in zip(chosen, lessons, strict=True):
-            self.recorders[k].calls.append((lesson.image_index.tolist(), epoch, lesson.rate.tolist()))
-            self.recorders[k].learners.append(lesson.learners)
-        return [np.eye(3, dtype=np.int32)[self.classes[lesson.image_index]] for lesson in lessons]
-
-    def state(self, k):
-        return NetworkState(np.full((3, 4), 0.5), np.array([1.0, 2.0, 3.0]))
-
-    def evaluate(self, chosen):
-        for k in chosen:
-            self.recorders[k].evaluated.append(self.recorders[k].progress.images)
-
-    def draw(self, k):
-        self.recorders[k].drawn.append(self.recorders[k].progress.images)
-
-    def save(self, chosen):
-        for k in chosen:
-            progress = self.recorders[k].progress
-            self.recorders[k].saved.append((progress.position(), copy.deepcopy(progress.arrays())))
+    def evaluate(self):
+        self.evaluated.append(self.progress.images)
+        yield from ()
 
 
-def settings_with(**changes):
-    trainer, evaluator = (
-        OmegaConf.to_container(OmegaConf.load(conf_folder() / name / "default.yaml"))
-        for name in ("trainer", "evaluator")
-    )
-    base = OmegaConf.to_container(OmegaConf.load(conf_folder() / "config.yaml"))
-    for key in ("defaults", "hydra"):
-        base.pop(key)
-    sections = {"rule": {}, "neuron": {}, "dataset": {}, "evaluator": evaluator}
-    return read_settings({**base, **sections, "trainer": {**trainer, **changes.pop("trainer", {})}, **changes})
-
-
-def run_several(n_images, saved, all_changes):
-    """Have networks with settings of their own learn side by side, each from what was saved, if anything was."""
+def train(n_images, saved=None, served=None, **changes):
+    """Have a network learn, from what was saved if anything was; of a request, at most `served` images are served."""
+    trainer = changes.pop("trainer", {})
+    nothing_by_time = {"plot_every": None, "checkpoint_seconds": None}
+    overrides = {**changes, **{f"trainer.{key}": value for key, value in {**nothing_by_time, **trainer}.items()}}
+    settings = known_settings(*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()))
     classes = np.arange(n_images) % 3
+    windows = max(1, settings.trainer.label_window // settings.trainer.log_every)
+    progress = Progress(RunningAccuracy(3, windows))
+    if saved is not None:
+        progress.restore(saved)
+    recorder = Recorder(progress)
     pixels = np.zeros((n_images, 4), np.uint8)
-    recorders = []
-    for position_and_arrays, changes in zip(saved, all_changes, strict=True):
-        settings = settings_with(**changes)
-        progress = Progress.start(3, settings.trainer)
-        if position_and_arrays is not None:
-            progress.restore(*position_and_arrays)
-        recorders.append(Recorder(settings, progress))
-    everything = Recorders(recorders, classes)
-    with Interruption() as interruption:
-        train(everything, [each.learning for each in recorders], pixels, classes, everything, interruption)
-    return everything
+    with Interruption(".") as interruption:
+        data = Data(pixels, classes, pixels, classes, np.arange(n_images), ("a", "b", "c"))
+        trainer = Trainer(settings, data, progress, recorder, interruption)
+        steps = trainer.train(recorder, recorder, Bars(shown=False))
+        counts = None
+        try:
+            while True:
+                batch = steps.send(counts)
+                index = batch.image_index[:served]
+                recorder.calls.append((index.tolist(), batch.epoch, batch.rate[:served].tolist()))
+                recorder.learners.append(batch.max_learners)
+                recorder.seconds += 0.25
+                counts = np.eye(3, dtype=np.int32)[classes[index]]  # neuron k spikes once for each image of class k
+        except StopIteration:
+            return recorder
 
 
-def run(n_images, saved=None, **changes):
-    [recorder] = run_several(n_images, [saved], [changes]).recorders
-    return recorder, recorder.evaluated, recorder.progress
+def images_of(recorder):
+    return [image for index, epoch, rates in recorder.calls for image in zip(index, [epoch] * len(index), rates)]  # noqa: B905
+
+
+def without_times(rows):
+    return [(n, {k: v for k, v in values.items() if k != "train/images_per_second"}) for n, values in rows]
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
-def test_every_image_is_shown_once_a_pass_in_an_order_of_its_own(batch_size):
-    recorder, _, summary = run(700, epochs=2, batch_size=batch_size, trainer={"log_every": 300})
-    shown = {epoch: [k for index, e, _ in recorder.calls if e == epoch for k in index] for epoch in (0, 1)}
-    assert sorted(shown[0]) == sorted(shown[1]) == list(range(700))
-    assert shown[0] != shown[1] != list(range(700))
-    assert summary.images == 1400 and summary.spikes == 1400
+def test_every_image_is_presented_once_an_epoch_in_an_order_of_its_own(batch_size):
+    recorder = train(700, epochs=2, batch_size=batch_size, trainer={"log_every": 300})
+    presented = {epoch: [k for index, e, _ in recorder.calls if e == epoch for k in index] for epoch in (0, 1)}
+    assert sorted(presented[0]) == sorted(presented[1]) == list(range(700))
+    assert presented[0] != presented[1] != list(range(700))
+    progress = recorder.progress
+    assert progress.images == progress.spikes == 1400 and progress.seconds == 0.25 * len(recorder.calls)
 
 
 def test_without_shuffling_images_come_as_they_lie():
-    recorder, _, _ = run(20, trainer={"shuffle": False})
+    recorder = train(20, trainer={"shuffle": "false"})
     assert [k for index, _, _ in recorder.calls for k in index] == list(range(20))
 
 
 def test_rows_of_metrics_and_evaluations_come_when_they_are_due():
-    recorder, evaluated, _ = run(700, epochs=2, trainer={"log_every": 300, "evaluate_every": 450})
+    recorder = train(700, epochs=2, trainer={"log_every": 300, "evaluate_every": 450})
     assert [images_seen for images_seen, _ in recorder.rows] == [300, 600, 900, 1200, 1400]
-    assert evaluated == [450, 900, 1350]
+    assert recorder.evaluated == [450, 900, 1350]
     first, second = recorder.rows[0][1], recorder.rows[1][1]
     assert first["train/running_accuracy"] is None, "there is nothing yet to label neurons by"
     assert second["train/running_accuracy"] == 1.0
@@ -120,114 +108,62 @@ def test_rows_of_metrics_and_evaluations_come_when_they_are_due():
 
 
 def test_the_learning_rate_falls_over_the_whole_run():
-    recorder, _, _ = run(50, epochs=2, trainer={"schedule": "exponential", "rate_end": 0.01})
+    recorder = train(50, epochs=2, trainer={"schedule": "exponential", "rate_end": 0.01})
     rates = [rate for _, _, rates in recorder.calls for rate in rates]
     assert len(rates) == 100
     assert np.allclose(rates, 0.01 ** (np.arange(100) / 100))
     assert recorder.rows[-1][1]["train/learning_rate"] == rates[-1]
 
 
-def test_the_number_of_learners_falls_over_the_whole_run():
-    recorder, _, _ = run(500, epochs=2, max_learners=4, trainer={"learners_start": 16})
+def test_the_number_of_learners_falls_over_the_whole_run_if_it_is_to_change():
+    recorder = train(500, epochs=2, max_learners=4, trainer={"learners_start": 16})
     learners = np.concatenate(recorder.learners)
-    assert len(learners) == 1000
     assert learners.tolist() == [round(16 * (4 / 16) ** (n / 1000)) for n in range(1000)]
     assert (learners[0], learners[500], learners[-1]) == (16, 8, 4)
-
-
-def test_the_number_of_learners_is_the_models_own_unless_it_changes():
-    recorder, _, _ = run(20, max_learners=4)
-    assert set(recorder.learners) == {None}
+    assert set(train(20, max_learners=4).learners) == {None}
     with pytest.raises(UserError, match=r"trainer\.learners_start=16: needs the number at the end, max_learners"):
-        settings_with(trainer={"learners_start": 16})
+        settings_of("trainer.learners_start=16")
 
 
-def test_logging_and_evaluating_do_not_cut_batches():
-    recorder, evaluated, _ = run(700, batch_size=64, trainer={"log_every": 100, "evaluate_every": 150})
+def test_what_is_due_does_not_cut_batches():
+    recorder = train(700, batch_size=64, trainer={"log_every": 100, "evaluate_every": 150})
     edges = np.cumsum([len(index) for index, _, _ in recorder.calls])
     assert all(edge % 64 == 0 for edge in edges[:-1]) and edges[-1] == 700
     assert [images_seen for images_seen, _ in recorder.rows] == [128, 256, 320, 448, 512, 640, 700]
-    assert evaluated == [192, 320, 512, 640]
+    assert recorder.evaluated == [192, 320, 512, 640]
 
 
-def test_pictures_and_checkpoints_come_when_they_are_due():
-    recorder, _, _ = run(700, epochs=2, trainer={"plot_every": 500, "checkpoint_every": 400, "evaluate_every": 650})
-    assert recorder.drawn == [500, 1000]
+def test_plots_and_checkpoints_come_when_they_are_due():
+    recorder = train(700, epochs=2, trainer={"plot_every": 500, "checkpoint_every": 400, "evaluate_every": 650})
+    assert recorder.plotted == [500, 1000]
     # An evaluation can take long, so that everything is saved before it; and so it is before labelling begins.
-    assert [position["images"] for position, _ in recorder.saved] == [400, 650, 800, 1200, 1300, 1400]
+    assert [saved["images"] for saved in recorder.saved] == [400, 650, 800, 1200, 1300, 1400]
 
 
-def without_times(rows):
-    return [(n, {k: v for k, v in values.items() if k != "train/images_per_second"}) for n, values in rows]
+OPTIONS = {"log_every": 300, "evaluate_every": 450, "plot_every": 350, "checkpoint_every": 90}
+OPTIONS |= {"schedule": "cosine", "label_window": 600}
+
+
+def test_served_in_smaller_parts_a_network_learns_the_same():
+    at_once, in_parts = train(700, epochs=2, trainer=OPTIONS), train(700, served=17, epochs=2, trainer=OPTIONS)
+    assert images_of(at_once) == images_of(in_parts) and len(at_once.calls) < len(in_parts.calls)
+    assert without_times(at_once.rows) == without_times(in_parts.rows)
+    assert (at_once.evaluated, at_once.plotted) == (in_parts.evaluated, in_parts.plotted)
+    assert [saved["images"] for saved in at_once.saved] == [saved["images"] for saved in in_parts.saved]
 
 
 @pytest.mark.parametrize("batch_size", [1, 64])
-def test_going_on_from_any_checkpoint_does_what_is_left_and_nothing_twice(batch_size):
-    options = {"log_every": 300, "evaluate_every": 450, "plot_every": 350, "checkpoint_every": 90}
-    options.update(schedule="cosine", label_window=600)
-    whole, _, end = run(700, epochs=2, batch_size=batch_size, trainer=options)
-    assert len(whole.saved) > 10
-    for position, arrays in whole.saved:
-        at = position["images"]
-        rest, evaluated, progress = run(
-            700, (position, copy.deepcopy(arrays)), epochs=2, batch_size=batch_size, trainer=options
-        )
-        assert without_times(rest.rows) == without_times(row for row in whole.rows if row[0] >= at)
-        assert evaluated == [n for n in whole.evaluated if n >= at]
-        assert rest.drawn == [n for n in whole.drawn if n >= at]
-        shown = [index for call in whole.calls for index in zip(*call[::2], strict=True)]
-        assert [index for call in rest.calls for index in zip(*call[::2], strict=True)] == shown[at:]
-        assert (progress.images, progress.spikes) == (end.images, end.spikes) == (1400, 1400)
-
-
-DUE = {"log_every": 300, "evaluate_every": 450, "plot_every": 350, "checkpoint_every": 90, "label_window": 600}
-
-
-def seeds(*numbers):
-    schedules = (("constant", 0.5), ("cosine", 0.1), ("exponential", 0.01))
-    return [
-        {"seed": seed, "epochs": 2, "trainer": {**DUE, "schedule": schedule, "rate_end": end}}
-        for seed, (schedule, end) in zip(numbers, schedules, strict=True)
-    ]
-
-
-def assert_recorded_the_same(one, other, from_image=0):
-    assert without_times(row for row in one.rows if row[0] >= from_image) == without_times(
-        row for row in other.rows if row[0] >= from_image
-    )
-    for name in ("evaluated", "drawn"):
-        assert [n for n in getattr(one, name) if n >= from_image] == [
-            n for n in getattr(other, name) if n >= from_image
-        ]
-    shown = [[image for call in each.calls for image in zip(*call[::2], strict=True)] for each in (one, other)]
-    n_images = min(map(len, shown))
-    assert shown[0][-n_images:] == shown[1][-n_images:]
-
-
-def test_side_by_side_each_network_learns_as_it_would_alone():
-    together = run_several(700, [None] * 3, seeds(4, 5, 9))
-    assert all(chosen == [0, 1, 2] for chosen, _ in together.together), "they stay in step"
-    orders = [each.calls[0][0] for each in together.recorders]
-    assert len({tuple(order) for order in orders}) == 3, "each has an order of its own"
-    for recorder, changes in zip(together.recorders, seeds(4, 5, 9), strict=True):
-        alone, _, _ = run(700, **changes)
-        assert_recorded_the_same(recorder, alone)
-        assert [position["images"] for position, _ in recorder.saved] == [n["images"] for n, _ in alone.saved]
-
-
-def test_networks_that_are_behind_catch_up_before_all_go_on_in_step():
-    whole = run_several(700, [None] * 3, seeds(4, 5, 9))
-    first, second, third = (each.saved for each in whole.recorders)
-    saved = [first[2], copy.deepcopy(second[11]), copy.deepcopy(third[2])]  # of two passes, the second is in the later
-    behind, ahead = (position["images"] for position, _ in (saved[0], saved[1]))
-    assert behind < 700 < ahead < 1400
-    rest = run_several(700, saved, seeds(4, 5, 9))
-    for recorder, uninterrupted, at in zip(rest.recorders, whole.recorders, (behind, ahead, behind), strict=True):
-        assert_recorded_the_same(recorder, uninterrupted, from_image=at)
-        assert sum(len(index) for index, _, _ in recorder.calls) == 1400 - at
-    assert [chosen for chosen, _ in rest.together] == sorted((chosen for chosen, _ in rest.together), key=len)
-    assert sum(n for chosen, n in rest.together if chosen == [0, 2]) == ahead - behind
-    assert sum(n for chosen, n in rest.together if chosen == [0, 1, 2]) == 1400 - ahead
+def test_resumed_from_any_checkpoint_it_does_what_is_left_and_nothing_twice(batch_size):
+    intact = train(700, epochs=2, batch_size=batch_size, trainer=OPTIONS)
+    assert len(intact.saved) > 10
+    for saved in intact.saved:
+        at = saved["images"]
+        rest = train(700, copy.deepcopy(saved), epochs=2, batch_size=batch_size, trainer=OPTIONS)
+        assert without_times(rest.rows) == without_times(row for row in intact.rows if row[0] >= at)
+        assert rest.evaluated == [n for n in intact.evaluated if n >= at]
+        assert rest.plotted == [n for n in intact.plotted if n >= at]
+        assert images_of(rest) == images_of(intact)[at:]
+        assert (rest.progress.images, rest.progress.spikes) == (1400, 1400)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

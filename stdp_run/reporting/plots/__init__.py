@@ -1,20 +1,20 @@
-"""Pictures of a network and its results: NumPy arrays in, `matplotlib.figure.Figure` objects out.
+"""Plots of a network and its results: NumPy arrays in, `matplotlib.figure.Figure` objects out.
 
 Nothing here uses pyplot or any other global state, so figures may be drawn from several threads at once.
-Matplotlib is imported inside the functions, because importing it costs more than most commands that draw nothing.
+Matplotlib is imported inside the functions, because importing it costs more than most commands that plot nothing.
 Classes are numbered 0 to C - 1 everywhere; `classes` holds their names in that order, and label -1 means "none".
 """
 
-from stdp_run.reporting.plots.activity import histogram, raster, stdp_window, stdp_windows
-from stdp_run.reporting.plots.canvas import release, save_png, size_in_pixels, to_image, to_png
-from stdp_run.reporting.plots.fields import receptive_fields, weight_change
+from stdp_run.reporting.plots.activity import histogram, raster, stdp_windows
+from stdp_run.reporting.plots.comparison import Accuracies, accuracy_by_settings
 from stdp_run.reporting.plots.recognition import accuracy_curve, confusion, neurons_per_class
-from stdp_run.reporting.plots.sweeps import accuracy_against_number, accuracy_against_numbers, accuracy_by_setting
+from stdp_run.reporting.plots.style import release, size_in_pixels, to_png
+from stdp_run.reporting.plots.weights import Tiles, receptive_fields, weight_change
 
 __all__ = [
-    "accuracy_against_number",
-    "accuracy_against_numbers",
-    "accuracy_by_setting",
+    "Accuracies",
+    "Tiles",
+    "accuracy_by_settings",
     "accuracy_curve",
     "confusion",
     "histogram",
@@ -22,11 +22,8 @@ __all__ = [
     "raster",
     "receptive_fields",
     "release",
-    "save_png",
     "size_in_pixels",
-    "stdp_window",
     "stdp_windows",
-    "to_image",
     "to_png",
     "weight_change",
 ]

@@ -1,0 +1,59 @@
+"""mode=eval: measure the accuracy of a trained network again, on its data or on what the command names."""
+
+import time
+from pathlib import Path
+
+from stdp_run.commands import Invocation
+from stdp_run.config.build import build_model
+from stdp_run.config.compatibility import settings_to_evaluate
+from stdp_run.config.schema import Settings
+from stdp_run.datasets.selection import load_images
+from stdp_run.engines.selection import make_engine, set_process_options
+from stdp_run.errors import UserError
+from stdp_run.evaluation.labels import Labels
+from stdp_run.reporting import result as results
+from stdp_run.training import checkpoint
+from stdp_run.training.drive import drive
+from stdp_run.training.engine_choice import choose_once, engine_options
+from stdp_run.training.run import measure
+from stdp_run.training.run_directory import RunDirectory
+from stdp_run.training.tracking import Bars
+
+
+def run(asked: Settings, invocation: Invocation) -> float:
+    """Evaluate the network of a checkpoint; return its accuracy.
+
+    Raises:
+        UserError: the directory holds a run, or the checkpoint cannot be read, holds no labels, or was made with other
+            settings than the command's.
+    """
+    begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), str(asked.checkpoint)
+    with directory.locked(wait=invocation.in_sweep):
+        there = directory.config()
+        if directory.holds_run() or (there is not None and there.mode == "train"):
+            allowed = "a directory without a run, whose files the evaluation would replace"
+            raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
+        saved = checkpoint.load(Path(path))
+        if "label" not in saved.extra:
+            raise UserError(f"checkpoint={path}: of a run on its way, without labels; resume it first")
+        settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
+        model, name = build_model(settings), settings.dataset.name
+        n_inputs = saved.arrays["weight"].shape[1]
+        if model.n_inputs != n_inputs:
+            raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
+        directory.write_config(settings)
+        data = load_images(settings)
+        labels = Labels(saved.extra["label"], saved.extra["mean_count"])
+        if len(data.classes) != labels.n_classes:
+            raise UserError(f"dataset={name}: {len(data.classes)} classes; the network knows {labels.n_classes}")
+        options = engine_options(settings, invocation.job, learning=False)
+        set_process_options(options.threads, options.tf32)
+        choice = choose_once([model], options, None, invocation.sweep_directory)
+        settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+        directory.write_config(settings)
+        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
+        result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
+        result["train_images_per_second"] = None
+        results.write_result(directory.path, result)
+    print(results.summary_table(result, directory.path))
+    return result["test_accuracy"]

@@ -1,0 +1,51 @@
+"""Labels: the class that each neuron stands for, from its spike counts on labelled images.
+
+They come from training images only, with learning off (Diehl & Cook 2015, section 2.5).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+NO_LABEL = -1
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What each neuron stands for, from its responses to training images."""
+
+    label: np.ndarray  # [E] int64, the class that a neuron answers most, or NO_LABEL where it never spiked
+    mean_count: np.ndarray  # [C, E] mean spikes per image of each class
+
+    @property
+    def n_classes(self) -> int:
+        """The number of classes."""
+        return len(self.mean_count)
+
+    @property
+    def proportion(self) -> np.ndarray:
+        """[C, E] the share of each class in a neuron's mean counts; 0 for a silent neuron."""
+        total = self.mean_count.sum(axis=0)
+        return self.mean_count / np.where(total > 0, total, 1.0)
+
+    @property
+    def n_silent(self) -> int:
+        """The number of neurons that never spiked."""
+        return int((self.label == NO_LABEL).sum())
+
+
+def sum_by_class(counts: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return the spike counts [N, E] of images of `classes` [N] summed by class, [C, E] float64 of whole numbers."""
+    return one_hot(classes, n_classes).T @ counts.astype(np.float64)
+
+
+def one_hot(classes: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return [N, C] float64, 1 at each image's class; a class of -1 has no 1."""
+    return (classes[:, None] == np.arange(n_classes)).astype(np.float64)
+
+
+def assign_labels(sums: np.ndarray, n_images: np.ndarray) -> Labels:
+    """Return the labels from the spikes summed by class, [C, E], and the number of images of each class, [C]."""
+    mean_count = sums / np.maximum(n_images, 1)[:, None]
+    label = np.where(mean_count.sum(axis=0) > 0, mean_count.argmax(axis=0), NO_LABEL)
+    return Labels(label, mean_count)

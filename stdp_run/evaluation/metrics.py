@@ -1,0 +1,135 @@
+"""How well a labelled network recognises images: the figures that are reported, and an estimate while it learns.
+
+`label_neurons` and `evaluate` present no images: they are generators, which yield the slice of images whose spikes are
+to be counted next, with learning off, are sent the counts [N, E] of one network, and return what they found.
+"""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from stdp_run.evaluation.labels import Labels, assign_labels, sum_by_class
+from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
+
+IMAGES_AT_ONCE = 1000  # so that counts and scores never need much memory
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How well a labelled network recognises a set of images."""
+
+    n_images: int
+    n_correct: dict[str, int]  # by readout
+    confusion: dict[str, np.ndarray]  # by readout, [C, C + 1]: true class, answer; the last column: no answer
+    spikes_per_image: float
+    images_per_second: float
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """The share of right answers, by readout."""
+        return {name: correct / self.n_images for name, correct in self.n_correct.items()}
+
+    def interval(self, readout: str) -> tuple[float, float]:
+        """The 95% interval of a readout's accuracy."""
+        return wilson_interval(self.n_correct[readout], self.n_images)
+
+    def accuracy_per_class(self, readout: str) -> list[float | None]:
+        """The share of right answers among the images of each class; None for a class without images."""
+        matrix = self.confusion[readout]
+        totals = matrix.sum(axis=1)
+        return [float(matrix[c, c] / totals[c]) if totals[c] else None for c in range(len(matrix))]
+
+
+def wilson_interval(n_correct: int, n_images: int, z: float = 1.959963984540054) -> tuple[float, float]:
+    """Return the interval in which a proportion lies with 95% (z = 1.96) confidence (Wilson 1927)."""
+    share = n_correct / n_images
+    spread = z * math.sqrt(share * (1 - share) / n_images + z * z / (4 * n_images * n_images))
+    centre = share + z * z / (2 * n_images)
+    scale = 1 + z * z / n_images
+    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def confusion_matrix(truth: np.ndarray, answers: np.ndarray, n_classes: int) -> np.ndarray:
+    """Return [C, C + 1] counts of images by true class and answer; the last column counts those without an answer."""
+    column = np.where(answers == NO_ANSWER, n_classes, answers)
+    matrix = np.zeros((n_classes, n_classes + 1), np.int64)
+    np.add.at(matrix, (truth, column), 1)
+    return matrix
+
+
+def slices(n_images: int) -> Iterator[slice]:
+    """Yield slices that cover `n_images`, `IMAGES_AT_ONCE` at a time."""
+    for start in range(0, n_images, IMAGES_AT_ONCE):
+        yield slice(start, min(start + IMAGES_AT_ONCE, n_images))
+
+
+def label_neurons(
+    classes: np.ndarray, n_classes: int, progress: Callable[[int], object]
+) -> Generator[slice, np.ndarray, Labels]:
+    """Label neurons by their responses to training images.
+
+    Args:
+        classes: class of each image, [N].
+        n_classes: C.
+        progress: called with the number of images of each slice when it is done.
+    """
+    sums = np.zeros(())
+    for part in slices(len(classes)):
+        counts = yield part
+        sums = sums + sum_by_class(counts, classes[part], n_classes)
+        progress(len(counts))
+    return assign_labels(sums, np.bincount(classes, minlength=n_classes))
+
+
+def evaluate(
+    labels: Labels, classes: np.ndarray, progress: Callable[[int], object]
+) -> Generator[slice, np.ndarray, Evaluation]:
+    """Compare the answers of every readout with the images' classes; arguments as in `label_neurons`."""
+    confusion = {name: np.zeros((labels.n_classes, labels.n_classes + 1), np.int64) for name in READOUTS}
+    n_spikes, begun = 0, time.perf_counter()
+    for part in slices(len(classes)):
+        counts = yield part
+        n_spikes += int(counts.sum(dtype=np.int64))
+        for name, readout in READOUTS.items():
+            confusion[name] += confusion_matrix(classes[part], answer(readout(counts, labels)), labels.n_classes)
+        progress(len(counts))
+    return Evaluation(
+        n_images=len(classes),
+        n_correct={name: int(np.trace(matrix)) for name, matrix in confusion.items()},
+        confusion=confusion,
+        spikes_per_image=n_spikes / len(classes),
+        images_per_second=len(classes) / max(time.perf_counter() - begun, 1e-9),
+    )
+
+
+class RunningAccuracy:
+    """An honest estimate of the accuracy while learning: neurons are labelled by windows of images that came before.
+
+    `windows` is how many windows back labels are taken from; before there is one, there is no estimate.
+    """
+
+    def __init__(self, n_classes: int, windows: int):
+        self._n_classes = n_classes
+        self._windows = windows
+        self.earlier: list[tuple[np.ndarray, np.ndarray]] = []  # per window: spikes [C, E] and images [C] by class
+
+    def labels(self) -> Labels | None:
+        """Return the labels by the windows that came before; None before there is one."""
+        if not self.earlier:
+            return None
+        sums, n_images = zip(*self.earlier, strict=True)
+        return assign_labels(np.sum(sums, axis=0), np.sum(n_images, axis=0))
+
+    def update(self, counts: np.ndarray, classes: np.ndarray, readout: str) -> float | None:
+        """Return the accuracy on a window of images, counts[N, E] and classes[N], which then counts as earlier."""
+        labels = self.labels()
+        accuracy = None
+        if labels is not None:
+            accuracy = float((answer(READOUTS[readout](counts, labels)) == classes).mean())
+        sums = sum_by_class(counts, classes, self._n_classes)
+        self.earlier.append((sums, np.bincount(classes, minlength=self._n_classes)))
+        del self.earlier[: -self._windows]
+        return accuracy

@@ -1,0 +1,72 @@
+"""What is reported of a network: the generators that label and evaluate, intervals, and the running accuracy."""
+
+import numpy as np
+import pytest
+
+from stdp_run.evaluation import metrics
+from stdp_run.evaluation.metrics import RunningAccuracy
+from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS
+
+
+def answered(steps, counts):
+    """Send a generator the counts that it asks for; return what it returns."""
+    try:
+        part = next(steps)
+        while True:
+            part = steps.send(counts[part])
+    except StopIteration as end:
+        return end.value
+
+
+@pytest.mark.parametrize("n", [17, 2 * metrics.IMAGES_AT_ONCE, 2 * metrics.IMAGES_AT_ONCE + 17])
+def test_every_image_counts_once_whatever_their_number(n):
+    counts = np.resize(np.array([[9, 0, 0], [0, 9, 0], [0, 0, 0]], np.int32), (n, 3))
+    classes = np.resize([0, 1, 1], n)
+    done = []
+    labels = answered(metrics.label_neurons(classes, 2, done.append), counts)
+    result = answered(metrics.evaluate(labels, classes, done.append), counts)
+    assert labels.label.tolist() == [0, 1, -1] and labels.n_silent == 1
+    assert sum(done) == 2 * n and max(done) <= metrics.IMAGES_AT_ONCE
+    silent = int((counts.sum(axis=1) == 0).sum())
+    assert result.n_correct == dict.fromkeys(READOUTS, n - silent)
+    assert result.confusion["all_activity"].sum() == n
+    assert result.confusion["all_activity"][1, 2] == silent
+    assert result.spikes_per_image == pytest.approx(9 * (n - silent) / n)
+
+
+def test_a_silent_network_has_no_labels_and_no_answers():
+    counts, classes = np.zeros((4, 3), np.int32), np.array([0, 1, 1, 0])
+    labels = answered(metrics.label_neurons(classes, 2, int), counts)
+    result = answered(metrics.evaluate(labels, classes, int), counts)
+    assert labels.n_silent == 3
+    assert result.n_correct == dict.fromkeys(READOUTS, 0) and result.spikes_per_image == 0
+
+
+def test_confusion_has_a_column_for_no_answer():
+    matrix = metrics.confusion_matrix(np.array([0, 1, 1]), np.array([NO_ANSWER, 1, 0]), 2)
+    assert matrix.tolist() == [[0, 0, 1], [1, 1, 0]]
+
+
+@pytest.mark.parametrize(
+    ("right", "total", "low", "high"),
+    [(0, 10, 0.0, 0.27753), (5, 10, 0.23659, 0.76341), (9, 10, 0.59585, 0.98212), (8200, 10000, 0.81234, 0.82741)],
+)
+def test_interval_has_the_published_values(right, total, low, high):
+    # Wilson score intervals, e.g. Newcombe 1998, table I, and the same formula evaluated by hand for 10,000 images.
+    assert metrics.wilson_interval(right, total) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_running_accuracy_uses_earlier_windows_only():
+    counts = np.array([[4, 1, 0], [2, 1, 0], [0, 3, 0], [1, 5, 0]])
+    classes = np.array([0, 0, 1, 1])
+    estimate = RunningAccuracy(2, windows=1)
+    assert estimate.update(counts, classes, "all_activity") is None
+    assert estimate.update(counts, classes, "all_activity") == 1.0
+    # The classes swap: labels of the window before are all wrong, and right again once that window has gone.
+    assert estimate.update(counts, 1 - classes, "all_activity") == 0.0
+    assert estimate.update(counts, 1 - classes, "all_activity") == 1.0
+
+
+def test_a_class_without_images_has_no_accuracy():
+    result = metrics.Evaluation(2, {"r": 2}, {"r": np.array([[2, 0, 0], [0, 0, 0]])}, 1.0, 1.0)
+    assert result.accuracy_per_class("r") == [1.0, None]
