@@ -16,10 +16,13 @@ from stdp_run.config.schema import EncoderSettings, Settings, per_input
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, Model
 from stdp_run.neurons import NeuronGroup
-from stdp_run.parameters import check_parameters, named_parameters
+from stdp_run.parameters import Declaring, check_parameters, named_parameters
+from stdp_run.registry import Registry
 from stdp_run.rules.base import Rule
 
 T = TypeVar("T")
+# Modules that are registries, which type checkers cannot see.
+RULES, NEURONS = cast(Registry, rules), cast(Registry, neurons)
 
 
 def conf_folder() -> Path:
@@ -85,7 +88,7 @@ def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, 
 
 def _build(section: str, cls: type[Rule] | type[NeuronGroup], constants: Mapping[str, object], dt_ms: float) -> tuple:
     values = check_parameters(section, cls.parameters, constants)
-    return named_parameters(cls, values, dt_ms)
+    return named_parameters(cast(Declaring, cls), values, dt_ms)
 
 
 def import_class(section: str, target: str, base: type[T]) -> type[T]:
@@ -143,14 +146,14 @@ def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[
         UserError: no rule of that name is registered.
     """
     if isinstance(rule, str):
-        name = rules.canonical(rule)
+        name = RULES.canonical(rule)
         if name is None:
-            raise UserError.bad_value("rule", rule, f"one of {', '.join(rules)}")
-        return rules.registered[name], published("rule", name, n_inputs)
+            raise UserError.bad_value("rule", rule, f"one of {', '.join(RULES)}")
+        return RULES.registered[name], published("rule", name, n_inputs)
     rule_class = rule if isinstance(rule, type) else type(rule)
     if not issubclass(rule_class, Rule):
         raise UserError.bad_value("rule", rule, "the name of a rule, or a class derived from stdp_run.rules.Rule")
-    name = next((name for name, cls in rules.registered.items() if cls is rule_class), None)
+    name = next((name for name, cls in RULES.registered.items() if cls is rule_class), None)
     return rule_class, published("rule", name, n_inputs) if name else {}
 
 
@@ -168,9 +171,9 @@ def relatives(group: str, name: str, target: str, folders: Sequence[Path]) -> li
         file = next((path for folder in folders if (path := folder / group / f"{each}.yaml").is_file()), None)
         parents = _yaml(file).get("defaults", []) if file else []
         found += [parent for parent in parents if isinstance(parent, str) and parent not in ("_self_", *found)]
-    registry, base = (rules, Rule) if group == "rule" else (neurons, NeuronGroup)
+    registry: Registry = RULES if group == "rule" else NEURONS
     with suppress(UserError):  # a class that cannot be imported is refused where it is needed
-        bases = import_class(group, target, base).__mro__
+        bases = import_class(group, target, object).__mro__
         found += [name for cls in bases for name, known in registry.registered.items() if known is cls]
     return found
 
@@ -179,7 +182,7 @@ def published_model(
     rule: str, neuron: str, n_exc: int, encoder: Encoder, *, n_inputs: int = 784, seed: int = 0, dtype: str = "float32"
 ) -> Model:
     """Return a network of registered parts with their published constants."""
-    rule_class, neuron_class = rules[rule], neurons[neuron]
+    rule_class, neuron_class = RULES[rule], NEURONS[neuron]
     return Model(
         n_inputs=n_inputs,
         n_exc=n_exc,
