@@ -311,7 +311,7 @@ def as_yaml(record: dict[str, Any]) -> str:
 
 
 def read_networks(config: Config) -> list[tuple[str, Settings]]:
-    """Return the K networks that networks=K asks for: the name of each one's directory, and the settings it would have as a single one.
+    """Return the K networks that networks=K asks for: the directory and the settings of each, as a single one.
 
     The value in which they differ is put in before references are resolved, so that what refers to it follows: give
     the composed config where there is one (`Settings.composed`).
