@@ -38,30 +38,27 @@ def run(asked: Settings, invocation: Invocation) -> float:
 
 
 def _evaluate(asked: Settings, directory: RunDirectory, invocation: Invocation) -> float:
-    begun = time.perf_counter()
-    path = str(asked.checkpoint)
+    begun, path = time.perf_counter(), str(asked.checkpoint)
     saved = checkpoint.load(Path(path))
     if "label" not in saved.extra:
         raise UserError(f"checkpoint={path}: of a run on its way, without labels; resume it first")
     settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
-    model, state = build_model(settings), saved.state()
-    n_inputs = state.weight.shape[1]
+    model, name = build_model(settings), settings.dataset.name
+    n_inputs = saved.arrays["weight"].shape[1]
     if model.n_inputs != n_inputs:
-        raise UserError(f"dataset={settings.dataset.name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
+        raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
     directory.write_config(settings)
     data = load_images(settings)
     labels = Labels(saved.extra["label"], saved.extra["mean_count"])
     if len(data.classes) != labels.n_classes:
-        known = f"{len(data.classes)} classes; the network knows {labels.n_classes}"
-        raise UserError(f"dataset={settings.dataset.name}: {known}")
+        raise UserError(f"dataset={name}: {len(data.classes)} classes; the network knows {labels.n_classes}")
     options = engine_options(settings, invocation.job, learning=False)
     set_process_options(options.threads, options.tf32)
     choice = choose_once([model], options, None, invocation.sweep_directory)
-    engine = make_engine(model, state, options, choice)
     settings = settings.with_values({"engine": choice.engine, "device": choice.device})
     directory.write_config(settings)
-    final = drive(measure(data, labels, Bars(invocation.bars)), engine)
-    result = results.describe(settings, engine, data, labels, final, time.perf_counter() - begun)
+    final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
+    result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
     result["train_images_per_second"] = None
     results.write_result(directory.path, result)
     print(results.summary_table(result, directory.path))

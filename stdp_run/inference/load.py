@@ -15,14 +15,13 @@ import numpy as np
 from stdp_run.config.build import build_model
 from stdp_run.config.schema import Settings, or_null, read_settings
 from stdp_run.engines.base import Engine
-from stdp_run.engines.selection import Request, choose
+from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
-from stdp_run.network import Model, NetworkState
+from stdp_run.network import NetworkState
 from stdp_run.parameters import whole_positive
-from stdp_run.system import available_threads
 from stdp_run.training import checkpoint
 from stdp_run.training.checkpoint import Checkpoint
 
@@ -46,7 +45,6 @@ class TrainedNetwork:
     """A network that has learned and whose neurons are labelled; `load` makes one. Nothing it does changes it."""
 
     settings: Settings  # of the run it comes from
-    config: dict  # the same as plain containers, as the checkpoint keeps them
     state: NetworkState  # weight[E, I], theta[E]
     labels: Labels  # label[E], mean_count[C, E]
     classes: tuple[str, ...]  # [C]
@@ -70,7 +68,7 @@ class TrainedNetwork:
 
         Args:
             images: uint8 [N, height, width], [N, height * width], or [height, width] for one picture; bright strokes
-                on black, as in the data set.
+                on black, as in the dataset.
 
         Raises:
             UserError: another type or another shape.
@@ -104,11 +102,7 @@ class TrainedNetwork:
 
 
 def image_index(pixels: np.ndarray) -> np.ndarray:
-    """Return the index that keys the random spikes of each picture, [N] int64: 31 bits of the CRC-32 of its pixels.
-
-    Args:
-        pixels: uint8 [N, I].
-    """
+    """Return what keys the random spikes of each of the pictures uint8 [N, I]: 31 bits of the CRC-32, [N] int64."""
     return np.array([zlib.crc32(row.tobytes()) & 0x7FFFFFFF for row in pixels], dtype=np.int64)
 
 
@@ -125,16 +119,15 @@ def load(path: str | Path, *, threads: int | None = None) -> TrainedNetwork:
     """
     or_null(whole_positive)("threads", threads)
     saved = read_trained(path)
+    options = EngineOptions(device="cpu", threads=threads, learning=False)
     settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path)})
-    arrays = dict(saved.arrays)
-    state = NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
+    state = saved.state()
     return TrainedNetwork(
         settings=settings,
-        config=saved.config,
         state=state,
         labels=Labels(saved.extra["label"], saved.extra["mean_count"]),
         classes=tuple(saved.extra["classes"]),
-        engine=_engine(build_model(settings), state, threads or available_threads()),
+        engine=make_engine(build_model(settings), state, options),
     )
 
 
@@ -151,14 +144,3 @@ def read_trained(path: str | Path) -> Checkpoint:
             "checkpoint", path, f"the {CHECKPOINT} of a finished run: the neurons of this one are not labelled yet"
         )
     return saved
-
-
-def _engine(model: Model, state: NetworkState, n_threads: int) -> Engine:
-    """Return an engine on the CPU, without what a run sets for its whole process: torch's threads and precision."""
-    if choose(Request([model], device="cpu"), False, lambda _: 0.0).engine == "event":
-        from stdp_run.engines.event.engine import EventEngine
-
-        return EventEngine(model, state, n_threads)
-    from stdp_run.engines.dense.engine import TorchEngine
-
-    return TorchEngine(model, state, "cpu", 1, "sum")

@@ -16,6 +16,7 @@ A picture should show one digit on a plain background, and no table around the p
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from scipy import ndimage
 
 from stdp_run.datasets.picture_files import ENDINGS, open_grey, pictures_below, resized
@@ -42,8 +43,7 @@ def find_pictures(path: str | Path) -> list[Path]:
     """Return the pictures at `path`, sorted.
 
     A file is taken whatever its name. Of a folder, the files in it that end in .png, .jpg, .jpeg, .bmp, .gif, .webp,
-    .tif, .tiff, .ppm or .pgm (either case); if there is none, those in all the folders below it. Hidden files and
-    folders, whose names start with a dot, are left out.
+    .tif, .tiff, .ppm or .pgm; if there is none, those in all the folders below it. What starts with a dot is left out.
 
     Raises:
         UserError: nothing is there, or no picture is.
@@ -68,12 +68,11 @@ def read_picture(
     Any size, colour, depth and orientation tag; of an animation the first picture. Transparent parts get a background
     that the ink stands out from. With `frame`, digits are framed as in MNIST, as described above; a picture that is
     height x width and framed already is returned as it is, or inverted; a picture without ink is all black. Without
-    `frame`, for other things than digits, the whole picture is resized, as the data set image_folder does.
+    `frame`, for other things than digits, the whole picture is resized, as the dataset image_folder does.
 
     Args:
         path: the file.
-        height: pixels.
-        width: pixels.
+        height, width: pixels.
         frame: whether to look for ink and to frame it.
         invert: whether ink is darker than its background; None: decide by the picture, its border first.
 
@@ -86,10 +85,6 @@ def read_picture(
     if invert is None:
         invert = _is_dark_ink(_coarse(np.asarray(picture)))
     return resized(picture, height, width, invert)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# From grey to ink.
 
 
 def _framed(grey: np.ndarray, height: int, width: int, invert: bool | None) -> np.ndarray:
@@ -194,7 +189,7 @@ def _levelled(strength: np.ndarray) -> np.ndarray:
     stroke = _stroke_width(solid)
     edges = _dilated(solid, max(1, round(stroke / 2)))
     ink = np.where(edges, np.clip((strength - noise) / (tone - noise), 0, 1), 0)
-    missing = _MIN_STROKE * _longer_side(solid) - stroke
+    missing = _MIN_STROKE * (np.ptp(np.argwhere(solid), axis=0).max() + 1) - stroke
     return _dilated(ink, round(missing / 2)) if missing >= 2 else ink
 
 
@@ -244,10 +239,6 @@ def _stroke_width(solid: np.ndarray) -> float:
     return 2 * np.count_nonzero(solid) / (outline * np.pi / 4)
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Into the frame.
-
-
 def _place(ink: np.ndarray, box: tuple[int, int, int, int], height: int, width: int) -> np.ndarray:
     """Return ink [h, w], of which `box` is scaled into the frame's, centred by its mass, uint8 [height, width].
 
@@ -268,8 +259,6 @@ def _place(ink: np.ndarray, box: tuple[int, int, int, int], height: int, width: 
 
 def _cut_out(values: np.ndarray, centre: np.ndarray, extent: np.ndarray, size: np.ndarray) -> np.ndarray:
     """Return the part of `values` around `centre`, `extent` pixels (row, column) large, resized to `size`."""
-    from PIL import Image
-
     beyond = int(extent.max()) + 1  # what lies outside is 0
     (top, left), (bottom, right) = centre - extent / 2 + beyond, centre + extent / 2 + beyond
     method = Image.Resampling.BOX if extent.max() > size.max() else Image.Resampling.BILINEAR
@@ -285,19 +274,12 @@ def _bounding_box(ink: np.ndarray) -> tuple[int, int, int, int] | None:
     return rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
 
 
-def _longer_side(ink: np.ndarray) -> int:
-    box = _bounding_box(ink)
-    return max(box[1] - box[0], box[3] - box[2]) if box else 0
-
-
 def _coarse(grey: np.ndarray) -> np.ndarray:
     return _resized(grey, _COARSE_SIDE).astype(float)
 
 
 def _resized(grey: np.ndarray, longest: int) -> np.ndarray:
     """Return the picture reduced, if need be, so that no side is above `longest` pixels."""
-    from PIL import Image
-
     scale = longest / max(grey.shape)
     if scale >= 1:
         return grey
@@ -307,8 +289,6 @@ def _resized(grey: np.ndarray, longest: int) -> np.ndarray:
 
 def _stretched(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     """Return float values enlarged to `shape`, interpolated."""
-    from PIL import Image
-
     if values.shape == shape:
         return values
     picture = Image.fromarray(values.astype(np.float32))

@@ -5,7 +5,6 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Protocol
 
 from stdp_run import files
 from stdp_run.config.schema import Settings
@@ -15,27 +14,17 @@ from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import Model
 
 
-class Network(Protocol):
-    """What is reported of a network: what presents images to it, and its model."""
-
-    name: str  # of the engine
-    device: str
-    model: Model
-
-
-def describe(
-    settings: Settings, network: Network, data: Data, labels: Labels, final: Evaluation, seconds: float
-) -> dict:
-    """Return the figures of a run, which took `seconds`, for `result.json`."""
+def describe(settings: Settings, model: Model, data: Data, labels: Labels, final: Evaluation, seconds: float) -> dict:
+    """Return the figures of a run, which took `seconds`, for `result.json`; the settings have what it was run on."""
     readout = settings.evaluator.readout
     return {
         "rule": settings.rule.name,
         "neuron": settings.neuron.name,
         "dataset": settings.dataset.name,
         "split": settings.dataset.split,
-        "engine": network.name,
-        "device": str(network.device),
-        "dtype": network.model.weight_dtype.name,
+        "engine": settings.engine,
+        "device": settings.device,
+        "dtype": model.weight_dtype.name,
         "seed": settings.seed,
         "n_exc": settings.n_exc,
         "epochs": settings.epochs,

@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
 from stdp_run.network import NetworkState
 
-FORMAT = 1
+FORMAT = 2
 _MARK = b"\nstdp-run checkpoint sha256 "
 _TAIL_LENGTH = len(_MARK) + 64 + 1
 
@@ -44,12 +45,15 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """
     import torch
 
+    def to_tensor(array: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(np.array(array))
+
     content = {
         "format": FORMAT,
         "config": checkpoint.config,
         "position": checkpoint.position,
-        "arrays": _converted(checkpoint.arrays, np.ndarray, _to_tensor),
-        "extra": _converted(checkpoint.extra, np.ndarray, _to_tensor),
+        "arrays": _converted(checkpoint.arrays, np.ndarray, to_tensor),
+        "extra": _converted(checkpoint.extra, np.ndarray, to_tensor),
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -95,13 +99,7 @@ def load(path: Path) -> Checkpoint:
     )
 
 
-def _to_tensor(array: np.ndarray):
-    import torch
-
-    return torch.from_numpy(np.array(array))
-
-
-def _converted(value, kind: type, convert: Callable):
+def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:
     """Return containers with everything of a kind in them converted."""
     if isinstance(value, dict):
         return {key: _converted(item, kind, convert) for key, item in value.items()}

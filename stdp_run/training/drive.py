@@ -5,14 +5,14 @@ network alone; only this module knows whether there are others.
 """
 
 import time
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from typing import TypeVar
 
 import numpy as np
 
 from stdp_run.engines.base import Engine, InferenceBatch, NetworkGroup, Request, TrainingBatch, answer
-from stdp_run.network import Model, NetworkState
+from stdp_run.network import NetworkState
 from stdp_run.training.signals import Interruption
 
 IMAGES_AT_ONCE = 250
@@ -20,19 +20,6 @@ SECONDS_AT_ONCE = 0.5  # a signal waits no longer than about this for its answer
 
 Found = TypeVar("Found")
 Steps = Generator[Request, np.ndarray, Found]
-
-
-class Network(Protocol):
-    """What a run sees of its network."""
-
-    name: str  # of the engine
-    device: str
-    model: Model
-    images_at_once: int  # as many as a run should ask for, so that a signal need not wait for long
-    seconds: float  # spent so far to present images, to this network and those side by side with it
-
-    def state(self) -> NetworkState:
-        """Return a copy of all that persists."""
 
 
 def drive(steps: Steps[Found], engine: Engine) -> Found:
@@ -58,11 +45,7 @@ class SideBySide:
         self.group, self.images_at_once, self.seconds = group, images_at_once, 0.0
         self._interruption = interruption
 
-    def networks(self) -> list[Network]:
-        """Return what each run sees of its network."""
-        return [_OneOf(self, k) for k in range(len(self.group.models))]
-
-    def complete(self, runs: Sequence[Steps[Found]]) -> list[Found]:
+    def complete(self, runs: Sequence[Callable[["Network"], Steps[Found]]]) -> list[Found]:
         """Present to the networks what their runs ask for until all have ended; return what each has found.
 
         A run is sent the counts of the first images of its request, one or more: not always of all of them. When a
@@ -72,13 +55,12 @@ class SideBySide:
         requests: dict[int, Request] = {}
         counts: Mapping[int, np.ndarray | None] = dict.fromkeys(range(len(runs)))
         with ExitStack() as stack:
-            for steps in runs:
-                stack.callback(steps.close)
+            steps = [stack.enter_context(closing(run(Network(self, k)))) for k, run in enumerate(runs)]
             while counts:
                 stopping = self._interruption.pending is not None
                 for k, each in counts.items():
                     try:
-                        requests[k] = runs[k].send(each)  # type: ignore[arg-type]  # None starts a generator
+                        requests[k] = steps[k].send(each)  # type: ignore[arg-type]  # None starts a generator
                     except StopIteration as end:
                         results[k] = end.value
                         requests.pop(k, None)
@@ -102,23 +84,25 @@ class SideBySide:
         return counts
 
 
-class _OneOf:
-    """One of the networks side by side, see `Network`."""
+class Network:
+    """What a run sees of its network, the number `k` of those side by side."""
 
-    def __init__(self, networks: SideBySide, k: int):
-        self._networks, self._k = networks, k
-        self.name, self.device, self.model = networks.group.name, networks.group.device, networks.group.models[k]
+    def __init__(self, side_by_side: SideBySide, k: int):
+        self._side_by_side, self._k = side_by_side, k
 
     @property
     def images_at_once(self) -> int:
-        return self._networks.images_at_once
+        """As many images as a run should ask for, so that a signal need not wait for long."""
+        return self._side_by_side.images_at_once
 
     @property
     def seconds(self) -> float:
-        return self._networks.seconds
+        """The time spent so far to present images, to this network and those side by side with it."""
+        return self._side_by_side.seconds
 
     def state(self) -> NetworkState:
-        return self._networks.group.state(self._k)
+        """Return a copy of all that persists."""
+        return self._side_by_side.group.state(self._k)
 
 
 def count_spikes(asking: Generator[slice, np.ndarray, Found], pixels: np.ndarray, index: np.ndarray) -> Steps[Found]:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from stdp_run import files
+from stdp_run.config.compatibility import ENGINE_KEYS
 from stdp_run.config.schema import Settings
 from stdp_run.engines.selection import Choice, EngineOptions, choose
 from stdp_run.network import Model
@@ -12,16 +13,7 @@ from stdp_run.network import Model
 
 def engine_options(settings: Settings, gpu: int | None, learning: bool = True) -> EngineOptions:
     """Return what the settings ask for; with several GPUs, the one numbered `gpu` is meant, counted around."""
-    return EngineOptions(
-        engine=settings.engine,
-        device=settings.device,
-        batch_size=settings.batch_size,
-        reduction=settings.reduction,
-        threads=settings.threads,
-        tf32=settings.tf32,
-        gpu=gpu,
-        learning=learning,
-    )
+    return EngineOptions(**{key: getattr(settings, key) for key in ENGINE_KEYS}, gpu=gpu, learning=learning)
 
 
 def choose_once(models: Sequence[Model], options: EngineOptions, known: Choice | None, sweep: Path | None) -> Choice:
@@ -57,10 +49,6 @@ def _needs_trial(options: EngineOptions) -> bool:
 def _asked_for(models: Sequence[Model], options: EngineOptions) -> str:
     """Return all that the speed depends on: constants, such as a sweep varies, hardly change it."""
     model = models[0]
-    return " ".join(
-        [
-            f"{len(models)} x {model.rule.__name__} {model.neuron.__name__} {model.dtype}",
-            f"{model.n_inputs} x {model.n_exc}, {model.encoder.n_steps} steps",
-            *(f"{name}={value}" for name, value in options._replace(gpu=None)._asdict().items()),
-        ]
-    )
+    parts = f"{len(models)} x {model.rule.__name__} {model.neuron.__name__} {model.dtype}"
+    size = f"{model.n_inputs} inputs {model.n_exc} neurons {model.encoder.n_steps} steps"
+    return " ".join([parts, size, *(f"{key}={value}" for key, value in options._asdict().items() if key != "gpu")])

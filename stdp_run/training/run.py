@@ -13,7 +13,7 @@ from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
 from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
-from stdp_run.evaluation.metrics import Evaluation
+from stdp_run.evaluation.metrics import Evaluation, RunningAccuracy
 from stdp_run.network import NetworkState, initial_state
 from stdp_run.reporting import result as results
 from stdp_run.reporting.report import write_report
@@ -63,7 +63,8 @@ class TrainingRun:
     ):
         self.settings, self.directory = settings, directory
         self.model = build_model(settings)
-        self.progress = Progress.start(len(data.classes), settings.trainer)
+        windows = max(1, settings.trainer.label_window // settings.trainer.log_every)
+        self.progress = Progress(RunningAccuracy(len(data.classes), windows))
         self._data, self._interruption, self._bars, self._begun = data, interruption, bars, begun
         self._tracker: Tracker  # open while there are steps
         self._plots: PlotWriter
@@ -85,9 +86,7 @@ class TrainingRun:
             Tracker(path, self._resumed_at) as self._tracker,
             PlotWriter(path, self._tracker.plot, self._what_is_plotted(), **self._plotted) as self._plots,
         ):
-            trainer = Trainer(
-                self.settings, progress, data.train_pixels, data.train_classes, self._tracker, self._interruption
-            )
+            trainer = Trainer(self.settings, data, progress, self._tracker, self._interruption)
             yield from trainer.train(network, self, self._bars)
             state = network.state()
             self._plots.after_learning(progress.images, state)
@@ -95,7 +94,7 @@ class TrainingRun:
             self._plots.after_labelling(progress.images, state, labels.label)
             final = yield from measure(data, labels, self._bars)
             self._record_end(final)
-        return self._write(network, state, labels, final)
+        return self._write(state, labels, final)
 
     def save(self, state: NetworkState) -> None:
         """Save a checkpoint."""
@@ -134,14 +133,14 @@ class TrainingRun:
         running, evaluations = accuracy_points(self.directory.path, readout)
         self._plots.at_the_end(images_seen, final, readout, running, evaluations)
 
-    def _write(self, network: Network, state: NetworkState, labels: Labels, final: Evaluation) -> dict:
+    def _write(self, state: NetworkState, labels: Labels, final: Evaluation) -> dict:
         """Write the trained network, the result and the report; return the result."""
         path, progress, data = self.directory.path, self.progress, self._data
         extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
         content = Checkpoint(self.settings.record, state.arrays(), {"images": progress.images}, extra)
         checkpoint.save(path / "checkpoint.pt", content)
-        result = results.describe(self.settings, network, data, labels, final, self._wall_seconds())
-        result["train_images_per_second"] = progress.images_per_second
+        result = results.describe(self.settings, self.model, data, labels, final, self._wall_seconds())
+        result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
         result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
         results.write_result(path, result)
         write_report(path)

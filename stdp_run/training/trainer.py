@@ -3,12 +3,13 @@
 import math
 import time
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from tqdm import tqdm
 
-from stdp_run.config.schema import Settings, TrainerSettings
+from stdp_run.config.schema import Settings
+from stdp_run.datasets.selection import Data
 from stdp_run.encoding import image_order
 from stdp_run.engines.base import TrainingBatch
 from stdp_run.evaluation.metrics import RunningAccuracy
@@ -16,6 +17,9 @@ from stdp_run.network import NetworkState
 from stdp_run.training.drive import Network, Steps
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars, Tracker
+
+if TYPE_CHECKING:
+    from stdp_run.training.run import TrainingRun
 
 
 def learning_rate(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
@@ -27,118 +31,66 @@ def learning_rate(schedule: str, rate_end: float, progress: np.ndarray) -> np.nd
     return rate_end + (1 - rate_end) * 0.5 * (1 + np.cos(math.pi * progress))
 
 
-class Window:
-    """The images since the last row of metrics."""
-
-    def __init__(self) -> None:
-        self._counts: list[np.ndarray] = []
-        self._classes: list[np.ndarray] = []
-        self.images = 0
-        self.seconds = 0.0
-
-    def add(self, counts: np.ndarray, classes: np.ndarray, seconds: float) -> None:
-        """Add images that were learned from in `seconds`."""
-        self._counts.append(counts)
-        self._classes.append(classes)
-        self.images += len(counts)
-        self.seconds += seconds
-
-    def arrays(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return the counts [N, E] and classes [N] of one image or more."""
-        return np.concatenate(self._counts), np.concatenate(self._classes)
-
-
 @dataclass
 class Progress:
     """How far learning is. With the network's state and the settings, it is all that a resumed run needs."""
 
     estimate: RunningAccuracy
-    window: Window = field(default_factory=Window)
     images: int = 0  # learned from, over all epochs
     reported: int = 0  # of those, the ones up to which everything that was due is done
-    seconds: float = 0.0  # spent to present images, to this network and those side by side with it
     spikes: int = 0
-
-    @classmethod
-    def start(cls, n_classes: int, options: TrainerSettings) -> "Progress":
-        """Return the progress of a run that has not begun."""
-        return cls(RunningAccuracy(n_classes, max(1, options.label_window // options.log_every)))
+    seconds: float = 0.0  # spent to present images, to this network and those side by side with it
+    window_seconds: float = 0.0  # of those, the ones since the last row of metrics
+    counts: list[np.ndarray] = field(default_factory=list)  # spikes [N, E] of images since the last row, in parts
+    classes: list[np.ndarray] = field(default_factory=list)  # [N] of the same
 
     def add(self, counts: np.ndarray, classes: np.ndarray, seconds: float) -> None:
         """Add images of some classes [N], with spike counts [N, E], that were learned from in `seconds`."""
-        self.window.add(counts, classes, seconds)
         self.images += len(counts)
         self.spikes += int(counts.sum(dtype=np.int64))
         self.seconds += seconds
-
-    @property
-    def images_per_second(self) -> float:
-        """Images learned from per second of presenting."""
-        return self.images / max(self.seconds, 1e-9)
+        self.window_seconds += seconds
+        self.counts.append(counts)
+        self.classes.append(classes)
 
     def position(self) -> dict[str, float]:
         """Return the numbers of this for a checkpoint."""
-        return {name: getattr(self, name) for name in ("images", "reported", "seconds", "spikes")}
+        return {name: getattr(self, name) for name in ("images", "reported", "spikes", "seconds", "window_seconds")}
 
-    def arrays(self) -> dict:
+    def arrays(self) -> dict[str, list]:
         """Return the arrays of this for a checkpoint."""
-        window: dict = {"seconds": self.window.seconds}
-        if self.window.images:
-            window["counts"], window["classes"] = self.window.arrays()
-        earlier = [{"sums": sums, "n_images": n_images} for sums, n_images in self.estimate.earlier]
-        return {"window": window, "earlier_windows": earlier}
+        window = [[np.concatenate(parts)] if parts else [] for parts in (self.counts, self.classes)]
+        return {"counts": window[0], "classes": window[1], "earlier": [list(each) for each in self.estimate.earlier]}
 
-    def restore(self, position: dict, arrays: dict) -> None:
+    def restore(self, position: dict[str, float], arrays: dict[str, list]) -> None:
         """Take over what `position` and `arrays` returned for a checkpoint."""
         for name, value in position.items():
             setattr(self, name, value)
-        window = arrays["window"]
-        if "counts" in window:
-            self.window.add(window["counts"], window["classes"], window["seconds"])
-        self.estimate.earlier = [(each["sums"], each["n_images"]) for each in arrays["earlier_windows"]]
-
-
-class Run(Protocol):
-    """What the loop leaves to the run that it is a part of."""
-
-    def save(self, state: NetworkState) -> None:
-        """Save a checkpoint."""
-
-    def plot(self, state: NetworkState) -> None:
-        """Have the weights plotted."""
-
-    def evaluate(self) -> Steps[None]:
-        """Measure and record the accuracy."""
+        self.counts, self.classes = list(arrays["counts"]), list(arrays["classes"])
+        self.estimate.earlier = [(sums, n_images) for sums, n_images in arrays["earlier"]]
 
 
 class Trainer:
-    """The training of one network, beside the network itself: its order of images, schedules and metrics.
+    """The training of one network: its order of images, its schedules, and what is due when.
 
     Args:
         settings: of the run.
+        data: the images; only the running estimate of the accuracy looks at their classes.
         progress: how far it is; it moves on as images are learned from.
-        pixels: uint8 [N, I].
-        classes: int64 [N]; only the running estimate of the accuracy looks at them.
         tracker: where metrics go.
         interruption: whether a signal asks to stop.
     """
 
     def __init__(
-        self,
-        settings: Settings,
-        progress: Progress,
-        pixels: np.ndarray,
-        classes: np.ndarray,
-        tracker: Tracker,
-        interruption: Interruption,
+        self, settings: Settings, data: Data, progress: Progress, tracker: Tracker, interruption: Interruption
     ):
         self._settings, self._options, self._progress = settings, settings.trainer, progress
-        self._pixels, self._classes = pixels, classes
+        self._pixels, self._classes = data.train_pixels, data.train_classes
         self._tracker, self._interruption = tracker, interruption
-        self._total = len(pixels) * settings.epochs
+        self._total = len(self._pixels) * settings.epochs
         self._order: tuple[int, np.ndarray] | None = None  # the epoch, and the order of its images
 
-    def train(self, network: Network, run: Run, bars: Bars) -> Steps[None]:
+    def train(self, network: Network, run: "TrainingRun", bars: Bars) -> Steps[None]:
         """Learn from the images, `settings.epochs` times, from where the progress is.
 
         A checkpoint is saved before what else is due at the same number of images is done, so that a run that is
@@ -171,8 +123,8 @@ class Trainer:
                 stop = min(stop, start + every - seen % every)
         n_batches = -(-(stop - start) // batch_size)
         chosen = self._order_of(epoch)[start : start + n_batches * batch_size]
-        place = self._place(np.arange(seen, seen + len(chosen)))
-        return TrainingBatch(self._pixels[chosen], chosen, epoch, self._rate(place), self._learners(place))
+        before = np.arange(seen, seen + len(chosen))
+        return TrainingBatch(self._pixels[chosen], chosen, epoch, self._rate(before), self._learners(before))
 
     def _is_time_to_save(self, saved_at: float) -> bool:
         options = self._options
@@ -183,7 +135,7 @@ class Trainer:
             return True
         return options.checkpoint_seconds is not None and time.monotonic() - saved_at >= options.checkpoint_seconds
 
-    def _report(self, network: Network, run: Run, bar: tqdm) -> Steps[None]:
+    def _report(self, network: Network, run: "TrainingRun", bar: tqdm) -> Steps[None]:
         """Do what is due since the last report."""
         options, progress = self._options, self._progress
         if progress.reported == progress.images:
@@ -208,8 +160,8 @@ class Trainer:
 
     def _log(self, state: NetworkState) -> float | None:
         """Write a row of metrics about the images since the last one; return the running accuracy, if there is one."""
-        progress, window = self._progress, self._progress.window
-        counts, classes = window.arrays()
+        progress = self._progress
+        counts, classes = np.concatenate(progress.counts), np.concatenate(progress.classes)
         accuracy = progress.estimate.update(counts, classes, self._settings.evaluator.readout)
         self._tracker.scalars(
             progress.images,
@@ -217,37 +169,31 @@ class Trainer:
                 "train/running_accuracy": accuracy,
                 "train/spikes_per_image": float(counts.sum(axis=1).mean()),
                 "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
-                "train/images_per_second": window.images / max(window.seconds, 1e-9),
-                "train/learning_rate": float(self._rate(self._place(np.array([progress.images - 1])))[0]),
+                "train/images_per_second": len(counts) / max(progress.window_seconds, 1e-9),
+                "train/learning_rate": float(self._rate(np.array([progress.images - 1]))[0]),
                 "network/theta_mean": float(state.theta.mean()),
                 "network/weight_mean": float(state.weight.mean()),
                 "network/weight_std": float(state.weight.std()),
                 "network/weight_max": float(state.weight.max()),
             },
         )
-        progress.window = Window()
+        progress.counts, progress.classes, progress.window_seconds = [], [], 0.0
         return accuracy
 
     def _order_of(self, epoch: int) -> np.ndarray:
         if self._order is None or self._order[0] != epoch:
-            n_images = len(self._pixels)
-            shuffled = self._settings.trainer.shuffle
-            self._order = (
-                epoch,
-                image_order(n_images, epoch, self._settings.seed) if shuffled else np.arange(n_images),
-            )
+            n_images, shuffle = len(self._pixels), self._options.shuffle
+            order = image_order(n_images, epoch, self._settings.seed) if shuffle else np.arange(n_images)
+            self._order = (epoch, order)
         return self._order[1]
 
-    def _place(self, images_seen: np.ndarray) -> np.ndarray:
-        """Return how far through the run an image is before which some were seen, 0..1."""
-        return images_seen / self._total
+    def _rate(self, seen: np.ndarray) -> np.ndarray:
+        """Return the factor of the learning-rate schedule for images before which some were seen."""
+        return learning_rate(self._options.schedule, self._options.rate_end, seen / self._total)
 
-    def _rate(self, place: np.ndarray) -> np.ndarray:
-        return learning_rate(self._options.schedule, self._options.rate_end, place)
-
-    def _learners(self, place: np.ndarray) -> np.ndarray | None:
+    def _learners(self, seen: np.ndarray) -> np.ndarray | None:
         """Return how many neurons may learn from each image; None where that does not change in the run."""
         first, last = self._options.learners_start, self._settings.max_learners
         if first is None or last is None:
             return None
-        return np.rint(first * (last / first) ** place).astype(np.int64)
+        return np.rint(first * (last / first) ** (seen / self._total)).astype(np.int64)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import oracle
-from test_engines import (
+from helpers.networks import (
     ENGINES,
     EPOCH,
     ONE_PER_RULE,
@@ -17,13 +17,12 @@ from test_engines import (
     make_model,
     mnist,
     one_pair_per_rule,
-    one_thread,  # noqa: F401  a fixture for every test here
     plain_network,
     same_bits,
 )
+from helpers.runs import settings_of
 
 from stdp_run.config.build import build_model
-from stdp_run.config.schema import read_settings
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, presentation_key
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, initial_state
@@ -170,20 +169,17 @@ def test_rates_rise_by_the_step():
     table = encoder.thresholds_by_repeat
     rates = [63.75, 95.75, 127.75, 159.75]
     assert table.tolist() == [[oracle.spike_threshold(rate, 0.5, value) for value in range(256)] for rate in rates]
-    assert (encoder.thresholds == table[0]).all()
     assert len(replace(encoder, min_spikes=0).thresholds_by_repeat) == 1
 
 
 def test_the_preset_of_the_paper_shows_images_again_and_the_default_does_not():
-    from test_presets import config_of
-
-    encoder = build_model(read_settings(config_of("experiment=diehl_cook_2015_400"))).inference_encoder
+    encoder = build_model(settings_of("experiment=diehl_cook_2015_400")).inference_encoder
     assert (encoder.min_spikes, encoder.rate_step_hz, encoder.max_repeats) == (5, 32.0, 10)
-    assert build_model(read_settings(config_of())).encoder.min_spikes == 0
+    assert build_model(settings_of()).encoder.min_spikes == 0
     for override, allowed in (
         ("encoder.min_spikes=-1", "a whole number of 0 or more"),
         ("encoder.rate_step_hz=-2", "a number of 0 or more"),
         ("encoder.max_repeats=256", "a whole number from 0 to 255"),
     ):
         with pytest.raises(UserError, match=f"{override}: must be {allowed}"):
-            read_settings(config_of(override))
+            settings_of(override)

@@ -9,7 +9,7 @@ import pytest
 from helpers.runs import settings_of
 
 from stdp_run.config.build import build_model
-from stdp_run.encoding import SPIKES_EVALUATING, poisson_spikes
+from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
 from stdp_run.engines.selection import Choice
 from stdp_run.errors import UserError
 from stdp_run.inference.export import export
@@ -71,36 +71,35 @@ def count_spikes(weights, theta, constants, encoder, seed, pixels):
     import torch
 
     probability = np.minimum(1, encoder["max_rate_hz"] * encoder["dt"] / 1000 * np.arange(256) / 255)
-    limits = torch.from_numpy(np.floor(probability * 2.0**32).astype(np.int64))
+    limits = torch.from_numpy(np.floor(probability * 2.0**32).astype(np.int64)[pixels])[None]
     index = torch.tensor([zlib.crc32(pixels.tobytes()) & 0x7FFFFFFF])
-    image = torch.from_numpy(pixels.copy())[None]
-    spikes = poisson_spikes(image, index, 0, limits, encoder["steps"], seed, SPIKES_EVALUATING)[:, 0].numpy()
+    spikes = spikes_below(limits, index, 0, 0, encoder["steps"], seed, SPIKES_EVALUATING)[:, 0].numpy()
     c = constants
     v = np.full(len(weights), c["v_rest"])
     inhibitory_v = np.full(len(weights), c["inhibitory_v_rest"])
-    resting, inhibitory_resting = np.zeros(len(weights), int), np.zeros(len(weights), int)
+    refractory, inhibitory_refractory = np.zeros(len(weights), int), np.zeros(len(weights), int)
     inhibitory, counts = np.zeros(len(weights)), np.zeros(len(weights), int)
     for step in spikes:
         current = weights @ step.astype(float) - c["w_ie"] * (inhibitory.sum() - inhibitory)
-        v = np.exp(-encoder["dt"] / c["tau_v"]) * (v - c["v_rest"]) + c["v_rest"] + np.where(resting > 0, 0, current)
-        resting = np.maximum(resting - 1, 0)
+        v = np.exp(-encoder["dt"] / c["tau_v"]) * (v - c["v_rest"]) + c["v_rest"] + np.where(refractory > 0, 0, current)
+        refractory = np.maximum(refractory - 1, 0)
         fired = v > c["v_threshold"] + theta
-        v[fired], resting[fired] = c["v_reset"], c["refractory"]
+        v[fired], refractory[fired] = c["v_reset"], c["refractory"]
         counts += fired
         decay = np.exp(-encoder["dt"] / c["tau_inhibitory"])
-        drive = np.where(inhibitory_resting > 0, 0, c["w_ei"] * fired)
+        drive = np.where(inhibitory_refractory > 0, 0, c["w_ei"] * fired)
         inhibitory_v = decay * (inhibitory_v - c["inhibitory_v_rest"]) + c["inhibitory_v_rest"] + drive
-        inhibitory_resting = np.maximum(inhibitory_resting - 1, 0)
+        inhibitory_refractory = np.maximum(inhibitory_refractory - 1, 0)
         inhibitory = (inhibitory_v > c["inhibitory_v_threshold"]).astype(float)
         inhibitory_v[inhibitory > 0] = c["inhibitory_v_reset"]
-        inhibitory_resting[inhibitory > 0] = c["inhibitory_refractory"]
+        inhibitory_refractory[inhibitory > 0] = c["inhibitory_refractory"]
     return counts
 
 
 @pytest.fixture
 def untrained(tmp_path, monkeypatch):
     """Return a function that makes the checkpoint of a network as it begins, labelled; the torch engine runs it."""
-    monkeypatch.setattr("stdp_run.inference.load.choose", lambda *_: Choice("torch", "cpu"))
+    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: Choice("torch", "cpu"))
 
     def make(*overrides):
         settings = settings_of(*overrides)

@@ -3,6 +3,7 @@
 import logging
 import os
 import signal
+from functools import partial
 
 import numpy as np
 import pytest
@@ -19,8 +20,6 @@ def counts_of(request):
 class Group:
     """Serves at most `most` images of a request, the same number of each."""
 
-    name, device = "event", "cpu"
-
     def __init__(self, n_networks, most=10**6):
         self.models = [f"model {k}" for k in range(n_networks)]
         self.most, self.served = most, []
@@ -32,6 +31,11 @@ class Group:
 
     def state(self, k):
         return f"state {k}"
+
+
+def complete(group, runs, interruption=None):
+    """Bring runs, generators that need no network, to their end."""
+    return SideBySide(group, 5, interruption or Interruption(".")).complete([lambda _, run=run: run for run in runs])
 
 
 def learn(n_images, at_once, seen=None):
@@ -65,17 +69,22 @@ def test_an_evaluation_gets_the_counts_of_whole_slices_however_they_were_served(
         return np.concatenate(counts)
 
     group = Group(1, most)
-    [found] = SideBySide(group, 1, Interruption(".")).complete([count_spikes(evaluation(), index[:, None], index)])
+    [found] = complete(group, [count_spikes(evaluation(), index[:, None], index)])
     assert np.array_equal(found, counts_of(InferenceBatch(index, index)))
 
 
 def test_each_run_gets_its_own_counts_and_result():
     group = Group(3, most=7)
-    networks = SideBySide(group, 5, Interruption("."))
-    assert networks.complete([learn(n, 10) for n in (30, 31, 8)]) == [sum(range(n)) * 11 for n in (30, 31, 8)]
+    assert complete(group, [learn(n, 10) for n in (30, 31, 8)]) == [sum(range(n)) * 11 for n in (30, 31, 8)]
     assert group.served[0][0] == [0, 1, 2] and group.served[-1][0] == [1]
-    assert [each.state() for each in networks.networks()] == ["state 0", "state 1", "state 2"]
-    assert [each.model for each in networks.networks()] == group.models
+
+
+def test_each_run_sees_its_own_network():
+    def state(network):
+        yield TrainingBatch(np.zeros((1, 1)), np.zeros(1, int), 0, np.ones(1))
+        return network.state()
+
+    assert SideBySide(Group(2), 5, Interruption(".")).complete([state, state]) == ["state 0", "state 1"]
 
 
 def test_those_that_learn_are_served_first_so_that_all_evaluate_together():
@@ -84,7 +93,7 @@ def test_those_that_learn_are_served_first_so_that_all_evaluate_together():
         return (yield InferenceBatch(np.zeros((1, 1)), np.array([4])))
 
     group = Group(3)
-    SideBySide(group, 5, Interruption(".")).complete([learn_and_test(n) for n in (20, 40, 20)])
+    complete(group, [learn_and_test(n) for n in (20, 40, 20)])
     kinds = [(numbers, kind.__name__) for numbers, kinds, _ in group.served for kind in kinds]
     assert kinds == [([0, 1, 2], "TrainingBatch")] * 2 + [([1], "TrainingBatch")] * 2 + [([0, 1, 2], "InferenceBatch")]
 
@@ -106,8 +115,7 @@ def test_all_ask_for_as_many_images_as_take_half_a_second(monkeypatch, seconds, 
             yield TrainingBatch(np.zeros((n_images, 1)), np.arange(n_images), 0, np.ones(n_images))
             assert network.seconds - before == pytest.approx(seconds * n_images)
 
-    networks = SideBySide(Timed(2), 1, Interruption("."))
-    networks.complete([run(k, each) for k, each in enumerate(networks.networks())])
+    SideBySide(Timed(2), 1, Interruption(".")).complete([partial(run, 0), partial(run, 1)])
     assert asked_by == [asked, asked]
 
 
@@ -135,7 +143,7 @@ def test_at_a_signal_every_run_sees_it_and_asks_again_before_it_is_handed_on(tmp
             seen[k].append((done, interruption.pending is not None, len(handled)))
 
     with Interruption(tmp_path) as interruption, caplog.at_level(logging.WARNING):
-        SideBySide(Signalled(2), 1, interruption).complete([run(k, interruption) for k in range(2)])
+        complete(Signalled(2), [run(k, interruption) for k in range(2)], interruption)
     # A handler that returns, such as one of submitit, lets the runs carry on.
     assert seen[0] == seen[1] == [(0, False, 0), (1, True, 0), (2, False, 1), (3, False, 1)]
     assert f"SIGTERM: stopped; `stdp-run resume={tmp_path}` resumes" in caplog.text
@@ -154,5 +162,5 @@ def test_when_one_fails_all_close_what_they_have_open():
             closed.append(k)
 
     with pytest.raises(ArithmeticError, match="in the second"):
-        SideBySide(Group(3), 1, Interruption(".")).complete([run(k) for k in range(3)])
+        complete(Group(3), [run(k) for k in range(3)])
     assert sorted(closed) == [0, 1, 2]

@@ -7,7 +7,9 @@ import pytest
 from helpers.runs import settings_of
 
 from stdp_run.config.schema import SCHEDULES
+from stdp_run.datasets.selection import Data
 from stdp_run.errors import UserError
+from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import NetworkState
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars
@@ -49,13 +51,15 @@ def train(n_images, saved=None, served=None, **changes):
     overrides = {**changes, **{f"trainer.{key}": value for key, value in {**nothing_by_time, **trainer}.items()}}
     settings = known_settings(*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()))
     classes = np.arange(n_images) % 3
-    progress = Progress.start(3, settings.trainer)
+    windows = max(1, settings.trainer.label_window // settings.trainer.log_every)
+    progress = Progress(RunningAccuracy(3, windows))
     if saved is not None:
         progress.restore(*saved)
     recorder = Recorder(progress)
     pixels = np.zeros((n_images, 4), np.uint8)
     with Interruption(".") as interruption:
-        trainer = Trainer(settings, progress, pixels, classes, recorder, interruption)
+        data = Data(pixels, classes, pixels, classes, np.arange(n_images), ("a", "b", "c"))
+        trainer = Trainer(settings, data, progress, recorder, interruption)
         steps = trainer.train(recorder, recorder, Bars(shown=False))
         counts = None
         try:
