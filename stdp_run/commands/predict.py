@@ -82,18 +82,17 @@ def predict(checkpoint: str | Path, images: str | Path, threads: int | None = No
 def table(prediction: Prediction) -> str:
     """Return a header and a line for each picture: file, answer, confidence."""
     answers = prediction.answers
-    rows = [("file", "answer", "confidence")]
-    for file, name, confidence in zip(prediction.files, answers.names, answers.confidence, strict=True):
-        rows.append((str(file), NO_ANSWER if name is None else name, f"{confidence:.0%}"))
-    first, second, third = (max(len(row[column]) for row in rows) for column in range(3))
+    names = [NO_ANSWER if name is None else name for name in answers.names]
+    shares = [f"{confidence:.0%}" for confidence in answers.confidence]
+    rows = [("file", "answer", "confidence"), *zip(map(str, prediction.files), names, shares, strict=True)]
+    first, second, third = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "\n".join(f"{file:<{first}}  {name:<{second}}  {share:>{third}}" for file, name, share in rows)
 
 
 def csv_text(prediction: Prediction) -> str:
-    """Return the answers as CSV with a header; lines end as RFC 4180 has it.
+    """Return the answers as CSV (RFC 4180): file, answer, confidence (0 to 1) and each class's score_NAME.
 
-    The columns are file, answer (empty without one), confidence (0 to 1; 0 without an answer) and, for each class,
-    score_NAME (the readout's score).
+    Without an answer the field is empty, and the confidence 0.
     """
     answers = prediction.answers
     buffer = io.StringIO(newline="")

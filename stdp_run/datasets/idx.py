@@ -50,10 +50,8 @@ class IdxFile:
     def read(self, path: Path) -> tuple[bytearray, bool]:
         """Read the file, gzipped if the name of `path` ends in .gz, and compare it with what was published.
 
-        Returns the plain content and whether a checksum vouches for it; else only its structure was checked.
-
-        Raises:
-            Unusable: it cannot be read, is truncated, too long, of another kind, or not the published one.
+        Returns the plain content and whether a checksum vouches for it; else only its structure was checked. Raises
+        Unusable where it cannot be read, is truncated, too long, of another kind, or not the published one.
         """
         vouched, gzipped = self.sha256 is not None, path.suffix == ".gz"
         try:

@@ -51,11 +51,7 @@ class MnistFamily(Dataset):
         self.root = root
 
     def load(self) -> Loaded:
-        """Return the images uint8 [N, 28, 28] and labels int64 [N].
-
-        Raises:
-            UserError: no source has them intact.
-        """
+        """Return the images uint8 [N, 28, 28] and labels int64 [N]; raise UserError where no source has them intact."""
         contents, source = self._from_root(self.root) if self.root is not None else self._from_anywhere()
         log.info("%s: read from %s", self.title, source)
         train, train_labels, test, test_labels = (file.values(contents.pop(file.name)) for file in self.files)
@@ -193,10 +189,9 @@ def _find(folders: list[Path], name: str) -> Path:
 
 @contextmanager
 def _opened_for_writing(folder: Path) -> Iterator[tuple[Path | None, Path]]:
-    """Lock the cache folder; give it, and a folder for downloads, which is removed at the end.
+    """Lock the cache folder, rid of what killed processes left; give it, and a folder for downloads in it.
 
-    Where the cache cannot be written, the first is None and the second lies elsewhere. What killed processes left is
-    removed.
+    Where the cache cannot be written, the first is None and the second lies elsewhere.
     """
     with ExitStack() as stack:
         cache: Path | None = folder

@@ -35,13 +35,7 @@ class Labels:
 
 
 def sum_by_class(counts: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return the spikes of each neuron summed over the images of each class, [C, E] float64 of whole numbers.
-
-    Args:
-        counts: spikes per image and neuron, [N, E].
-        classes: the class of each image, [N].
-        n_classes: C.
-    """
+    """Return the spike counts [N, E] of images of `classes` [N] summed by class, [C, E] float64 of whole numbers."""
     return one_hot(classes, n_classes).T @ counts.astype(np.float64)
 
 

@@ -94,12 +94,14 @@ def test_classes_go_by_the_names_in_the_checkpoint(finished_run, tmp_path):
 
 @pytest.mark.parametrize("engine", ["event", "torch"])
 def test_loading_and_classifying_leave_the_settings_of_the_process_alone(finished_run, images, monkeypatch, engine):
+    import numba
     import torch
 
     from stdp_run.engines.selection import Choice
 
     monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: Choice(engine, "cpu"))
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    cache = numba.config.CACHE_DIR
     torch.set_num_threads(3)
     torch.set_float32_matmul_precision("medium")
     try:
@@ -107,6 +109,7 @@ def test_loading_and_classifying_leave_the_settings_of_the_process_alone(finishe
         assert network.engine.name == engine
         assert network.classify(images[:2]).counts.shape == (2, 100)
         assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (3, "medium")
+        assert cache == numba.config.CACHE_DIR
     finally:
         torch.set_num_threads(before[0])
         torch.set_float32_matmul_precision(before[1])
