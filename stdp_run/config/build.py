@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -65,16 +65,8 @@ def build_model(settings: Settings) -> Model:
 
 
 def _build_encoder(section: EncoderSettings) -> Encoder:
-    return Encoder(
-        n_steps=section.steps,
-        max_rate_hz=section.max_rate_hz,
-        dt_ms=section.dt,
-        gamma=section.gamma,
-        mean_pixel=section.mean_pixel,
-        min_spikes=section.min_spikes,
-        rate_step_hz=section.rate_step_hz,
-        max_repeats=section.max_repeats,
-    )
+    values = asdict(section)  # of the names that Encoder has, but for these
+    return Encoder(n_steps=values.pop("steps"), dt_ms=values.pop("dt"), **values)
 
 
 def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, n_inputs: int) -> tuple:
