@@ -37,7 +37,7 @@ import numpy as np
 from peers import compare
 
 from stdp_run import rules
-from stdp_run.config.settings import published_model
+from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event import engine as event

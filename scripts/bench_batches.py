@@ -21,7 +21,7 @@ import bench
 import numpy as np
 import torch
 
-from stdp_run.config.settings import published_model
+from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.engines import make_networks
 from stdp_run.engines.side_by_side import Lesson, Networks

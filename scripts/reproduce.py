@@ -25,7 +25,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stdp_run.config.settings import OPERATIONAL, READOUTS
+from stdp_run.config.compatibility import OPERATIONAL
+from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.reporting.result import commit
 from stdp_run.system import available_threads
 from stdp_run.training.run_directory import RunDirectory, differences
@@ -136,10 +137,11 @@ def settings_now(arguments: list[str]) -> dict:
     """Return the settings that the overrides stand for."""
     from hydra import compose, initialize_config_dir
 
-    from stdp_run.config.settings import conf_folder, resolve
+    from stdp_run.config.build import conf_folder
+    from stdp_run.config.schema import read_settings
 
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return resolve(compose("config", overrides=arguments))
+        return read_settings(compose("config", overrides=arguments)).record
 
 
 def run(directory: Path, arguments: list[str]) -> int:

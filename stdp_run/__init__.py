@@ -1,16 +1,23 @@
-"""Unsupervised learning of handwritten digits by spike-timing-dependent plasticity (STDP): see README.md."""
+"""Unsupervised learning of handwritten digits by spike-timing-dependent plasticity (STDP): see README.md.
+
+Public names: `load` (a trained network), `replay` (a learning rule alone), and the lists `rules` and `neurons`.
+"""
 
 import importlib
+from typing import Any
+
+_PUBLIC = {"load": "stdp_run.inference.load", "replay": "stdp_run.engines.replay"}
+_REGISTRIES = ("rules", "neurons")
 
 
-def __getattr__(name: str):
-    """Import `load`, `replay`, and the lists `rules` and `neurons`, when they are first used: torch takes seconds."""
-    if name == "load":
-        return importlib.import_module("stdp_run.inference.load").load
-    if name == "replay":
-        return importlib.import_module("stdp_run.engines.replay").replay
-    if name == "load":
-        return importlib.import_module("stdp_run.inference.load").load
-    if name in ("rules", "neurons"):
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: torch takes seconds."""
+    if name in _PUBLIC:
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name in _REGISTRIES:
         return importlib.import_module(f"stdp_run.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted((*globals(), *_PUBLIC, *_REGISTRIES))

@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import textwrap
 import threading
 import time
 import traceback
@@ -21,8 +22,9 @@ from typing import NoReturn
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -41,13 +43,8 @@ SECONDS_TO_SAVE = 20
 SIGNALS_THAT_END = [number for number in STOP_SIGNALS if number.name in ("SIGTERM", "SIGUSR1")]
 # What does not change what a sweep or a job is about, and so not the name of its folder.
 NOT_IN_NAMES = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
-EXTRAS = {  # launchers and sweepers that can be installed, and the extra of this package that has them
-    ("hydra/launcher", "joblib"): "parallel",
-    ("hydra/launcher", "submitit_local"): "slurm",
-    ("hydra/launcher", "submitit_slurm"): "slurm",
-    ("hydra/launcher", "ray"): "ray",
-    ("hydra/sweeper", "optuna"): "tune",
-}
+# Launchers and sweepers that can be installed, and the extra of this package that has them.
+EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "tune"}
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +104,10 @@ def tuned_choices(config: DictConfig, hydra_config: HydraConf, folders: list[Pat
         if key == "tuned" and name not in there:
             raise UserError.bad_value("tuned", name, f"one of {', '.join(there)}")
     choices = hydra_config.runtime.choices
-    if choices["tuned"] in there:
+    if choices.get("tuned") in there:
         return choices["tuned"], None
-    based_on = [relatives(part, choices[part], config[part]._target_, folders) for part in ("rule", "neuron")]
+    targets = {part: str(OmegaConf.select(config, f"{part}._target_")) for part in ("rule", "neuron")}
+    based_on = [relatives(part, str(choices.get(part)), target, folders) for part, target in targets.items()]
     return None, next((name for pair in product(*based_on) if (name := "-".join(pair)) in there), None)
 
 
@@ -182,11 +180,12 @@ def main() -> None:
         sys.argv[1:] = [*arguments, *implied(arguments)]
         refuse_bad_options()
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()
-    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # `stdp-run --help | head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(128 + BROKEN_PIPE)
-        if show_traceback:
+    except BrokenPipeError:  # `stdp-run --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + BROKEN_PIPE)
+    except Exception as error:  # not of a job, which handles its own
+        of_command = isinstance(error, (UserError, HydraException, OmegaConfBaseException, OSError))
+        if show_traceback or not (of_command or HydraConfig.instance().cfg is None):
             raise
         print(f"stdp-run: error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
@@ -259,9 +258,21 @@ def _with_digest(shown: str, told: list[str]) -> str:
     return f"{shown}_{digest}" if shown else digest
 
 
+def groups_in_help() -> str:
+    """Return the config groups and their choices, in lines of at most 100 characters."""
+    sources = GlobalHydra.instance().config_loader().get_sources()
+    files = {file for source in sources if source.scheme() == "file" for file in Path(source.path).glob("*/*.yaml")}
+    lines = []
+    for group in sorted({file.parent.name for file in files}):
+        choices = ", ".join(sorted({file.stem for file in files if file.parent.name == group}))
+        lines += textwrap.wrap(f"  {group}: {choices}", 100, subsequent_indent="    ", break_on_hyphens=False)
+    return "\n".join(lines)
+
+
 # The cache hands every job the name that its sweep was given.
 OmegaConf.register_new_resolver("sweep_name", lambda: sweep_name(sys.argv[1:]), use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+OmegaConf.register_new_resolver("groups_in_help", groups_in_help, replace=True)
 
 
 def canonical_rule(argument: str) -> str:
@@ -277,19 +288,24 @@ def in_one_line(error: Exception) -> str:
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        extra = EXTRAS.get((group, name))
-        if extra:
-            return f'{group}={name}: needs a package: pip install "stdp_run[{extra}]"'
+        if group in ("hydra/launcher", "hydra/sweeper") and name in EXTRAS:
+            return f'{group}={name}: needs a package: pip install "stdp_run[{EXTRAS[name]}]"'
         return f"{group}={name}: must be one of {', '.join(error.options)}"
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         key = cause.full_key
-        given = next((item for item in sys.argv[1:] if key_of(item) == key), key)
+        given = next((item for item in sys.argv[1:] if f"{key_of(item)}.".startswith(f"{key}.")), key)
         known = sorted(str(name) for name in cause.parent_node if name not in ("_target_", "hydra"))
         return f"{given}: unknown key; known beside it: {', '.join(known)}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
         return f"{key}={error.filename}: cannot be written: {error.strerror}"
-    return "; ".join([line.strip() for line in str(error).splitlines() if line.strip()][:3]) or type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("See https:")]
+    if isinstance(error, OverrideParseException):
+        return f"{error.override}: must be KEY=VALUE: {lines[-1]}"
+    if isinstance(error, ValueError) and "group override" in str(error):  # Hydra does not say which
+        groups = [item for item in sys.argv[1:] if (conf_folder() / key_of(item)).is_dir()]
+        return f"{', '.join(groups)}: must be the name of a choice"
+    return "; ".join(lines[:2]) or type(error).__name__
 
 
 if __name__ == "__main__":

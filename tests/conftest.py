@@ -1,4 +1,4 @@
-"""What several tests share: real MNIST, and the command line run as a person runs it."""
+"""What several tests share: real MNIST, a finished run, the command line; and which tests run in one process."""
 
 import os
 import subprocess
@@ -7,8 +7,23 @@ from pathlib import Path
 
 import pytest
 
-# matplotlib and numba write caches; one thread of BLAS keeps tests light on small machines.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+# pytest has a process for each core; small tensors gain nothing from more threads.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)  # before the plugin that distributes them reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have tests that need the same share a process: a run, the compiled kernels of a pair, the fixtures of a file."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(_group(item)))
+
+
+def _group(item: pytest.Item) -> str:
+    if "finished_run" in getattr(item, "fixturenames", ()):
+        return "finished_run"
+    pair = getattr(item, "callspec", None) and item.callspec.params.get("pair")
+    return "-".join(pair) if isinstance(pair, tuple) else item.nodeid.partition("::")[0]
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +32,17 @@ def mnist():
     from stdp_run.datasets import MNIST
 
     return MNIST(height=28, width=28, root=None).load()
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory) -> Path:
+    """The directory of a run whose network recognises digits; not to be changed."""
+    from helpers.runs import run_in
+
+    directory = tmp_path_factory.mktemp("finished") / "run"
+    every = ("trainer.log_every=500", "trainer.evaluate_every=1500", "trainer.plot_every=1500")
+    run_in(directory, "n_exc=100", "n_train=3000", "n_label=3000", "n_test=200", *every)
+    return directory
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 from helpers import oracle
 
-from stdp_run.config.settings import build_rule, published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import (
     SPIKES_EVALUATING,
@@ -214,7 +214,7 @@ def test_the_order_of_images_sorts_them_by_their_random_words():
 def fresh_state(neuron, n_exc, n_inputs, seed, **wiring):
     names = "nearest_online" if neuron.arithmetic == "float" else "post_pre_int"
     rule, constants = published_parameters(names, n_inputs)
-    rule_constants = build_rule(rule, constants, 1.0)
+    rule_constants = build_rule(rule, constants, 1.0, n_inputs)
     known = dict.fromkeys(neuron.parameters, 1) | wiring
     p = named_parameters(neuron.__name__, known, 1.0)
     return initial_state(Model(n_inputs, n_exc, rule, rule_constants, neuron, p, Encoder(1, 1.0, 1.0), seed, "float64"))

@@ -10,7 +10,7 @@ from helpers import oracle
 from omegaconf import OmegaConf
 
 from stdp_run import neurons
-from stdp_run.config.settings import conf_folder
+from stdp_run.config.build import conf_folder
 from stdp_run.engines.event.jit import compile_methods
 from stdp_run.parameters import cast, check_parameters, named_parameters
 

@@ -1,4 +1,4 @@
-"""What a trained network makes of a person's own pictures: a line for each, and a CSV on request."""
+"""mode=predict: what a trained network makes of a user's own pictures: a line for each, and a CSV on request."""
 
 import csv
 import io
@@ -8,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
+from stdp_run.commands import Invocation
+from stdp_run.config.schema import Settings
 from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
-from stdp_run.inference import load as trained
-from stdp_run.inference.load import Answers, TrainedNetwork
+from stdp_run.inference.load import Answers, load
 from stdp_run.inference.pictures import find_pictures, read_picture
 
-FRAMED_AS_MNIST = ("mnist",)  # data sets; the others are of other things, or are framed in another way
+FRAMED_AS_MNIST = ("mnist",)  # datasets; the others are of other things, or are framed in another way
 NO_ANSWER = "none"
 
 log = logging.getLogger(__name__)
@@ -25,53 +26,58 @@ class Prediction:
     """What became of every picture."""
 
     files: tuple[Path, ...]  # [N] the pictures that could be read
-    pixels: np.ndarray  # uint8 [N, height, width], what the network was shown
+    pixels: np.ndarray  # uint8 [N, height, width], what the network was given
     answers: Answers  # of N pictures
-    broken: tuple[Path, ...]  # the files that could not be read; the caller exits non-zero where there are any
+    broken: tuple[Path, ...]  # the files that could not be read
 
 
-def predict(checkpoint: str | Path, images: str | Path, csv_path=None, show=print, threads=None) -> Prediction:
-    """Answer pictures with a trained network: show a table, one line a file, and write a CSV if asked for.
+def run(settings: Settings, _: Invocation) -> float:
+    """Print a line for each picture, and write a CSV if asked for; return 0, as no accuracy is measured.
+
+    Raises:
+        UserError: as `predict` does; the CSV cannot be written; or, when all is done, some files could not be read.
+    """
+    images, csv_path = settings.predict.images, settings.predict.csv
+    assert settings.checkpoint is not None and images is not None  # the settings of this mode have them
+    prediction = predict(settings.checkpoint, images, settings.threads)
+    print(table(prediction))
+    if csv_path is not None:
+        write_atomically(Path(csv_path), csv_text(prediction).encode())
+    if prediction.broken:
+        raise UserError(f"predict.images={images}: {len(prediction.broken)} could not be read, named above")
+    return 0.0
+
+
+def predict(checkpoint: str | Path, images: str | Path, threads: int | None = None) -> Prediction:
+    """Have a trained network answer pictures.
 
     A file that cannot be read is named in a warning on the log, and the others are still answered. Pictures are framed
     as in MNIST where the network learned MNIST; else the whole picture is resized, and `dataset.invert` holds where
-    the data set has it.
+    the dataset has it.
 
     Args:
         checkpoint: a run's directory, or the checkpoint.pt in it.
         images: a picture or a folder of pictures (`stdp_run.inference.pictures.find_pictures`).
-        csv_path: file for the columns file, answer, confidence (0 to 1) and, per class, score_NAME (the readout's
-            score, spikes); None: no file. Without an answer, answer is empty and confidence 0.
-        show: called with the table, a text.
-        threads: how many pictures are looked at side by side; None: as many as there are cores.
+        threads: as for `stdp_run.load`.
 
     Raises:
-        UserError: the checkpoint cannot be used, there is no picture, none can be read, or the CSV cannot be written.
+        UserError: the checkpoint cannot be used, there is no picture, or none can be read.
     """
-    files = find_pictures(images)
-    network = trained.load(checkpoint, threads=threads)
-    read, pixels, broken = _read_all(files, network)
-    if not read:
-        raise UserError.bad_value("images", images, "pictures; none of the files there can be read as one")
-    prediction = Prediction(tuple(read), np.stack(pixels), network.classify(np.stack(pixels)), tuple(broken))
-    show(table(prediction))
-    if csv_path is not None:
-        write_atomically(Path(csv_path), csv_text(prediction).encode())
-    return prediction
-
-
-def _read_all(files: list[Path], network: TrainedNetwork) -> tuple[list[Path], list[np.ndarray], list[Path]]:
+    found = find_pictures(images)
+    network = load(checkpoint, threads=threads)
     dataset = network.settings.dataset
-    options = {"frame": dataset["name"] in FRAMED_AS_MNIST, "invert": dataset.get("invert")}
+    frame, invert = dataset.name in FRAMED_AS_MNIST, dataset.options.get("invert")
     read, pixels, broken = [], [], []
-    for file in files:
+    for file in found:
         try:
-            pixels.append(read_picture(file, network.height, network.width, **options))
+            pixels.append(read_picture(file, network.height, network.width, frame=frame, invert=invert))
             read.append(file)
         except UserError as error:
             log.warning("%s", error)
             broken.append(file)
-    return read, pixels, broken
+    if not read:
+        raise UserError.bad_value("predict.images", images, "pictures; none of the files there can be read as one")
+    return Prediction(tuple(read), np.stack(pixels), network.classify(np.stack(pixels)), tuple(broken))
 
 
 def table(prediction: Prediction) -> str:
@@ -85,7 +91,11 @@ def table(prediction: Prediction) -> str:
 
 
 def csv_text(prediction: Prediction) -> str:
-    """Return the answers as CSV with a header; lines end as RFC 4180 has it."""
+    """Return the answers as CSV with a header; lines end as RFC 4180 has it.
+
+    The columns are file, answer (empty without one), confidence (0 to 1; 0 without an answer) and, for each class,
+    score_NAME (the readout's score).
+    """
     answers = prediction.answers
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer)

@@ -15,7 +15,6 @@ from stdp_run.config.schema import Settings, read_networks
 from stdp_run.datasets.selection import load_images
 from stdp_run.engines.selection import Choice, make_group, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.reporting.comparison import to_text, write_comparison
 from stdp_run.reporting.report import write_report
 from stdp_run.reporting.result import relative_path, summary_table
 from stdp_run.training.checkpoint import Checkpoint
@@ -60,6 +59,8 @@ def run(settings: Settings, invocation: Invocation) -> float:
 
 
 def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invocation) -> float:
+    from stdp_run.reporting.comparison import to_text, write_comparison  # slow to import
+
     there = directory.config()
     settings = _as_resumed(asked, directory, there and there.record, invocation)
     networks = [(each, RunDirectory(directory.path / name)) for name, each in read_networks(settings.composed)]

@@ -85,7 +85,7 @@ def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, 
 
 def _build(section: str, cls: type[Rule] | type[NeuronGroup], constants: Mapping[str, object], dt_ms: float) -> tuple:
     values = check_parameters(section, cls.parameters, constants)
-    return named_parameters(cls.__name__, values, dt_ms)
+    return named_parameters(cls, values, dt_ms)
 
 
 def import_class(section: str, target: str, base: type[T]) -> type[T]:

@@ -32,14 +32,13 @@ def settings_to_resume(asked: Settings, there: dict[str, Any], path: Path, expli
     """
     if asked.resume is None:
         raise UserError(f"resume=null: {path} holds a run; resume=auto resumes it, hydra.run.dir=PATH starts elsewhere")
-    kept = {key: there[key] for key in CHOSEN_ONCE if asked.record[key] == "auto" and key in there}
-    changed = differences({**asked.record, **kept}, there, OPERATIONAL)
+    changed = differences(asked.record, there, OPERATIONAL)
     if asked.resume != "auto":
         changed = _due_to(explicit, changed, asked.record)
     if changed:
         raise UserError(f"{path} holds a run with other settings: {', '.join(changed)}")
     if asked.resume == "auto":
-        return asked.with_values({key: value for key, value in kept.items() if value != asked.record[key]})
+        return asked.with_values({key: there[key] for key in CHOSEN_ONCE if key in there})
     values = flat(asked.record)
     operational = {key: values[key] for key in values if _within_any(key, OPERATIONAL)}
     return read_settings(there).with_values(
@@ -86,14 +85,14 @@ def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
 def differences(asked: Mapping, there: dict[str, Any], ignored: Sequence[str]) -> list[str]:
     """Return "key=asked (there: value)" for every key that two configs disagree about.
 
-    `ignored` keys, and those in `ignored` sections, may differ.
+    `ignored` keys, and those in `ignored` sections, may differ, and an engine or device that is asked for as `auto`.
     """
     asked, there = flat(asked), flat(there)
     missing = object()
     found = []
     for key in sorted(asked.keys() | there.keys()):
         new, old = asked.get(key, missing), there.get(key, missing)
-        if new != old and not _within_any(key, ignored):
+        if new != old and not _within_any(key, ignored) and not (new == "auto" and key in CHOSEN_ONCE):
             texts = ("not set" if value is missing else "null" if value is None else value for value in (new, old))
             found.append("{}={} (there: {})".format(key, *texts))
     return found

@@ -7,7 +7,7 @@ such as "0.1 per input": the number times the pixels of an image.
 import copy
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import Any, cast
 
@@ -16,8 +16,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from stdp_run.errors import UserError
 from stdp_run.evaluation.readouts import READOUTS
-from stdp_run.network import REDUCTIONS
 from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
+from stdp_run.rules.reduction import REDUCTIONS
 
 Config = DictConfig | dict[str, Any]  # as Hydra composes it, or as it was saved
 
@@ -43,8 +43,6 @@ VARIABLE = (
     *("trainer.schedule", "trainer.rate_end", "trainer.learners_start", "trainer.shuffle"),
 )
 
-
-# ------------------------------------------------------------------------------------------------------------------
 # Checks: each takes a key and a value, and returns the value or raises UserError.
 
 
@@ -98,7 +96,6 @@ seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=
 _share = Check("a number above 0 and up to 1", above=0.0, maximum=1.0)
 
 
-# ------------------------------------------------------------------------------------------------------------------
 # Sections. A field has a check, or is a section, or takes all keys that the section's other fields do not name.
 
 
@@ -237,7 +234,8 @@ class Settings:
                 raise UserError(f"{key}=null: mode={self.mode} needs {what}")
             if value is not None and self.mode not in modes:
                 hint = "; resume=DIRECTORY resumes a run" if key == "checkpoint" else ""
-                raise UserError(f"{key}={value}: is only for mode={', '.join(modes)}, and mode={self.mode}{hint}")
+                allowed = f"null with mode={self.mode}, as it is for mode={', '.join(modes)}{hint}"
+                raise UserError.bad_value(key, value, allowed)
         if self.networks == 1 and self.vary != "seed":
             raise UserError(f"networks=1: must be 2 or more for vary={self.vary}")
         if self.networks == 1 and self.values is not None:
@@ -255,10 +253,6 @@ class Settings:
         for key, value in values.items():
             OmegaConf.update(changed, key, value)
         return read_settings(changed)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Reading.
 
 
 def read_settings(config: Config) -> Settings:
@@ -283,12 +277,12 @@ def _read(section: type, values: object, prefix: str, **more):
     """Return the dataclass `section` from the values of its keys, of which `prefix` and the key is the full name."""
     if not isinstance(values, Mapping):
         raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")
-    known = {"_target_" if item.name == "target" else item.name: item for item in fields(section)}
-    rest = next((name for name, item in known.items() if name not in more and not _is_read(item)), None)
-    known = {key: item for key, item in known.items() if _is_read(item)}
+    items = {"_target_" if item.name == "target" else item.name: item for item in fields(section)}
+    known = {key: item for key, item in items.items() if "check" in item.metadata or is_dataclass(item.type)}
     others = {key: value for key, value in values.items() if key not in known}
-    if rest is not None:
-        more[rest] = others
+    takes_others = items.keys() - known.keys() - more.keys()
+    if takes_others:
+        more[takes_others.pop()] = others
     elif others:
         key, value = next(iter(others.items()))
         raise UserError(f"{prefix}{key}={value}: unknown key; known here: {', '.join(sorted(known))}")
@@ -300,10 +294,6 @@ def _read(section: type, values: object, prefix: str, **more):
         else:
             more[item.name] = item.metadata["check"](f"{prefix}{key}", values[key])
     return section(**more)
-
-
-def _is_read(item: Field) -> bool:
-    return "check" in item.metadata or is_dataclass(item.type)
 
 
 def per_input(value: object, n_inputs: int) -> object:

@@ -1,12 +1,13 @@
-"""The data sets: each loads its uint8 images and labels, verified where a checksum is known.
+"""The datasets: each loads its uint8 images and labels, verified where a checksum is known.
 
-Adding one: a class with `load() -> Loaded`, and a YAML in conf/dataset/ whose `_target_` is its import path.
+Adding one: a class with `load() -> Loaded`, and a YAML dataset/NAME.yaml whose `_target_` is its import path; the other
+keys of the YAML are the keywords that the class takes.
 """
 
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.datasets.digits import Digits
 from stdp_run.datasets.image_folder import ImageFolder
-from stdp_run.datasets.mnist_family import KMNIST, MNIST, EMNISTDigits, FashionMNIST
+from stdp_run.datasets.mnist import KMNIST, MNIST, EMNISTDigits, FashionMNIST
 
 __all__ = [
     "KMNIST",

@@ -1,4 +1,4 @@
-"""What a data set is: images and labels, for learning and for testing."""
+"""What a dataset is: images and labels, for learning and for testing."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ class Images:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A whole data set, as its publisher split it."""
+    """A whole dataset, as its publisher split it."""
 
     train: Images
     test: Images
@@ -28,27 +28,25 @@ class Loaded:
 
 
 class Dataset:
-    """Base class: a subclass takes the keys of its YAML as keywords and gives its images."""
+    """Base class: a subclass takes the keys of its YAML as keywords, and gives its images."""
 
-    name: ClassVar[str]  # as in `dataset=NAME`
+    name: ClassVar[str]  # as in `dataset=NAME`, for messages
 
     def load(self) -> Loaded:
-        """Return the training and the test images; raise UserError where they cannot be had."""
+        """Return the training and the test images.
+
+        Raises:
+            UserError: they cannot be had; the line says how they can.
+        """
         raise NotImplementedError
 
 
 def check_fixed_size(name: str, size: int, height: object, width: object) -> None:
-    """Raise UserError unless both sides are `size` pixels, the only size that data set `name` comes in."""
+    """Raise UserError unless both sides are `size` pixels, the only size that dataset `name` comes in."""
     for key, value in (("height", height), ("width", width)):
         if isinstance(value, bool) or value != size:
             allowed = f"{size}, the size of every image of {name} (only dataset=image_folder resizes)"
             raise UserError.bad_value(f"dataset.{key}", value, allowed)
-
-
-def check_whole_number(key: str, value: object, at_least: int) -> None:
-    """Raise UserError unless `value` is a whole number and `at_least` so large."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
-        raise UserError.bad_value(key, value, f"a whole number of {at_least} or more")
 
 
 def existing_folder(root: object, holding: str) -> Path:
@@ -61,10 +59,8 @@ def existing_folder(root: object, holding: str) -> Path:
     try:
         folder = Path(root).expanduser()
         next(folder.iterdir(), None)
-    except FileNotFoundError:
-        raise UserError(f"dataset.root={root}: no such folder; must be a folder that holds {holding}") from None
-    except NotADirectoryError:
-        raise UserError(f"dataset.root={root}: not a folder; must be a folder that holds {holding}") from None
-    except (OSError, RuntimeError, ValueError) as error:  # no permission; no such user after ~; a zero byte
-        raise UserError(f"dataset.root={root}: {error}; must be a folder that holds {holding}") from None
+    except (OSError, RuntimeError, ValueError) as error:  # among them no such user after ~, and a zero byte
+        known: dict[type, str] = {FileNotFoundError: "no such folder", NotADirectoryError: "not a folder"}
+        problem = known.get(type(error), error)
+        raise UserError(f"dataset.root={root}: {problem}; must be a folder that holds {holding}") from None
     return folder

@@ -15,19 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-_UNSIGNED_BYTE = 8
 
-
-class IdxProblem(Exception):
-    """A file that cannot be used; the message names it and what is expected."""
-
-
-class FileMissing(IdxProblem):
-    """A file that is not there."""
-
-
-class FileAltered(IdxProblem):
-    """A file that is there, and is not what was published."""
+class Unusable(Exception):
+    """A file or a source that cannot be used; the message says why, in one line."""
 
 
 @dataclass(frozen=True)
@@ -41,87 +31,62 @@ class IdxFile:
 
     @property
     def header(self) -> bytes:
-        return _header(self.shape)
+        """The first bytes of the plain file: kind and sizes."""
+        return struct.pack(f">4B{len(self.shape)}I", 0, 0, 8, len(self.shape), *self.shape)
 
     @property
     def size(self) -> int:
         """Bytes of the plain file."""
         return len(self.header) + math.prod(self.shape)
 
+    def build(self, values: np.ndarray) -> bytearray:
+        """Return the content of the plain file that holds `values`, of its shape."""
+        return bytearray(self.header + values.astype(np.uint8).tobytes())
 
-def build_idx(array: np.ndarray) -> bytearray:
-    """Return the IDX file of a uint8 array of any shape."""
-    content = bytearray(_header(array.shape))
-    content += memoryview(np.ascontiguousarray(array, dtype=np.uint8)).cast("B")
-    return content
+    def values(self, content: bytearray) -> np.ndarray:
+        """Return the uint8 values [*shape] of the file's content, as a view of its bytes."""
+        return np.frombuffer(content, np.uint8, offset=len(self.header)).reshape(self.shape)
 
+    def read(self, path: Path) -> tuple[bytearray, bool]:
+        """Read the file, gzipped if the name of `path` ends in .gz, and compare it with what was published.
 
-def as_array(content: bytearray, shape: tuple[int, ...]) -> np.ndarray:
-    """Return the uint8 values [*shape] of an IDX file, as a view of its bytes."""
-    return np.frombuffer(content, dtype=np.uint8, offset=len(_header(shape))).reshape(shape)
+        Returns the plain content and whether a checksum vouches for it; else only its structure was checked.
 
+        Raises:
+            Unusable: it cannot be read, is truncated, too long, of another kind, or not the published one.
+        """
+        vouched, gzipped = self.sha256 is not None, path.suffix == ".gz"
+        try:
+            if gzipped and self.gz_md5 and not vouched:
+                check_md5(path, self.gz_md5)
+                vouched = True
+            with gzip.open(path) if gzipped else open(path, "rb") as stream:
+                content = bytearray(stream.read(self.size + 1))  # one byte more tells a file that is too long
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise Unusable(f"{path} is truncated or not gzip data ({error})") from None
+        except OSError as error:
+            raise Unusable(f"{path} cannot be read ({error.strerror})") from None
+        self.check(content, path)
+        return content, vouched
 
-def read_verified(path: Path, file: IdxFile) -> tuple[bytearray, bool]:
-    """Read an IDX file, gzipped if its name ends in .gz, and compare it with what was published.
-
-    Returns the plain content and whether a checksum vouches for it (else only its structure was checked).
-    Raises FileAltered where it is truncated, too long, of another kind or not the published one.
-    """
-    gzipped = path.suffix == ".gz"
-    try:
-        vouched = gzipped and _check_gz_md5(path, file)
-        with gzip.open(path) if gzipped else open(path, "rb") as stream:
-            content = _read_at_most(stream, file.size + 1)  # one byte more shows a file that is too long
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise FileAltered(f"{path} is truncated or not gzip data ({error})") from None
-    except OSError as error:
-        raise FileAltered(f"{path} cannot be read ({error.strerror})") from None
-    check_content(content, file, path)
-    return content, vouched or file.sha256 is not None
-
-
-def check_content(content: bytearray, file: IdxFile, path: Path | str) -> None:
-    """Raise FileAltered unless `content` is that of `file`: kind, sizes, length and, where known, the sha256."""
-    header = file.header
-    if content[:4] != header[:4]:
-        found = content[:4].hex() or "nothing"
-        raise FileAltered(
-            f"{path} is not the IDX file it should be: it starts with {found}, must be {header[:4].hex()}"
-        )
-    if content[: len(header)] != header:
-        raise FileAltered(f"{path} holds other sizes than it should, must be {_sizes(file.shape)}")
-    if len(content) < file.size:
-        raise FileAltered(f"{path} is truncated: {len(content)} bytes of values and header, must be {file.size}")
-    if len(content) > file.size:
-        raise FileAltered(f"{path} is too long: must be {file.size} bytes of values and header")
-    if file.sha256 and (found := hashlib.sha256(content).hexdigest()) != file.sha256:
-        raise FileAltered(f"{path} was altered: its sha256 (uncompressed) is {found}, must be {file.sha256}")
+    def check(self, content: bytearray, path: Path | str) -> None:
+        """Raise Unusable unless `content`, from `path`, is that of the file: kind, sizes, and sha256 where known."""
+        found = bytes(content[: len(self.header)])
+        if found != self.header:
+            raise Unusable(
+                f"{path} is not the IDX file it should be: it starts with {found.hex() or 'nothing'}, "
+                f"must be {self.header.hex()}, the header of {' x '.join(map(str, self.shape))} bytes"
+            )
+        if len(content) != self.size:
+            problem = f"truncated: {len(content)} bytes" if len(content) < self.size else "too long"
+            raise Unusable(f"{path} is {problem}; must be {self.size} bytes of header and values")
+        if self.sha256 and (digest := hashlib.sha256(content).hexdigest()) != self.sha256:
+            raise Unusable(f"{path} was altered: its sha256 (uncompressed) is {digest}, must be {self.sha256}")
 
 
-def _check_gz_md5(path: Path, file: IdxFile) -> bool:
-    """Return whether the compressed file's md5 vouches for it; the sha256 of the content, where known, says more."""
-    if file.sha256 is not None or file.gz_md5 is None:
-        return False
+def check_md5(path: Path, published: str) -> None:
+    """Raise Unusable unless a file has the md5 that was published for it."""
     with open(path, "rb") as stream:
         found = hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
-    if found != file.gz_md5:
-        raise FileAltered(f"{path} was altered: its md5 is {found}, must be {file.gz_md5}")
-    return True
-
-
-def _read_at_most(stream, size: int) -> bytearray:
-    content = bytearray(size)
-    filled = 0
-    with memoryview(content) as view:
-        while filled < size and (count := stream.readinto(view[filled:])):
-            filled += count
-    del content[filled:]
-    return content
-
-
-def _header(shape: tuple[int, ...]) -> bytes:
-    return struct.pack(f">4B{len(shape)}I", 0, 0, _UNSIGNED_BYTE, len(shape), *shape)
-
-
-def _sizes(shape: tuple[int, ...]) -> str:
-    return " x ".join(str(size) for size in shape)
+    if found != published:
+        raise Unusable(f"{path} was altered: its md5 is {found}, must be {published}")

@@ -1,4 +1,4 @@
-"""A trained network for use from Python: load it, classify pictures with it, export its arrays.
+"""A trained network for use from Python: load it, and have it recognise pictures.
 
 import stdp_run
 network = stdp_run.load("outputs/DAY/RUN")
@@ -6,29 +6,27 @@ answers = network.classify(images)          # uint8 [N, 28, 28], bright strokes 
 answers.names, answers.confidence
 """
 
-import importlib
-import io
-import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from stdp_run import files
-from stdp_run.config.settings import Settings, build_model, import_class, or_null, read_settings
-from stdp_run.engines import make_engine
+from stdp_run.config.build import build_model
+from stdp_run.config.schema import Settings, or_null, read_settings
+from stdp_run.engines.base import Engine
+from stdp_run.engines.selection import Request, choose
 from stdp_run.errors import UserError
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
-from stdp_run.network import NetworkState
+from stdp_run.network import Model, NetworkState
 from stdp_run.parameters import whole_positive
+from stdp_run.system import available_threads
 from stdp_run.training import checkpoint
+from stdp_run.training.checkpoint import Checkpoint
 
 CHECKPOINT = "checkpoint.pt"
-LAYOUT = "stdp-run export 1"
-ENDINGS = (".safetensors", ".npz")
 
 
 @dataclass(frozen=True)
@@ -52,20 +50,20 @@ class TrainedNetwork:
     state: NetworkState  # weight[E, I], theta[E]
     labels: Labels  # label[E], mean_count[C, E]
     classes: tuple[str, ...]  # [C]
-    engine: object
+    engine: Engine
 
     @property
     def height(self) -> int:
         """Height of the pictures that the network takes, pixels."""
-        return self.settings.dataset["height"]
+        return self.settings.dataset.height
 
     @property
     def width(self) -> int:
         """Width of the pictures that the network takes, pixels."""
-        return self.settings.dataset["width"]
+        return self.settings.dataset.width
 
     def classify(self, images: np.ndarray) -> Answers:
-        """Show pictures with learning off and return the answers of the readout that the run was set to.
+        """Present pictures with learning off and return the answers of the readout that the run was set to.
 
         The spikes of a picture depend on its pixels alone, not on its place or on the other pictures, so that the same
         picture always gets the same answer.
@@ -115,17 +113,18 @@ def image_index(pixels: np.ndarray) -> np.ndarray:
 
 
 def load(path: str | Path, *, threads: int | None = None) -> TrainedNetwork:
-    """Return the network that a finished run left.
+    """Return the network that a finished run left. Nothing that belongs to the whole process is changed.
 
     Args:
         path: the run's directory, or the checkpoint.pt in it.
-        threads: how many pictures are looked at side by side; None: as many as there are cores.
+        threads: how many pictures are presented side by side; None: as many as there are cores. A network that only
+            the torch engine can run keeps to torch's own number of threads.
 
     Raises:
         UserError: there is no such file, it is damaged or no checkpoint, or its run had not finished.
     """
     or_null(whole_positive)("threads", threads)
-    saved, labels = _read(path)
+    saved = read_trained(path)
     settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path)})
     arrays = dict(saved.arrays)
     state = NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
@@ -133,98 +132,33 @@ def load(path: str | Path, *, threads: int | None = None) -> TrainedNetwork:
         settings=settings,
         config=saved.config,
         state=state,
-        labels=labels,
-        classes=_class_names(saved, labels.n_classes),
-        engine=make_engine(build_model(settings), state, device="cpu", threads=threads),
+        labels=Labels(saved.extra["label"], saved.extra["mean_count"]),
+        classes=tuple(saved.extra["classes"]),
+        engine=_engine(build_model(settings), state, threads or available_threads()),
     )
 
 
-def _read(path: str | Path) -> tuple[checkpoint.Checkpoint, Labels]:
+def read_trained(path: str | Path) -> Checkpoint:
+    """Return the checkpoint of a finished run, given its directory or the file; raises UserError as `load` does."""
     file = Path(path)
     if file.is_dir():
         file = file / CHECKPOINT
         if not file.exists():
             raise UserError.bad_value("checkpoint", path, f"a finished run: there is no {CHECKPOINT} in this folder")
     saved = checkpoint.load(file)
-    if not {"label", "mean_count"} <= set(saved.extra):
+    if not {"label", "mean_count", "classes"} <= set(saved.extra):
         raise UserError.bad_value(
             "checkpoint", path, f"the {CHECKPOINT} of a finished run: the neurons of this one are not labelled yet"
         )
-    return saved, Labels(saved.extra["label"], saved.extra["mean_count"])
+    return saved
 
 
-def _class_names(saved: checkpoint.Checkpoint, n_classes: int) -> tuple[str, ...]:
-    """Return the names that the checkpoint has, else those that the data set's class states, else the numbers."""
-    names = saved.extra.get("classes")
-    if names is None:
-        from stdp_run.datasets import Dataset
+def _engine(model: Model, state: NetworkState, n_threads: int) -> Engine:
+    """Return an engine on the CPU, without what a run sets for its whole process: torch's threads and precision."""
+    if choose(Request([model], device="cpu"), False, lambda _: 0.0).engine == "event":
+        from stdp_run.engines.event.engine import EventEngine
 
-        names = getattr(import_class("dataset", saved.config["dataset"], Dataset), "classes", ())
-    return tuple(names) if len(names) == n_classes else tuple(str(index) for index in range(n_classes))
+        return EventEngine(model, state, n_threads)
+    from stdp_run.engines.dense.engine import TorchEngine
 
-
-# ------------------------------------------------------------------------------------------------------------------
-
-
-def export(path: str | Path, to: str | Path) -> Path:
-    """Write a trained network's arrays to a file that other programs read; return its path.
-
-    With E excitatory neurons, I inputs (the pixels of a picture, row by row) and C classes, both formats hold
-
-        weight      [E, I]  float32 or float64, as learned; an integer network (post_pre_int): int32
-        theta       [E]     float64, mV: a neuron fires above v_threshold + theta; integer network: int32, and theta is
-                            the threshold itself
-        label       [E]     int64, the class that a neuron stands for; -1: it never spiked
-        mean_count  [C, E]  float64, mean spikes per picture of each class
-
-    and, in .npz as arrays of text, in .safetensors as metadata in JSON,
-
-        classes     [C]     the names of the classes
-        settings            the settings of the run, one text in JSON: constants of the neurons, encoding, seed
-        layout              "stdp-run export 1"
-
-    The .npz loads with numpy.load without pickle. What a rule keeps for learning on is not in it: checkpoint.pt is.
-
-    Args:
-        path: a run's directory, or the checkpoint.pt in it.
-        to: the file to write, ending in .safetensors (needs the package safetensors) or .npz.
-
-    Raises:
-        UserError: `path` as in `load`; `to` ends otherwise or cannot be written; safetensors is not installed.
-    """
-    ending = Path(to).suffix.lower()
-    if ending not in ENDINGS:
-        raise UserError.bad_value("to", to, f"a file that ends in {' or '.join(ENDINGS)}")
-    serialise = _safetensors_bytes(to) if ending == ".safetensors" else _npz_bytes
-    saved, labels = _read(path)
-    arrays = {
-        "weight": saved.arrays["weight"],
-        "theta": saved.arrays["theta"],
-        "label": labels.label,
-        "mean_count": labels.mean_count,
-    }
-    arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    classes = _class_names(saved, labels.n_classes)
-    files.write_atomically(Path(to), serialise(arrays, list(classes), json.dumps(saved.config)))
-    return Path(to)
-
-
-def _npz_bytes(arrays: dict[str, np.ndarray], classes: list[str], settings: str) -> bytes:
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays, classes=np.array(classes), settings=np.array(settings), layout=np.array(LAYOUT))
-    return buffer.getvalue()
-
-
-def _safetensors_bytes(to: str | Path):
-    """Return the function that serialises; the package is asked for before any work is done."""
-    try:
-        save = importlib.import_module("safetensors.numpy").save
-    except ImportError:
-        raise UserError(
-            f'to={to}: needs the package safetensors: pip install "stdp_run[export]", or use .npz'
-        ) from None
-
-    def serialise(arrays: dict[str, np.ndarray], classes: list[str], settings: str) -> bytes:
-        return save(arrays, metadata={"classes": json.dumps(classes), "settings": settings, "layout": LAYOUT})
-
-    return serialise
+    return TorchEngine(model, state, "cpu", 1, "sum")

@@ -1,4 +1,4 @@
-"""A person's own pictures, made into pictures like those of MNIST.
+"""A user's own pictures, made into pictures like those of MNIST.
 
 A photograph or drawing goes through these steps (numbers are for 28 x 28; other sizes in proportion):
 
@@ -13,16 +13,14 @@ A photograph or drawing goes through these steps (numbers are for 28 x 28; other
 A picture should show one digit on a plain background, and no table around the paper.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
+from scipy import ndimage
 
+from stdp_run.datasets.picture_files import ENDINGS, open_grey, pictures_below, resized
 from stdp_run.errors import UserError
 
-ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
-
-_WHITE_16_BIT = 65_535
 _BOX_SHARE = 20 / 28  # of the picture's sides: the box that ink is scaled into
 _CENTRE_TOLERANCE = 1 / 28  # of the picture's sides: MNIST's own centres of mass are at most half a pixel off
 _INK_LEVEL = 32  # of 255: above the noise of JPEG; for telling pictures that are framed already
@@ -44,8 +42,8 @@ def find_pictures(path: str | Path) -> list[Path]:
     """Return the pictures at `path`, sorted.
 
     A file is taken whatever its name. Of a folder, the files in it that end in .png, .jpg, .jpeg, .bmp, .gif, .webp,
-    .tif or .tiff (either case); if there is none, those in all the folders below it. Hidden files and folders, whose
-    names start with a dot, are left out.
+    .tif, .tiff, .ppm or .pgm (either case); if there is none, those in all the folders below it. Hidden files and
+    folders, whose names start with a dot, are left out.
 
     Raises:
         UserError: nothing is there, or no picture is.
@@ -55,20 +53,11 @@ def find_pictures(path: str | Path) -> list[Path]:
     if place.is_file():
         return [place]
     if not place.is_dir():
-        raise UserError.bad_value("images", path, f"{wanted}; there is no such file or folder")
-    found: list[Path] = []
-    for folder, folders, files in os.walk(place):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(folder, name) for name in files if _is_picture(name)]
-        if found and Path(folder) == place:
-            break
+        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no such file or folder")
+    found = pictures_below(place)
     if not found:
-        raise UserError.bad_value("images", path, f"{wanted}; there is no picture in this folder")
-    return sorted(found)
-
-
-def _is_picture(name: str) -> bool:
-    return name.lower().endswith(ENDINGS) and not name.startswith(".")
+        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no picture in this folder")
+    return sorted([picture for picture in found if picture.parent == place] or found)
 
 
 def read_picture(
@@ -91,79 +80,12 @@ def read_picture(
     Raises:
         UserError: the file cannot be read as an image.
     """
-    from PIL import Image
-
-    picture = _open(path, invert)
+    picture = open_grey(path, invert)
     if frame:
         return _framed(np.asarray(picture), height, width, invert)
-    values = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
     if invert is None:
         invert = _is_dark_ink(_coarse(np.asarray(picture)))
-    return 255 - values if invert else values
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Reading.
-
-
-def _open(path: str | Path, invert: bool | None):
-    """Return the file as a greyscale Pillow image, turned as its camera says."""
-    from PIL import Image, ImageOps
-
-    try:
-        with Image.open(path) as file:
-            picture = _opaque(_eight_bit(ImageOps.exif_transpose(file)), invert)
-            if 0 in picture.size:
-                raise ValueError("no pixels")
-            return picture.convert("L")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
-        raise UserError(f"{path}: cannot be read as an image ({reason})") from None
-
-
-def _eight_bit(picture):
-    """Scale grey of 16 bits, or in floating point, to 8 bits; Pillow's own conversion would cut it off at 255."""
-    from PIL import Image
-
-    if picture.mode.startswith("I"):
-        values = np.clip(np.asarray(picture, dtype=np.int64), 0, _WHITE_16_BIT) // 257
-    elif picture.mode == "F":
-        values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
-        largest = values.max()
-        white = next((level for level in (1.0, 255.0, _WHITE_16_BIT) if largest <= level), largest)
-        values = np.clip(values * (255 / white), 0, 255)
-    else:
-        return picture
-    return Image.fromarray(values.astype(np.uint8))
-
-
-def _opaque(picture, invert: bool | None):
-    """Return the picture on its background where it is transparent."""
-    from PIL import Image
-
-    if not picture.has_transparency_data:
-        return picture
-    picture = picture.convert("RGBA")
-    background = Image.new("RGBA", picture.size, (_backdrop(picture, invert),) * 3 + (255,))
-    return Image.alpha_composite(background, picture)
-
-
-def _backdrop(picture, invert: bool | None) -> int:
-    """Return the grey to put behind a transparent picture.
-
-    Ink on nothing, which is of one tone or covers less than half of the picture, needs a background that it stands out
-    from; a drawing with its own background, transparent only at the corners say, needs more of the same.
-    """
-    if invert is not None:
-        return 255 if invert else 0
-    alpha = np.asarray(picture.getchannel("A"))
-    solid = np.asarray(picture.convert("L"))[alpha > 127]
-    if len(solid) == 0:
-        return 255
-    low, middle, high = np.percentile(solid, (5, 50, 95))
-    if len(solid) < alpha.size / 2 or high - low < 32:
-        return 0 if solid.mean() > 127 else 255
-    return int(middle)
+    return resized(picture, height, width, invert)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -190,7 +112,7 @@ def _is_framed(picture: np.ndarray) -> bool:
     sides = np.array(picture.shape)
     box = sides * _BOX_SHARE
     fill = (np.ptp(np.argwhere(ink), axis=0) + 1) / box
-    centre = _centre_of_mass(np.where(ink, picture, 0))
+    centre = np.array(ndimage.center_of_mass(np.where(ink, picture, 0)))
     centred = (np.abs(centre - sides // 2) <= sides * _CENTRE_TOLERANCE).all()
     return bool(centred and 0.75 < fill.max() < 1 + 1.5 / box.min())
 
@@ -249,11 +171,11 @@ def _is_dark_ink(coarse: np.ndarray) -> bool:
 
 def _background(coarse: np.ndarray, dark: bool) -> np.ndarray:
     """Return the background under the ink: a closing for dark ink, an opening for bright ink."""
-    if not dark:
-        return -_background(-coarse, True)
     radius = max(1, round(_CLOSING_SHARE * max(coarse.shape) / 2))
-    brightest = _dilated(coarse, radius, radius)
-    return -_dilated(-brightest, radius, 0)[radius:-radius, radius:-radius]
+    operation = ndimage.grey_closing if dark else ndimage.grey_opening
+    # The edge goes on outside, farther than the first step reaches.
+    found = operation(np.pad(coarse, radius, mode="edge"), 2 * radius + 1, mode="nearest")
+    return found[radius:-radius, radius:-radius]
 
 
 def _levelled(strength: np.ndarray) -> np.ndarray:
@@ -270,10 +192,10 @@ def _levelled(strength: np.ndarray) -> np.ndarray:
         return np.zeros_like(strength)
     # Soft edges lie below the threshold: they reach about half a stroke beyond it.
     stroke = _stroke_width(solid)
-    edges = _dilated(solid, max(1, round(stroke / 2)), 0)
+    edges = _dilated(solid, max(1, round(stroke / 2)))
     ink = np.where(edges, np.clip((strength - noise) / (tone - noise), 0, 1), 0)
     missing = _MIN_STROKE * _longer_side(solid) - stroke
-    return _dilated(ink, round(missing / 2), 0) if missing >= 2 else ink
+    return _dilated(ink, round(missing / 2)) if missing >= 2 else ink
 
 
 def _noise(strength: np.ndarray) -> float:
@@ -302,7 +224,7 @@ def _otsu(values: np.ndarray) -> float:
 def _figure(solid: np.ndarray) -> np.ndarray:
     """Return [h, w] bool: the pieces of ink without specks and without what runs along the border."""
     # Made one pixel wider, strokes hold together that touch at corners only.
-    label = np.where(solid, _pieces(_dilated(solid, 1, 0)), 0)
+    label = np.where(solid, ndimage.label(_dilated(solid, 1))[0], 0)
     border = np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]])
     size, on_border = (np.bincount(part.ravel(), minlength=label.max() + 1) for part in (label, border))
     size[0] = on_border[0] = 0
@@ -312,31 +234,6 @@ def _figure(solid: np.ndarray) -> np.ndarray:
         size[on_border > 0] = 0
     keep = (size >= _MIN_SPECK_SHARE * size.max()) & (size >= max(3, solid.size / 20_000))
     return keep[label]
-
-
-def _pieces(solid: np.ndarray) -> np.ndarray:
-    """Return [h, w] int64, a number for each connected piece and 0 outside; pixels touch at their sides.
-
-    The largest number among a piece's pixels runs along rows and columns until nothing changes.
-    """
-    label = np.where(solid, np.arange(1, solid.size + 1).reshape(solid.shape), 0)
-    while True:
-        spread = _run_maximum(_run_maximum(label).T).T
-        if np.array_equal(spread, label):
-            return label
-        label = spread
-
-
-def _run_maximum(label: np.ndarray) -> np.ndarray:
-    """Return, for each row and each run of non-zero labels in it, the run's largest label all along the run."""
-    # Runs are numbered along the row: added as a large amount, the number keeps a maximum from crossing into the next.
-    stride = label.size + 1
-    start = (label > 0) & (np.pad(label, ((0, 0), (1, 0)))[:, :-1] == 0)
-    run = np.cumsum(start, axis=1)
-    forward = np.maximum.accumulate(run * stride + label, axis=1) - run * stride
-    back = (run.max() - run) * stride
-    both = np.maximum.accumulate((back + forward)[:, ::-1], axis=1)[:, ::-1] - back
-    return np.where(label > 0, both, 0)
 
 
 def _stroke_width(solid: np.ndarray) -> float:
@@ -361,8 +258,8 @@ def _place(ink: np.ndarray, box: tuple[int, int, int, int], height: int, width: 
     scale = (np.maximum(1, np.rint(sides * _BOX_SHARE)) / extent).min()
     size = np.maximum(1, np.ceil(extent * scale - 1e-6)).astype(int)
     scaled = np.clip(_cut_out(ink, start + extent / 2, (size + 2) / scale, size + 2), 0, 1)
-    scaled = np.rint(scaled * (255 / scaled.max()))
-    corner = np.rint(sides // 2 - _centre_of_mass(scaled)).astype(int) + 1
+    scaled = np.rint(scaled * (255 / scaled.max())).astype(float)
+    corner = np.rint(sides // 2 - np.array(ndimage.center_of_mass(scaled))).astype(int) + 1
     top, left = np.clip(corner, 0, np.maximum(sides - size, 0))
     canvas = np.zeros(sides + 2, np.uint8)
     canvas[top : top + size[0] + 2, left : left + size[1] + 2] = scaled
@@ -380,13 +277,6 @@ def _cut_out(values: np.ndarray, centre: np.ndarray, extent: np.ndarray, size: n
     return np.asarray(picture.resize((int(size[1]), int(size[0])), method, (left, top, right, bottom)))
 
 
-def _centre_of_mass(values: np.ndarray) -> np.ndarray:
-    """Return (row, column) of the centre of mass, in pixels from the centre of the first pixel."""
-    total = values.sum(dtype=float)
-    rows, columns = (values.sum(axis=axis, dtype=float) for axis in (1, 0))
-    return np.array([rows @ np.arange(len(rows)), columns @ np.arange(len(columns))]) / total
-
-
 def _bounding_box(ink: np.ndarray) -> tuple[int, int, int, int] | None:
     """Return (top, bottom, left, right) of what is more than a soft edge, ends excluded; None if nothing is."""
     rows, columns = (np.flatnonzero((ink > _EDGE).any(axis=axis)) for axis in (1, 0))
@@ -396,8 +286,8 @@ def _bounding_box(ink: np.ndarray) -> tuple[int, int, int, int] | None:
 
 
 def _longer_side(ink: np.ndarray) -> int:
-    top, bottom, left, right = _bounding_box(ink)
-    return max(bottom - top, right - left)
+    box = _bounding_box(ink)
+    return max(box[1] - box[0], box[3] - box[2]) if box else 0
 
 
 def _coarse(grey: np.ndarray) -> np.ndarray:
@@ -425,17 +315,6 @@ def _stretched(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.asarray(picture.resize((shape[1], shape[0]), Image.Resampling.BILINEAR)).astype(float)
 
 
-def _dilated(values: np.ndarray, radius: int, beyond: int) -> np.ndarray:
-    """Return the largest value in a square of 2 radius + 1 pixels around each pixel.
-
-    The edge goes on outside, and the result reaches `beyond` pixels outside: an erosion after it takes them off again.
-    """
-    values = np.pad(values, radius + beyond, mode="edge")
-    for _ in range(2):
-        width = 1
-        while width < 2 * radius + 1:
-            step = min(width, 2 * radius + 1 - width)
-            values = np.maximum(values[:-step], values[step:])
-            width += step
-        values = values.T
-    return values
+def _dilated(values: np.ndarray, radius: int) -> np.ndarray:
+    """Return the largest value in a square of 2 radius + 1 pixels around each pixel; the edge goes on outside."""
+    return ndimage.grey_dilation(values, 2 * radius + 1, mode="nearest")

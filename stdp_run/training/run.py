@@ -122,7 +122,7 @@ class TrainingRun:
             self.progress.images, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()}
         )
         shown = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
-        log.info("%s after %d images: %s", self.directory.path.name, self.progress.images, shown)
+        log.info("%s, after %d images: %s", self.directory.path.name, self.progress.images, shown)
 
     def _record_end(self, final: Evaluation) -> None:
         """Record the accuracy at the end, and the settings that TensorBoard compares it by."""

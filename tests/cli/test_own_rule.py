@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from stdp_run.config.build import conf_folder, relatives
+
 README = Path(__file__).parents[2] / "README.md"
 SMALL = ("n_exc=20", "n_train=200", "n_test=100", "encoder.steps=100", "hydra.run.dir=run")
 
@@ -29,6 +31,47 @@ def test_the_readmes_example_is_short():
     assert sum(len(content.splitlines()) for content in readme_files().values()) < 25
 
 
+def test_the_readmes_example_learns_and_says_whose_constants_it_has(stdp_run, tmp_path, example):
+    done = stdp_run(*example, *SMALL, "engine=torch")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["rule"] == "soft_bound"
+    told = "tuned=nearest_online-lif_stdp takes all of nearest_online with lif_stdp"
+    assert f"no tuned constants for soft_bound with lif_stdp: neurons and encoder are as published; {told}" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("yaml", "base"),
+    [
+        ("defaults: [nearest_online, _self_]", "PairRule"),
+        ("a_post: 0.04\na_pre: 0.0\ntau_pre: 9.0\ntau_post: 9.0\nw_norm: 9.0\nw_max: 1.0", "FullOnline"),
+        ("{}", "Rule"),
+    ],
+)
+def test_what_a_rule_of_ones_own_is_based_on(tmp_path, monkeypatch, yaml, base):
+    (tmp_path / "rule").mkdir()
+    (tmp_path / "rule" / "mine.yaml").write_text(yaml)
+    module = f"mine_{base.lower()}"
+    (tmp_path / f"{module}.py").write_text(f"from stdp_run import rules\nclass Mine(rules.{base}):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    expected = {"PairRule": ["mine", "nearest_online"], "FullOnline": ["mine", "full_online"], "Rule": ["mine"]}[base]
+    assert relatives("rule", "mine", f"{module}.Mine", [tmp_path, conf_folder()]) == expected
+    assert relatives("neuron", "diehl_cook", "stdp_run.neurons.DiehlCook", [conf_folder()])[1] == "lif_stdp"
+
+
+@pytest.mark.slow
+def test_tuned_constants_of_ones_own_are_found_and_those_of_another_rule_can_be_taken(stdp_run, tmp_path, example):
+    done = stdp_run(*example, *SMALL, "engine=torch", "tuned=nearest_online-lif_stdp")
+    assert "constants tuned for nearest_online with lif_stdp" in done.stderr
+    assert "steps: 100" in (tmp_path / "run" / "config.yaml").read_text()
+    (tmp_path / "mine" / "tuned").mkdir()
+    own = tmp_path / "mine" / "tuned" / "soft_bound-lif_stdp.yaml"
+    own.write_text("# @package _global_\nencoder:\n  max_rate_hz: 99.0\n")
+    done = stdp_run(*example, *SMALL[:-1], "engine=torch", "hydra.run.dir=own")
+    assert "constants tuned for soft_bound with lif_stdp" in done.stderr
+    assert "max_rate_hz: 99.0" in (tmp_path / "own" / "config.yaml").read_text()
+
+
+@pytest.mark.slow
 def test_the_readmes_example_runs_on_both_engines_and_they_agree(stdp_run, tmp_path, example):
     counts = {}
     for engine in ("event", "torch"):
@@ -41,7 +84,8 @@ def test_the_readmes_example_runs_on_both_engines_and_they_agree(stdp_run, tmp_p
     assert counts["event"][1] > 0
 
 
-def test_a_rule_without_a_compiled_spelling_runs_on_torch_and_the_log_says_so(stdp_run, tmp_path, example):
+@pytest.mark.slow
+def test_a_rule_without_a_compiled_half_runs_on_torch_and_the_log_says_so(stdp_run, tmp_path, example):
     file = tmp_path / "mine" / "soft_bound.py"
     file.write_text(
         """
@@ -63,11 +107,12 @@ class SoftBound(Rule):
     )
     done = stdp_run(*example, *SMALL)
     assert done.returncode == 0, done.stderr
-    assert "engine torch on the CPU: soft_bound.SoftBound has no compiled spelling" in done.stderr
+    assert "engine torch on the CPU: soft_bound.SoftBound has no compiled " in done.stderr
     refused = stdp_run(*example, "engine=event")
-    assert "engine=event: soft_bound.SoftBound has no compiled spelling" in refused.stderr
+    assert "engine=event: soft_bound.SoftBound has no compiled " in refused.stderr
 
 
+@pytest.mark.slow
 def test_a_neuron_group_of_ones_own_runs(stdp_run, tmp_path):
     (tmp_path / "mine" / "neuron").mkdir(parents=True)
     (tmp_path / "mine" / "steady.py").write_text(
@@ -113,6 +158,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["event", "torch"])
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_names_the_file(stdp_run, tmp_path, example, mistake, engine):

@@ -1,7 +1,6 @@
-"""Sweeps over several jobs: in one process, side by side, killed and continued, with jobs that fail."""
+"""Sweeps over several jobs: in one process, side by side, killed and resumed, with jobs that fail."""
 
 import csv
-import json
 import os
 import random
 import re
@@ -12,12 +11,11 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.runs import TINY, figures
 
 from stdp_run.cli import job_name, sweep_name
-from stdp_run.system import available_threads
 
-TINY = ("n_exc=20", "n_train=60", "n_label=60", "n_test=40", "trainer.log_every=20")
-CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
+needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc")
 
 
 def sweep_of(folder: Path) -> Path:
@@ -26,11 +24,7 @@ def sweep_of(folder: Path) -> Path:
 
 
 def results(sweep: Path) -> dict[str, dict]:
-    found = {}
-    for file in sweep.glob("*/result.json"):
-        result = json.loads(file.read_text())
-        found[file.parent.name] = {key: value for key, value in result.items() if key not in CHANGING}
-    return found
+    return {file.parent.name: figures(file.parent) for file in sweep.glob("*/result.json")}
 
 
 def test_names_of_folders_tell_what_is_in_them_and_are_their_own():
@@ -45,29 +39,25 @@ def test_names_of_folders_tell_what_is_in_them_and_are_their_own():
     assert len(job_name([f"a.key.{k}=some.long.value" for k in range(50)])) < 100
 
 
-def test_threads_follow_the_environment_that_launchers_set():
-    cores = len(os.sched_getaffinity(0))
-    assert available_threads({}) == available_threads({"OMP_NUM_THREADS": ""}) == cores
-    assert available_threads({"OMP_NUM_THREADS": "1"}) == 1
-    assert available_threads({"OMP_NUM_THREADS": "9999"}) == cores
-    assert available_threads({"OMP_NUM_THREADS": "0"}) == available_threads({"OMP_NUM_THREADS": "two"}) == cores
+def test_a_failed_job_lets_the_others_continue_and_the_same_command_does_only_what_is_left(stdp_run, tmp_path):
+    fail_in_part(stdp_run, tmp_path, "hydra/launcher=basic")
 
 
-@pytest.fixture(params=["basic", "joblib"])
-def launcher(request):
-    if request.param == "joblib":
-        pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    return f"hydra/launcher={request.param}"
+@pytest.mark.slow
+def test_so_it_is_with_jobs_side_by_side(stdp_run, tmp_path):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    fail_in_part(stdp_run, tmp_path, "hydra/launcher=joblib")
 
 
-def test_a_failed_job_lets_the_others_go_on_and_the_same_command_does_only_what_is_left(launcher, stdp_run, tmp_path):
+def fail_in_part(stdp_run, folder: Path, launcher: str) -> None:
+    """Give a sweep twice of which half of the jobs cannot run, one result damaged in between."""
     command = ("-m", launcher, *TINY, "seed=1,2", "n_test=40,10001")
     done = stdp_run(*command)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert done.stderr.rstrip().endswith("stdp-run: error: 2 failed, named above")
     assert " ".join(done.stdout.split()).count("n_test=10001: must be at most 10000") == 2
-    sweep = sweep_of(tmp_path)
+    sweep = sweep_of(folder)
     first = results(sweep)
     assert len(first) == 2
     assert {"comparison.csv", "comparison.md", "comparison.png", "runs.csv"} <= {file.name for file in sweep.iterdir()}
@@ -81,20 +71,21 @@ def test_a_failed_job_lets_the_others_go_on_and_the_same_command_does_only_what_
     again = stdp_run(*command)
     assert again.returncode == 1
     assert again.stderr.count("this run is complete; nothing to do") == 1
-    assert f"{damaged.relative_to(tmp_path)}: damaged; it is made again" in again.stderr.replace(f"{tmp_path}/", "")
+    assert f"{damaged.relative_to(folder)}: damaged; it is made again" in again.stderr.replace(f"{folder}/", "")
     assert (complete.read_bytes(), complete.stat().st_mtime_ns) == kept
     assert results(sweep) == first
 
 
+@pytest.mark.slow
 def test_a_job_with_other_settings_is_not_taken_for_done(stdp_run, tmp_path):
-    command = ("-m", *TINY, "seed=1,2", "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra.job.num}")
-    assert stdp_run(*command).returncode == 0
+    command = ("-m", *TINY, "hydra.sweep.dir=sweep", "hydra.sweep.subdir=${hydra.job.num}")
+    assert stdp_run(*command, "seed=1,2").returncode == 0
     first = results(tmp_path / "sweep")
-    done = stdp_run(*command[:-3], "seed=2,3", *command[-2:])
+    done = stdp_run(*command, "seed=2,3")
     assert done.returncode == 1
     assert "holds a run with other settings: seed=2 (there: 1)" in done.stderr
     assert results(tmp_path / "sweep") == first, "nothing is overwritten"
-    longer = stdp_run(*command[:-3], "seed=1,2,3", *command[-2:])
+    longer = stdp_run(*command, "seed=1,2,3")
     assert longer.returncode == 0, longer.stderr
     assert longer.stderr.count("this run is complete") == 2
     assert len(results(tmp_path / "sweep")) == 3
@@ -114,19 +105,25 @@ def process_in(folder: Path, word: str) -> int | None:
 JOBS = ("n_exc=40", "n_train=2500", "n_label=1500", "n_test=500", "trainer.checkpoint_every=500", "seed=1,2,3,4,5,6")
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(stdp_run, tmp_path, number):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    whole.mkdir()
-    broken.mkdir()
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> tuple[dict[str, dict], float]:
+    """The results of a sweep of six that nobody stopped, and the seconds it took."""
+    folder = tmp_path_factory.mktemp("undisturbed")
     begun = time.monotonic()
-    assert stdp_run("-m", *JOBS, cwd=whole).returncode == 0
-    seconds = time.monotonic() - begun
+    subprocess.run([sys.executable, "-m", "stdp_run.cli", "-m", *JOBS], cwd=folder, check=True, capture_output=True)
+    return results(sweep_of(folder)), time.monotonic() - begun
+
+
+@pytest.mark.slow
+@needs_proc
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(undisturbed, tmp_path, number):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    expected, seconds = undisturbed
     choose = random.Random(3)
     command = [sys.executable, "-m", "stdp_run.cli", "-m", "hydra/launcher=joblib", *JOBS]
     for _ in range(3):
-        process = subprocess.Popen(command, cwd=broken, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(timeout=choose.uniform(0.2, 0.5) * seconds)
         except subprocess.TimeoutExpired:
@@ -134,16 +131,16 @@ def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(stdp_
             process.wait(timeout=600)
             assert process.returncode in (-number, 128 + number)
     deadline = time.monotonic() + 600
-    while process_in(broken, "LokyProcess"):
+    while process_in(tmp_path, "LokyProcess"):
         assert time.monotonic() < deadline, "workers live on without their sweep"
         time.sleep(0.1)
-    done = subprocess.run(command, cwd=broken, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
-    expected = results(sweep_of(whole))
     assert len(expected) == 6
-    assert results(sweep_of(broken)) == expected
+    assert results(sweep_of(tmp_path)) == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", ["submitit_local", "ray"])
 def test_other_launchers_run_and_compare_their_jobs(launcher, stdp_run, tmp_path):
     pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
@@ -153,6 +150,8 @@ def test_other_launchers_run_and_compare_their_jobs(launcher, stdp_run, tmp_path
     assert "2 runs, 1 setting" in done.stdout
 
 
+@pytest.mark.slow
+@needs_proc
 def test_a_preempted_slurm_job_saves_and_is_queued_again(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     options = ("n_exc=60", "n_train=9000", "n_label=500", "n_test=100", "trainer.checkpoint_every=500")
@@ -167,11 +166,12 @@ def test_a_preempted_slurm_job_saves_and_is_queued_again(tmp_path):
     assert sweep.returncode == 0, errors
     assert "1 run, 1 setting" in output
     log = next(tmp_path.rglob("run.log")).read_text()
-    saved = re.search(r"SIGUSR2 after (\d+) images: saved", log)
-    assert saved and f"going on after {saved[1]} images" in log, log
+    saved = re.search(r"saved after (\d+) images", log)
+    assert "SIGUSR2" in log and saved and f"resumed after {saved[1]} images" in log, log
 
 
-def test_optuna_goes_on_with_its_storage_and_learns_from_failures(stdp_run, tmp_path):
+@pytest.mark.slow
+def test_optuna_resumes_with_its_storage_and_learns_from_failures(stdp_run, tmp_path):
     optuna = pytest.importorskip("optuna")
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     study = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=small")

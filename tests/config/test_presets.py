@@ -1,26 +1,36 @@
-"""Every preset and every sweep in conf/ is one that a run accepts."""
+"""Every preset and every sweep in conf/ is one that a run accepts, and a preset says all that it sets."""
 
 import pytest
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from stdp_run.config.settings import build_model, conf_folder, read_settings, resolve
+from helpers.runs import settings_of
+from stdp_run.config.build import build_model, conf_folder
 
-EXPERIMENTS = sorted(file.stem for file in (conf_folder() / "experiment").glob("*.yaml"))
+EXPERIMENTS = sorted((conf_folder() / "experiment").glob("*.yaml"))
 SWEEPS = sorted((conf_folder() / "hparams_search").glob("*.yaml"))
+TUNED = sorted((conf_folder() / "tuned").glob("*-*.yaml"))
 
 
-def config_of(*overrides):
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return resolve(compose("config", overrides=list(overrides)))
-
-
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_a_preset_describes_a_network(name):
-    model = build_model(read_settings(config_of(f"experiment={name}")))
-    size = name.rpartition("_")[2]
+@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
+def test_a_preset_describes_a_network_in_one_file(file):
+    model = build_model(settings_of(f"experiment={file.stem}"))
+    size = file.stem.rpartition("_")[2]
     if size.isdigit():
         assert model.n_exc == int(size)
+    defaults = {key: choice for item in OmegaConf.load(file).defaults for key, choice in item.items()}
+    assert set(defaults) == {"override /rule", "override /neuron", "override /dataset", "override /tuned"}
+    assert defaults["override /tuned"] == "none"
+
+
+@pytest.mark.parametrize("file", TUNED, ids=lambda file: file.stem)
+def test_tuned_constants_stand_in_one_file_and_are_in_effect(file):
+    config = OmegaConf.to_container(OmegaConf.load(file))
+    assert "defaults" not in config
+    rule, neuron = file.stem.split("-")
+    settings = settings_of(f"rule={rule}", f"neuron={neuron}")
+    build_model(settings)
+    assert settings.encoder.max_rate_hz == config["encoder"]["max_rate_hz"] != 128
+    assert settings_of(f"rule={rule}", f"neuron={neuron}", "tuned=none").encoder.max_rate_hz == 128
 
 
 @pytest.mark.parametrize("file", SWEEPS, ids=lambda file: file.stem)
@@ -28,13 +38,13 @@ def test_a_sweep_repeats_the_search_for_its_preset(file):
     params = OmegaConf.to_container(OmegaConf.load(file))["hydra"]["sweeper"]["params"]
     assert params["experiment"] == file.stem
     assert params["dataset.split"] == "validation", "settings are never chosen on the test set"
-    preset = OmegaConf.create(config_of(f"experiment={file.stem}"))
+    preset = settings_of(f"experiment={file.stem}")
     for key, values in params.items():
         choices = [choice(text) for text in str(values).split(",")]
         for value in () if key == "experiment" else choices:
-            read_settings(config_of(f"experiment={file.stem}", f"{key}={'null' if value is None else value}"))
+            preset.with_values({key: value})
         if len(choices) > 1 and key not in ("seed", "epochs"):
-            assert OmegaConf.select(preset, key) in choices, f"what the preset has for {key} was not in the search"
+            assert OmegaConf.select(preset.composed, key) in choices, f"what the preset has for {key} was not in the search"
 
 
 def choice(text):

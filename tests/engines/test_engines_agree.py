@@ -10,7 +10,7 @@ from helpers import oracle
 from test_neurons import CONSTANTS as NEURON_CONSTANTS
 
 from stdp_run import neurons
-from stdp_run.config.settings import build_rule, published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, poisson_spikes
 from stdp_run.engines import make_engine
@@ -91,7 +91,7 @@ def make_model(
         n_inputs=n_inputs,
         n_exc=n_exc,
         rule=rule_class,
-        rule_parameters=build_rule(rule_class, {**published, **of_rule, **(rule or {})}, 1.0),
+        rule_parameters=build_rule(rule_class, {**published, **of_rule, **(rule or {})}, 1.0, n_inputs),
         neuron=group,
         neuron_parameters=named_parameters(group.__name__, of_group, 1.0),
         encoder=Encoder(n_steps, rate_hz, 1.0),

@@ -22,7 +22,8 @@ from test_engines import (
     same_bits,
 )
 
-from stdp_run.config.settings import build_model, read_settings
+from stdp_run.config.build import build_model
+from stdp_run.config.schema import read_settings
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, presentation_key
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, initial_state

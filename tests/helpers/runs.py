@@ -13,6 +13,7 @@ from stdp_run.config.schema import Settings, read_settings
 from stdp_run.training import checkpoint
 
 CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
+TINY = ("n_exc=20", "n_train=60", "n_test=40", "n_label=60", "trainer.log_every=20")
 
 
 def composed(*overrides: str):
@@ -37,11 +38,20 @@ def contents(directory: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
 
 
+def result_of(directory: Path) -> dict:
+    """Return what a run wrote to its result.json."""
+    return json.loads((directory / "result.json").read_text())
+
+
+def figures(directory: Path) -> dict:
+    """Return what has to be the same in two runs of the same thing: the result, except what says how long it took."""
+    return {key: value for key, value in result_of(directory).items() if key not in CHANGING}
+
+
 def left_by(directory: Path) -> dict:
     """Return all that a run leaves, except what says how long it took."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    result = json.loads((directory / "result.json").read_text())
     rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
     events = EventAccumulator(str(directory), size_guidance={"scalars": 0, "images": 0})
     events.Reload()
@@ -50,7 +60,7 @@ def left_by(directory: Path) -> dict:
     return {
         "files": sorted({re.sub(r"tfevents.*", "", path.name) for path in directory.iterdir()}),
         "config": (directory / "config.yaml").read_text(),
-        "result": {key: value for key, value in result.items() if key not in CHANGING},
+        "result": figures(directory),
         "metrics": [{key: value for key, value in row.items() if not key.endswith("per_second")} for row in rows],
         "scalars": {
             name: [(event.step, event.value) for event in events.Scalars(name)]

@@ -6,7 +6,7 @@ import torch
 from helpers import oracle
 
 from stdp_run import neurons, replay, rules
-from stdp_run.config.settings import published_parameters
+from stdp_run.config.build import published_parameters
 from stdp_run.errors import UserError
 
 ENGINES = ("torch", "event")

@@ -1,4 +1,4 @@
-"""A run's pictures: all of them, of the right state, in the background; files and TensorBoard get the same bytes."""
+"""A run's plots: all of them, of the right state, in the background; files and TensorBoard get the same bytes."""
 
 import io
 import logging
@@ -9,15 +9,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_engines import make_model, mnist
 
+from stdp_run import files
+from stdp_run.config.build import published_model
 from stdp_run.errors import UserError
 from stdp_run.evaluation.metrics import Evaluation
-from stdp_run.network import NetworkState, initial_state
-from stdp_run.reporting import plots as figures
-from stdp_run.training import plot_writer as pictures
-from stdp_run.training.plot_writer import Pictures
+from stdp_run.network import Encoder, NetworkState, initial_state
+from stdp_run.reporting import plots
+from stdp_run.training.plot_writer import Plotted, PlotWriter
 
 ALL = {
     "receptive_fields",
@@ -30,23 +29,21 @@ ALL = {
     "accuracy",
 }
 CLASSES = [str(digit) for digit in range(10)]
-MODEL = make_model(("nearest_online", "lif_stdp"))
-INTEGERS = make_model(("post_pre_int", "diehl_cook_int"))
 
 
-def make_pictures(directory, put=lambda *_: None, model=MODEL, **changes) -> Pictures:
-    options = {
-        "model": model,
-        "height": 14,
-        "width": 14,
-        "classes": CLASSES,
-        "previous_weight": initial_state(model).weight,
-        "previous_images": 0,
-        "raster_pixels": mnist(2)[:2],
-        "raster_index": np.arange(2),
-        "raster_names": ["5", "0"],
-    }
-    return Pictures(directory, put, **{**options, **changes})
+def make_model(rule="nearest_online", neuron="lif_stdp", n_exc=17, height=14, n_steps=50):
+    return published_model(rule, neuron, n_exc, Encoder(n_steps, 128.0, 1.0), n_inputs=height * height)
+
+
+MODEL = make_model()
+INTEGERS = make_model("post_pre_int", "diehl_cook_int")
+
+
+def writer(directory, put=lambda *_: None, model=MODEL, raster=2, **changes) -> PlotWriter:
+    height = round(model.n_inputs**0.5)
+    pixels = np.random.default_rng(0).integers(0, 256, (raster, model.n_inputs), dtype=np.uint8)
+    run = Plotted(model, height, height, CLASSES, pixels, np.arange(raster), ["5", "0"][:raster])
+    return PlotWriter(directory, put, run, **{"weight": initial_state(model).weight, "images": 0, **changes})
 
 
 def learned(model=MODEL, by=0.1) -> NetworkState:
@@ -81,28 +78,28 @@ class Put:
 
 @pytest.fixture
 def titles(monkeypatch):
-    """The text of the title of every figure that is drawn."""
+    """The text of the title of every figure that is made."""
     seen = []
-    encode = figures.to_png
+    encode = plots.to_png
 
     def noted(figure):
         heading = figure.get_suptitle() or figure.axes[0].get_title()
         seen.append((heading, *(axes.get_xlabel() for axes in figure.axes), *(a.get_ylabel() for a in figure.axes)))
         return encode(figure)
 
-    monkeypatch.setattr(figures, "to_png", noted)
+    monkeypatch.setattr(plots, "to_png", noted)
     return seen
 
 
 @pytest.mark.parametrize("model", [MODEL, INTEGERS], ids=["float", "int"])
 def test_files_are_the_last_that_tensorboard_got(tmp_path, model):
     put = Put()
-    with make_pictures(tmp_path, put, model) as drawn:
-        drawn.while_learning(10, learned(model, 1), None)
-        drawn.while_learning(20, learned(model, 2), labels(model))
-        drawn.after_learning(30, learned(model, 3))
-        drawn.after_labelling(30, learned(model, 3), labels(model))
-        drawn.at_the_end(30, evaluation(), "all_activity", [(10, 0.5)], [(20, 0.7)])
+    with writer(tmp_path, put, model) as made:
+        made.while_learning(10, learned(model, 1), None)
+        made.while_learning(20, learned(model, 2), labels(model))
+        made.after_learning(30, learned(model, 3))
+        made.after_labelling(30, learned(model, 3), labels(model))
+        made.at_the_end(30, evaluation(), "all_activity", [(10, 0.5)], [(20, 0.7)])
     of_weights = ["receptive_fields", "weight_change", "theta", "weights"]
     assert put.names(10) == put.names(20) == of_weights
     assert put.names(30) == [
@@ -122,19 +119,19 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path, model):
     assert threading.main_thread() not in put.threads and len(put.threads) == 1
 
 
-def test_drawing_leaves_torch_its_threads(tmp_path):
+def test_plotting_leaves_torch_its_threads(tmp_path):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
-    with make_pictures(tmp_path) as drawn:
-        drawn.after_learning(10, learned())
+    with writer(tmp_path) as made:
+        made.after_learning(10, learned())
     assert (tmp_path / "raster.png").exists() and torch.get_num_threads() == 2
     torch.set_num_threads(before)
 
 
-def test_titles_and_axes_say_what_is_shown_and_in_which_unit(tmp_path, titles):
-    with make_pictures(tmp_path) as drawn:
-        drawn.while_learning(1000, learned(by=1), None)
-        drawn.after_learning(60000, learned(by=2))
+def test_titles_and_axes_say_what_is_plotted_and_in_which_unit(tmp_path, titles):
+    with writer(tmp_path) as made:
+        made.while_learning(1000, learned(by=1), None)
+        made.after_learning(60000, learned(by=2))
     shown = dict(zip(["fields", "change", "theta", "weights", "change 2", "theta 2", "weights 2", "raster"], titles))  # noqa: B905
     assert shown["fields"][0] == "Receptive fields after 1,000 images: 17 neurons"
     assert shown["change"][0] == "Weight change from 0 to 1,000 images: 17 neurons"
@@ -146,36 +143,36 @@ def test_titles_and_axes_say_what_is_shown_and_in_which_unit(tmp_path, titles):
 
 
 def test_units_are_those_of_the_neuron_group(tmp_path, titles):
-    for model in (INTEGERS, make_model(("nearest_online", "alif_stdp"))):
-        with make_pictures(tmp_path, model=model) as drawn:
-            drawn.while_learning(1, learned(model, 1), None)
+    for model in (INTEGERS, make_model(neuron="alif_stdp")):
+        with writer(tmp_path, model=model) as made:
+            made.while_learning(1, learned(model, 1), None)
     assert "threshold theta (units; 16.384 units are 1 mV)" in titles[2] and "weight (units)" in titles[3]
     assert "adaptive threshold theta (no unit)" in titles[6] and "weight (no unit)" in titles[7]
 
 
-def test_what_was_drawn_last_is_kept_for_a_checkpoint(tmp_path):
-    with make_pictures(tmp_path) as drawn:
-        assert drawn.previous_images == 0
+def test_what_was_plotted_last_is_kept_for_a_checkpoint(tmp_path):
+    with writer(tmp_path) as made:
+        assert made.images == 0
         state = learned()
         kept = state.weight.copy()
-        drawn.while_learning(10, state, None)
-        state.weight[:] = 0  # an engine may go on with its arrays
-        assert drawn.previous_images == 10
-        np.testing.assert_array_equal(drawn.previous_weight, kept)
+        made.while_learning(10, state, None)
+        state.weight[:] = 0  # an engine may carry on with its arrays
+        assert made.images == 10
+        np.testing.assert_array_equal(made.weight, kept)
 
 
-def test_a_resumed_run_draws_the_same_change(tmp_path):
+def test_a_resumed_run_plots_the_same_change(tmp_path):
     put, again = Put(), Put()
-    with make_pictures(tmp_path, put) as drawn:
-        drawn.while_learning(10, learned(by=0.1), None)
-        weight, images = drawn.previous_weight, drawn.previous_images
-        drawn.while_learning(20, learned(by=0.3), None)
-    with make_pictures(tmp_path, again, previous_weight=weight, previous_images=images) as drawn:
-        drawn.while_learning(20, learned(by=0.3), None)
+    with writer(tmp_path, put) as made:
+        made.while_learning(10, learned(by=0.1), None)
+        weight, images = made.weight, made.images
+        made.while_learning(20, learned(by=0.3), None)
+    with writer(tmp_path, again, weight=weight, images=images) as made:
+        made.while_learning(20, learned(by=0.3), None)
     assert put.entries[4:] == again.entries
 
 
-def test_pictures_of_a_state_changed_afterwards_are_of_the_state_given(tmp_path):
+def test_plots_of_a_state_changed_afterwards_are_of_the_state_given(tmp_path):
     put, changed = Put(), Put()
     for target, change in ((put, False), (changed, True)):
         busy = threading.Event()
@@ -184,10 +181,10 @@ def test_pictures_of_a_state_changed_afterwards_are_of_the_state_given(tmp_path)
             busy.wait(60)
             target(*entry)
 
-        with make_pictures(tmp_path, wait) as drawn:
+        with writer(tmp_path, wait) as made:
             state, label = learned(), labels()
-            drawn.while_learning(10, state, label)
-            drawn.after_learning(20, state)
+            made.while_learning(10, state, label)
+            made.after_learning(20, state)
             if change:
                 for array in (state.weight, state.theta, label):
                     array[:] = 0
@@ -195,22 +192,22 @@ def test_pictures_of_a_state_changed_afterwards_are_of_the_state_given(tmp_path)
     assert put.entries == changed.entries and len(put.entries) == 8
 
 
-def test_nothing_is_drawn_twice_of_the_last_state(tmp_path):
+def test_nothing_is_plotted_twice_of_the_last_state(tmp_path):
     put = Put()
-    with make_pictures(tmp_path, put) as drawn:
-        drawn.while_learning(10, learned(), None)
-        drawn.after_learning(10, learned())
+    with writer(tmp_path, put) as made:
+        made.while_learning(10, learned(), None)
+        made.after_learning(10, learned())
     names = [name for _, name, _, _ in put.entries]
     assert names == ["receptive_fields", "weight_change", "theta", "weights", "raster"]
 
 
-def test_without_earlier_weights_or_images_their_pictures_are_left_out(tmp_path):
-    with make_pictures(tmp_path, previous_weight=None, raster_pixels=np.zeros((0, 196)), raster_names=[]) as drawn:
-        drawn.after_learning(10, learned())
+def test_without_earlier_weights_or_images_their_plots_are_left_out(tmp_path):
+    with writer(tmp_path, weight=None, raster=0) as made:
+        made.after_learning(10, learned())
     assert {path.stem for path in tmp_path.iterdir()} == {"theta", "weights"}
 
 
-def test_learning_goes_on_while_one_set_is_drawn_and_two_wait_and_none_is_lost(tmp_path, caplog):
+def test_learning_continues_while_one_set_is_made_and_two_wait_and_none_is_lost(tmp_path, caplog):
     free = threading.Event()
     put = Put()
 
@@ -218,17 +215,17 @@ def test_learning_goes_on_while_one_set_is_drawn_and_two_wait_and_none_is_lost(t
         free.wait(60)
         put(*entry)
 
-    with make_pictures(tmp_path, slow) as drawn:
+    with writer(tmp_path, slow) as made:
         start = time.perf_counter()
         for images in (10, 20, 30):
-            drawn.while_learning(images, learned(), None)
+            made.while_learning(images, learned(), None)
         assert time.perf_counter() - start < 0.5
         assert put.entries == [] and caplog.text == ""
         threading.Timer(0.3, free.set).start()
         with caplog.at_level(logging.WARNING):
-            drawn.while_learning(40, learned(), None)
+            made.while_learning(40, learned(), None)
         assert time.perf_counter() - start > 0.3
-        assert "waited" in caplog.text and "draw less often" in caplog.text
+        assert "waited" in caplog.text and "raise trainer.plot_every" in caplog.text
     assert [images for images, *_ in put.entries] == [10] * 4 + [20] * 4 + [30] * 4 + [40] * 4
 
 
@@ -236,22 +233,22 @@ def test_what_goes_wrong_in_the_background_reaches_the_caller(tmp_path):
     def fail(*_):
         raise ArithmeticError("in the thread")
 
-    drawn = make_pictures(tmp_path, fail)
-    drawn.while_learning(10, learned(), None)
+    made = writer(tmp_path, fail)
+    made.while_learning(10, learned(), None)
     with pytest.raises(ArithmeticError, match="in the thread"):
-        drawn.close()
-    drawn = make_pictures(tmp_path, fail)
+        made.close()
+    made = writer(tmp_path, fail)
     with pytest.raises(ArithmeticError, match="in the thread"):
         for images in range(9):
-            drawn.while_learning(images, learned(), None)
-    drawn.__exit__(ArithmeticError, None, None)
+            made.while_learning(images, learned(), None)
+    made.__exit__(ArithmeticError, None, None)
 
 
-def test_a_folder_that_cannot_be_written_is_told_in_one_line(tmp_path):
-    drawn = make_pictures(tmp_path / "missing")
-    drawn.while_learning(10, learned(), None)
+def test_a_folder_that_cannot_be_written_is_reported_in_one_line(tmp_path):
+    made = writer(tmp_path / "missing")
+    made.while_learning(10, learned(), None)
     with pytest.raises(UserError, match=r"receptive_fields\.png: cannot be written: No such file"):
-        drawn.close()
+        made.close()
 
 
 def test_an_interrupted_run_is_not_held_up_and_keeps_its_own_error(tmp_path, caplog):
@@ -262,68 +259,48 @@ def test_an_interrupted_run_is_not_held_up_and_keeps_its_own_error(tmp_path, cap
         time.sleep(0.2)
         raise ArithmeticError("in the thread")
 
-    with pytest.raises(KeyboardInterrupt), make_pictures(tmp_path, fail_late) as drawn:
-        drawn.while_learning(10, learned(), None)
-        drawn.while_learning(20, learned(), None)
+    with pytest.raises(KeyboardInterrupt), writer(tmp_path, fail_late) as made:
+        made.while_learning(10, learned(), None)
+        made.while_learning(20, learned(), None)
         raise KeyboardInterrupt
     assert put.names(20) == []
-    assert "drawing failed: in the thread" in caplog.text
-    assert not any(thread.name.startswith("pictures") for thread in threading.enumerate())
+    assert "plotting failed: in the thread" in caplog.text
+    assert not any(thread.name.startswith("plots") for thread in threading.enumerate())
 
 
-def test_a_picture_is_replaced_whole(tmp_path, monkeypatch):
-    with make_pictures(tmp_path) as drawn:
-        drawn.while_learning(10, learned(), None)
+def test_a_plot_is_replaced_intact(tmp_path, monkeypatch):
+    with writer(tmp_path) as made:
+        made.while_learning(10, learned(), None)
     before = (tmp_path / "theta.png").read_bytes()
 
     def fail(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(figures.canvas.os, "replace", fail)
-    drawn = make_pictures(tmp_path)
-    drawn.while_learning(20, learned(by=1), None)
+    monkeypatch.setattr(files.os, "replace", fail)
+    made = writer(tmp_path)
+    made.while_learning(20, learned(by=1), None)
     with pytest.raises(UserError, match="No space left on device"):
-        drawn.close()
+        made.close()
     assert (tmp_path / "theta.png").read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {
         f"{name}.png" for name in ("receptive_fields", "weight_change", "theta", "weights")
     }
 
 
-def test_drawing_needs_no_more_than_a_small_share_of_a_run(tmp_path):
+def test_plotting_needs_no_more_than_a_small_share_of_a_run(tmp_path):
     """A bound that a loaded machine keeps, at some five times of what a quiet one takes."""
     seconds = {}
-    measured = Pictures._draw
+    measured = PlotWriter._make
 
-    def timed(self, images_seen, drawings):
+    def timed(self, images_seen, asked):
         start = time.thread_time()
-        measured(self, images_seen, drawings)
+        measured(self, images_seen, asked)
         seconds[images_seen] = time.thread_time() - start
 
-    model = make_model(("nearest_online", "lif_stdp"), n_inputs=784, n_exc=400, n_steps=250)
+    model = make_model(n_exc=400, height=28, n_steps=250)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures.Pictures, "_draw", timed)
-        options = {"height": 28, "width": 28, "raster_pixels": mnist()[:2]}
-        with make_pictures(tmp_path, model=model, **options) as drawn:
+        patch.setattr(PlotWriter, "_make", timed)
+        with writer(tmp_path, model=model) as made:
             for images in (10, 20, 30):
-                drawn.while_learning(images, learned(model), labels(model))
+                made.while_learning(images, learned(model), labels(model))
     assert min(seconds.values()) < 1.0
-
-
-# A real run -----------------------------------------------------------------------------------------------------------
-
-
-def test_a_real_run_leaves_the_pictures_that_tensorboard_shows(stdp_run, tmp_path):
-    done = stdp_run("debug=smoke", "trainer.plot_every=100", f"hydra.run.dir={tmp_path}/run")
-    assert done.returncode == 0, done.stderr
-    run = tmp_path / "run"
-    assert {path.stem for path in run.glob("*.png")} == ALL
-    events = EventAccumulator(str(run), size_guidance={"images": 0})
-    events.Reload()
-    assert set(events.Tags()["images"]) == ALL
-    for name in ALL:
-        images = events.Images(name)
-        steps = [image.step for image in images]
-        assert steps == sorted(steps) and steps[-1] == 300
-        assert images[-1].encoded_image_string == (run / f"{name}.png").read_bytes()
-    assert [image.step for image in events.Images("weight_change")] == [100, 200, 300]

@@ -24,6 +24,8 @@ SMALL = (
     *("trainer.log_every=100", "trainer.label_window=200", "trainer.evaluate_every=250", "trainer.plot_every=200"),
     *("trainer.schedule=cosine", "trainer.checkpoint_every=60"),
 )
+# What a command may change when it resumes a run.
+OPERATIONAL = ("config", "checkpoint_config", "files")
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +88,7 @@ def test_a_signal_saves_and_says_how_to_resume(intact, tmp_path, caplog, number)
     with caplog.at_level(logging.INFO):
         run_in(tmp_path / "run", f"resume={where}")
     assert f"resumed after {images} images" in caplog.text
-    assert_same(tmp_path / "run", intact)
+    assert_same(tmp_path / "run", intact, *OPERATIONAL)
 
 
 def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(killed, intact, tmp_path, caplog):
@@ -99,7 +101,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(killed, intact
         run_in(run, f"resume={run}")
     assert "damaged" in caplog.text and "the one before it is tried" in caplog.text
     assert f"resumed after {int(before.stem.split('_')[1])} images" in caplog.text
-    assert_same(run, intact)
+    assert_same(run, intact, *OPERATIONAL)
 
 
 def test_other_settings_are_refused_by_name(killed, tmp_path):
@@ -123,7 +125,7 @@ def test_what_does_not_bear_on_results_may_change(killed, intact, tmp_path):
     run = copied(killed, tmp_path)
     changed = ("threads=1", "trainer.checkpoint_seconds=5", "trainer.checkpoint_every=null", "n_exc=12")
     run_in(run, f"resume={run}", *changed)
-    assert_same(run, intact, "checkpoint_config", "config")
+    assert_same(run, intact, *OPERATIONAL)
     assert RunDirectory(run).config().n_exc == 12
 
 
@@ -167,8 +169,6 @@ EVENT = (
     *("n_exc=60", "n_train=6000", "n_label=3000", "n_test=1000", "trainer.checkpoint_every=400"),
     *("trainer.evaluate_every=2500", "trainer.plot_every=2000", "trainer.schedule=cosine"),
 )
-# What may differ when a run was stopped at another time or given other operational settings.
-OPERATIONAL = ("config", "checkpoint_config", "files")
 TORCH = (
     *("engine=torch", "n_exc=20", "n_train=160", "n_label=60", "n_test=40", "encoder.steps=40", "batch_size=4"),
     *("trainer.checkpoint_every=10", "trainer.log_every=40", "trainer.label_window=80", "trainer.evaluate_every=70"),

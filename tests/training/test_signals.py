@@ -7,7 +7,6 @@ import pytest
 
 from stdp_run.training.signals import Interruption
 
-
 HERE = Path("run")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from stdp_run.evaluation.readouts import READOUTS
 
+pytestmark = pytest.mark.slow
 TINY = ("n_exc=20", "n_train=120", "n_test=40", "n_label=60", "trainer.log_every=20", "trainer.plot_every=50")
 
 
@@ -52,17 +53,17 @@ def ask(address: str, path: str, body: dict | None = None):
     return json.loads(raw) if "json" in answer.headers["Content-Type"] else raw
 
 
-def test_each_run_is_one_run_with_scalars_and_pictures(server):
+def test_each_run_is_one_run_with_scalars_and_plots(server):
     runs = ask(server, "/data/runs")
     assert len(runs) == 2, "hyperparameters must not make runs of their own"
     scalars = ask(server, "/data/plugin/scalars/tags")
-    pictures = ask(server, "/data/plugin/images/tags")
+    images = ask(server, "/data/plugin/images/tags")
     for run in runs:
         assert {
             *("train/running_accuracy", "train/spikes_per_image", "train/silent_neurons", "network/theta_mean"),
             *("evaluation/accuracy_all_activity", "test/accuracy_all_activity", "test/accuracy_proportion"),
         } <= set(scalars[run])
-        assert set(pictures[run]) == {
+        assert set(images[run]) == {
             *("receptive_fields", "weight_change", "theta", "weights", "raster"),
             *("confusion", "neurons_per_class", "accuracy"),
         }
@@ -70,7 +71,7 @@ def test_each_run_is_one_run_with_scalars_and_pictures(server):
         assert [step for _, step, _ in points] == [20, 40, 60, 80, 100, 120]
 
 
-def test_pictures_are_png_files_with_their_size(server):
+def test_plots_are_png_files_with_their_size(server):
     from io import BytesIO
 
     from PIL import Image
@@ -79,8 +80,8 @@ def test_pictures_are_png_files_with_their_size(server):
     entries = ask(server, f"/data/plugin/images/images?tag=receptive_fields&run={run}&sample=0")
     assert [entry["step"] for entry in entries] == [50, 100, 120]
     for entry in entries:
-        picture = Image.open(BytesIO(ask(server, f"/data/plugin/images/individualImage?{entry['query']}")))
-        assert picture.format == "PNG" and min(picture.size) > 300
+        image = Image.open(BytesIO(ask(server, f"/data/plugin/images/individualImage?{entry['query']}")))
+        assert image.format == "PNG" and min(image.size) > 300
 
 
 def test_hyperparameters_come_with_their_accuracy(server):

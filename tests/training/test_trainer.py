@@ -1,4 +1,5 @@
 import copy
+import functools
 import math
 
 import numpy as np
@@ -11,6 +12,9 @@ from stdp_run.network import NetworkState
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars
 from stdp_run.training.trainer import Progress, Trainer, learning_rate
+
+
+known_settings = functools.cache(settings_of)
 
 
 class Recorder:
@@ -43,7 +47,7 @@ def train(n_images, saved=None, served=None, **changes):
     trainer = changes.pop("trainer", {})
     nothing_by_time = {"plot_every": None, "checkpoint_seconds": None}
     overrides = {**changes, **{f"trainer.{key}": value for key, value in {**nothing_by_time, **trainer}.items()}}
-    settings = settings_of(*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()))
+    settings = known_settings(*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()))
     classes = np.arange(n_images) % 3
     progress = Progress.start(3, settings.trainer)
     if saved is not None:

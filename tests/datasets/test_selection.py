@@ -1,0 +1,128 @@
+"""The dataset that settings name, a user's own among them, and the images that a run takes of it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import yaml
+from helpers.errors import message_of
+
+from stdp_run.config.build import import_class
+from stdp_run.config.schema import DatasetSettings
+from stdp_run.datasets import Dataset, ImageFolder, Images, Loaded
+from stdp_run.datasets.selection import build_dataset, load_images
+
+CONF = Path(__file__).parents[2] / "conf" / "dataset"
+
+
+class Stripes(Dataset):
+    """A user's own: ten images to learn from and five to test; image n has the value n everywhere."""
+
+    name = "stripes"
+
+    def __init__(self, *, contrast: int, classes: int = 2):
+        self.contrast, self.classes = contrast, classes
+
+    def load(self) -> Loaded:
+        pixels = np.repeat(np.arange(15, dtype=np.uint8), 6).reshape(15, 3, 2) * np.uint8(self.contrast)
+        labels = np.arange(15) % 2
+        names = ("even", "odd", "none")[: self.classes]
+        return Loaded(Images(pixels[:10], labels[:10]), Images(pixels[10:], labels[10:]), names, "here")
+
+
+SECTION = DatasetSettings(
+    options={"contrast": 1},
+    name="stripes",
+    target=f"{__name__}.Stripes",
+    height=3,
+    width=2,
+    split="test",
+    n_validation=4,
+)
+
+
+@pytest.fixture(autouse=True)
+def own_class(monkeypatch):
+    monkeypatch.setattr("stdp_run.datasets.selection.import_class", lambda section, target, base: Stripes)
+
+
+def images(section=SECTION, n_train=None, n_test=None, n_label=None):
+    return load_images(SimpleNamespace(dataset=section, n_train=n_train, n_test=n_test, n_label=n_label))
+
+
+def test_a_users_own_class_is_given_its_options():
+    data = images(replace(SECTION, options={"contrast": 3}))
+    assert data.train_pixels.tolist() == [[3 * n] * 6 for n in range(10)]
+    assert data.train_classes.tolist() == [0, 1] * 5 and data.classes == ("even", "odd")
+    assert data.test_pixels[:, 0].tolist() == [30, 33, 36, 39, 42] and data.test_index.tolist() == [0, 1, 2, 3, 4]
+
+
+def test_the_split_says_what_is_learned_from_and_what_is_tested():
+    validation = images(replace(SECTION, split="validation"))
+    assert validation.train_pixels[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
+    assert validation.test_pixels[:, 0].tolist() == validation.test_index.tolist() == [6, 7, 8, 9]
+    train = images(replace(SECTION, split="train"), n_train=3, n_test=2)
+    assert train.train_pixels[:, 0].tolist() == [0, 1, 2] and train.test_pixels[:, 0].tolist() == [0, 1]
+
+
+def test_more_than_there_is_cannot_be_had():
+    assert message_of(lambda: images(n_train=11)) == "n_train=11: must be at most 10, the images there are"
+    assert message_of(lambda: images(n_test=6)) == "n_test=6: must be at most 5, the images there are"
+    assert message_of(lambda: images(n_train=3, n_label=4)) == "n_label=4: must be at most 3, the images there are"
+    all_of_it = replace(SECTION, split="validation", n_validation=10)
+    assert message_of(lambda: images(all_of_it)) == "dataset.n_validation=10: must be below 10"
+
+
+def test_options_are_those_that_the_class_takes():
+    text = message_of(lambda: images(replace(SECTION, options={"contrast": 1, "colour": "red"})))
+    assert text.startswith("dataset.colour=red: unknown key; known here: classes, contrast, height,")
+    text = message_of(lambda: images(replace(SECTION, options={})))
+    assert text.startswith("dataset.contrast: missing; ") and text.endswith("Stripes needs it")
+
+
+def test_images_that_are_not_as_the_dataset_says_are_refused():
+    text = message_of(lambda: images(replace(SECTION, height=2, width=3)))
+    assert "its train images are uint8 [10, 3, 2]" in text and "must be uint8 [N, 2, 3]" in text
+    text = message_of(lambda: images(replace(SECTION, options={"contrast": 1, "classes": 1})))
+    assert text == "dataset=stripes: its train labels must be 0 to 0, one or more"
+
+
+@pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
+def test_every_yaml_has_the_keys_of_its_class(path, tmp_path, monkeypatch):
+    monkeypatch.setattr("stdp_run.datasets.selection.import_class", import_class)
+    keys = yaml.safe_load(path.read_text())
+    fixed = {key: keys.pop(key) for key in ("name", "height", "width", "split", "n_validation")}
+    section = DatasetSettings(target=keys.pop("_target_"), options=keys, **fixed)
+    if path.stem == "image_folder":
+        keys["root"] = str(tmp_path)
+    made = build_dataset(section)
+    assert type(made).name == path.stem == section.name
+    assert isinstance(made, ImageFolder if path.stem == "image_folder" else Dataset)
+
+
+@pytest.mark.slow
+def test_a_dataset_of_ones_own_is_a_class_and_a_yaml(stdp_run, tmp_path):
+    folder = tmp_path / "mine"
+    (folder / "dataset").mkdir(parents=True)
+    (folder / "dataset" / "bars.yaml").write_text(
+        "_target_: bars.Bars\nname: bars\nheight: 6\nwidth: 6\nsplit: test\nn_validation: 5\nn_images: 60\n"
+    )
+    (folder / "bars.py").write_text(
+        "import numpy as np\n"
+        "from stdp_run.datasets import Dataset, Images, Loaded\n\n\n"
+        "class Bars(Dataset):\n"
+        "    def __init__(self, *, n_images, height, width):\n"
+        "        labels = np.arange(n_images) % 2\n"
+        "        pixels = np.zeros((n_images, height, width), np.uint8)\n"
+        "        pixels[labels == 0, 2:4] = 255\n"
+        "        pixels[labels == 1, :, 2:4] = 255\n"
+        "        self.images = Images(pixels, labels)\n\n"
+        "    def load(self):\n"
+        "        return Loaded(self.images, self.images, ('lying', 'standing'), 'made up')\n"
+    )
+    done = stdp_run("--config-dir", str(folder), "dataset=bars", "n_exc=6", "hydra.run.dir=run")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["dataset"] == "bars"

@@ -1,0 +1,32 @@
+"""What the command line says of a command that cannot be done, found without a process."""
+
+import sys
+from pathlib import Path
+from unittest import mock
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from stdp_run.cli import canonical_rule, explained, implied, in_one_line
+from stdp_run.config.build import build_model, conf_folder
+from stdp_run.config.schema import read_settings
+from stdp_run.errors import UserError
+
+
+def refusal(*arguments: str) -> str:
+    """Return the line with which a command is refused while its config is composed, read, or its network built."""
+    words = [canonical_rule(argument) for argument in arguments]
+    with mock.patch.object(sys, "argv", ["stdp-run", *words]):
+        try:
+            GlobalHydra.instance().clear()
+            with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+                config = compose("config", overrides=[*words, *implied(words)])
+        except Exception as error:
+            return in_one_line(error)
+    try:
+        build_model(read_settings(config))
+    except UserError as error:
+        line = explained(error, [Path(conf_folder())])
+        assert line is not None and "\n" not in line
+        return line
+    raise AssertionError(f"{' '.join(arguments)} is not refused")
