@@ -43,7 +43,7 @@ def test_the_command_plots_every_rule_and_one_of_the_users_own(tmp_path, monkeyp
         command.plots, "stdp_windows", lambda given: windows.update(given) or plots.histogram([1], "", "")
     )
     constants = {"a_post": 0.5}
-    settings = SimpleNamespace(rule=PartSettings("half", f"{__name__}.Half", constants))
+    settings = SimpleNamespace(rule=PartSettings(name="half", target=f"{__name__}.Half", constants=constants))
     assert command.run(settings, Invocation(tmp_path)) == 0
     assert windows["half"] == windows[Half] == constants and set(rules) < set(windows)
     assert (tmp_path / "stdp_windows.png").read_bytes().startswith(b"\x89PNG")
