@@ -232,15 +232,8 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def draw(comparison: Comparison) -> "Figure":
-    """Draw accuracy against the settings that differ.
-
-    Raises:
-        ValueError: no run is finished.
-    """
-    groups = comparison.groups
-    if not len(groups):
-        raise ValueError("no finished runs to draw")
-    settings = {}
+    """Draw accuracy against the settings that differ; at least one run must be finished."""
+    groups, settings = comparison.groups, {}
     for key in comparison.keys:
         texts = groups[key]
         if key in COUNTS:

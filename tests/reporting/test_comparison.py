@@ -312,8 +312,6 @@ def test_a_sweep_without_a_finished_run_has_no_plot(tmp_path):
     assert len(comparison.groups) == 0 and to_text(comparison).startswith("No run is finished yet.\n")
     assert {path.name for path in tmp_path.iterdir()} == (WRITTEN - {"comparison.png"}) | {"0", "1"}
     assert rows_of((tmp_path / "comparison.csv").read_text()) == []
-    with pytest.raises(ValueError, match="no finished runs"):
-        draw(comparison)
 
 
 def test_what_cannot_be_written_is_reported_in_one_line_and_leaves_no_pieces(tmp_path):
@@ -430,7 +428,7 @@ def test_a_number_that_was_swept_is_the_horizontal_axis_and_rules_are_lines(tmp_
     assert axes.get_xscale() == "log"
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "400", "1,600"]
     assert axes.get_title() == (
-        "Test accuracy against n_exc\nmean over 3 seeds; bar: standard deviation; faint: single runs"
+        "Test accuracy against n_exc\nmean over seeds; bar: standard deviation; faint: single runs"
     )
     (legend,) = figure.legends
     assert legend.get_title().get_text() == "rule"

@@ -35,7 +35,6 @@ OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": 
 INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-
 class Namespace(types.ModuleType):
     """Compiled functions by name: compiled code can call `namespace.function`, as it can with modules only."""
 
@@ -95,9 +94,7 @@ def specialise(function: Callable, bindings: Bindings) -> Dispatcher:
 
 def _copy(function: Any) -> Any:
     scope = dict(function.__globals__)
-    return types.FunctionType(
-        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
-    )
+    return types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, function.__closure__)
 
 
 def _resolve(copy: Any, bindings: Bindings) -> None:

@@ -26,7 +26,9 @@ class Subthreshold(NamedTuple):
     """Constants and working arrays for E neurons in whole vectors and I inputs."""
 
     decay: np.ndarray  # [LONGEST_INTERVAL + 1] d^n
-    growth: np.ndarray  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum over n steps hides in between
+    growth: (
+        np.ndarray
+    )  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum over n steps hides in between
     coefficient: np.ndarray  # [I] c_j, by place in the list of active inputs
     touched: np.ndarray  # [I] uint32, the places whose coefficient is not 0
     current: np.ndarray  # [E] summed over an interval

@@ -65,13 +65,8 @@ def raster(
     top, and a row each for input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool.
 
     `images` [B, height, width] are uint8, `names` [B] the names of their classes.
-
-    Raises:
-        ValueError: there are no images.
     """
     n_images, n_steps = np.shape(input_spikes)[:2]
-    if n_images == 0:
-        raise ValueError("no images to draw the spikes of")
     wide, tall = max(900, 130 + 420 * n_images), 1000
     # Finding the margins would take longer than drawing the many panels does.
     figure = style.new_figure(wide, tall, constrained=False)
@@ -120,13 +115,7 @@ def _raster_panel(axes: "Axes", spikes: np.ndarray, dt_ms: float, colour: str, d
 
 
 def stdp_windows(windows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
-    """Draw the window of each named rule, (t_post - t_pre [K] in ms, weight change [K]), two panels to a row.
-
-    Raises:
-        ValueError: there are no windows.
-    """
-    if not windows:
-        raise ValueError("no windows to draw")
+    """Draw the window of each named rule, (t_post - t_pre [K] in ms, weight change [K]), two panels to a row."""
     columns, rows = min(2, len(windows)), math.ceil(len(windows) / 2)
     figure = style.new_figure(300 + 450 * columns, 70 + 410 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()

@@ -52,10 +52,9 @@ class Accuracies:
         """Return what points, bars and faint dots are."""
         counts = {len(seeds) for seeds in self.seeds}
         if counts == {1}:
-            return f"one run{' each' if len(self.mean) > 1 else ''}; bar: its 95 % interval"
-        n_seeds = f"{counts.pop()} seeds" if len(counts) == 1 else "seeds"
+            return "one run each; bar: its 95 % interval"
         single = " (of a single run: its 95 % interval)" if 1 in counts else ""
-        return f"mean over {n_seeds}; bar: standard deviation{single}; faint: single runs"
+        return f"mean over seeds; bar: standard deviation{single}; faint: single runs"
 
 
 def accuracy_by_settings(
