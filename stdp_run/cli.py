@@ -14,90 +14,78 @@ import traceback
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
+from itertools import product
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from stdp_run import rules
-from stdp_run.config.settings import conf_folder
+from stdp_run.config.build import conf_folder, relatives
 from stdp_run.errors import UserError
+from stdp_run.system import STOP_SIGNALS
 
 BAD_INPUT = 2
 JOB_FAILED = 1
+BROKEN_PIPE = 13  # SIGPIPE, which Windows does not have
 SECONDS_TO_SAVE = 20
+# Ctrl-C is an exception already, and USR2 belongs to submitit.
+SIGNALS_THAT_END = [number for number in STOP_SIGNALS if number.name in ("SIGTERM", "SIGUSR1")]
 # What does not change what a sweep or a job is about, and so not the name of its folder.
 NOT_IN_NAMES = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
+EXTRAS = {  # launchers and sweepers that can be installed, and the extra of this package that has them
+    ("hydra/launcher", "joblib"): "parallel",
+    ("hydra/launcher", "submitit_local"): "slurm",
+    ("hydra/launcher", "submitit_slurm"): "slurm",
+    ("hydra/launcher", "ray"): "ray",
+    ("hydra/sweeper", "optuna"): "tune",
+}
 
 log = logging.getLogger(__name__)
-
-
-class HeldBack:
-    """Standard error that keeps what is written until `release`, and from then on passes it through."""
-
-    def __init__(self, stream):
-        self._stream = stream
-        self.released = False
-        self.text = ""
-
-    def write(self, text: str) -> int:
-        if self.released:
-            return self._stream.write(text)
-        self.text += text
-        return len(text)
-
-    def release(self, show: bool = True) -> None:
-        """Pass on what was kept, if `show`, and everything that follows."""
-        if not self.released:
-            self.released = True
-            self._stream.write(self.text if show else "")
-
-    def __getattr__(self, name: str):
-        return getattr(self._stream, name)
-
-
-_standard_error = HeldBack(sys.stderr)
 
 
 def job(config: DictConfig) -> float:
     """Run one experiment in Hydra's output directory; return its accuracy, by which a sweeper may optimise.
 
-    A job that fails in a sweep leaves the reason in `error.txt` and lets the others go on.
+    A job that fails in a sweep leaves the reason in `error.txt` and lets the others continue.
     """
-    _standard_error.release()
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
-    folders = [source.path for source in hydra_config.runtime.config_sources if source.schema == "file"]
+    folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
     # A rule or neuron group of one's own lies beside its YAML.
-    sys.path.extend(folder for folder in folders if folder not in sys.path)
+    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     if "joblib" in hydra_config.launcher._target_:
         end_with_parent()
     reason = directory / "error.txt"
     try:
-        check_pairing(hydra_config, folders)
-        from stdp_run.commands.train import Invocation, run
+        tuned, tuned_nearby = tuned_choices(config, hydra_config, folders)
+        from stdp_run.commands import Invocation, run
 
-        accuracy = run(
-            config,
+        invocation = Invocation(
             directory,
-            Invocation(
-                explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
-                job=hydra_config.job.num if in_sweep else None,
-                bars=not in_sweep or "basic" in hydra_config.launcher._target_,
-            ),
+            explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
+            job=hydra_config.job.num if in_sweep else None,
+            bars=not in_sweep or "basic" in hydra_config.launcher._target_,
+            sweep_directory=Path(hydra_config.sweep.dir) if in_sweep else None,
+            tuned=tuned,
+            tuned_nearby=tuned_nearby,
         )
+        accuracy = run(config, invocation)
     except Exception as error:
         message = explained(error, folders)
-        if message is None and not in_sweep:
-            raise
         log.error("stdp-run: error: %s", message or f"{type(error).__name__}: {error}", exc_info=message is None)
         log.debug("", exc_info=error)
         if not in_sweep:
-            sys.exit(BAD_INPUT)
+            sys.exit(JOB_FAILED if message is None else BAD_INPUT)
         with suppress(OSError):
             reason.write_text(f"{message or repr(error)}\n")
         if "basic" not in hydra_config.sweeper._target_:
@@ -105,6 +93,24 @@ def job(config: DictConfig) -> float:
         return math.nan
     reason.unlink(missing_ok=True)
     return accuracy
+
+
+def tuned_choices(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> tuple[str | None, str | None]:
+    """Return the choice of the group `tuned` in effect; where there is none, the one for what the parts derive from.
+
+    Raises:
+        UserError: a choice was asked for by name and does not exist; Hydra ignores that, as not all parts have one.
+    """
+    there = sorted({file.stem for folder in folders for file in folder.glob("tuned/*.yaml")})
+    for item in hydra_config.overrides.task:
+        key, _, name = item.partition("=")
+        if key == "tuned" and name not in there:
+            raise UserError.bad_value("tuned", name, f"one of {', '.join(there)}")
+    choices = hydra_config.runtime.choices
+    if choices["tuned"] in there:
+        return choices["tuned"], None
+    based_on = [relatives(part, choices[part], config[part]._target_, folders) for part in ("rule", "neuron")]
+    return None, next((name for pair in product(*based_on) if (name := "-".join(pair)) in there), None)
 
 
 @cache
@@ -122,8 +128,8 @@ def end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def explained(error: Exception, folders: list[str]) -> str | None:
-    """Return in one line what a person did wrong, or can mend; None if it is a fault of the program."""
+def explained(error: Exception, folders: list[Path]) -> str | None:
+    """Return in one line what a user did wrong, or can mend; None if it is a fault of the program."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -137,7 +143,6 @@ class EndOfSweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
-        _standard_error.release()
         from stdp_run.reporting.comparing import to_text, write_comparison
 
         directory = Path(config.hydra.sweep.dir)
@@ -157,9 +162,9 @@ class EndOfSweep(Callback):
             sys.exit(JOB_FAILED)
 
 
-def users_line(error: Exception, folders: list[str]) -> str | None:
+def users_line(error: Exception, folders: list[Path]) -> str | None:
     """Return the file and line, among the user's own config folders, where an error arose; None if it is not theirs."""
-    own = [folder for folder in folders if Path(folder) != conf_folder()]
+    own = [folder for folder in folders if folder != conf_folder()]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if any(Path(frame.filename).is_relative_to(folder) for folder in own):
             return f"{frame.filename}, line {frame.lineno}"
@@ -168,42 +173,36 @@ def users_line(error: Exception, folders: list[str]) -> str | None:
 
 def main() -> None:
     """Run `stdp-run`."""
-    for number in (signal.SIGTERM, signal.SIGUSR1):
+    for number in SIGNALS_THAT_END:
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    arguments = [canonical_rule(argument) for argument in sys.argv[1:]]
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a mistake in the overrides over several lines, and exits
     try:
+        arguments = [canonical_rule(argument) for argument in sys.argv[1:]]
         sys.argv[1:] = [*arguments, *implied(arguments)]
-    except UserError as error:
-        print(f"stdp-run: error: {error}", file=sys.stderr)
+        refuse_bad_options()
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()
+    except (UserError, HydraException, OmegaConfBaseException, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # `stdp-run --help | head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + BROKEN_PIPE)
+        if show_traceback:
+            raise
+        print(f"stdp-run: error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    decorated = hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)
-    sys.stderr = _standard_error
-    try:
-        decorated()
-    except SystemExit as stop:
-        # Hydra explains a mistake in the overrides over several lines, before the job starts.
-        if stop.code in (1, 2) and not _standard_error.released and "HYDRA_FULL_ERROR" not in os.environ:
-            _standard_error.release(show=False)
-            print(f"stdp-run: error: {in_one_line(_standard_error.text, sys.argv[1:])}", file=sys.stderr)
-            sys.exit(BAD_INPUT)
-        raise
     except KeyboardInterrupt:
-        _standard_error.release(show=False)
         sys.exit(128 + signal.SIGINT)
-    except BrokenPipeError:  # `stdp-run --help | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(128 + signal.SIGPIPE)
-    finally:
-        _standard_error.release()
 
 
-def check_pairing(hydra_config, folders: list[str]) -> None:
-    """Refuse a pairing that was asked for by name and does not exist; Hydra ignores it, as most pairs have none."""
-    asked = [item.partition("=")[2] for item in hydra_config.overrides.task if item.startswith("pairing=")]
-    there = sorted({file.stem for folder in folders for file in Path(folder).glob("pairing/*.yaml")})
-    for name in asked:
-        if name not in there:
-            raise UserError.bad_value("pairing", name, f"one of {', '.join(there)}")
+def refuse_bad_options() -> None:
+    """Raise UserError for options that Hydra's parser does not know, about which it else prints a page of usage."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(message)
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    parser.parse_args()
 
 
 def key_of(override: str) -> str:
@@ -226,7 +225,7 @@ def implied(arguments: list[str]) -> list[str]:
     if resume in ("auto", "null", ""):
         return []
     if any(item in ("-m", "--multirun") for item in arguments):
-        raise UserError(f"resume={resume}: one run goes on there; a sweep goes on by the same command without it")
+        raise UserError(f"resume={resume}: resumes one run; the same command without it resumes a sweep")
     if not (Path(resume) / "config.yaml").is_file():
         raise UserError.bad_value("resume", resume, "auto, null, or the directory of a run, with a config.yaml in it")
     if "'" in resume or "\\" in resume:
@@ -267,50 +266,30 @@ OmegaConf.register_new_resolver("job_name", job_name, replace=True)
 
 def canonical_rule(argument: str) -> str:
     """Return a command-line argument with the rules it chooses by their own names, whatever their case or alias."""
-    match = re.fullmatch(r"(rule=)(.+)", argument)
-    if match is None:
+    key, _, names = argument.partition("=")
+    if key != "rule" or not names:
         return argument
-    return match[1] + ",".join(rules.canonical(name) or name for name in match[2].split(","))
+    return "rule=" + ",".join(rules.registered.canonical(name) or name for name in names.split(","))
 
 
-def in_one_line(message: str, overrides: list[str]) -> str:
-    """Return Hydra's explanation of a mistake in one line that names the key, the value and what is allowed."""
-    unknown_choice = re.search(
-        r"Could not find '([^']+)/([^'/]+)'\s+Available options in '[^']+':\n((?:\t\S+\n)+)", message
-    )
-    if unknown_choice:
-        group, name, options = unknown_choice.groups()
-        return f"{group}={name}: must be one of {', '.join(options.split())}"
-    unknown_key = re.search(r"Could not override '([^']+)'", message)
-    if unknown_key:
-        key = unknown_key[1]
-        given = next((item for item in overrides if item.lstrip("+~").split("=")[0] == key), key)
-        return f"{given}: unknown key; known beside it: {', '.join(keys_beside(key))}"
-    unwritable = re.search(
-        r"(?:Permission|FileExists|FileNotFound|NotADirectory|OS)Error: \[Errno \d+\] (.+): '([^']+)'", message
-    )
-    if unwritable:
-        return f"hydra.run.dir={unwritable[2]}: cannot be written: {unwritable[1]}"
-    usage = re.search(r"^\S+: error: (.+)$", message, re.MULTILINE)
-    if usage:
-        return usage[1]
-    lines = [line.strip() for line in message.splitlines() if line.strip() and "HYDRA_FULL_ERROR" not in line]
-    return "; ".join(lines[:3]) or "the command line cannot be understood"
-
-
-def keys_beside(key: str) -> list[str]:
-    """Return the keys that the default config has where `key` would stand."""
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose("config")
-    section, _, _ = key.rpartition(".")
-    found = OmegaConf.select(config, section) if section else config
-    if not isinstance(found, DictConfig):
-        found = config
-    return sorted(str(name) for name in found if name != "_target_")
+def in_one_line(error: Exception) -> str:
+    """Return a mistake in the command line in one line that names the key, the value and what is allowed."""
+    cause = error.__cause__
+    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
+        group, _, name = error.missing_cfg_file.rpartition("/")
+        extra = EXTRAS.get((group, name))
+        if extra:
+            return f'{group}={name}: needs a package: pip install "stdp_run[{extra}]"'
+        return f"{group}={name}: must be one of {', '.join(error.options)}"
+    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
+        key = cause.full_key
+        given = next((item for item in sys.argv[1:] if key_of(item) == key), key)
+        known = sorted(str(name) for name in cause.parent_node if name not in ("_target_", "hydra"))
+        return f"{given}: unknown key; known beside it: {', '.join(known)}"
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+        return f"{key}={error.filename}: cannot be written: {error.strerror}"
+    return "; ".join([line.strip() for line in str(error).splitlines() if line.strip()][:3]) or type(error).__name__
 
 
 if __name__ == "__main__":

@@ -1,14 +1,22 @@
 """The few functions, beyond + - * >> and comparisons, from which rules and neuron groups are built.
 
 They act on torch tensors of any shape; the event engine compiles the same names for single numbers
-(stdp_run/engines/compiled.py). So an arithmetic that uses nothing else is written once and runs on both engines.
+(stdp_run/engines/event/jit.py). So an arithmetic that uses nothing else is written once and runs on both engines.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor as Tensor
+else:
+    Tensor = Any  # only a name for annotations: torch is imported when a run starts
+
+Tensors = dict[str, Tensor]  # by name
 VECTOR_BYTES = 64  # compiled code treats as many numbers at once: one vector of AVX-512, or several shorter ones
-BLOCK = 8  # and as many contenders, numbers of any type: there are few
+BLOCK = 8  # and as many active neurons, numbers of any type: there are few
 
 
-def zeros_for_vectors(shape, dtype):
+def zeros_for_vectors(shape: Any, dtype: Any) -> Any:
     """Return a NumPy array of zeros that begins with a cache line, so that no vector of it straddles two."""
     import numpy as np
 
@@ -18,25 +26,25 @@ def zeros_for_vectors(shape, dtype):
     return memory[start : start + n_bytes].view(dtype).reshape(shape)
 
 
-def where(condition, chosen, otherwise):
+def where(condition: Any, chosen: Any, otherwise: Any) -> Any:
     """Return `chosen` where `condition` holds, else `otherwise`."""
     import torch
 
     return torch.where(condition, chosen, otherwise)
 
 
-def exp(exponent):
+def exp(exponent: Any) -> Any:
     """Return e to the power of `exponent`."""
     import torch
 
     return torch.exp(exponent)
 
 
-def maximum(values, bound):
+def maximum(values: Any, bound: Any) -> Any:
     """Return `values`, raised to the number `bound` where they are below it."""
     return values.clamp(min=bound)
 
 
-def minimum(values, bound):
+def minimum(values: Any, bound: Any) -> Any:
     """Return `values`, lowered to the number `bound` where they are above it."""
     return values.clamp(max=bound)

@@ -1,19 +1,25 @@
 """Random numbers and the spikes made of them: the only source of randomness.
 
 Philox4x32-10 (Salmon et al. 2011, doi 10.1145/2063384.2063405) maps a counter of four 32-bit words and a key of two
-to four random 32-bit words. Every random thing has its counter, so it does not depend on what was drawn before it.
+to four random 32-bit words. Every random thing has its counter, so it does not depend on what was sampled before it.
 
-    key     = (seed, stream)                                 one stream per purpose, below
-    counter = (step // 4, pixel, image index, presentation)         spikes; step % 4 is the word taken
-            = (step, neuron * I + pixel, image index, presentation) rounding; word 0 presynaptic, word 1 postsynaptic update
+    key     = (seed, stream)                                   one stream per purpose, below
+    counter = (step // 4, pixel, image index, presentation)    spikes; step % 4 is the word taken
+            = (step, neuron * I + pixel, image index, presentation)
+                                                               rounding; word 0 presynaptic, word 1 postsynaptic update
             = (neuron // 4, pixel, 0, 0)                       initial weights; word neuron % 4
             = (position, 0, 0, epoch)                          order of the images; words 0 and 1 are the sorting key
 
-A presentation key is a word made of the epoch (with learning off: the number of the show) and of how often the image was shown
-again before in it, for want of output spikes (`presentation_key`).
+`presentation` is a word made of the epoch (with learning off: the number of the presentation) and of how often the
+image was presented again in it, for want of output spikes (`presentation_key`).
 """
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
+
+from stdp_run.elementwise import Tensor
 
 SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING = range(5)
 
@@ -22,7 +28,7 @@ _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
 _WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
 
 
-def philox(counter_0, counter_1, counter_2, counter_3, key_0, key_1):
+def philox(counter_0: Any, counter_1: Any, counter_2: Any, counter_3: Any, key_0: Any, key_1: Any) -> tuple:
     """Return the four random words of each counter, each in 0..2^32-1.
 
     Counters are 64-bit signed integers below 2^32: NumPy arrays or torch tensors that broadcast against each other,
@@ -42,9 +48,9 @@ def philox(counter_0, counter_1, counter_2, counter_3, key_0, key_1):
 
 
 def presentation_key(epoch: int, repeat: int) -> int:
-    """Return the counter's word for showing an image again for the `repeat`-th time, 0: for the first time.
+    """Return the counter's word for presenting an image again for the `repeat`-th time, 0: for the first time.
 
-    The low 24 bits are the epoch, the high 8 the repeat, so that images that are shown once have the epoch itself.
+    The low 24 bits are the epoch, the high 8 the repeat, so that images presented once have the epoch itself.
     """
     return epoch + (repeat << 24)
 
@@ -63,7 +69,7 @@ def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = 
 
     A gamma below 1 lifts faint pixels. An equal mean gives every image about as many input spikes, a thin stroke as a
     broad one: divisive normalisation (Carandini & Heeger 2012, doi 10.1038/nrn3136). What would exceed 255 is 255; a
-    black image stays black. Whole numbers are added up, so that the result is the same on every machine.
+    black image stays black. Sums are of integers, so that the result is the same on every machine.
     """
     if gamma != 1.0:
         pixels = np.rint(255.0 * (np.arange(256) / 255.0) ** gamma).astype(np.uint8)[pixels]
@@ -74,36 +80,60 @@ def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = 
     return pixels
 
 
-def poisson_spikes(images, image_index, epoch: int, thresholds, n_steps: int, seed: int, stream: int):
-    """Return the input spikes of a batch of images, 0/1 as uint8 tensor [T, B, I], on the device of `images`.
+@dataclass(frozen=True)
+class Encoder:
+    """Poisson encoding: `n_steps` steps of `dt_ms` an image, a white pixel fires at `max_rate_hz`.
 
-    Args:
-        images: uint8 tensor [B, I].
-        image_index: int64 tensor [B], the place of each image in its data set.
-        epoch: the pass over the data, or a `presentation_key`.
-        thresholds: int64 tensor [256] from `spike_thresholds`.
-        n_steps: T.
-        seed: key.
-        stream: key, SPIKES_LEARNING or SPIKES_EVALUATING.
+    An image that evokes fewer than `min_spikes` excitatory spikes is presented again, at most `max_repeats` times, each
+    time at a rate that is `rate_step_hz` higher (Diehl & Cook 2015, section 2.5).
     """
-    return spikes_below(thresholds[images.long()], image_index, epoch, 0, n_steps, seed, stream)
+
+    n_steps: int
+    max_rate_hz: float
+    dt_ms: float
+    gamma: float = 1.0  # see even_out, as for mean_pixel
+    mean_pixel: float | None = None
+    min_spikes: int = 0
+    rate_step_hz: float = 0.0
+    max_repeats: int = 0
+
+    def prepare(self, pixels: np.ndarray) -> np.ndarray:
+        """Return the pixels, uint8 [N, I], that are turned into spikes."""
+        return even_out(pixels, self.gamma, self.mean_pixel)
+
+    @property
+    def max_presentations(self) -> int:
+        """How often an image is presented at most."""
+        return 1 + (self.max_repeats if self.min_spikes else 0)
+
+    @property
+    def thresholds_by_repeat(self) -> np.ndarray:
+        """The spike threshold of each pixel value, [R, 256] int64, for each of the R presentations of an image."""
+        rates = [self.max_rate_hz + repeat * self.rate_step_hz for repeat in range(self.max_presentations)]
+        return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
+
+    def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
+        """Return below what random words are spikes, [N, I] int64; uint8 [N, I] images, the `repeat`-th time again."""
+        return self.thresholds_by_repeat[repeat][self.prepare(pixels)]
 
 
-def spikes_below(limits, image_index, presentation, first_step, n_steps: int, seed, stream: int):
+def spikes_below(
+    limits: Tensor, image_index: Tensor, presentation: Any, first_step: Any, n_steps: int, seed: Any, stream: int
+) -> Tensor:
     """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, ..., B, I]: where a random word is below its limit.
 
     Args:
-        limits: int64 tensor [..., B, I], from `spike_thresholds`.
-        image_index: int64 tensor [..., B].
+        limits: int64 tensor [..., B, I], from `Encoder.limits`.
+        image_index: int64 tensor [..., B], the place of each image in its data set.
         presentation: the `presentation_key`, number or int64 tensor [...]; so is `seed`.
         first_step: number or int64 tensor [], a multiple of 4.
         n_steps: T.
         seed: key.
-        stream: key.
+        stream: key, SPIKES_LEARNING or SPIKES_EVALUATING.
     """
     import torch
 
-    def for_images(value):
+    def for_images(value: Any) -> Any:
         return value[..., None, None] if isinstance(value, torch.Tensor) else value
 
     block = torch.arange((n_steps + 3) // 4, device=limits.device) + first_step // 4
@@ -114,8 +144,24 @@ def spikes_below(limits, image_index, presentation, first_step, n_steps: int, se
     return spikes.view(-1, *limits.shape)[:n_steps].to(torch.uint8)
 
 
+def rounding_words(
+    shape: tuple[int, int], image_index: Tensor, presentation: Any, step_index: Any, seed: Any
+) -> tuple[Tensor, Tensor]:
+    """Return two random words per image and synapse, each [B, E, I] int64; `shape` is (E, I).
+
+    `presentation`, `step_index` and `seed` are numbers or int64 tensors [], image_index is an int64 tensor [B].
+    """
+    import torch
+
+    n_exc, n_inputs = shape
+    synapse = torch.arange(n_exc * n_inputs, device=image_index.device).view(1, n_exc, n_inputs)
+    counter_step = step_index + 0 * synapse
+    words = philox(counter_step, synapse, image_index.view(-1, 1, 1), presentation, seed, ROUNDING)
+    return words[0], words[1]
+
+
 def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
-    """Return the order in which the images of one epoch are shown, a permutation of 0..n_images-1 (int64)."""
+    """Return the order in which the images of one epoch are presented, a permutation of 0..n_images-1 (int64)."""
     position = np.arange(n_images, dtype=np.int64)
     high, low, _, _ = philox(position, 0 * position, 0 * position, epoch, seed, ORDER)
     return np.lexsort((position, low, high))

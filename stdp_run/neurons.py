@@ -6,59 +6,60 @@ the persistent `theta`, by which its threshold adapts. An inhibitory neuron has 
 A refractory counter of n > 0 means that the input of the next n steps is ignored.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 from stdp_run.elementwise import maximum, minimum, where
-from stdp_run.parameters import number, positive, whole, whole_non_negative, whole_positive
+from stdp_run.parameters import number, number64, positive, time_constant, whole, whole_non_negative, whole_positive
 from stdp_run.registry import make_registry
 
 
 class NeuronGroup:
     """What an engine asks of a neuron group; a group of one's own derives from this or from one of those below.
 
-    `arithmetic` is "float" or "int"; a rule works with groups of its own kind. `parameters` names every key of the
-    YAML with what it may be: among them `w_ei` (one excitatory spike onto the inhibitory partner), `w_ie` (one
-    inhibitory spike onto every excitatory neuron but the partner) and `w_init_max`, which the wiring and the initial
-    weights use. Where `compiled` is False the group runs on the torch engine alone.
+    Attributes:
+        aliases: further names under which the group is known.
+        arithmetic: "float" or "int"; a rule works with groups of its own kind.
+        compiled: whether the event engine may compile the group; where False it runs on the torch engine alone.
+        parameters: every key of the YAML with what its value may be (stdp_run.parameters), among them `w_ei` (one
+            excitatory spike onto the inhibitory partner), `w_ie` (one inhibitory spike onto every excitatory neuron
+            but the partner) and `w_init_max`, which the wiring and the initial weights use.
+        linear_excitatory: the very function `excitatory` of which `between_spikes` is true, or None.
     """
 
     aliases: tuple[str, ...] = ()
     arithmetic = "float"
     compiled = True
     parameters = {"w_ei": number, "w_ie": number, "w_init_max": positive}
-
-    @classmethod
-    def runs_on_event_engine(cls) -> bool:
-        """Return whether the event engine can compile the group."""
-        return cls.compiled
+    linear_excitatory: Callable | None = None
 
     @classmethod
     def is_linear(cls) -> bool:
-        """Return whether `between_spikes` holds: not if a class of one's own replaced `excitatory` alone."""
-        names = ("excitatory", "between_spikes")
-        has = [next(base for base in cls.__mro__ if name in vars(base)) for name in names]
-        return issubclass(has[1], has[0])
+        """Return whether `between_spikes` holds: not where a class replaced `excitatory` and said no more about it."""
+        return cls.linear_excitatory is cls.excitatory
 
     @staticmethod
-    def initial(p):
+    def initial(p: Any) -> tuple[float, float, float]:
         """Return the values at rest: (excitatory v, theta, inhibitory v)."""
         raise NotImplementedError
 
     @staticmethod
-    def between_spikes(p):
-        """Return (d, v_rest, v_threshold, d_theta), by which an engine can take several steps of a neuron at once.
-
-        While it is not refractory and does not spike, v <- d (v - v_rest) + v_rest + current, and theta <- d_theta
-        theta if it learns; it spikes where v > v_threshold + theta. A class that replaces `excitatory` states this
-        anew if it is true of it; left out, every neuron is advanced at every step.
-        """
-        return 0, 0, 0, 0
-
-    @staticmethod
-    def excitatory(p, learning, current, v, refractory, theta):
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
         """Advance by a step; return (spike, v, refractory, theta). Where `learning` is False, theta is frozen."""
         raise NotImplementedError
 
     @staticmethod
-    def inhibitory(p, current, v, refractory):
+    def between_spikes(p: Any) -> tuple[float, float, float, float]:
+        """Return (d, v_rest, v_threshold, d_theta), by which an engine can take several steps of a neuron at once.
+
+        While it is not refractory and does not spike, v <- d (v - v_rest) + v_rest + current, and theta <- d_theta
+        theta if it learns; it spikes where v > v_threshold + theta. A class of which this is true says so with
+        `linear_excitatory = excitatory` in its body; without it, every neuron is advanced at every step.
+        """
+        return 0, 0, 0, 0
+
+    @staticmethod
+    def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:
         """Advance inhibitory neurons by a step; return (spike, v, refractory)."""
         raise NotImplementedError
 
@@ -76,35 +77,37 @@ class LIF(NeuronGroup):
         "v_rest": number,
         "v_reset": number,
         "v_threshold": number,
-        "tau_v": positive,
-        "tau_theta": positive,
-        "theta_increment": number,
+        "tau_v": time_constant("d_v"),
+        "tau_theta": time_constant("d_theta", float64=True),  # a decay of 1e-7 a step is below float32's resolution
+        "theta_increment": number64,
         "refractory": whole_non_negative,
         "inhibitory_v_rest": number,
         "inhibitory_v_reset": number,
         "inhibitory_v_threshold": number,
-        "tau_inhibitory": positive,
+        "tau_inhibitory": time_constant("d_inhibitory"),
         "inhibitory_refractory": whole_non_negative,
     }
 
     @staticmethod
-    def initial(p):
+    def initial(p: Any) -> tuple[float, float, float]:
         return p.v_rest, 0.0, p.inhibitory_v_rest
 
     @staticmethod
-    def between_spikes(p):
-        return p.d_v, p.v_rest, p.v_threshold, p.d_theta
-
-    @staticmethod
-    def excitatory(p, learning, current, v, refractory, theta):
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
         v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
         theta = theta * p.d_theta if learning else theta
         spike = v > p.v_threshold + theta
         theta = where(spike, theta + p.theta_increment, theta) if learning else theta
         return spike, where(spike, p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
 
+    linear_excitatory = excitatory
+
     @staticmethod
-    def inhibitory(p, current, v, refractory):
+    def between_spikes(p: Any) -> tuple[float, float, float, float]:
+        return p.d_v, p.v_rest, p.v_threshold, p.d_theta
+
+    @staticmethod
+    def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:
         v = p.d_inhibitory * (v - p.inhibitory_v_rest) + p.inhibitory_v_rest + where(refractory > 0, 0, current)
         spike = v > p.inhibitory_v_threshold
         v = where(spike, p.inhibitory_v_reset, v)
@@ -122,7 +125,7 @@ class ALIF(LIF):
     """
 
     @staticmethod
-    def excitatory(p, learning, current, v, refractory, theta):
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
         v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
         theta = theta * p.d_theta if learning else theta
         spike = v > p.v_threshold + theta
@@ -130,7 +133,7 @@ class ALIF(LIF):
         theta = where(spike, grown, theta) if learning else theta
         return spike, where(spike, v - p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
 
-    between_spikes = staticmethod(LIF.between_spikes)
+    linear_excitatory = excitatory  # between spikes it is as LIF is
 
 
 class IntegerDiehlCook(NeuronGroup):
@@ -158,11 +161,11 @@ class IntegerDiehlCook(NeuronGroup):
     }
 
     @staticmethod
-    def initial(p):
+    def initial(p: Any) -> tuple[float, float, float]:
         return 0, p.threshold, 0
 
     @staticmethod
-    def excitatory(p, learning, current, v, refractory, theta):
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
         current = maximum(minimum(current, p.v_limit), -p.v_limit)
         theta = where(theta > p.max_threshold, theta >> 1, theta) if learning else theta
         v = (v * p.v_decay) >> 10
@@ -173,11 +176,12 @@ class IntegerDiehlCook(NeuronGroup):
         return spike, v, where(spike, p.refractory, maximum(refractory - 1, 0)), theta
 
     @staticmethod
-    def inhibitory(p, current, v, refractory):
+    def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:
         v = v + current
         spike = v > p.inhibitory_v_threshold
         return spike, where(spike, 0, v), refractory
 
 
-registered = {"lif_stdp": LIF, "alif_stdp": ALIF, "diehl_cook": DiehlCook, "diehl_cook_int": IntegerDiehlCook}
-make_registry(__name__)
+registered = make_registry(
+    __name__, lif_stdp=LIF, alif_stdp=ALIF, diehl_cook=DiehlCook, diehl_cook_int=IntegerDiehlCook
+)

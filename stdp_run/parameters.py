@@ -1,32 +1,35 @@
-"""Constants of rules and neuron groups: checked against what the class declares, then handed over as one named tuple.
+"""Constants of rules and neuron groups: what a class declares of each, and the named tuple that its functions get.
 
-The field names are the keys of the YAML. Beside each time constant `tau_NAME` (ms) stands `d_NAME`, its decay per
-step, exp(-dt / tau).
+    parameters = {"tau_pre": time_constant("d_pre"), "a_pre": number, "theta_increment": number64}
+
+The keys are those of the YAML. A time constant (ms) declares the name of its decay per step, exp(-dt / tau), which
+stands beside it in the named tuple. `64` marks constants that stay float64 where the network computes in float32.
 """
 
 import math
 from collections import namedtuple
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from stdp_run.errors import UserError
 
-_classes: dict[str, type] = {}
-
 
 @dataclass(frozen=True)
 class Check:
-    """What a number in the configuration may be."""
+    """What a number in the configuration may be, and how it is used."""
 
     allowed: str
     whole: bool = False
     minimum: float = -math.inf
     above: float = -math.inf
     maximum: float = math.inf
+    decay: str | None = None  # of a time constant: the name of its decay per step
+    float64: bool = False  # it (and its decay) keeps 64 bits whatever the type of the weights
 
-    def __call__(self, key: str, value: object):
+    def __call__(self, key: str, value: object) -> Any:
         """Return `value` as int or float.
 
         Raises:
@@ -38,7 +41,7 @@ class Check:
         return number
 
 
-def _as_number(value: object, whole: bool):
+def _as_number(value: object, whole: bool) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         return None
     if not whole:
@@ -47,11 +50,17 @@ def _as_number(value: object, whole: bool):
 
 
 number = Check("a number")
+number64 = replace(number, float64=True)
 positive = Check("a number above 0", above=0.0)
 non_negative = Check("a number of 0 or more", minimum=0.0)
 whole = Check("a whole number", whole=True, minimum=-(2**31), maximum=2**31 - 1)
 whole_non_negative = Check("a whole number of 0 or more", whole=True, minimum=0, maximum=2**31 - 1)
 whole_positive = Check("a whole number of 1 or more", whole=True, minimum=1, maximum=2**31 - 1)
+
+
+def time_constant(decay: str, float64: bool = False) -> Check:
+    """Return the declaration of a time constant in ms, whose decay per step is to be had as `decay`."""
+    return replace(positive, decay=decay, float64=float64)
 
 
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
@@ -69,35 +78,44 @@ def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping
     return {key: check(f"{section}.{key}", given[key]) for key, check in declared.items()}
 
 
-def named_parameters(owner: str, values: Mapping[str, float], dt_ms: float) -> tuple:
-    """Return `values` as a named tuple of Python numbers, with a decay per step `d_*` beside each `tau_*` (ms)."""
-    decays = {f"d_{key[4:]}": math.exp(-dt_ms / tau) for key, tau in values.items() if key.startswith("tau_")}
+def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> Any:
+    """Return checked `values` as a named tuple of Python numbers, with the decays that the class `owner` declares."""
+    declared = owner.parameters
+    decays = {check.decay: math.exp(-dt_ms / values[key]) for key, check in declared.items() if check.decay}
+    precise = {name for key, check in declared.items() if check.float64 for name in (key, check.decay)}
     everything = {**values, **decays}
-    return _parameters_class(owner, tuple(everything))(**everything)
+    marked = (f"{name}__64" if name in precise else name for name in everything)
+    return _parameters_class("__".join((owner.__name__, *marked)))(**everything)
 
 
-def _parameters_class(owner: str, fields: tuple[str, ...]) -> type:
-    """One class per set of fields, found again by name in a later process: the cache of compiled kernels needs that."""
-    name = "__".join((owner, *fields))
+_classes: dict[str, Any] = {}
+
+
+def _parameters_class(name: str) -> type:
+    """Return the named tuple called OWNER__FIELD__FIELD__64..., where 64 follows a field that stays float64.
+
+    The name tells all of it, so that a later process finds the class by name: the cache of compiled kernels needs that.
+    """
     if name not in _classes:
-        _classes[name] = namedtuple(name, fields, module=__name__)
+        words = name.split("__")[1:]
+        _classes[name] = namedtuple(name, [word for word in words if word != "64"], module=__name__)
+        _classes[name].float64_fields = frozenset(words[k - 1] for k, word in enumerate(words) if word == "64")
     return _classes[name]
 
 
 def __getattr__(name: str) -> type:
     """Make the class again when a compiled kernel, read from disk, asks for it by name."""
-    owner, *fields = name.split("__")
-    if owner and fields:
-        return _parameters_class(owner, tuple(fields))
+    if not name.startswith("__") and "__" in name:
+        return _parameters_class(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-def cast(parameters: tuple, dtype) -> tuple:
-    """Return the named tuple as NumPy scalars: floats as `dtype`, those of theta as float64, whole numbers as int32."""
+def cast(parameters: Any, dtype: type) -> Any:
+    """Return the named tuple as NumPy scalars: whole numbers int32, others `dtype`, or float64 if so declared."""
 
-    def convert(name: str, value):
+    def convert(name: str, value: float) -> np.generic:
         if isinstance(value, int):
             return np.int32(value)
-        return np.float64(value) if "theta" in name else dtype(value)
+        return np.float64(value) if name in parameters.float64_fields else dtype(value)
 
     return type(parameters)(*map(convert, parameters._fields, parameters))

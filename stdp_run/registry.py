@@ -1,39 +1,48 @@
-"""A module that lists what is registered in it: `list(stdp_run.rules)`, `"full_online" in stdp_run.rules`."""
+"""Names of classes; and modules that list them: `list(stdp_run.rules)`, `"full_online" in stdp_run.rules`."""
 
 import sys
+from collections.abc import Iterator
 from types import ModuleType
+from typing import Any
 
 
-class Registry(ModuleType):
-    """A module with a dictionary `registered`, name -> class, read as a mapping; names are case-insensitive.
+class Registry(dict[str, Any]):
+    """Name -> class. Names are case-insensitive; `aliases` of each class lead to the class's own name."""
 
-    `aliases` of each class are accepted too and lead to the class's own name.
-    """
-
-    def __iter__(self):
-        return iter(self.registered)
-
-    def __len__(self):
-        return len(self.registered)
-
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return self.canonical(name) is not None
 
-    def __getitem__(self, name):
-        canonical = self.canonical(name)
-        if canonical is None:
-            raise KeyError(name)
-        return self.registered[canonical]
+    def __getitem__(self, name: str) -> Any:
+        return super().__getitem__(self.canonical(name) or name)
 
-    def canonical(self, name: str) -> str | None:
+    def canonical(self, name: object) -> str | None:
         """Return the registered name that `name` means, whatever its case, or None."""
         folded = str(name).lower()
-        for own_name, cls in self.registered.items():
+        for own_name, cls in self.items():
             if folded in (own_name, *(alias.lower() for alias in cls.aliases)):
                 return own_name
         return None
 
 
-def make_registry(module_name: str) -> None:
-    """Turn the module, which has a dictionary `registered`, into a `Registry`."""
-    sys.modules[module_name].__class__ = Registry
+class _RegistryModule(ModuleType):
+    """A module that is read as the mapping `registered` in it."""
+
+    registered: Registry
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.registered)
+
+    def __len__(self) -> int:
+        return len(self.registered)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.registered
+
+    def __getitem__(self, name: str) -> Any:
+        return self.registered[name]
+
+
+def make_registry(module_name: str, **classes: type) -> Registry:
+    """Return `classes` by name; the module, in which it is called `registered`, can then be read as that mapping."""
+    sys.modules[module_name].__class__ = _RegistryModule
+    return Registry(classes)

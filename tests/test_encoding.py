@@ -1,11 +1,13 @@
 """Random numbers: the published vectors, exact spike probabilities, and trains that depend on nothing but their key."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from helpers import oracle
 
-from stdp_run.config.settings import build_rule, published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import (
     SPIKES_EVALUATING,
@@ -13,12 +15,12 @@ from stdp_run.encoding import (
     even_out,
     image_order,
     philox,
-    poisson_spikes,
     spike_thresholds,
+    spikes_below,
     uniform_words,
 )
-from stdp_run.engines.event.jit import specialise
-from stdp_run.engines.event.spike_sampling import DRAWING, make_train
+from stdp_run.engines.event.jit import Kernel
+from stdp_run.engines.event.spike_sampling import make_train, sample_spikes
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.neurons import LIF, IntegerDiehlCook
 from stdp_run.parameters import named_parameters
@@ -42,26 +44,22 @@ def images() -> np.ndarray:
     return MNIST(height=28, width=28, root=None).load().train.pixels[:30].reshape(30, 784)
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> dict:
-    return specialise([philox, *DRAWING], {}, tmp_path_factory.mktemp("compiled"))
+sample = cache(lambda: Kernel(sample_spikes))
 
 
 def torch_train(images, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:
-    """Return what the torch engine draws, [T, B, I]."""
-    limits = torch.from_numpy(spike_thresholds(rate_hz, 1.0))
-    pixels, places = torch.from_numpy(np.array(images)), torch.tensor(index, dtype=torch.int64)
-    return poisson_spikes(pixels, places, epoch, limits, n_steps, seed, stream).numpy()
+    """Return what the torch engine samples, [T, B, I]."""
+    limits = torch.from_numpy(Encoder(n_steps, rate_hz, 1.0).limits(np.array(images)))
+    return spikes_below(limits, torch.tensor(index), epoch, 0, n_steps, seed, stream).numpy()
 
 
-def event_train(compiled, image, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:
-    """Return what the event engine draws, [T, I]."""
-    encoder = Encoder(n_steps, rate_hz, 1.0)
+def event_train(image, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:
+    """Return what the event engine samples, [T, I]."""
     train = make_train(n_steps, len(image))
-    compiled["draw_spikes"](image, encoder.thresholds, index, epoch, seed, stream, train)
+    sample()(image, spike_thresholds(rate_hz, 1.0), index, epoch, seed, stream, train)
     spikes = np.zeros((n_steps, len(image)), np.uint8)
     for t in range(n_steps):
-        places = train.active[train.places[train.first[t] : train.first[t + 1]]]
+        places = train.active_inputs[train.places[train.first[t] : train.first[t + 1]]]
         assert (np.diff(places.astype(int)) > 0).all(), "pixels ascend, none twice"
         spikes[t, places] = 1
     return spikes
@@ -71,24 +69,25 @@ def event_train(compiled, image, index, n_steps, rate_hz, epoch=0, seed=SEED, st
 
 
 @pytest.mark.parametrize("counter, key, words", KNOWN_ANSWERS)
-def test_philox_gives_the_published_words_everywhere(counter, key, words, compiled):
-    numbers = [*words_of(counter), *words_of(key)]
+def test_philox_gives_the_published_words_everywhere(counter, key, words):
+    numbers, kernel = [*words_of(counter), *words_of(key)], Kernel(philox)
     assert list(oracle.philox(numbers[:4], numbers[4:])) == words_of(words)
     with np.errstate(over="ignore"):
         by_numpy = philox(*(np.array([n], np.int64) for n in numbers))
     assert [int(word[0]) for word in by_numpy] == words_of(words)
     by_torch = philox(*(torch.tensor([n]) for n in numbers))
     assert [word.item() for word in by_torch] == words_of(words)
-    assert list(compiled["philox"](*(np.int64(n) for n in numbers))) == words_of(words)
+    assert list(kernel(*(np.int64(n) for n in numbers))) == words_of(words)
 
 
-def test_philox_is_the_same_for_random_counters_everywhere(compiled):
+def test_philox_is_the_same_for_random_counters_everywhere():
     numbers = np.random.default_rng(1).integers(0, 2**32, (200, 6))
     expected = np.array([oracle.philox(row[:4], row[4:]) for row in numbers.tolist()])
     with np.errstate(over="ignore"):
         assert (np.stack(philox(*numbers.T), axis=1) == expected).all()
     assert (torch.stack(philox(*torch.from_numpy(numbers.T.copy())), dim=1).numpy() == expected).all()
-    assert (np.array([compiled["philox"](*row) for row in numbers]) == expected).all()
+    kernel = Kernel(philox)
+    assert (np.array([kernel(*row) for row in numbers]) == expected).all()
 
 
 # 1000 Hz x 1 ms is p = 1 for white; 5000 Hz is above 1 from pixel value 51 on.
@@ -99,7 +98,7 @@ def test_spike_threshold_is_exactly_floor_p_times_2_to_32(rate_hz, dt_ms):
     assert table.tolist() == [oracle.spike_threshold(rate_hz, dt_ms, value) for value in range(256)]
 
 
-def test_a_pixel_with_p_of_1_or_more_spikes_at_every_step_and_a_black_one_never(compiled):
+def test_a_pixel_with_p_of_1_or_more_spikes_at_every_step_and_a_black_one_never():
     image = np.array([0, 50, 51, 255], np.uint8)
     table = spike_thresholds(5000.0, 1.0)
     assert table[51] == table[255] == 2**32
@@ -108,22 +107,22 @@ def test_a_pixel_with_p_of_1_or_more_spikes_at_every_step_and_a_black_one_never(
     assert train[:, 2:].all()
     assert not train[:, 0].any()
     assert 0 < train[:, 1].sum() < 500
-    assert (event_train(compiled, image, 0, 500, 5000.0) == train).all()
+    assert (event_train(image, 0, 500, 5000.0) == train).all()
 
 
-def test_at_rate_0_nothing_spikes(images, compiled):
+def test_at_rate_0_nothing_spikes(images):
     assert not spike_thresholds(0.0, 1.0).any()
     assert not torch_train(images[:3], [0, 1, 2], 40, 0.0).any()
-    assert not event_train(compiled, images[0], 0, 40, 0.0).any()
+    assert not event_train(images[0], 0, 40, 0.0).any()
 
 
 @pytest.mark.parametrize("stream", [SPIKES_LEARNING, SPIKES_EVALUATING])
 @pytest.mark.parametrize("place, epoch", [(0, 0), (59_999, 3)])
-def test_both_engines_draw_the_train_that_the_specification_states(stream, place, epoch, images, compiled):
+def test_both_engines_sample_the_train_that_the_specification_states(stream, place, epoch, images):
     image, n_steps = images[7], 101
     key = {"epoch": epoch, "seed": 2**32 - 1, "stream": stream}
     by_torch = torch_train([image], [place], n_steps, 400.0, **key)[:, 0]
-    by_event = event_train(compiled, image, place, n_steps, 400.0, **key)
+    by_event = event_train(image, place, n_steps, 400.0, **key)
     assert (by_torch == by_event).all()
     bright, dim = np.argsort(image)[-3:], np.flatnonzero((image > 0) & (image < 128))[:3]
     for pixel in (*bright.tolist(), *dim.tolist(), 0):
@@ -134,10 +133,10 @@ def test_both_engines_draw_the_train_that_the_specification_states(stream, place
 
 
 @pytest.mark.parametrize("n_steps", [1, 2, 3, 4, 5, 250, 256, 257, 300])
-def test_engines_draw_the_same_for_every_number_of_steps(n_steps, images, compiled):
+def test_engines_sample_the_same_for_every_number_of_steps(n_steps, images):
     for n in range(3):
         by_torch = torch_train(images[n : n + 1], [n], n_steps, 200.0)[:, 0]
-        assert (event_train(compiled, images[n], n, n_steps, 200.0) == by_torch).all()
+        assert (event_train(images[n], n, n_steps, 200.0) == by_torch).all()
 
 
 def test_a_longer_train_begins_with_the_shorter_one(images):
@@ -214,9 +213,9 @@ def test_the_order_of_images_sorts_them_by_their_random_words():
 def fresh_state(neuron, n_exc, n_inputs, seed, **wiring):
     names = "nearest_online" if neuron.arithmetic == "float" else "post_pre_int"
     rule, constants = published_parameters(names, n_inputs)
-    rule_constants = build_rule(rule, constants, 1.0)
+    rule_constants = build_rule(rule, constants, 1.0, n_inputs)
     known = dict.fromkeys(neuron.parameters, 1) | wiring
-    p = named_parameters(neuron.__name__, known, 1.0)
+    p = named_parameters(neuron, known, 1.0)
     return initial_state(Model(n_inputs, n_exc, rule, rule_constants, neuron, p, Encoder(1, 1.0, 1.0), seed, "float64"))
 
 

@@ -1,6 +1,7 @@
 """Every neuron group against plain loops written from the specification, as torch tensors and compiled."""
 
 import math
+from functools import cache
 from itertools import chain
 
 import numpy as np
@@ -10,8 +11,8 @@ from helpers import oracle
 from omegaconf import OmegaConf
 
 from stdp_run import neurons
-from stdp_run.config.settings import conf_folder
-from stdp_run.engines.event.jit import compile_methods
+from stdp_run.config.build import conf_folder
+from stdp_run.engines.event.jit import Kernel
 from stdp_run.parameters import cast, check_parameters, named_parameters
 
 LIF_CONSTANTS = {
@@ -51,7 +52,7 @@ CONSTANTS = {
         "w_init_max": 32,
     },
 }
-WAYS = ("torch", "compiled")
+IMPLEMENTATIONS = ("torch", "compiled")
 GROUPS = tuple(CONSTANTS)
 FLOAT_GROUPS = GROUPS[:3]
 EXCITATORY = {
@@ -66,12 +67,11 @@ INHIBITORY = {
     "alif_stdp": oracle.LifInhibitory,
     "diehl_cook_int": oracle.IntegerInhibitory,
 }
-_compiled = {}
 
 
 def parameters(group, **changed):
     cls = neurons[group]
-    return named_parameters(cls.__name__, CONSTANTS[group] | changed, 1.0)
+    return named_parameters(cls, CONSTANTS[group] | changed, 1.0)
 
 
 def types_of(group):
@@ -79,15 +79,13 @@ def types_of(group):
     return (np.int32, np.int32) if group == "diehl_cook_int" else (np.float64, np.float64)
 
 
-def compiled(group):
-    """Return the group's functions as the event engine compiles them."""
-    cls = neurons[group]
-    if cls not in _compiled:
-        _compiled[cls] = compile_methods(cls, from_python=True)
-    return _compiled[cls]
+@cache
+def compiled(function):
+    """Return a function as the event engine compiles it."""
+    return Kernel(function)
 
 
-def run_excitatory(way, group, currents, theta, learning=True, **changed):
+def run_excitatory(implementation, group, currents, theta, learning=True, **changed):
     """Advance N neurons through currents[T, N]; return spikes, v, theta after every step, each [T, N]."""
     p = parameters(group, **changed)
     v_type, theta_type = types_of(group)
@@ -96,13 +94,13 @@ def run_excitatory(way, group, currents, theta, learning=True, **changed):
     refractory = np.zeros(len(v), np.int32)
     theta = np.broadcast_to(np.asarray(theta, theta_type), v.shape).copy()
     history = []
-    if way == "torch":
+    if implementation == "torch":
         v, refractory, theta = (torch.from_numpy(array) for array in (v, refractory, theta))
         for current in torch.from_numpy(currents):
             spike, v, refractory, theta = neurons[group].excitatory(p, learning, current, v, refractory, theta)
             history.append([array.numpy() for array in (spike, v, theta)])
     else:
-        p, advance = cast(p, v_type), compiled(group)["excitatory"]
+        p, advance = cast(p, v_type), compiled(neurons[group].excitatory)
         for current in currents:
             spike = np.zeros(len(v), bool)
             for i in range(len(v)):
@@ -113,7 +111,7 @@ def run_excitatory(way, group, currents, theta, learning=True, **changed):
     return tuple(np.stack(arrays) for arrays in zip(*history, strict=True))
 
 
-def run_inhibitory(way, group, currents):
+def run_inhibitory(implementation, group, currents):
     """As above, for the inhibitory partner; return spikes and v."""
     p = parameters(group)
     v_type = types_of(group)[0]
@@ -121,13 +119,13 @@ def run_inhibitory(way, group, currents):
     v = np.full(currents.shape[1], neurons[group].initial(p)[2], v_type)
     refractory = np.zeros(len(v), np.int32)
     history = []
-    if way == "torch":
+    if implementation == "torch":
         v, refractory = torch.from_numpy(v), torch.from_numpy(refractory)
         for current in torch.from_numpy(currents):
             spike, v, refractory = neurons[group].inhibitory(p, current, v, refractory)
             history.append([spike.numpy(), v.numpy()])
     else:
-        p, advance = cast(p, v_type), compiled(group)["inhibitory"]
+        p, advance = cast(p, v_type), compiled(neurons[group].inhibitory)
         for current in currents:
             spike = np.zeros(len(v), bool)
             for i in range(len(v)):
@@ -168,14 +166,14 @@ def test_the_yaml_holds_the_constants_of_the_specification(group):
 
 
 @pytest.mark.parametrize("learning", [True, False])
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("group", GROUPS)
-def test_excitatory_neurons_agree_with_the_plain_loops(group, way, learning):
+def test_excitatory_neurons_agree_with_the_plain_loops(group, implementation, learning):
     currents = random_currents(group)
     thetas = np.linspace(190, 5200, 12).astype(int) if group == "diehl_cook_int" else np.linspace(0, 2, 12)
     if group == "diehl_cook_int":
         currents[:, 6:] *= 4
-    spikes, v, theta = run_excitatory(way, group, currents, thetas, learning)
+    spikes, v, theta = run_excitatory(implementation, group, currents, thetas, learning)
     for i in range(currents.shape[1]):
         neuron = EXCITATORY[group](theta=thetas[i].item())
         for t in range(len(currents)):
@@ -189,13 +187,13 @@ def test_excitatory_neurons_agree_with_the_plain_loops(group, way, learning):
     assert theta.dtype == types_of(group)[1]
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("group", GROUPS)
-def test_inhibitory_neurons_agree_with_the_plain_loops(group, way):
+def test_inhibitory_neurons_agree_with_the_plain_loops(group, implementation):
     rng = np.random.default_rng(2)
     strength = CONSTANTS[group]["w_ei"]
     currents = (rng.random((200, 6)) < [0.02, 0.1, 0.3, 0.5, 0.9, 1.0]) * strength
-    spikes, v = run_inhibitory(way, group, currents)
+    spikes, v = run_inhibitory(implementation, group, currents)
     for i in range(6):
         neuron = INHIBITORY[group]()
         for t in range(200):
@@ -208,7 +206,7 @@ def test_inhibitory_neurons_agree_with_the_plain_loops(group, way):
 def test_compiled_and_torch_neurons_are_equal_bit_for_bit(group):
     currents = random_currents(group, seed=3)
     start = 213 if group == "diehl_cook_int" else 0
-    by_torch, by_compiler = (run_excitatory(way, group, currents, start) for way in WAYS)
+    by_torch, by_compiler = (run_excitatory(each, group, currents, start) for each in IMPLEMENTATIONS)
     assert all((a == b).all() for a, b in zip(by_torch, by_compiler, strict=True))
 
 
@@ -216,29 +214,29 @@ def test_compiled_and_torch_neurons_are_equal_bit_for_bit(group):
 # One property at a time, with numbers written out.
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("group, start, floor", [("lif_stdp", -65.0, -65.0), ("alif_stdp", 0.0, 0.0)])
-def test_a_potential_decays_to_rest_by_a_hundredth_per_step(group, start, floor, way):
+def test_a_potential_decays_to_rest_by_a_hundredth_per_step(group, start, floor, implementation):
     currents = np.zeros((101, 1))
     currents[0] = 1.5
-    _, v, _ = run_excitatory(way, group, currents, 0.0)
+    _, v, _ = run_excitatory(implementation, group, currents, 0.0)
     assert v[0, 0] == pytest.approx(start + 1.5, abs=1e-12)
     assert v[100, 0] == pytest.approx(floor + 1.5 / math.e, abs=1e-12)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_a_spike_needs_more_than_the_threshold_and_resets(way):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_a_spike_needs_more_than_the_threshold_and_resets(implementation):
     # From -65, a current of 13 reaches -52 exactly: no spike. A step later 13 - 13 d_v is needed to be there again.
     first = np.array([[13.0, 13.0 + 1e-9, 13.0]])
-    spikes, v, theta = run_excitatory(way, "lif_stdp", first, [0.0, 0.0, 1e-6])
+    spikes, v, theta = run_excitatory(implementation, "lif_stdp", first, [0.0, 0.0, 1e-6])
     assert spikes.tolist() == [[False, True, False]]
     assert v[0].tolist() == [-52.0, -60.0, -52.0]
     assert theta[0].tolist() == [0.0, 0.05, pytest.approx(1e-6 * math.exp(-1e-7), rel=1e-15)]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_alif_resets_softly_and_its_threshold_grows_in_proportion(way):
-    spikes, v, theta = run_excitatory(way, "alif_stdp", [[5.0], [0.0], [0.0]], 0.5)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_alif_resets_softly_and_its_threshold_grows_in_proportion(implementation):
+    spikes, v, theta = run_excitatory(implementation, "alif_stdp", [[5.0], [0.0], [0.0]], 0.5)
     d_theta = math.exp(-1e-5)
     grown = 0.5 * d_theta + 0.001 * (2 + 0.5 * d_theta)
     assert spikes[:, 0].tolist() == [True, True, False]
@@ -247,10 +245,10 @@ def test_alif_resets_softly_and_its_threshold_grows_in_proportion(way):
     assert theta[1, 0] == pytest.approx(grown * d_theta + 0.001 * (2 + grown * d_theta), abs=1e-15)
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("refractory", [0, 1, 5, 8])
 @pytest.mark.parametrize("group", GROUPS)
-def test_input_is_ignored_in_exactly_the_steps_of_the_refractory_period(group, refractory, way):
+def test_input_is_ignored_in_exactly_the_steps_of_the_refractory_period(group, refractory, implementation):
     # The first step makes it spike; then one neuron per later step gets a small input in that step alone.
     first, small = {"alif_stdp": (2.5, 0.4), "diehl_cook_int": (2000, 100)}.get(group, (20.0, 1.0))
     start = 213 if group == "diehl_cook_int" else 0.0
@@ -258,7 +256,7 @@ def test_input_is_ignored_in_exactly_the_steps_of_the_refractory_period(group, r
     currents = np.zeros((n_steps, n_steps))
     currents[1:, 1:] = np.eye(n_steps - 1) * small
     currents[0] = first
-    spikes, v, _ = run_excitatory(way, group, currents, start, refractory=refractory)
+    spikes, v, _ = run_excitatory(implementation, group, currents, start, refractory=refractory)
     assert spikes[0].all()
     assert not spikes[1:].any()
     undisturbed = v[:, 0]
@@ -271,57 +269,57 @@ def test_input_is_ignored_in_exactly_the_steps_of_the_refractory_period(group, r
         assert undisturbed == pytest.approx(decayed, abs=1e-12)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_an_inhibitory_neuron_of_diehl_cook_ignores_input_for_two_steps(way):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_an_inhibitory_neuron_of_diehl_cook_ignores_input_for_two_steps(implementation):
     currents = np.zeros((5, 5))
     currents[1:, 1:] = np.eye(4)
     currents[0] = 22.5
-    spikes, v = run_inhibitory(way, "diehl_cook", currents)
+    spikes, v = run_inhibitory(implementation, "diehl_cook", currents)
     assert spikes[0].all()
     assert [(v[:, i] != v[:, 0]).any() for i in range(1, 5)] == [False, False, True, True]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_integer_inhibitory_neuron_passes_each_spike_on(way):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_the_integer_inhibitory_neuron_passes_each_spike_on(implementation):
     train = np.array([[0], [1], [1], [0], [1], [1], [1]])
-    spikes, v = run_inhibitory(way, "diehl_cook_int", 2 * train)
+    spikes, v = run_inhibitory(implementation, "diehl_cook_int", 2 * train)
     assert (spikes == train).all()
     assert not v.any()
 
 
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("group", GROUPS)
-def test_learning_off_freezes_theta_to_the_last_bit(group, way):
+def test_learning_off_freezes_theta_to_the_last_bit(group, implementation):
     thetas = [213, 4000, 9000] if group == "diehl_cook_int" else [0.0, 0.3, 1.7]
     currents = random_currents(group, n=3) * (40 if group == "diehl_cook_int" else 4)
-    spikes, _, theta = run_excitatory(way, group, currents, thetas, learning=False)
+    spikes, _, theta = run_excitatory(implementation, group, currents, thetas, learning=False)
     assert (theta == thetas).all()
     assert spikes.any(axis=0).all()
-    _, _, moved = run_excitatory(way, group, currents, thetas, learning=True)
+    _, _, moved = run_excitatory(implementation, group, currents, thetas, learning=True)
     assert (moved[-1] != thetas).all()
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_threshold_halves_one_step_after_it_rose_above_the_maximum(way):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_the_threshold_halves_one_step_after_it_rose_above_the_maximum(implementation):
     # 4850 + 66 = 4916 is above 4915: the step itself still shows it, the next one the half. 4849 + 66 stays.
-    spikes, _, theta = run_excitatory(way, "diehl_cook_int", [[32767, 32767], [0, 0], [0, 0]], [4849, 4850])
+    spikes, _, theta = run_excitatory(implementation, "diehl_cook_int", [[32767, 32767], [0, 0], [0, 0]], [4849, 4850])
     assert spikes[0].all()
     assert theta.tolist() == [[4915, 4916], [4915, 2458], [4915, 2458]]
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_the_halved_threshold_is_the_one_that_is_compared_with(way):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_the_halved_threshold_is_the_one_that_is_compared_with(implementation):
     # 20000 * 154 >> 10 = 3007 lies between 4916 / 2 and 4916.
-    spikes, _, theta = run_excitatory(way, "diehl_cook_int", [[20000]], 4916)
+    spikes, _, theta = run_excitatory(implementation, "diehl_cook_int", [[20000]], 4916)
     assert (spikes.item(), theta.item()) == (True, 2458 + 66)
-    frozen, v, theta = run_excitatory(way, "diehl_cook_int", [[20000]], 4916, learning=False)
+    frozen, v, theta = run_excitatory(implementation, "diehl_cook_int", [[20000]], 4916, learning=False)
     assert (frozen.item(), v.item(), theta.item()) == (False, 3007, 4916)
 
 
-@pytest.mark.parametrize("way", WAYS)
-def test_integer_current_and_potential_are_bounded_and_shifts_round_down(way):
+@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
+def test_integer_current_and_potential_are_bounded_and_shifts_round_down(implementation):
     currents = np.array([[32767, 40000, -40000, -1, 1, 7]] + [[0, 0, -(2**31), 0, 0, 0]] * 60)
-    _, v, _ = run_excitatory(way, "diehl_cook_int", currents, 10**6, learning=False)
+    _, v, _ = run_excitatory(implementation, "diehl_cook_int", currents, 10**6, learning=False)
     assert v[0].tolist() == [4927, 4927, -4928, -1, 0, 1]
     assert v[1].tolist() == [4927 * 1013 >> 10, 4927 * 1013 >> 10, (-4928 * 1013 >> 10) - 4928, -1, 0, 0]
     assert v.min() == v[-1, 2] == -32767

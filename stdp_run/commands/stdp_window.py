@@ -47,7 +47,7 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: floa
 
 def draw_windows(settings: Settings, directory: Path) -> None:
     """Draw the window of every registered rule, and of a rule of one's own where one is configured."""
-    windows = {name: stdp_window(name) for name in rules}
+    windows = {name: stdp_window(name) for name in rules.registered}
     configured = import_class("rule", settings.rule, Rule)
     if configured not in rules.registered.values():
         constants = {key: value for key, value in settings.rule.items() if key not in ("_target_", "name")}

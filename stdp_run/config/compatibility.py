@@ -1,80 +1,116 @@
-"""With which configuration a run goes on, or a network is evaluated: its own, as far as the command lets it be."""
+"""With which settings a run is resumed, or a network is evaluated: its own, as far as the command lets it be."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from stdp_run.config.settings import OPERATIONAL
+from stdp_run.config.schema import Settings, read_settings
 from stdp_run.errors import UserError
-from stdp_run.training.run_directory import differences, flat
 
-ENGINE_OPTIONS = ("engine", "device", "batch_size", "reduction", "tf32", "threads")
+# What belongs to a command and not to a run.
+_OF_COMMANDS = ("mode", "resume", "checkpoint", "predict", "export", "compare")
+# What changes nothing in a result, and so may differ when a run is resumed: keys and sections.
+OPERATIONAL = (
+    *_OF_COMMANDS,
+    *("threads", "trainer.checkpoint_every", "trainer.checkpoint_seconds", "trainer.plot_every"),
+)
+ENGINE_KEYS = ("engine", "device", "batch_size", "reduction", "tf32", "threads")
+CHOSEN_ONCE = ("engine", "device")  # a run that was begun with auto keeps what was chosen then
 # What may be asked of a trained network that it was not trained with.
-EVALUATION_KEYS = (*OPERATIONAL, *ENGINE_OPTIONS, "dataset", "n_test", "evaluator", "n_train", "n_label")
+_OF_EVALUATION = (*OPERATIONAL, *ENGINE_KEYS, "dataset", "n_test", "evaluator", "n_train", "n_label")
 
 
-def config_to_go_on(config: dict, there: dict, path: Path, explicit: tuple[str, ...]) -> dict:
-    """Return the config with which the run at `path`, made with the config `there`, goes on.
+def settings_to_resume(asked: Settings, there: dict[str, Any], path: Path, explicit: Sequence[str]) -> Settings:
+    """Return the settings with which the run at `path`, whose record is `there`, is resumed.
 
-    With resume=PATH it is the run's own, of which the keys that are `explicit` in the command must not change any;
-    with resume=auto it is the command's, which must be the same as the run's.
+    With resume=DIRECTORY they are the run's own, of which the keys that are `explicit` in the command must not change
+    any; with resume=auto they are the command's, which must be the same as the run's. An engine or device that the
+    command leaves to `auto` is the run's.
 
     Raises:
         UserError: they do not fit; the keys are named.
     """
-    if config["resume"] is None:
-        raise UserError(f"resume=null: {path} holds a run; resume=auto goes on with it, hydra.run.dir=PATH elsewhere")
-    changed = differences(config, there, OPERATIONAL)
-    if config["resume"] != "auto":
-        changed = _explicit_ones(changed, config, explicit)
-        config = _with_explicit_operational(there, config, explicit)
+    if asked.resume is None:
+        raise UserError(f"resume=null: {path} holds a run; resume=auto resumes it, hydra.run.dir=PATH starts elsewhere")
+    kept = {key: there[key] for key in CHOSEN_ONCE if asked.record[key] == "auto" and key in there}
+    changed = differences({**asked.record, **kept}, there, OPERATIONAL)
+    if asked.resume != "auto":
+        changed = _due_to(explicit, changed, asked.record)
     if changed:
         raise UserError(f"{path} holds a run with other settings: {', '.join(changed)}")
-    return config
+    if asked.resume == "auto":
+        return asked.with_values({key: value for key, value in kept.items() if value != asked.record[key]})
+    values = flat(asked.record)
+    operational = {key: values[key] for key in values if _within_any(key, OPERATIONAL)}
+    return read_settings(there).with_values(
+        {key: value for key, value in operational.items() if key in explicit or _within_any(key, _OF_COMMANDS)}
+    )
 
 
-def _with_explicit_operational(there: dict, config: dict, explicit: tuple[str, ...]) -> dict:
-    """Return the run's config `there` with what the command says that has no bearing on its result."""
-    result = {**there, "mode": config["mode"], "resume": config["resume"], "trainer": dict(there["trainer"])}
-    for key in set(OPERATIONAL) & set(explicit):
-        section, _, name = key.rpartition(".")
-        (result[section] if section else result)[name] = (config[section] if section else config)[name]
-    return result
+def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, explicit: Sequence[str]) -> Settings:
+    """Return the settings to evaluate a network with: its record's, and what the command says of engine and data.
+
+    Raises:
+        UserError: the command names other settings of the network than it was trained with; the keys are named.
+    """
+    foreign = [key for key in explicit if not _within_any(key, _OF_EVALUATION)]
+    changed = _due_to(foreign, differences(asked.record, learned, OPERATIONAL), asked.record)
+    if changed:
+        raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
+    config = asked.record
+    record = {**learned, **{key: config[key] for key in (*_OF_COMMANDS, *ENGINE_KEYS)}}
+    # These count images of the data set, or of the split, that was learned.
+    if any(_within(key, "dataset") for key in explicit):
+        record["n_train"] = record["n_label"] = None
+    if "dataset" in explicit:
+        record["n_test"] = None
+    for section in ("dataset", "evaluator"):
+        given = {key.partition(".")[2] for key in explicit if _within(key, section)}
+        chosen = {key: value for key, value in config[section].items() if key in given}
+        record[section] = config[section] if "" in given else {**learned[section], **chosen}
+    record |= {key: config[key] for key in ("n_test", "n_train", "n_label") if key in explicit}
+    return read_settings(record)
 
 
-def _explicit_ones(changed: list[str], config: dict, explicit: tuple[str, ...]) -> list[str]:
+def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
+    """Return a config's values by dotted key."""
+    values: dict[str, object] = {}
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            values |= flat(value, f"{prefix}{key}.")
+        else:
+            values[f"{prefix}{key}"] = value
+    return values
+
+
+def differences(asked: Mapping, there: dict[str, Any], ignored: Sequence[str]) -> list[str]:
+    """Return "key=asked (there: value)" for every key that two configs disagree about.
+
+    `ignored` keys, and those in `ignored` sections, may differ.
+    """
+    asked, there = flat(asked), flat(there)
+    missing = object()
+    found = []
+    for key in sorted(asked.keys() | there.keys()):
+        new, old = asked.get(key, missing), there.get(key, missing)
+        if new != old and not _within_any(key, ignored):
+            texts = ("not set" if value is missing else "null" if value is None else value for value in (new, old))
+            found.append("{}={} (there: {})".format(key, *texts))
+    return found
+
+
+def _due_to(explicit: Sequence[str], changed: list[str], config: Mapping) -> list[str]:
     """Return those of the differences that a key given on the command line is the reason of."""
-    sections = {*config, *flat(config)}
-    sections |= {f"{outer}.{inner}" for outer, values in config.items() if isinstance(values, dict) for inner in values}
-    if any(key not in sections for key in explicit):  # a preset, such as experiment=, which may set anything
+    known = flat(config)
+    # A preset, such as experiment=, is no section of the config and may set anything.
+    if any(not any(_within(name, key) for name in known) for key in explicit):
         return changed
-    return [item for item in changed if any(_within(item.partition("=")[0], key) for key in explicit)]
+    return [item for item in changed if _within_any(item.partition("=")[0], explicit)]
 
 
 def _within(key: str, section: str) -> bool:
     return key == section or key.startswith(f"{section}.")
 
 
-def config_to_evaluate(config: dict, learned: dict, path: str, explicit: tuple[str, ...]) -> dict:
-    """Return the config to evaluate a network with: its own, and what the command says of engine and data.
-
-    Raises:
-        UserError: the command names other settings of the network than it was trained with; the keys are named.
-    """
-    asked = [key for key in explicit if not any(_within(key, allowed) for allowed in EVALUATION_KEYS)]
-    changed = _explicit_ones(differences(config, learned, OPERATIONAL), config, tuple(asked)) if asked else []
-    if changed:
-        raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
-    result = {**learned, **{key: config[key] for key in (*OPERATIONAL, *ENGINE_OPTIONS) if key in config}}
-    # These count images of the data set, or of the split, that was learned.
-    if any(_within(key, "dataset") for key in explicit):
-        result["n_train"] = result["n_label"] = None
-    if "dataset" in explicit:
-        result["n_test"] = None
-    for section in ("dataset", "evaluator"):
-        given = {key.partition(".")[2] for key in explicit if _within(key, section)}
-        whole = given and "" in given
-        chosen = config[section] if whole else {key: config[section][key] for key in given if key in config[section]}
-        result[section] = chosen if whole else {**learned[section], **chosen}
-    for key in ("n_test", "n_train", "n_label"):
-        if key in explicit:
-            result[key] = config[key]
-    return result
+def _within_any(key: str, sections: Sequence[str]) -> bool:
+    return any(_within(key, section) for section in sections)

@@ -7,22 +7,24 @@ import numpy as np
 
 from stdp_run.network import Model, NetworkState
 
+Array = np.ndarray
+
 
 class TrainingBatch(NamedTuple):
     """N images to learn from, one after the other (or `batch_size` at a time)."""
 
-    pixels: np.ndarray  # uint8 [N, I]
-    image_index: np.ndarray  # int64 [N], the place of each image in its data set
+    pixels: Array  # uint8 [N, I]
+    image_index: Array  # int64 [N], the place of each image in its data set
     epoch: int  # from 0
-    rate: np.ndarray  # [N], factor of the learning-rate schedule
-    max_learners: np.ndarray | None = None  # [N], neurons that may learn from each image; None: the model's number
+    rate: Array  # [N], factor of the learning-rate schedule
+    max_learners: Array | None = None  # [N], neurons that may learn from each image; None: the model's number
 
 
 class InferenceBatch(NamedTuple):
     """N images whose spikes are counted with learning off."""
 
-    pixels: np.ndarray  # uint8 [N, I]
-    image_index: np.ndarray  # int64 [N], the place of each image in its data set
+    pixels: Array  # uint8 [N, I]
+    image_index: Array  # int64 [N], the place of each image in its data set
 
 
 Request = TrainingBatch | InferenceBatch
@@ -36,16 +38,11 @@ class Engine(Protocol):
     model: Model
 
     def learn(
-        self,
-        pixels: np.ndarray,
-        image_index: np.ndarray,
-        epoch: int,
-        rate: np.ndarray,
-        max_learners: np.ndarray | None = None,
-    ) -> np.ndarray:
+        self, pixels: Array, image_index: Array, epoch: int, rate: Array, max_learners: Array | None = None
+    ) -> Array:
         """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
 
-    def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
+    def count_spikes(self, pixels: Array, image_index: Array) -> Array:
         """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `InferenceBatch`."""
 
     def state(self) -> NetworkState:
@@ -59,7 +56,7 @@ class NetworkGroup(Protocol):
     device: str
     models: Sequence[Model]  # [K]
 
-    def answer(self, requests: Mapping[int, Request]) -> dict[int, np.ndarray]:
+    def answer(self, requests: Mapping[int, Request]) -> dict[int, Array]:
         """Do what is asked of the networks by number; return the counts of the first images of each request.
 
         Of a request whose counts are fewer than its images, the caller asks for the rest again.
@@ -69,7 +66,7 @@ class NetworkGroup(Protocol):
         """Return a copy of all that persists in network `k`."""
 
 
-def answer(engine: Engine, request: Request) -> np.ndarray:
+def answer(engine: Engine, request: Request) -> Array:
     """Return the spike counts [N, E] that the engine answers a request with."""
     if isinstance(request, TrainingBatch):
         return engine.learn(*request)

@@ -1,28 +1,32 @@
 """Apply a learning rule alone to given spike trains: what it does to the weights, without a network."""
 
-import importlib
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from stdp_run.config.settings import DTYPES, build_rule, one_of, published_parameters, seed_check
+from stdp_run.config.build import build_rule, published_parameters
+from stdp_run.config.schema import DTYPES, one_of, seed_check
+from stdp_run.encoding import rounding_words
+from stdp_run.engines.base import Array
 from stdp_run.errors import UserError
 from stdp_run.parameters import positive
-from stdp_run.rules.base import Rule
+from stdp_run.rules.base import Rule, Step
+from stdp_run.rules.reduction import Reduction
+
+
+class ReplayOptions(NamedTuple):
+    """What `replay` takes beside the constants of the rule."""
+
+    dtype: str = "float64"  # or "float32"; integer rules use int32
+    threshold: Any = None  # [T, E], each neuron's after that step's neuron update; only integer rules look at it
+    seed: int = 0  # key of the stochastic rounding
+    dt: float = 1.0  # length of a step, ms
 
 
 def replay(
-    rule: str | type[Rule] | Rule,
-    pre: np.ndarray,
-    post: np.ndarray,
-    weight: np.ndarray,
-    *,
-    engine: str = "torch",
-    dtype: str = "float64",
-    threshold: np.ndarray | None = None,
-    seed: int = 0,
-    dt: float = 1.0,
-    **parameters: float,
-) -> np.ndarray:
+    rule: str | type[Rule] | Rule, pre: Array, post: Array, weight: Array, *, engine: str = "torch", **more: Any
+) -> Array:
     """Return the weights after every step, [T, E, I], of one image of T steps with the given spikes.
 
     Args:
@@ -31,46 +35,46 @@ def replay(
         post: excitatory spikes, 0/1 [T, E].
         weight: weights before the first step, [E, I]; whole numbers for an integer rule.
         engine: "torch" or "event".
-        dtype: "float64" or "float32"; integer rules use int32.
-        threshold: [T, E], each neuron's threshold after that step's neuron update; only integer rules look at it.
-        seed: key of the stochastic rounding.
-        dt: length of a step, ms.
-        **parameters: constants by their names in the YAML; what is left out has the rule's published value.
+        **more: options by name (`ReplayOptions`: dtype, threshold, seed, dt), and constants by their names in the YAML;
+            what is left out has the rule's published value.
 
     Raises:
-        UserError: unknown rule, engine or parameter, or arrays whose shapes do not fit.
+        UserError: unknown rule, engine or parameter, or arrays whose shapes or values do not fit.
     """
-    positive("dt", dt)
-    seed_check("seed", seed)
-    if np.ndim(weight) != 2:
-        raise UserError(f"weight of shape {np.shape(weight)}: must be weight[E, I]")
-    rule_class, known = published_parameters(rule, np.shape(weight)[1])
-    values = build_rule(rule_class, {**known, **parameters}, dt)
-    one_of(*DTYPES)("dtype", dtype)
+    options = ReplayOptions(**{name: more.pop(name) for name in ReplayOptions._fields if name in more})
+    positive("dt", options.dt)
+    seed_check("seed", options.seed)
+    one_of(*DTYPES)("dtype", options.dtype)
     one_of("torch", "event")("engine", engine)
-    kind = np.dtype(np.int32 if rule_class.arithmetic == "int" else dtype)
     pre, post, weight = np.asarray(pre), np.asarray(post), np.asarray(weight)
-    if threshold is None:
-        threshold = np.zeros(post.shape)
-    _check_shapes(pre, post, weight, np.asarray(threshold))
-    threshold = np.asarray(threshold, np.int32 if rule_class.arithmetic == "int" else np.float64)
+    threshold = np.zeros(post.shape) if options.threshold is None else np.asarray(options.threshold)
+    _check_shapes(pre, post, weight, threshold)
+    rule_class, known = published_parameters(rule, weight.shape[1])
+    values = build_rule(rule_class, {**known, **more}, options.dt, weight.shape[1])
     _check_values(rule_class, pre, post, weight)
+    integer = rule_class.arithmetic == "int"
+    weight = weight.astype(np.int32 if integer else options.dtype)
+    arrays = pre, post, weight, threshold.astype(np.int32 if integer else np.float64)
     if engine == "torch":
-        return _replay_torch(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
-    if not rule_class.runs_on_event_engine():
-        raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled spelling")
-    return _replay_event(rule_class, values, pre, post, weight.astype(kind), threshold, seed)
+        return _replay_on_torch(rule_class, values, *arrays, options.seed)
+    from stdp_run.engines.event.plasticity import implementation_of
+    from stdp_run.engines.event.replay import replay_on_event_engine
+
+    if implementation_of(rule_class) is None:
+        raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled implementation")
+    return replay_on_event_engine(rule_class, values, *arrays, options.seed)
 
 
-def _check_shapes(pre, post, weight, threshold) -> None:
-    expected = (pre.shape[:1] + weight.shape[1:], pre.shape[:1] + weight.shape[:1])
-    if weight.ndim == 2 and (pre.shape, post.shape, threshold.shape) == (*expected, expected[1]):
-        return
+def _check_shapes(pre: Array, post: Array, weight: Array, threshold: Array) -> None:
+    if weight.ndim == 2 and pre.ndim == 2:
+        n_steps, (n_exc, n_inputs) = len(pre), weight.shape
+        if pre.shape == (n_steps, n_inputs) and post.shape == threshold.shape == (n_steps, n_exc):
+            return
     shapes = f"pre {pre.shape}, post {post.shape}, weight {weight.shape}, threshold {threshold.shape}"
     raise UserError(f"shapes do not fit: {shapes}; must be pre[T, I], post[T, E], weight[E, I], threshold[T, E]")
 
 
-def _check_values(rule: type[Rule], pre, post, weight) -> None:
+def _check_values(rule: type[Rule], pre: Array, post: Array, weight: Array) -> None:
     for name, spikes in (("pre", pre), ("post", post)):
         if not np.isin(spikes, (0, 1)).all():
             raise UserError(f"{name}: spikes must be 0 or 1")
@@ -80,55 +84,28 @@ def _check_values(rule: type[Rule], pre, post, weight) -> None:
         raise UserError(f"weight: must be 0 or more for {rule.__name__}, whose rows are scaled to a norm")
 
 
-def _replay_torch(rule, values, pre, post, weight, threshold, seed) -> np.ndarray:
+def _replay_on_torch(
+    rule: type[Rule], p: Any, pre: Array, post: Array, weight: Array, threshold: Array, seed: int
+) -> Array:
     import torch
 
-    from stdp_run import network
-
-    persistent = {name: torch.from_numpy(array) for name, array in rule.persistent(values, weight).items()}
-    weights = torch.from_numpy(weight)
-    spikes_in, spikes_out = torch.from_numpy(pre).to(weights.dtype), torch.from_numpy(post).to(weights.dtype)
-    thresholds = torch.from_numpy(threshold)
-    image_index = torch.zeros(1, dtype=torch.int64)
-    traces = rule.start(values, persistent, torch.zeros_like(spikes_in[:1]), torch.zeros_like(spikes_out[:1]))
-    history = []
+    weights, kept = torch.from_numpy(weight), rule.persistent(p, weight)
+    # One image at a time: each step is a batch of one.
+    pre_steps, post_steps = (torch.from_numpy(spikes).to(weights.dtype)[:, None] for spikes in (pre, post))
+    thresholds, index = torch.from_numpy(threshold)[:, None], torch.zeros(1, dtype=torch.int64)
+    traces = {name: torch.from_numpy(array) for name, array in kept.items()}
+    traces = rule.start(p, traces, weights.new_zeros((1, pre.shape[1])), weights.new_zeros((1, post.shape[1])))
+    history = np.empty((len(pre), *weight.shape), weight.dtype)
     for t in range(len(pre)):
-        step = slice(t, t + 1)
-        moment = network.Moment(
-            pre=spikes_in[step],
-            post=spikes_out[step],
-            theta=thresholds[step],
+        step = Step(
+            pre=pre_steps[t],
+            post=post_steps[t],
+            theta=thresholds[t],
             rate=1,
             last=t == len(pre) - 1,
-            reduce=network.Reduction("sum"),
-            words=lambda t=t: network.rounding_words(weight.shape, image_index, 0, t, seed),
+            reduce=Reduction("sum"),
+            words=partial(rounding_words, weight.shape, index, 0, t, seed),
         )
-        weights, traces = rule.step(values, moment, weights, traces)
-        history.append(weights.numpy())
-    return np.stack(history) if history else np.empty((0, *weight.shape), weight.dtype)
-
-
-def _replay_event(rule, values, pre, post, weight, threshold, seed) -> np.ndarray:
-    from stdp_run.engines.event.engine import Instant, compile_replay
-    from stdp_run.parameters import cast
-
-    values = cast(values, weight.dtype.type)
-    input_major = np.ascontiguousarray(weight.T)
-    memory = importlib.import_module(rule.event_module).allocate(rule, values, input_major, len(weight))
-    for name, array in rule.persistent(values, weight).items():
-        getattr(memory, name)[:] = array
-    history = np.empty((len(pre), *weight.shape), weight.dtype)
-    compile_replay(rule)(
-        values,
-        np.ascontiguousarray(pre, np.uint8),
-        np.ascontiguousarray(threshold),
-        np.ascontiguousarray(post, np.uint8),
-        input_major,
-        memory,
-        Instant(0, False, 0, 0, seed),
-        history,
-        np.arange(weight.shape[1], dtype=np.uint32),
-        np.zeros(weight.shape[1], np.uint32),
-        np.zeros(len(weight), np.int32),
-    )
+        weights, traces = rule.step(p, step, weights, traces)
+        history[t] = weights.numpy()
     return history

@@ -1,22 +1,31 @@
-"""Which engine runs a request, on which device, and why."""
+"""Which engine runs networks, on which device, and why; and the engine itself."""
 
+import logging
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
+from stdp_run.engines.base import Engine, NetworkGroup
+from stdp_run.engines.side_by_side import EngineGroup
+from stdp_run.engines.speed_trial import images_per_second
 from stdp_run.errors import UserError
-from stdp_run.network import Model
+from stdp_run.network import Model, NetworkState, initial_state
+from stdp_run.system import available_threads
+
+log = logging.getLogger(__name__)
 
 
-class Request(NamedTuple):
-    """What is to be run, and what was asked for."""
+class EngineOptions(NamedTuple):
+    """What the user asked for, and what the networks are for."""
 
-    models: Sequence[Model]  # of one network, or of several side by side
     engine: str = "auto"  # or "event", "torch"
     device: str = "auto"  # or "cpu", "cuda"
     batch_size: int = 1
     reduction: str = "sum"
-    n_threads: int = 1
+    threads: int | None = None  # None: OMP_NUM_THREADS of the environment, else one for each available core
+    tf32: bool = False  # see set_process_options
     gpu: int | None = None  # number of the GPU, where there are several; counted around
+    learning: bool = True  # False: inference only, so nothing is said about how fast networks learn
 
 
 class Choice(NamedTuple):
@@ -26,87 +35,189 @@ class Choice(NamedTuple):
     device: str
     why: str = ""
 
+    def __str__(self) -> str:
+        return f"engine {self.engine} on {_device_name(self.device)}: {self.why}"
 
-Measure = Callable[[Choice], float]  # images a second that all networks together learn from, in a short trial
+
 EVENT, ON_CPU, ON_GPU = Choice("event", "cpu"), Choice("torch", "cpu"), Choice("torch", "cuda")
+SpeedTrial = Callable[[Choice], float]  # images a second that all networks together learn from
 
 
-def choose(request: Request, has_gpu: bool, measure: Measure) -> Choice:
-    """Return what runs the request: what was asked for, or else what is the fastest.
+def set_process_options(threads: int | None, tf32: bool) -> None:
+    """Set torch's number of threads, and let a GPU multiply float32 matrices with 10 bits of mantissa (TF32) or all 23.
 
-    Without a GPU nothing needs to be measured: the event engine is the faster one by far, where it can run.
+    Both are of the whole process, so only commands call this: use from Python leaves them alone.
+    """
+    import torch
+
+    torch.set_num_threads(threads or available_threads())
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+
+
+def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None = None) -> Choice:
+    """Return what runs one network or several side by side; what was chosen, and why, goes to the log.
+
+    It is what was asked for, or else what is fastest. Without a GPU nothing needs to be measured: the event engine is
+    the faster one by far, where it can run. With one, what can run the networks learns for a moment.
+
+    Args:
+        models: of the networks.
+        options: what was asked for.
+        known: what was chosen before, when the run that is resumed began; it is kept, without a trial.
 
     Raises:
-        UserError: the engine cannot run the request, or there is no such device.
+        UserError: the engine cannot run the models, the batch size or the device.
     """
-    if request.device == "cuda" and not has_gpu:
+    if known:
+        if known.device == "cuda" and not _has_gpu():
+            raise UserError(
+                "device=cuda: what is resumed began on a GPU; there is none that this build of torch can use"
+            )
+        log.info("%s", choice := known._replace(why="as was chosen before"))
+        return choice
+
+    @cache
+    def trial(choice: Choice) -> float:
+        states = [initial_state(model) for model in models]
+        # The event engine instead of batches means to learn from one image at a time.
+        batch_size = 1 if choice.engine == "event" else options.batch_size
+        group = make_group(models, states, options._replace(batch_size=batch_size), choice)
+        return images_per_second(group, batch_size)
+
+    asks_for_gpu = options.device == "cuda" or (options.device == "auto" and options.engine != "event")
+    choice = decide(models, options, asks_for_gpu and _has_gpu(), trial)
+    log.info("%s", choice)
+    remark = faster_online(models, options, choice._replace(why=""), trial) if options.learning else None
+    if remark:
+        log.info("%s", remark)
+    return choice
+
+
+def decide(models: Sequence[Model], options: EngineOptions, has_gpu: bool, trial: SpeedTrial) -> Choice:
+    """Return what was asked for, or else what is the fastest.
+
+    Raises:
+        UserError: the engine cannot run the models, the batch size or the device.
+    """
+    if options.device == "cuda" and not has_gpu:
         raise UserError("device=cuda: no GPU that this build of torch can use; must be cpu or auto")
-    obstacle = _event_obstacle(request)
-    if request.engine == "event":
+    obstacle = _event_obstacle(models[0], options)
+    if options.engine == "event":
         if obstacle:
             raise UserError(f"engine=event: {obstacle[0]}; {obstacle[1]}, or engine=torch")
         return EVENT._replace(why="asked for")
-    if request.device == "cuda":
+    if options.device == "cuda":
         return ON_GPU._replace(why="device=cuda")
-    if request.device == "auto" and has_gpu:
-        event = [EVENT] if request.engine == "auto" and not obstacle else []
-        return _fastest([*event, ON_GPU, *([] if event else [ON_CPU])], measure)
-    if request.engine == "torch":
+    if options.device == "auto" and has_gpu:
+        event = [EVENT] if options.engine == "auto" and not obstacle else []
+        return _fastest([*event, ON_GPU, *([] if event else [ON_CPU])], trial)
+    if options.engine == "torch":
         return ON_CPU._replace(why="asked for")
     if obstacle:
         return ON_CPU._replace(why=obstacle[0])
-    what = "side by side" if len(request.models) > 1 else "(batch_size=1)"
+    if not options.learning:
+        return EVENT._replace(why="the faster one")
+    what = "side by side" if len(models) > 1 else "(batch_size=1)"
     return EVENT._replace(why=f"the faster one for online learning {what}")
 
 
-def faster_online(request: Request, choice: Choice, has_gpu: bool, measure: Measure) -> str | None:
-    """Return a remark if the event engine on the CPU would be the faster way to learn what the choice learns.
+def faster_online(models: Sequence[Model], options: EngineOptions, choice: Choice, trial: SpeedTrial) -> str | None:
+    """Return a remark if the event engine on the CPU would learn faster than the choice does.
 
     It is measured where a GPU was chosen. On a CPU it is known (README, Batches and GPUs), and needs no trial.
     """
-    if choice.engine == "event" or _no_compiled_spelling(request.models[0]):
+    if choice.engine == "event" or _not_compiled(models[0]):
         return None
-    change = "batch_size=1" if request.batch_size > 1 else "engine=auto device=cpu"
+    change = "batch_size=1" if options.batch_size > 1 else "engine=auto device=cpu"
     if choice.device == "cpu":
-        if request.engine == "torch" and request.batch_size == 1:
+        if options.engine == "torch" and options.batch_size == 1:
             return None  # asked for in so many words
         return f"on a CPU the event engine learns faster, from one image at a time: {change}"
-    here, event = measure(choice), measure(EVENT)
+    here, event = trial(choice), trial(EVENT)
     if event <= here:
         return None
     return f"the event engine would be faster, on the CPU: {event:,.0f} images/s against {here:,.0f} ({change})"
 
 
-def _fastest(candidates: list[Choice], measure: Measure) -> Choice:
-    speeds = {candidate: measure(candidate) for candidate in candidates}
-    best = max(candidates, key=speeds.get)
-    others = [
-        f"{each.engine} on {_device_name(each.device)} {speed:,.0f}" for each, speed in speeds.items() if each != best
-    ]
-    return best._replace(why=f"the fastest in a short trial, {speeds[best]:,.0f} images/s; {', '.join(others)}")
+def make_engine(model: Model, state: NetworkState, options: EngineOptions, choice: Choice | None = None) -> Engine:
+    """Return the engine for one network; without a `choice` as `choose` chooses.
+
+    Raises:
+        UserError: the engine cannot run the model, the batch size or the device.
+    """
+    return _engine(model, state, options, choice or choose([model], options), options.threads or available_threads())
+
+
+def make_group(
+    models: Sequence[Model], states: Sequence[NetworkState], options: EngineOptions, choice: Choice | None = None
+) -> NetworkGroup:
+    """Return K networks side by side, for models that differ in their seed or in a constant; else as `make_engine`."""
+    choice = choice or choose(models, options)
+    n_threads = options.threads or available_threads()
+    if choice.engine == "torch" and len(models) > 1:
+        from stdp_run.engines.dense.stacked import StackedNetworks, obstacle_to_stacking
+
+        obstacle = obstacle_to_stacking(models)
+        if obstacle is None:
+            return StackedNetworks(models, states, _torch_device(choice, options))
+        log.info("the networks take turns: %s", obstacle)
+    # The networks share the threads: each gets its part, and where there are more networks, some wait for their turn.
+    each = max(1, n_threads // len(models))
+    engines = [_engine(model, state, options, choice, each) for model, state in zip(models, states, strict=True)]
+    return EngineGroup(engines, n_threads if choice.engine == "event" else 1)
+
+
+def _engine(model: Model, state: NetworkState, options: EngineOptions, choice: Choice, n_threads: int) -> Engine:
+    if choice.engine == "event":
+        from stdp_run.engines.event.engine import EventEngine
+
+        return EventEngine(model, state, n_threads)
+    from stdp_run.engines.dense.engine import TorchEngine
+
+    return TorchEngine(model, state, _torch_device(choice, options), options.batch_size, options.reduction)
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _torch_device(choice: Choice, options: EngineOptions) -> str:
+    if choice.device != "cuda" or options.gpu is None:
+        return choice.device
+    import torch
+
+    return f"cuda:{options.gpu % torch.cuda.device_count()}"
 
 
 def _device_name(device: str) -> str:
     return "the CPU" if device == "cpu" else "the GPU"
 
 
-def describe(choice: Choice) -> str:
-    """Return the choice in words."""
-    return f"engine {choice.engine} on {_device_name(choice.device)}: {choice.why}"
+def _fastest(candidates: list[Choice], trial: SpeedTrial) -> Choice:
+    speeds = {candidate: trial(candidate) for candidate in candidates}
+    best = max(candidates, key=lambda candidate: speeds[candidate])
+    others = [
+        f"{each.engine} on {_device_name(each.device)} {speed:,.0f}" for each, speed in speeds.items() if each != best
+    ]
+    return best._replace(why=f"the fastest in a short trial, {speeds[best]:,.0f} images/s; {', '.join(others)}")
 
 
-def _event_obstacle(request: Request) -> tuple[str, str] | None:
+def _event_obstacle(model: Model, options: EngineOptions) -> tuple[str, str] | None:
     """Return why the event engine cannot run this, and what would let it."""
-    if request.batch_size > 1:
-        return f"batch_size={request.batch_size}: the event engine learns from one image at a time", "must be 1"
-    if request.device == "cuda":
+    if options.batch_size > 1:
+        return f"batch_size={options.batch_size}: the event engine learns from one image at a time", "must be 1"
+    if options.device == "cuda":
         return "device=cuda: the event engine runs on the CPU", "must be cpu or auto"
-    what = _no_compiled_spelling(request.models[0])
+    what = _not_compiled(model)
     return (what, "give it one") if what else None
 
 
-def _no_compiled_spelling(model: Model) -> str | None:
-    for part in (model.rule, model.neuron):
-        if not part.runs_on_event_engine():
-            return f"{part.__module__}.{part.__name__} has no compiled spelling"
-    return None
+def _not_compiled(model: Model) -> str | None:
+    """Return which part of a network the event engine cannot run; None: it can run it."""
+    from stdp_run.engines.event.plasticity import implementation_of
+
+    rule, neuron = model.rule, model.neuron
+    part = rule if implementation_of(rule) is None else neuron if not neuron.compiled else None
+    return f"{part.__module__}.{part.__name__} has no compiled implementation" if part else None

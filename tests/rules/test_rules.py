@@ -2,25 +2,15 @@
 
 import numpy as np
 import pytest
-import torch
 from helpers import oracle
 
 from stdp_run import neurons, replay, rules
-from stdp_run.config.settings import published_parameters
+from stdp_run.config.build import published_parameters
 from stdp_run.errors import UserError
 
 ENGINES = ("torch", "event")
 FLOAT_RULES = ("nearest_online", "full_online", "meta_nearest_online")
 PAIR_RULES = ("nearest_online", "full_online")
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors gain nothing from more, and lose much where the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def spike_trains(seed, n_steps, n_inputs, n_exc, pre_rate, post_rate):
@@ -552,7 +542,7 @@ def test_the_published_constants_of_post_pre_int_stand_in_the_yaml():
         ({"dt": 0}, "dt=0: must be a number above 0"),
         ({"seed": -1}, "seed=-1: must be a whole number from 0"),
         ({"pre": [[2.0, 0.0]]}, "pre: spikes must be 0 or 1"),
-        ({"weight": 0.5}, r"weight of shape \(\): must be"),
+        ({"weight": 0.5}, r"weight \(\), threshold"),
         ({"weight": [[-0.1, 0.2]]}, "weight: must be 0 or more"),
         ({"rule": 3}, "rule=3: must be the name of a rule"),
         ({"rule": "post_pre_int", "weight": [[0.5, 1]]}, "weight: must be whole numbers"),

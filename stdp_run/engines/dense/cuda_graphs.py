@@ -1,19 +1,17 @@
 """The one seam between a GPU and a CPU: work on tensors of fixed shapes and places, recorded as a CUDA graph or not.
 
-A step of the network is some fifty small operations, and a GPU would spend its time being told of each. Recorded once,
-as a CUDA graph, they are launched together. On a CPU the same work is simply done anew each time.
+A step of the network is some fifty small operations, and launching each of them would take a GPU longer than doing it.
+Recorded once, as a CUDA graph, they are launched together. On a CPU the same work is simply done anew each time.
 """
 
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import torch
+import torch
 
 WARM_UPS = 2  # runs before recording, in which libraries choose their algorithms and take their memory
 
 
-def recorded(work: Callable[[], None], changed: "Iterable[torch.Tensor]", device: "torch.device") -> Callable[[], None]:
+def recorded(work: Callable[[], None], changed: Iterable[torch.Tensor], device: torch.device) -> Callable[[], None]:
     """Return a function that does `work`, on a GPU by replaying its recording.
 
     `work` reads and writes tensors that stay where they are, and leaves its results in some of them; it decides nothing
@@ -26,12 +24,7 @@ def recorded(work: Callable[[], None], changed: "Iterable[torch.Tensor]", device
     """
     if device.type != "cuda":
         return work
-    return _record(work, list(changed), device)
-
-
-def _record(work: Callable[[], None], changed: "list[torch.Tensor]", device: "torch.device") -> Callable[[], None]:
-    import torch
-
+    changed = list(changed)
     before = [tensor.clone() for tensor in changed]
     with torch.cuda.device(device):
         aside = torch.cuda.Stream()
@@ -46,10 +39,3 @@ def _record(work: Callable[[], None], changed: "list[torch.Tensor]", device: "to
     for tensor, saved in zip(changed, before, strict=True):
         tensor.copy_(saved)
     return graph.replay
-
-
-def set_precision(tf32: bool) -> None:
-    """Let a GPU multiply float32 matrices with 10 bits of mantissa (TF32), or with all 23; for the whole process."""
-    import torch
-
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")

@@ -1,19 +1,22 @@
-"""Every spike of a few images, for a picture: the reference's steps, with learning off and nothing left out."""
+"""Every spike of a few images, for a plot: the reference's steps, with learning off and nothing left out."""
 
 import numpy as np
+import torch
 
 from stdp_run import network
-from stdp_run.encoding import SPIKES_EVALUATING, poisson_spikes
+from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
+from stdp_run.engines.dense.presentation import Persistent
 from stdp_run.network import Model, NetworkState
 
 
+@torch.no_grad()
 def record_spikes(
     model: Model, state: NetworkState, pixels: np.ndarray, image_index: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Show images with learning off; return all spikes: input [B, T, I], excitatory and inhibitory [B, T, E], bool.
+    """Present images with learning off; return all spikes: input [B, T, I], excitatory and inhibitory [B, T, E], bool.
 
-    They are the spikes that an engine's `count_spikes` counts, in the first showing if there are several; in float32
-    the event engine's may differ by rounding.
+    They are the spikes that an engine's `count_spikes` counts, in the first presentation if there are several; in
+    float32 the event engine's may differ by rounding.
 
     Args:
         model: the network.
@@ -21,24 +24,17 @@ def record_spikes(
         pixels: uint8 [B, I].
         image_index: int64 [B], the place of each image in its data set.
     """
-    import torch
-
-    with torch.no_grad():
-        encoder = model.inference_encoder
-        images = torch.from_numpy(encoder.prepare(np.array(pixels, np.uint8)))
-        index = torch.from_numpy(np.array(image_index, np.int64))
-        thresholds = torch.from_numpy(encoder.thresholds)
-        spikes = poisson_spikes(images, index, 0, thresholds, encoder.n_steps, model.seed, SPIKES_EVALUATING)
-        weight = torch.from_numpy(np.array(state.weight, model.weight_dtype))
-        theta = torch.from_numpy(np.array(state.theta, model.theta_dtype))
-        persistent = {name: torch.from_numpy(np.array(array)) for name, array in state.persistent.items()}
-        image_state = network.start_image(model, weight, theta, persistent, len(images))
-        excitatory = torch.empty((encoder.n_steps, len(images), model.n_exc), dtype=torch.bool)
-        inhibitory = torch.empty_like(excitatory)
-        for t in range(encoder.n_steps):
-            image_state, fired = network.step(
-                model, image_state, spikes[t].to(weight.dtype), False, 0, t == encoder.n_steps - 1, None, None
-            )
-            excitatory[t] = fired != 0
-            inhibitory[t] = image_state.inhibitory_spikes != 0
-    return tuple(layer.bool().transpose(0, 1).numpy() for layer in (spikes, excitatory, inhibitory))
+    encoder = model.inference_encoder
+    limits, index = torch.from_numpy(encoder.limits(pixels)), torch.from_numpy(np.array(image_index, np.int64))
+    spikes = spikes_below(limits, index, 0, 0, encoder.n_steps, model.seed, SPIKES_EVALUATING)
+    persistent = Persistent.of(state, model, torch.device("cpu"))
+    image_state = network.start_image(model, *persistent, n_images=len(index))
+    excitatory, inhibitory = [], []
+    for input_spikes in spikes:
+        image_state, fired = network.step(model, image_state, input_spikes.to(persistent.weight.dtype))
+        excitatory.append(fired)
+        inhibitory.append(image_state.inhibitory_spikes)
+    input_train, excitatory_train, inhibitory_train = (
+        train.bool().transpose(0, 1).numpy() for train in (spikes, torch.stack(excitatory), torch.stack(inhibitory))
+    )
+    return input_train, excitatory_train, inhibitory_train

@@ -1,29 +1,28 @@
-"""Input spikes for the torch engine, a chunk of steps at a time: drawn by torch on a GPU, compiled on a CPU.
+"""Input spikes for the torch engine, a chunk of steps at a time: sampled by torch on a GPU, by compiled code on a CPU.
 
-On a CPU the compiled way is faster by far, as it skips black pixels and keeps a counter's words in registers.
+On a CPU compiled code is faster by far, as it skips black pixels and keeps a counter's words in registers.
 """
 
 from collections.abc import Callable
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from stdp_run.encoding import philox, spikes_below
 
-if TYPE_CHECKING:
-    import torch
+
+def sampler(device: torch.device) -> Callable[..., Tensor]:
+    """Return the function that samples spikes on a device; arguments and result are those of `spikes_below`."""
+    return _sample_on_cpu if device.type == "cpu" else spikes_below
 
 
-def drawer(device: "torch.device") -> Callable:
-    """Return the function to draw spikes with on a device; arguments and result are those of `spikes_below`."""
-    return _draw_on_cpu if device.type == "cpu" else spikes_below
-
-
-def _draw_on_cpu(limits, image_index, presentation, first_step, n_steps, seed, stream):
-    import torch
-
-    def per_image(value):
+def _sample_on_cpu(
+    limits: Tensor, image_index: Tensor, presentation: Any, first_step: Any, n_steps: int, seed: Any, stream: int
+) -> Tensor:
+    def per_image(value: Any) -> np.ndarray:
         value = torch.as_tensor(value)
         return value.unsqueeze(-1).expand(image_index.shape).reshape(-1).contiguous().numpy()
 
@@ -42,19 +41,13 @@ def _draw_on_cpu(limits, image_index, presentation, first_step, n_steps, seed, s
 
 
 @cache
-def _compiled() -> Callable:
-    from stdp_run.engines.event.jit import cache_folder, one_process_compiling, specialise
+def _compiled() -> Callable[..., None]:
+    from stdp_run.engines.event.jit import Kernel
 
-    functions = specialise([philox, draw_below], {}, cache_folder())
-    with one_process_compiling("drawing"):
-        nothing = np.zeros(0, np.int64)
-        functions["draw_below"](
-            np.zeros((0, 1), np.int64), nothing, nothing, nothing, 0, 0, np.zeros((0, 0, 1), np.uint8)
-        )
-    return functions["draw_below"]
+    return Kernel(sample_below)
 
 
-def draw_below(limits, image_index, presentation, seed, first_step, stream, spikes):
+def sample_below(limits, image_index, presentation, seed, first_step, stream, spikes):
     """Set spikes[T, N, I] to 1 where a random word is below limits[N, I]; compiled."""
     n_steps = spikes.shape[0]
     for n in range(limits.shape[0]):
@@ -65,11 +58,6 @@ def draw_below(limits, image_index, presentation, seed, first_step, stream, spik
             for t in range(0, n_steps, 4):
                 counter = np.int64((first_step + t) // 4)
                 words = philox(counter, np.int64(j), image_index[n], presentation[n], seed[n], np.int64(stream))
-                if words[0] < limit:
-                    spikes[t, n, j] = 1
-                if t + 1 < n_steps and words[1] < limit:
-                    spikes[t + 1, n, j] = 1
-                if t + 2 < n_steps and words[2] < limit:
-                    spikes[t + 2, n, j] = 1
-                if t + 3 < n_steps and words[3] < limit:
-                    spikes[t + 3, n, j] = 1
+                for k in range(min(4, n_steps - t)):
+                    if words[k] < limit:
+                        spikes[t + k, n, j] = 1

@@ -1,298 +1,171 @@
 """From a rule and a neuron group, which are plain Python, to compiled code that is cached on disk.
 
-numba caches a compiled function by its source file and bytecode, and does not look at what the function calls. So the
-kernels name what they call through a global (`rule`, `neuron`), `specialise` binds that name in a copy of the
-function, and each binding has a cache folder of its own, named by a digest of every source file that it is made of: an
-edit in any of them, or in a user's own rule, compiles anew.
+A kernel is a plain function, and so is all that it calls. A module of kernels leaves names open for what differs from
+rule to rule and from neuron group to neuron group:
+
+    rule = bound("rule")              the elementwise functions of the rule
+    neuron = bound("neuron")          those of the neuron group
+    plasticity = bound("plasticity")  the functions of the rule's compiled implementation
+
+`specialise` makes a copy of a function in which these names mean given namespaces, and so do they in everything that
+it calls; `Kernel` makes one that Python calls. numba keeps a compiled function by its source file and bytecode, and
+does not look at what the function calls: therefore each kernel has a cache folder of its own, named by a digest of all
+functions that it is made of and of the engine's sources. An edit in any of them compiles anew, an edit elsewhere does
+not.
 """
 
-import fcntl
-import hashlib
 import inspect
-import os
-import sys
 import types
-from collections.abc import Container, Iterable
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba.core import cgutils
-from numba.core import types as numba_types
-from numba.extending import intrinsic, overload
+from numba.core.dispatcher import Dispatcher
 
 from stdp_run import elementwise
-from stdp_run.elementwise import VECTOR_BYTES
-from stdp_run.engines.event.simd import Vector, spread
+from stdp_run.engines.event import arithmetic as arithmetic  # teaches numba the functions of stdp_run.elementwise
+from stdp_run.engines.event.cache import kernel_folder, numba_keeps_code_in, one_process_compiling
 
-
-def _package_digest() -> str:
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version}".encode())
-    for file in sorted(Path(__file__).parents[2].rglob("*.py")):
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
-# Taken at import, when the sources are those that run: an edit while a process runs must not label its code as new.
-_PACKAGE_DIGEST = _package_digest()
 # Without "_nrt" numba counts references, atomically, whenever an array is taken out of a tuple: a third of the time of
 # learning with 100 neurons. Compiled code here creates no arrays, and what it is given is held by the caller.
 OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 # For functions that only compiled code calls: what would let Python or C call them takes a third of the time.
-INNER = {"forceinline": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# The functions of stdp_run.elementwise for single numbers. A whole number beside a float is taken as that float, so
-# that a 0 or 1 in a formula does not turn float32 into float64.
+
+class Namespace(types.ModuleType):
+    """Compiled functions by name: compiled code can call `namespace.function`, as it can with modules only."""
+
+    def __init__(self, name: str, functions: Mapping[str, Callable]):
+        super().__init__(name)
+        self.__dict__.update(functions)
 
 
-def _common(first, second):
-    """Return a converter to the type in which two operands meet."""
-    if isinstance(first, numba_types.Float) and not isinstance(second, numba_types.Float):
-        return np.dtype(first.name).type
-    if isinstance(second, numba_types.Float) and not isinstance(first, numba_types.Float):
-        return np.dtype(second.name).type
-    if isinstance(first, numba_types.Float):
-        return np.dtype(max(first.name, second.name)).type
-    return np.int64
+Bindings = Mapping[str, Namespace]
 
 
-@overload(elementwise.where)
-def _where(condition, chosen, otherwise):
-    if isinstance(condition, Vector):
-        return None  # stdp_run.engines.event.simd
-    convert = _common(chosen, otherwise)
+class Bound:
+    """What an open name of a module of kernels means until a kernel is specialised."""
 
-    def implementation(condition, chosen, otherwise):
-        return convert(chosen) if condition else convert(otherwise)
-
-    return implementation
+    def __init__(self, name: str):
+        self.name = name
 
 
-def _compile_bound(function, choose) -> None:
-    """Compile `maximum` or `minimum`: the result has the type of the values, whatever that of the bound."""
-
-    @overload(function)
-    def _bound(values, bound):
-        if isinstance(values, Vector):
-            return None
-        convert = _common(values, bound) if isinstance(bound, numba_types.Integer) else np.dtype(values.name).type
-
-        def implementation(values, bound):
-            return choose(convert(values), convert(bound))
-
-        return implementation
+def bound(name: str) -> Any:
+    """Return the placeholder of a namespace that `specialise` puts in its place."""
+    return Bound(name)
 
 
-_compile_bound(elementwise.maximum, max)
-_compile_bound(elementwise.minimum, min)
+_rarely_called: set[Callable] = set()
 
 
-@intrinsic
-def float_bits(typing_context, value):
-    """Return the bits of a float64 (float32) as int64 (int32), or the other way round; also lane by lane."""
-    dtype = value.dtype if isinstance(value, Vector) else value
-    word = getattr(numba_types, ("int" if isinstance(dtype, numba_types.Float) else "float") + dtype.name[-2:])
-    if isinstance(value, Vector):
-        word = Vector(word, value.lanes)
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(word))
-
-    return word(value), generate
+def rarely_called(function: Callable) -> Callable:
+    """Let a function stay a function, which takes less time to compile than a copy at each call."""
+    _rarely_called.add(function)
+    return function
 
 
-def _sum_block(n_vectors: int, weighted: bool = False):
-    """Return the compiled function that adds up `n_vectors` vectors of several rows of a matrix in registers."""
-
-    def define(total, matrix, active, picks, coefficient):
-        item = np.dtype(total.dtype.name).itemsize
-        lanes = VECTOR_BYTES // item
-
-        def generate(context, builder, signature, arguments):
-            arrays = [
-                context.make_array(t)(context, builder, value=a)
-                for t, a in zip(signature.args, arguments, strict=True)
-                if isinstance(t, numba_types.Array)
-            ]
-            n, first = arguments[4:6]
-            word = ir.IntType(64)
-            vector = ir.VectorType(context.get_value_type(total.dtype), lanes)
-            add = builder.fadd if isinstance(total.dtype, numba_types.Float) else builder.add
-            stride = cgutils.unpack_tuple(builder, arrays[1].shape, 2)[1]
-            sums = [cgutils.alloca_once_value(builder, ir.Constant(vector, None)) for _ in range(n_vectors)]
-            for slot in sums:
-                builder.store(ir.Constant(vector, None), slot)
-
-            def vector_at(pointer, offset):
-                return builder.bitcast(builder.gep(pointer, [offset]), vector.as_pointer())
-
-            with cgutils.for_range(builder, n) as loop:
-                place = builder.zext(builder.load(builder.gep(arrays[3].data, [loop.index])), word)
-                row = builder.zext(builder.load(builder.gep(arrays[2].data, [place])), word)
-                offset = builder.add(builder.mul(row, stride), first)
-                if weighted:
-                    factor = spread(builder, builder.load(builder.gep(arrays[4].data, [place])), lanes)
-                for v, slot in enumerate(sums):
-                    pointer = vector_at(arrays[1].data, builder.add(offset, ir.Constant(word, v * lanes)))
-                    values = builder.load(pointer, align=item)
-                    if weighted:
-                        values = builder.fmul(factor, values)
-                    builder.store(add(builder.load(slot), values), slot)
-            for v, slot in enumerate(sums):
-                pointer = vector_at(arrays[0].data, builder.add(first, ir.Constant(word, v * lanes)))
-                builder.store(builder.load(slot), pointer, align=item)
-            return context.get_dummy_value()
-
-        arguments = (total, matrix, active, picks, numba_types.int64, numba_types.int64)
-        return numba_types.void(*arguments, *((coefficient,) if weighted else ())), generate
-
-    if weighted:
-
-        @intrinsic
-        def weigh_block(typing_context, total, matrix, active, picks, n_picks, start, coefficient):
-            """The same, each row times coefficient[picks[s]]."""
-            return define(total, matrix, active, picks, coefficient)
-
-        return weigh_block
-
-    @intrinsic
-    def sum_block(typing_context, total, matrix, active, picks, n_picks, start):
-        """Set total[start:start + n] to the sum of matrix[active[picks[s]], start:start + n] for s < n_picks."""
-        return define(total, matrix, active, picks, None)
-
-    return sum_block
+@cache
+def methods(name: str, cls: type) -> Namespace:
+    """Return the static methods of a rule or neuron group for compiled code."""
+    names = (each for each in dir(cls) if not each.startswith("_"))
+    static = [each for each in names if isinstance(inspect.getattr_static(cls, each), staticmethod)]
+    return Namespace(name, {each: specialise(getattr(cls, each), {}) for each in static})
 
 
-sum_block_1, sum_block_2, sum_block_3, sum_block_4 = (_sum_block(n) for n in range(1, 5))
-sum_block_5, sum_block_6, sum_block_7, sum_block_8 = (_sum_block(n) for n in range(5, 9))
-weigh_block_1, weigh_block_2, weigh_block_3, weigh_block_4 = (_sum_block(n, weighted=True) for n in range(1, 5))
-weigh_block_5, weigh_block_6, weigh_block_7, weigh_block_8 = (_sum_block(n, weighted=True) for n in range(5, 9))
+_specialised: dict[tuple, Dispatcher] = {}
 
 
-# exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to
-# z / ln 2 and |r| <= ln 2 / 2, where the Taylor series to r^13 (r^7 in float32) is exact to the last bits.
+def specialise(function: Callable, bindings: Bindings) -> Dispatcher:
+    """Return a compiled copy of a plain function in which open names mean the namespaces of `bindings`.
+
+    So they do in the plain functions that it calls. It becomes a part of the kernel that calls it: a call would copy
+    every tuple that is handed over, once a step.
+    """
+    key = (function, *((name, bindings[name]) for name in sorted(_open_names(function))))
+    if key not in _specialised:
+        copy = _copy(function)
+        _specialised[key] = numba.njit(copy, **INNER, **OPTIONS, forceinline=function not in _rarely_called)
+        _resolve(copy, bindings)
+    return _specialised[key]
 
 
-def _constants(dtype, lowest, rounder, ln2_high, bias, mantissa, terms):
-    """Constants in one type, so that nothing is promoted. Adding `rounder` leaves the whole number in the low bits."""
-    ln2_low = dtype(0.693147180559945309417 - float(dtype(ln2_high)))
-    inverses = tuple(dtype(1 / k) for k in range(terms, 0, -1))
-    word = np.int64 if dtype is np.float64 else np.int32
-    return (
-        dtype(lowest),
-        dtype(1.4426950408889634),
-        dtype(rounder),
-        dtype(ln2_high),
-        ln2_low,
-        inverses,
-        word,
-        bias,
-        mantissa,
+def _copy(function: Any) -> Any:
+    scope = dict(function.__globals__)
+    return types.FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
     )
 
 
-_EXP_CONSTANTS = {
-    "float64": _constants(np.float64, -700, 1.5 * 2.0**52, 0.6931471803691238, 1023, 52, 13),
-    "float32": _constants(np.float32, -87, 1.5 * 2.0**23, 0.693359375, 127, 23, 7),
-}
+def _resolve(copy: Any, bindings: Bindings) -> None:
+    for name, value in _used_globals(copy).items():
+        if isinstance(value, Bound):
+            copy.__globals__[name] = bindings[value.name]
+        elif _is_plain(value):
+            copy.__globals__[name] = specialise(value, bindings)
 
 
-@overload(elementwise.exp)
-def _exp(exponent):
-    is_vector = isinstance(exponent, Vector)
-    dtype = exponent.dtype if is_vector else exponent
-    lowest, log2_e, rounder, ln2_high, ln2_low, inverses, word, bias, mantissa = _EXP_CONSTANTS[dtype.name]
-    one = lowest / lowest
-    maximum = elementwise.maximum
-
-    def implementation(exponent):
-        z = max(exponent, lowest)
-        shifted = z * log2_e + rounder
-        n = shifted - rounder
-        r = (z - n * ln2_high) - n * ln2_low
-        series = one
-        for inverse in inverses:
-            series = one + r * inverse * series
-        return series * float_bits(word((float_bits(shifted) + bias) << mantissa))
-
-    def for_vectors(exponent):
-        z = maximum(exponent, lowest)
-        shifted = z * log2_e + rounder
-        n = shifted - rounder
-        r = (z - n * ln2_high) - n * ln2_low
-        series = one + r * 0
-        for inverse in inverses:
-            series = one + r * inverse * series
-        return series * float_bits((float_bits(shifted) + bias) << mantissa)
-
-    return for_vectors if is_vector else implementation
+def _used_globals(function: Any) -> dict[str, Any]:
+    scope = function.__globals__
+    return {name: scope[name] for name in function.__code__.co_names if name in scope}
 
 
-# ------------------------------------------------------------------------------------------------------------------
+def _is_plain(value: object) -> bool:
+    """Return whether a global is a function to compile; those of stdp_run.elementwise numba knows from `arithmetic`."""
+    return isinstance(value, types.FunctionType) and value.__module__ != elementwise.__name__
 
 
-def specialise(
-    functions: Iterable, bindings: dict, cache_folder: Path | None = None, apart: Container[str] = ()
-) -> dict:
-    """Return compiled copies of plain `functions`, by name, that see each other and `bindings` as globals.
-
-    With a `cache_folder` what is compiled is kept there, and can be called from Python. Functions named in `apart`
-    are called rarely: they stay functions, which takes less time to compile than a copy at each call.
-    """
-    numba.config.CACHE_DIR = str(cache_folder or "")
-    compiled = {}
-    for function in functions:
-        scope = dict(function.__globals__)
-        copy = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)
-        # Inner functions become part of the kernel: a call copies every tuple that it is given, once a step.
-        options = {"cache": True} if cache_folder else {**INNER, "forceinline": function.__name__ not in apart}
-        compiled[function.__name__] = numba.njit(copy, **options, **OPTIONS)
-    for dispatcher in compiled.values():
-        dispatcher.py_func.__globals__.update({**bindings, **compiled})
-    return compiled
+@cache
+def _open_names(function: Callable) -> frozenset[str]:
+    """Return the open names that a function uses, itself or in what it calls."""
+    used = _used_globals(function).values()
+    own = {value.name for value in used if isinstance(value, Bound)}
+    return frozenset(own.union(*(_open_names(value) for value in used if _is_plain(value) and value is not function)))
 
 
-def namespace(name: str, members: dict) -> types.ModuleType:
-    """Return a module with `members`: compiled code can call `name.member`."""
-    module = types.ModuleType(name)
-    module.__dict__.update(members)
-    return module
+class Kernel:
+    """A compiled function that Python calls, specialised as by `specialise` and kept on disk."""
+
+    def __init__(self, function: Callable, bindings: Bindings | None = None):
+        self.function = function
+        copy = _copy(function)
+        _resolve(copy, bindings or {})
+        self._folder = kernel_folder("\n".join(_describe(copy, set())))
+        with numba_keeps_code_in(self._folder):
+            self._compiled = numba.njit(copy, cache=self._folder is not None, **OPTIONS)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._compiled(*arguments)
+
+    def compile(self, *arguments: Any) -> bool:
+        """Call it for the first time, one process at a time; return whether it was compiled, and not found on disk."""
+        before = self._compiled.stats.cache_misses.total()
+        with one_process_compiling(self._folder):
+            self(*arguments)
+        return self._compiled.stats.cache_misses.total() > before
 
 
-def compile_methods(cls: type, from_python: bool = False) -> dict:
-    """Return the static methods of a rule or neuron group, compiled, by name; for compiled code to call, or Python."""
-    options = {} if from_python else INNER
-    return {name: numba.njit(getattr(cls, name), **options, **OPTIONS) for name in dir(cls) if _is_static(cls, name)}
-
-
-def _is_static(cls: type, name: str) -> bool:
-    return not name.startswith("_") and isinstance(inspect.getattr_static(cls, name), staticmethod)
-
-
-def cache_folder(*classes: type) -> Path:
-    """Return the folder for code compiled from this package and the files of `classes`, one for each state of them."""
-    files = {Path(inspect.getsourcefile(base)) for cls in classes for base in cls.__mro__[:-1]}
-    digest = hashlib.sha256(f"{_PACKAGE_DIGEST} {[cls.__qualname__ for cls in classes]}".encode())
-    for file in sorted(files):
-        digest.update(file.read_bytes())
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "stdp_run" / "compiled" / digest.hexdigest()[:20]
-
-
-@contextmanager
-def one_process_compiling(what: str, *classes: type):
-    """Let one process at a time compile `what` for `classes`: the others find its work on the disk after it."""
-    folder = cache_folder(*classes)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / f"{what}.lock", "a")  # noqa: SIM115  closed below
-    except OSError:  # a cache that cannot be written: everyone compiles
-        yield
+def _describe(function: Any, seen: set) -> Iterator[str]:
+    """Yield what a resolved function is made of: its code, the constants that it names, and what it calls."""
+    if function in seen:
         return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    seen.add(function)
+    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+    yield f"{function.__module__}.{function.__qualname__} {function.__defaults__} {cells} {_code(function.__code__)}"
+    for name, value in _used_globals(function).items():
+        called = vars(value).values() if isinstance(value, Namespace) else (value,)
+        for each in called:
+            if isinstance(each, Dispatcher):
+                yield from _describe(each.py_func, seen)
+        if isinstance(value, (bool, int, float, str, tuple, np.generic)):
+            yield f"{name}={value!r}"
+        elif isinstance(value, np.ndarray):
+            yield f"{name}={value.dtype}{value.tolist()}"
+
+
+def _code(code: types.CodeType) -> str:
+    constants = [_code(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts]
+    return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_varnames}"

@@ -2,8 +2,7 @@
 
 A rule's or neuron group's functions are written for one number; given vectors, numba compiles them for as many
 numbers as a vector has, one instruction for all. As with tensors, a scalar beside a vector takes its type, unless the
-vector is of whole numbers and the scalar is not. `load` and `store` move vectors between registers and arrays, `block`
-and `store` those of contenders, which are few: `BLOCK` side by side, whatever the type.
+vector is of whole numbers and the scalar is not. stdp_run.engines.event.vectors moves them in and out of arrays.
 """
 
 import operator
@@ -11,10 +10,9 @@ import operator
 from llvmlite import ir
 from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
-from numba.extending import intrinsic, lower_builtin, models, register_model
+from numba.extending import lower_builtin, models, register_model
 
 from stdp_run import elementwise
-from stdp_run.elementwise import BLOCK, VECTOR_BYTES
 
 
 class Vector(types.Type):
@@ -76,7 +74,7 @@ def spread(builder, value, lanes: int):
     return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
 
 
-def _convert(context, builder, value, source, target: Vector):
+def convert(context, builder, value, source, target: Vector):
     """Return `value` of numba type `source` as a vector."""
     if not isinstance(source, Vector):
         return spread(builder, context.cast(builder, value, source, target.dtype), target.lanes)
@@ -128,7 +126,7 @@ def _define(function, n_operands: int, result_of, generate) -> None:
 
     def lower(context, builder, call, arguments):
         met = meet(*call.args)
-        values = [_convert(context, builder, *pair, met) for pair in zip(arguments, call.args, strict=True)]
+        values = [convert(context, builder, *pair, met) for pair in zip(arguments, call.args, strict=True)]
         return generate(context, builder, met, *values)
 
     kinds = [(Vector,)] if n_operands == 1 else [(Vector, Vector)]
@@ -190,7 +188,7 @@ _define(operator.pow, 2, lambda met: met if isinstance(met.dtype, types.Float) e
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# The functions of stdp_run.elementwise, and moving vectors in and out.
+# The functions of stdp_run.elementwise; `exp` is in stdp_run.engines.event.arithmetic.
 
 
 @infer_global(elementwise.where)
@@ -209,7 +207,7 @@ def _chosen(condition, chosen, otherwise) -> Vector:
 @lower_builtin(elementwise.where, Vector, types.Any, types.Any)
 def _lower_where(context, builder, call, arguments):
     met = _chosen(*call.args)
-    values = [_convert(context, builder, v, t, met) for v, t in zip(arguments[1:], call.args[1:], strict=True)]
+    values = [convert(context, builder, v, t, met) for v, t in zip(arguments[1:], call.args[1:], strict=True)]
     return builder.select(arguments[0], *values)
 
 
@@ -224,7 +222,7 @@ def _define_bound(function, sign: str) -> None:
 
     def lower(context, builder, call, arguments):
         values, bound = call.args
-        other = _convert(context, builder, arguments[1], bound, values)
+        other = convert(context, builder, arguments[1], bound, values)
         is_float = isinstance(values.dtype, types.Float)
         compare = builder.fcmp_ordered if is_float else builder.icmp_signed
         return builder.select(compare(sign, arguments[0], other), arguments[0], other)
@@ -234,121 +232,3 @@ def _define_bound(function, sign: str) -> None:
 
 _define_bound(elementwise.maximum, ">")
 _define_bound(elementwise.minimum, "<")
-
-
-def _pointer(context, builder, call, arguments, kind):
-    array = context.make_array(call.args[0])(context, builder, value=arguments[0])
-    return builder.bitcast(builder.gep(array.data, [arguments[1]]), kind.as_pointer())
-
-
-@intrinsic
-def load(typing_context, array, at, like):
-    """Return the numbers from array[at] on, as many as a vector has of the type of the array `like`."""
-    vector = Vector(array.dtype, VECTOR_BYTES // (like.dtype.bitwidth // 8))
-
-    def generate(context, builder, call, arguments):
-        pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
-
-    return vector(array, types.int64, like), generate
-
-
-@intrinsic
-def block(typing_context, array, at):
-    """Return the `BLOCK` numbers from array[at] on."""
-    vector = Vector(array.dtype, BLOCK)
-
-    def generate(context, builder, call, arguments):
-        pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
-        return builder.load(pointer, align=array.dtype.bitwidth // 8)
-
-    return vector(array, types.int64), generate
-
-
-@intrinsic
-def zero_block(typing_context, array):
-    """Return `BLOCK` zeros of the type of `array`."""
-    vector = Vector(array.dtype, BLOCK)
-    return vector(array), lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
-
-
-@intrinsic
-def rounded(typing_context, value, like):
-    """Return a vector in the type of the array `like`."""
-    vector = Vector(like.dtype, value.lanes)
-
-    def generate(context, builder, call, arguments):
-        return _convert(context, builder, arguments[0], value, vector)
-
-    return vector(value, like), generate
-
-
-@intrinsic
-def load_bits(typing_context, array, at, like):
-    """Return the bits from the byte array[at] on as conditions, as many as a vector has of the type of `like`."""
-    vector = Vector(types.boolean, VECTOR_BYTES // (like.dtype.bitwidth // 8))
-
-    def generate(context, builder, call, arguments):
-        pointer = _pointer(context, builder, call, arguments, ir.IntType(vector.lanes))
-        return builder.bitcast(builder.load(pointer, align=1), llvm_vector(vector))
-
-    return vector(array, types.int64, like), generate
-
-
-@intrinsic
-def store(typing_context, array, at, value):
-    """Write a vector to the array from array[at] on, in the array's type."""
-    vector = Vector(array.dtype, value.lanes)
-
-    def generate(context, builder, call, arguments):
-        converted = _convert(context, builder, arguments[2], value, vector)
-        pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
-        builder.store(converted, pointer, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, value), generate
-
-
-@intrinsic
-def take(typing_context, array, at):
-    """Return array[at]; `at` is not looked at, where numba would ask whether it counts from the end."""
-
-    def generate(context, builder, call, arguments):
-        data = context.make_array(array)(context, builder, value=arguments[0]).data
-        return builder.load(builder.gep(data, [arguments[1]]))
-
-    return array.dtype(array, types.int64), generate
-
-
-@intrinsic
-def put(typing_context, array, at, value):
-    """Set array[at] to a number; `at` is not looked at."""
-
-    def generate(context, builder, call, arguments):
-        number = context.cast(builder, arguments[2], value, array.dtype)
-        data = context.make_array(array)(context, builder, value=arguments[0]).data
-        builder.store(number, builder.gep(data, [arguments[1]]))
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, value), generate
-
-
-@intrinsic
-def lanes_where(typing_context, condition):
-    """Return a uint64 with a bit for each lane in which the condition holds."""
-
-    def generate(context, builder, call, arguments):
-        return builder.zext(builder.bitcast(arguments[0], ir.IntType(condition.lanes)), ir.IntType(64))
-
-    return types.uint64(condition), generate
-
-
-@intrinsic
-def zeros(typing_context, array, like):
-    """Return zeros of the type of `array`, as many as a vector has of the type of the array `like`."""
-    vector = Vector(array.dtype, VECTOR_BYTES // (like.dtype.bitwidth // 8))
-
-    def generate(context, builder, call, arguments):
-        return ir.Constant(llvm_vector(vector), None)
-
-    return vector(array, like), generate

@@ -1,19 +1,21 @@
-"""The input spikes of one image, drawn at once for the event engine.
+"""The input spikes of one image, sampled at once for the event engine.
 
-Cost, for A pixels that are not black and T steps: A T / 4 Philox counters, eight to a vector, then a few instructions
-per spike. The lanes of a vector are neighbouring pixels, so the comparison of eight random words with the pixels'
-limits is a byte of a bit field that goes by step, and what a counter shares with all pixels is computed once.
+Cost, for A active inputs (pixels that are not black) and T steps: A T / 4 Philox counters, eight to a vector, then a
+few instructions per spike. The lanes of a vector are neighbouring pixels, so the comparison of eight random words with
+the pixels' limits is a byte of a bit field that goes by step, and what a counter shares with all pixels is computed
+once.
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from stdp_run.encoding import philox, presentation_key
-from stdp_run.engines.event.simd import put, spread
+from stdp_run.encoding import philox
+from stdp_run.engines.event.simd import spread
+from stdp_run.engines.event.vectors import put
 
 STEPS_PER_COUNTER = 4
 LANES = 8  # of 64 bits, one vector of AVX-512; the compiler splits it where the processor's are shorter
@@ -23,11 +25,11 @@ PIXELS_PER_WORD = 64
 class SpikeTrain(NamedTuple):
     """The input spikes of one image, by step, pixels ascending in a step; I inputs, T steps."""
 
-    active: np.ndarray  # [I] uint32, the pixels that are not black
-    limits: np.ndarray  # [I] int64, by place in `active`: a random word below this is a spike
-    bits: np.ndarray  # [T, words] uint64 without gaps: a bit for each place in `active`
+    active_inputs: np.ndarray  # [I] uint32, the pixels that are not black
+    limits: np.ndarray  # [I] int64, by place in `active_inputs`: a random word below this is a spike
+    bits: np.ndarray  # [T, words] uint64 without gaps: a bit for each place in `active_inputs`
     bytes: np.ndarray  # the same memory as uint8
-    places: np.ndarray  # [T * I] uint32, the places in `active` that spike, step after step
+    places: np.ndarray  # [T * I] uint32, the places in `active_inputs` that spike, step after step
     first: np.ndarray  # [T + 1] int64, where in `places` a step begins
 
 
@@ -36,7 +38,7 @@ def make_train(n_steps: int, n_inputs: int) -> SpikeTrain:
     n_words = -(-n_inputs // PIXELS_PER_WORD)
     bits = np.zeros((n_steps + STEPS_PER_COUNTER) * n_words, np.uint64)
     return SpikeTrain(
-        active=np.zeros(n_inputs + PIXELS_PER_WORD, np.uint32),
+        active_inputs=np.zeros(n_inputs + PIXELS_PER_WORD, np.uint32),
         limits=np.zeros(n_inputs + PIXELS_PER_WORD, np.int64),
         bits=bits,
         bytes=bits.view(np.uint8),
@@ -81,30 +83,35 @@ class _Words:
 
 
 @intrinsic
-def draw_eight(typing_context, active, limits, place, counter, image_index, epoch, seed, stream, spikes, at, stride):
-    """Draw four steps of the eight pixels from `place` on: set spikes[at + word * stride] to a bit for each."""
+def sample_eight(typing_context, train, place, key, at, stride):
+    """Sample four steps of the eight pixels from `place` on: set train.bytes[at + word * stride] to a bit for each.
+
+    `key` is (counter, image index, presentation, seed, stream).
+    """
 
     def generate(context, builder, signature, arguments):
-        def array(number):
-            return context.make_array(signature.args[number])(context, builder, value=arguments[number])
+        def array(name):
+            number = train.fields.index(name)
+            value = builder.extract_value(arguments[0], number)
+            return context.make_array(train.types[number])(context, builder, value=value)
 
-        def vector(number, bits):
+        def vector(name, bits):
             kind = ir.VectorType(ir.IntType(bits), LANES)
-            pointer = builder.gep(array(number).data, [arguments[2]])
+            pointer = builder.gep(array(name).data, [arguments[1]])
             return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=bits // 8)
 
-        pixel = _Words(builder, builder.zext(vector(0, 32), _VECTOR))
-        limit = vector(1, 64)
-        counter, image_index, epoch, seed, stream = (_Words(builder, value) for value in arguments[3:8])
-        at = arguments[9]
-        for word in philox(counter, pixel, image_index, epoch, seed, stream):
+        pixel = _Words(builder, builder.zext(vector("active_inputs", 32), _VECTOR))
+        limit = vector("limits", 64)
+        counter, *rest = (_Words(builder, value) for value in cgutils.unpack_tuple(builder, arguments[2], 5))
+        at = arguments[3]
+        for word in philox(counter, pixel, *rest):
             below = builder.bitcast(builder.icmp_unsigned("<", word.value, limit), ir.IntType(LANES))
-            builder.store(below, builder.gep(array(8).data, [at]))
-            at = builder.add(at, arguments[10])
+            builder.store(below, builder.gep(array("bytes").data, [at]))
+            at = builder.add(at, arguments[4])
         return context.get_dummy_value()
 
     number = types.int64
-    return types.void(active, limits, *[number] * 6, spikes, number, number), generate
+    return types.void(train, number, types.UniTuple(number, 5), number, number), generate
 
 
 @intrinsic
@@ -131,29 +138,29 @@ def count_ones(typing_context, value):
 # Compiled code.
 
 
-def draw_spikes(image, limits, image_index, epoch, seed, stream, train):
-    """Draw the input spikes of an image into `train`; return how many pixels can spike."""
-    active, active_limits, bits, by_byte = train.active, train.limits, train.bits, train.bytes
+def sample_spikes(image, thresholds, image_index, presentation, seed, stream, train):
+    """Sample the input spikes of an image into `train`; return how many inputs are active."""
+    active_inputs, limits, bits = train.active_inputs, train.limits, train.bits
     n_steps = train.first.shape[0] - 1
     n_active = 0
     for j in range(image.shape[0]):
-        limit = limits[image[j]]
-        active[n_active] = j
-        active_limits[n_active] = limit
+        limit = thresholds[image[j]]
+        active_inputs[n_active] = j
+        limits[n_active] = limit
         n_active += limit != 0
     n_words = (n_active + 63) // 64
     if n_words == 0:
         train.first[:] = 0
         return 0
     for k in range(n_active, 64 * n_words):
-        active_limits[k] = 0
+        limits[k] = 0
     n_counters = (n_steps + 3) // 4
     for t in range(4 * n_counters):
-        bits[t * n_words + n_words - 1] = 0  # eight places are drawn at a time, and the last ones may be missing
+        bits[t * n_words + n_words - 1] = 0  # eight places are sampled at a time, and the last ones may be missing
     for counter in range(n_counters):
         for k in range(0, n_active, 8):
             at = 4 * counter * 8 * n_words + k // 8
-            draw_eight(active, active_limits, k, counter, image_index, epoch, seed, stream, by_byte, at, 8 * n_words)
+            sample_eight(train, k, (counter, image_index, presentation, seed, stream), at, 8 * n_words)
     list_places(n_words, n_steps, bits, train.places, train.first)
     return n_active
 
@@ -182,7 +189,7 @@ def list_bits(bits, first, places, n):
 
 
 def next_repeat(count, min_spikes, repeat, max_presentations):
-    """Return the repeat with which an image is shown again, and clear its count[E]; 0: it is not shown again."""
+    """Return the repeat with which an image is presented again, and clear its count[E]; 0: it is not presented again."""
     if repeat + 1 == max_presentations:
         return np.int64(0)
     total = np.int64(0)
@@ -192,6 +199,3 @@ def next_repeat(count, min_spikes, repeat, max_presentations):
         return np.int64(0)
     count[:] = 0
     return repeat + 1
-
-
-DRAWING = (presentation_key, list_bits, list_places, draw_spikes, next_repeat)

@@ -1,4 +1,4 @@
-"""Showing images with every neuron advanced at every step: what always holds.
+"""Presenting images with every neuron advanced at every step: what always holds.
 
 Per step: one row weight[j, :] of E numbers is added per input spike, one pass over E neurons is made, inhibition is a
 sum; only inhibitory neurons whose partner has fired in this image are advanced, the rest is at rest.
@@ -8,95 +8,63 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
+from stdp_run.elementwise import zeros_for_vectors
 from stdp_run.encoding import presentation_key
-from stdp_run.engines.event.jit import (
-    sum_block_1,
-    sum_block_2,
-    sum_block_3,
-    sum_block_4,
-    sum_block_5,
-    sum_block_6,
-    sum_block_7,
-    sum_block_8,
-)
-from stdp_run.engines.event.spike_sampling import SpikeTrain, draw_spikes, make_train, next_repeat
+from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.presentation import EventStep
+from stdp_run.engines.event.row_sums import add_rows
+from stdp_run.engines.event.spike_sampling import SpikeTrain, make_train, next_repeat, sample_spikes
 from stdp_run.network import Model
 
-
-class Instant(NamedTuple):
-    """Where in time a step stands, for rules that draw random numbers or act at the end of an image."""
-
-    step: int
-    last: bool
-    image_index: int
-    epoch: int  # with the repeat in it, encoding.showing
-    seed: int
+neuron = bound("neuron")
+plasticity = bound("plasticity")
 
 
-class Scratch(NamedTuple):
-    """Working arrays of one thread; nothing in them outlives an image. E counts the padding of the weights' rows."""
+class Excitatory(NamedTuple):
+    """The excitatory neurons during an image. E counts the padding of the weights' rows."""
 
-    train: SpikeTrain
     current: np.ndarray  # [E]
     v: np.ndarray  # [E]
     refractory: np.ndarray  # [E] int32
     spiked: np.ndarray  # [E] uint8
     fired: np.ndarray  # [E] int32, the neurons that spike in this step
-    inhibitory_v: np.ndarray  # [E]
-    inhibitory_refractory: np.ndarray  # [E] int32
-    inhibitory_spikes: np.ndarray  # [E], 0 or 1
-    awake: np.ndarray  # [E] int32, the inhibitory neurons that are not at rest
-    is_awake: np.ndarray  # [E] uint8
     learns: np.ndarray  # [E] uint8, the neurons that were among the first `max_learners` to fire
 
 
-def make_scratch(model: Model, n_columns: int) -> Scratch:
+class Inhibitory(NamedTuple):
+    """The inhibitory neurons during an image."""
+
+    v: np.ndarray  # [E]
+    refractory: np.ndarray  # [E] int32
+    spikes: np.ndarray  # [E], 0 or 1
+    awake: np.ndarray  # [E] int32, the neurons that are not at rest
+    is_awake: np.ndarray  # [E] uint8
+
+
+class StepwiseScratch(NamedTuple):
+    """Working arrays of one thread; nothing in them outlives an image."""
+
+    train: SpikeTrain
+    excitatory: Excitatory
+    inhibitory: Inhibitory
+
+
+def make_scratch(model: Model, n_columns: int) -> StepwiseScratch:
     """Return working arrays for one thread."""
-    n_steps = model.encoder.n_steps
-    return Scratch(
-        train=make_train(n_steps, model.n_inputs),
-        current=zeros_for_vectors(n_columns, model.weight_dtype),
-        v=zeros_for_vectors(n_columns, model.weight_dtype),
-        refractory=zeros_for_vectors(n_columns, np.int32),
-        spiked=zeros_for_vectors(n_columns, np.uint8),
-        fired=zeros_for_vectors(n_columns, np.int32),
-        inhibitory_v=zeros_for_vectors(n_columns, model.weight_dtype),
-        inhibitory_refractory=zeros_for_vectors(n_columns, np.int32),
-        inhibitory_spikes=zeros_for_vectors(n_columns, model.weight_dtype),
-        awake=zeros_for_vectors(n_columns, np.int32),
-        is_awake=zeros_for_vectors(n_columns, np.uint8),
-        learns=zeros_for_vectors(n_columns, np.uint8),
+
+    def arrays(*dtypes) -> list[np.ndarray]:
+        return [zeros_for_vectors(n_columns, dtype) for dtype in dtypes]
+
+    dtype = model.weight_dtype
+    return StepwiseScratch(
+        make_train(model.encoder.n_steps, model.n_inputs),
+        Excitatory(*arrays(dtype, dtype, np.int32, np.uint8, np.int32, np.uint8)),
+        Inhibitory(*arrays(dtype, np.int32, dtype, np.int32, np.uint8)),
     )
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code. `rule` and `neuron` are bound by `specialise`.
-
-
-def add_rows(current, weight, active, spikes, n_spikes):
-    """Set current[E] to the sum of the rows of `weight[I, E]` whose inputs spike, added in their order."""
-    lanes = VECTOR_BYTES // current.itemsize
-    start = 0
-    missing = current.shape[0] // lanes
-    while missing >= 8:
-        sum_block_8(current, weight, active, spikes, n_spikes, start)
-        start += 8 * lanes
-        missing -= 8
-    if missing == 7:
-        sum_block_7(current, weight, active, spikes, n_spikes, start)
-    elif missing == 6:
-        sum_block_6(current, weight, active, spikes, n_spikes, start)
-    elif missing == 5:
-        sum_block_5(current, weight, active, spikes, n_spikes, start)
-    elif missing == 4:
-        sum_block_4(current, weight, active, spikes, n_spikes, start)
-    elif missing == 3:
-        sum_block_3(current, weight, active, spikes, n_spikes, start)
-    elif missing == 2:
-        sum_block_2(current, weight, active, spikes, n_spikes, start)
-    elif missing == 1:
-        sum_block_1(current, weight, active, spikes, n_spikes, start)
+# Compiled code.
 
 
 def inhibit(p, current, inhibitory_spikes, n_inhibitory):
@@ -106,8 +74,10 @@ def inhibit(p, current, inhibitory_spikes, n_inhibitory):
         current[i] -= p.w_ie * (total - inhibitory_spikes[i])
 
 
-def advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired):
+def advance_excitatory(p, learning, excitatory, theta):
     """Advance the excitatory neurons; return how many spike and list them in `fired`."""
+    current, v, refractory = excitatory.current, excitatory.v, excitatory.refractory
+    spiked, fired = excitatory.spiked, excitatory.fired
     any_spike = False
     for i in range(theta.shape[0]):
         spike, new_v, new_refractory, new_theta = neuron.excitatory(
@@ -127,9 +97,10 @@ def advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired
     return n_fired
 
 
-def advance_inhibitory(p, spiked, fired, n_fired, v, refractory, spikes, awake, is_awake, n_awake):
+def advance_inhibitory(p, inhibitory, spiked, fired, n_awake):
     """Advance the inhibitory neurons that are not at rest; return (how many spike, how many are awake)."""
-    for f in range(n_fired):
+    v, refractory, awake, is_awake = inhibitory.v, inhibitory.refractory, inhibitory.awake, inhibitory.is_awake
+    for f in range(fired.shape[0]):
         i = fired[f]
         if not is_awake[i]:
             is_awake[i] = 1
@@ -141,15 +112,15 @@ def advance_inhibitory(p, spiked, fired, n_fired, v, refractory, spikes, awake, 
         spike, new_v, new_refractory = neuron.inhibitory(p, p.w_ei * spiked[i], v[i], refractory[i])
         v[i] = new_v
         refractory[i] = new_refractory
-        spikes[i] = spike
+        inhibitory.spikes[i] = spike
         n_spikes += spike
     return n_spikes, n_awake
 
 
-def keep_first(fired, n_fired, learns, n_learners, max_learners):
+def keep_first(fired, learns, n_learners, max_learners):
     """Keep in `fired` the first neurons to fire in the image (network.admit); return (how many now, in all)."""
     kept = 0
-    for f in range(n_fired):
+    for f in range(fired.shape[0]):
         i = fired[f]
         if not learns[i] and n_learners < max_learners:
             learns[i] = 1
@@ -160,112 +131,56 @@ def keep_first(fired, n_fired, learns, n_learners, max_learners):
     return kept, n_learners
 
 
-def present(
-    p,
-    p_rule,
-    learning,
-    memory,
-    scratch,
-    pixels,
-    image_index,
-    epoch,
-    seed,
-    stream,
-    limits,
-    min_spikes,
-    rate,
-    learners,
-    weight,
-    theta,
-    counts,
-):
-    """Show images one after the other; add the excitatory spikes to counts[N, E].
+def present_stepwise(network, images, presentation, scratch):
+    """Present images one after the other; add the excitatory spikes to their counts.
 
-    pixels[N, I] uint8, rate[N], weight[I, E], theta[E]; weight, theta and memory change if `learning`, from the spikes
-    of the first learners[N] neurons to fire in each image, 0: of all. An image with fewer than `min_spikes` spikes is
-    shown again with the next of limits[R, 256], as long as there is one; its counts are those of the last showing.
+    Where `presentation.learning`, weight, theta and memory change. An image with fewer than `min_spikes` spikes is
+    presented again, as long as there are further thresholds; its counts are those of the last presentation.
     """
-    # Arrays are taken out of the tuple once: taking them out at every step costs more than the step.
-    train, current, v, refractory, spiked = (
-        scratch.train,
-        scratch.current,
-        scratch.v,
-        scratch.refractory,
-        scratch.spiked,
-    )
-    active, places, first = train.active, train.places, train.first
-    inhibitory_v, inhibitory_refractory = scratch.inhibitory_v, scratch.inhibitory_refractory
-    inhibitory_spikes, fired, awake, is_awake, learns = (
-        scratch.inhibitory_spikes,
-        scratch.fired,
-        scratch.awake,
-        scratch.is_awake,
-        scratch.learns,
-    )
+    p, p_rule, memory = network.neuron_parameters, network.rule_parameters, network.memory
+    weight, theta, counts = network.weight, network.theta, images.counts
+    learning, seed, thresholds = presentation.learning, presentation.seed, presentation.thresholds
+    train, excitatory, inhibitory = scratch.train, scratch.excitatory, scratch.inhibitory
+    current, fired, learns = excitatory.current, excitatory.fired, excitatory.learns
+    places, first = train.places, train.first
     n_steps = first.shape[0] - 1
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
     n = repeat = np.int64(0)
-    while n < pixels.shape[0]:
-        presentation = presentation_key(epoch, repeat)
-        n_active = draw_spikes(pixels[n], limits[repeat], image_index[n], presentation, seed, stream, train)
-        v[:] = v_rest
-        refractory[:] = 0
-        inhibitory_v[:] = inhibitory_v_rest
-        inhibitory_refractory[:] = 0
-        inhibitory_spikes[:] = 0
-        is_awake[:] = 0
+    while n < images.pixels.shape[0]:
+        index, rate, max_learners = images.image_index[n], images.rate[n], images.max_learners[n]
+        key = presentation_key(presentation.epoch, repeat)
+        n_active = sample_spikes(images.pixels[n], thresholds[repeat], index, key, seed, presentation.stream, train)
+        active_inputs = train.active_inputs[:n_active]
+        excitatory.v[:] = v_rest
+        excitatory.refractory[:] = 0
+        inhibitory.v[:] = inhibitory_v_rest
+        inhibitory.refractory[:] = 0
+        inhibitory.spikes[:] = 0
+        inhibitory.is_awake[:] = 0
         n_awake = 0
         n_inhibitory = 0
         learns[:] = 0
         n_learners = 0
         if learning:
-            rule.begin(p_rule, memory, weight)
+            plasticity.begin(p_rule, memory, weight)
         for t in range(n_steps):
             spikes = places[first[t] : first[t + 1]]
-            n_spikes = spikes.shape[0]
-            add_rows(current, weight, active, spikes, n_spikes)
+            add_rows(current, weight, active_inputs, spikes)
             if learning:
-                rule.correct_current(p_rule, memory, weight, current, spikes, n_spikes)
+                plasticity.correct_currents(memory, current)
             if n_inhibitory:
-                inhibit(p, current, inhibitory_spikes, n_inhibitory)
-            n_fired = advance_excitatory(p, learning, current, v, refractory, theta, spiked, fired)
+                inhibit(p, current, inhibitory.spikes, n_inhibitory)
+            n_fired = advance_excitatory(p, learning, excitatory, theta)
             for f in range(n_fired):
                 counts[n, fired[f]] += 1
             if n_fired + n_awake:
-                n_inhibitory, n_awake = advance_inhibitory(
-                    p,
-                    spiked,
-                    fired,
-                    n_fired,
-                    inhibitory_v,
-                    inhibitory_refractory,
-                    inhibitory_spikes,
-                    awake,
-                    is_awake,
-                    n_awake,
-                )
+                n_inhibitory, n_awake = advance_inhibitory(p, inhibitory, excitatory.spiked, fired[:n_fired], n_awake)
             if learning:
-                if n_fired and learners[n]:
-                    n_fired, n_learners = keep_first(fired, n_fired, learns, n_learners, learners[n])
-                instant = Instant(t, t == n_steps - 1, image_index[n], presentation, seed)
-                rule.learn(
-                    p_rule,
-                    rate[n],
-                    instant,
-                    weight,
-                    theta,
-                    memory,
-                    active,
-                    n_active,
-                    spikes,
-                    n_spikes,
-                    fired,
-                    n_fired,
-                )
+                if n_fired and max_learners:
+                    n_fired, n_learners = keep_first(fired[:n_fired], learns, n_learners, max_learners)
+                step = EventStep(t, t == n_steps - 1, rate, spikes, index, key, seed)
+                plasticity.learn(p_rule, memory, weight, theta, active_inputs, step, fired[:n_fired])
         if learning:
-            rule.finish(p_rule, memory, weight, active, n_active)
-        repeat = next_repeat(counts[n], min_spikes, repeat, limits.shape[0])
+            plasticity.finish(memory, weight)
+        repeat = next_repeat(counts[n], presentation.min_spikes, repeat, thresholds.shape[0])
         n += repeat == 0
-
-
-STEP_KERNELS = (add_rows, inhibit, advance_excitatory, advance_inhibitory, keep_first)

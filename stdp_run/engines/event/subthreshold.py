@@ -1,28 +1,59 @@
-"""The neurons that are far from their threshold, all at once: one window of steps (stdp_run.engines.event.interval).
+"""The neurons that are far from their threshold, all at once: one interval of steps (stdp_run.engines.event.interval).
 
-Cost: the coefficients are A inputs times the steps of the window, in whole vectors of inputs, four of them side by
-side so that one's additions need not wait for one another; then one row of E weights for each input that spikes in
-the window, eight vectors of it at a time in registers, and about three passes over E neurons.
+Cost: the coefficients are A active inputs times the steps of the interval, in whole vectors of inputs, four of them
+side by side so that one's additions need not wait for one another; then one row of E weights for each input that
+spikes in the interval, eight vectors of it at a time in registers, and about three passes over E neurons.
 """
+
+from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, where
-from stdp_run.engines.event import simd as vectors
-from stdp_run.engines.event.jit import (
-    float_bits,
-    weigh_block_1,
-    weigh_block_2,
-    weigh_block_3,
-    weigh_block_4,
-    weigh_block_5,
-    weigh_block_6,
-    weigh_block_7,
-    weigh_block_8,
-)
-from stdp_run.engines.event.spike_sampling import list_bits
+from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
+from stdp_run.engines.event import vectors
+from stdp_run.engines.event.arithmetic import float_bits
+from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.row_sums import add_weighted_rows
+from stdp_run.engines.event.spike_sampling import PIXELS_PER_WORD, list_bits
+from stdp_run.network import Model
 
-# `neuron` is bound by `specialise`.
+neuron = bound("neuron")
+
+LONGEST_INTERVAL = 128
+
+
+class Subthreshold(NamedTuple):
+    """Constants and working arrays for E neurons in whole vectors and I inputs."""
+
+    decay: np.ndarray  # [LONGEST_INTERVAL + 1] d^n
+    growth: np.ndarray  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum over n steps hides in between
+    coefficient: np.ndarray  # [I] c_j, by place in the list of active inputs
+    touched: np.ndarray  # [I] uint32, the places whose coefficient is not 0
+    current: np.ndarray  # [E] summed over an interval
+    v: np.ndarray  # [E]
+    v_next: np.ndarray  # [E] at the end of the interval
+    limit: np.ndarray  # [E] v that is surely below the threshold; infinite for active neurons
+    crosses: np.ndarray  # [E] uint8
+
+
+def make_subthreshold(model: Model, d: float | None, n_columns: int) -> Subthreshold:
+    """Return constants and memory for one thread; `d` is the decay of v, None where the neurons are not linear."""
+    dtype = model.weight_dtype
+    decay = np.cumprod(np.append(dtype.type(1), np.full(LONGEST_INTERVAL, 1 if d is None else d, dtype)), dtype=dtype)
+    growth = np.ones(LONGEST_INTERVAL + 1, dtype)
+    if d is not None:
+        growth[2:] = 1.0001 / np.maximum(decay[1:-1], np.finfo(dtype).tiny)
+    return Subthreshold(
+        decay,
+        growth,
+        zeros_for_vectors(model.n_inputs + PIXELS_PER_WORD, dtype),
+        np.zeros(model.n_inputs + PIXELS_PER_WORD, np.uint32),
+        *(zeros_for_vectors(n_columns, kind) for kind in (*[dtype] * 4, np.uint8)),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code.
 
 
 def set_limits(p, theta, theta_decay, limit, n_exc):
@@ -35,8 +66,22 @@ def set_limits(p, theta, theta_decay, limit, n_exc):
         limit[i] = np.inf
 
 
-def gather_coefficients(places, first, start, n, decay, coefficient, touched):
-    """Set coefficients and the list of inputs for the window of n steps from `start` on; return their number."""
+def sum_currents(arrays, train, weight, active_inputs, start, n):
+    """Set `current` to what the input spikes of the interval of n steps from `start` on add up to at its end."""
+    if n > 4:
+        n_touched = add_up_coefficients(arrays, train.bytes, active_inputs.shape[0], start, n)
+    else:
+        n_touched = gather_coefficients(arrays, train, start, n)
+    touched, coefficient = arrays.touched[:n_touched], arrays.coefficient
+    add_weighted_rows(arrays.current, weight, active_inputs, touched, coefficient)
+    for s in range(n_touched):
+        coefficient[touched[s]] = 0
+
+
+def gather_coefficients(arrays, train, start, n):
+    """Set coefficients and the list of inputs for the interval of n steps from `start` on; return their number."""
+    decay, coefficient, touched = arrays.decay, arrays.coefficient, arrays.touched
+    places, first = train.places, train.first
     n_touched = np.int64(0)
     for step in range(n):
         factor = decay[n - 1 - step]
@@ -49,12 +94,13 @@ def gather_coefficients(places, first, start, n, decay, coefficient, touched):
     return n_touched
 
 
-def add_up_coefficients(bits, by_byte, n_active, start, n, decay, coefficient, touched):
+def add_up_coefficients(arrays, by_byte, n_active_inputs, start, n):
     """Do what `gather_coefficients` does, for many steps: four vectors of inputs at a time, straight from the bits."""
+    decay, coefficient, touched = arrays.decay, arrays.coefficient, arrays.touched
     lanes = VECTOR_BYTES // coefficient.itemsize
-    n_words = (n_active + 63) // 64
+    n_words = (n_active_inputs + 63) // 64
     n_touched = np.int64(0)
-    for k in range(0, n_active, 4 * lanes):
+    for k in range(0, n_active_inputs, 4 * lanes):
         total_0 = total_1 = total_2 = total_3 = vectors.zeros(coefficient, coefficient)
         at = start * 8 * n_words + k // 8
         for step in range(n - 1, -1, -1):
@@ -75,44 +121,17 @@ def add_up_coefficients(bits, by_byte, n_active, start, n, decay, coefficient, t
     return n_touched
 
 
-def weigh_rows(current, weight, active, touched, n_touched, coefficient):
-    """Set current[E] to the weighted sum of the rows of `weight[I, E]` that are listed; clear the coefficients."""
-    lanes = VECTOR_BYTES // current.itemsize
-    start = 0
-    missing = current.shape[0] // lanes
-    while missing >= 8:
-        weigh_block_8(current, weight, active, touched, n_touched, start, coefficient)
-        start += 8 * lanes
-        missing -= 8
-    if missing == 7:
-        weigh_block_7(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 6:
-        weigh_block_6(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 5:
-        weigh_block_5(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 4:
-        weigh_block_4(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 3:
-        weigh_block_3(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 2:
-        weigh_block_2(current, weight, active, touched, n_touched, start, coefficient)
-    elif missing == 1:
-        weigh_block_1(current, weight, active, touched, n_touched, start, coefficient)
-    for s in range(n_touched):
-        coefficient[touched[s]] = 0
-
-
-def advance_rest(p, n, inhibition, offset, decay, growth, current, v, v_next, limit, crosses):
+def advance_subthreshold(p, arrays, v, v_next, n, inhibition, offset):
     """Advance all neurons by n steps as if none of them fired; v lacks `offset`, the first step has `inhibition`.
 
-    Return (does any cross its limit within the window, least room below the limits, largest current), as bits.
+    Return (does any cross its limit within the interval, least room below the limits, largest current), as bits.
     """
+    decay, current, limit, crosses = arrays.decay, arrays.current, arrays.limit, arrays.crosses
     d, v_rest, _, _ = neuron.between_spikes(p)
-    whole, since_first, grown = decay[n], decay[n - 1], growth[n]
+    whole, since_first, grown = decay[n], decay[n - 1], arrays.growth[n]
     late = since_first * inhibition
     none = decay[0] - decay[0]
     any_crosses = False
-    least_room = float_bits(limit[limit.shape[0] - 1])
     for i in range(v.shape[0]):
         above = v[i] - offset - v_rest
         new = whole * above + v_rest + (current[i] - late)
@@ -137,8 +156,3 @@ def choose_length(longest, room, charge, growth):
     while length > 1 and growth[length] * length * charge > room:
         length = (3 * length) // 4
     return length
-
-
-# By what they are bound to: nothing, and the neuron group.
-GATHERING = (gather_coefficients, add_up_coefficients, weigh_rows, choose_length)
-RESTING = (set_limits, advance_rest)

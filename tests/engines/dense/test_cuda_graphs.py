@@ -8,7 +8,7 @@ been in a tensor shows as a difference between two batches.
 import numpy as np
 import pytest
 import torch
-from test_engines import EPOCH, ONE_PER_RULE, count, learn, make_model, mnist, pair_name, same_bits
+from helpers.networks import EPOCH, ONE_PER_RULE, count, learn, make_model, mnist, one_pair_per_rule, same_bits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stdp_run.encoding import spikes_below
@@ -44,7 +44,7 @@ def _tensors(result):
 
 
 def record_on_tape(work, changed, device):
-    """Do what `graphs.recorded` does on a GPU, with a tape for the graph."""
+    """Do what `cuda_graphs.recorded` does on a GPU, with a tape for the graph."""
     changed = list(changed)
     before = [tensor.clone() for tensor in changed]
     for _ in range(WARM_UPS):
@@ -58,7 +58,7 @@ def record_on_tape(work, changed, device):
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])
-@pytest.mark.parametrize("pair", ONE_PER_RULE, ids=pair_name)
+@one_pair_per_rule
 def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
     model = make_model(pair, n_steps=36)  # two whole chunks and a shorter one
     plain = TorchEngine(model, initial_state(model), batch_size=batch_size)
@@ -68,7 +68,7 @@ def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
     assert expected.sum() > 20
 
     monkeypatch.setattr(presenting, "recorded", record_on_tape)
-    monkeypatch.setattr(presenting, "drawer", lambda device: spikes_below)
+    monkeypatch.setattr(presenting, "sampler", lambda device: spikes_below)
     taped = TorchEngine(model, initial_state(model), batch_size=batch_size)
     assert (learn(taped, images, rates=rates) == expected).all()
     assert same_bits(taped.state(), plain.state())
@@ -82,7 +82,7 @@ def test_recorded_work_limits_who_learns_by_image(monkeypatch):
     plain = TorchEngine(model, initial_state(model))
     expected = plain.learn(*arguments)
     monkeypatch.setattr(presenting, "recorded", record_on_tape)
-    monkeypatch.setattr(presenting, "drawer", lambda device: spikes_below)
+    monkeypatch.setattr(presenting, "sampler", lambda device: spikes_below)
     taped = TorchEngine(model, initial_state(model))
     assert (taped.learn(*arguments) == expected).all()
     assert same_bits(taped.state(), plain.state())
@@ -91,7 +91,7 @@ def test_recorded_work_limits_who_learns_by_image(monkeypatch):
 @pytest.mark.cuda
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 @pytest.mark.parametrize("batch_size", [1, 4])
-@pytest.mark.parametrize("pair", ONE_PER_RULE, ids=pair_name)
+@one_pair_per_rule
 def test_a_gpu_learns_what_the_cpu_learns(pair, batch_size):
     model = make_model(pair, n_steps=150)
     on_cpu = TorchEngine(model, initial_state(model), "cpu", batch_size)

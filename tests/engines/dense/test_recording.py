@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from test_engines import both_engines, learn, make, make_model, mnist, one_pair_per_rule
+from helpers.networks import both_engines, learn, make, make_model, mnist, one_pair_per_rule
 
-from stdp_run.encoding import SPIKES_EVALUATING, poisson_spikes
+from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
 from stdp_run.engines.dense.recording import record_spikes
 
 
@@ -29,11 +29,9 @@ def test_recorded_input_spikes_are_those_of_evaluating():
     model = make_model(("nearest_online", "lif_stdp"))
     pixels, index = mnist(2)[:3], np.array([5, 0, 9])
     recorded, _, _ = record_spikes(model, make("torch", model).state(), pixels, index)
-    threshold = torch.from_numpy(model.encoder.thresholds)
-    drawn = poisson_spikes(
-        torch.from_numpy(pixels), torch.from_numpy(index), 0, threshold, 60, model.seed, SPIKES_EVALUATING
-    )
-    np.testing.assert_array_equal(recorded, drawn.numpy().astype(bool).transpose(1, 0, 2))
+    limits = torch.from_numpy(model.encoder.limits(pixels))
+    sampled = spikes_below(limits, torch.from_numpy(index), 0, 0, 60, model.seed, SPIKES_EVALUATING)
+    np.testing.assert_array_equal(recorded, sampled.numpy().astype(bool).transpose(1, 0, 2))
 
 
 def test_an_inhibitory_neuron_fires_with_its_partner_or_not_at_all():

@@ -1,22 +1,27 @@
-"""The compiled half of meta_nearest_online; stdp_run.rules.meta_nearest_online has the equations."""
+"""meta_nearest_online, compiled; stdp_run.rules.meta_nearest_online has the equations.
 
-from typing import NamedTuple
+True weights are weight[:, i] * scale[i]. Since y lasts, every input spike touches every neuron, and the loops over
+neurons run along rows of weight, where they are vectorised.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run.elementwise import zeros_for_vectors
+from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.plasticity.implementation import Implementation, ReplayFunctions, StepwiseFunctions
 from stdp_run.rules.meta_nearest_online import SMALLEST_MEAN
 
-# For the event engine: weight[I, E], true weights are weight[:, i] * scale[i]. Since y lasts, every input spike
-# touches every neuron, and the loops over neurons run along rows of weight, where they are vectorised.
+rule = bound("rule")
 
 SCALE_LIMIT = 64.0
 
 
 class MetaMemory(NamedTuple):
-    """What the event engine keeps for the rule, E neurons and I inputs."""
+    """What the rule works with, E neurons and I inputs."""
 
-    x: np.ndarray  # [I] presynaptic trace, by place in the list of pixels that are not black
+    x: np.ndarray  # [I] presynaptic trace, by place in the list of active inputs
     pre: np.ndarray  # [I] 1 where that input spikes in this step
     y: np.ndarray  # [E] float64, lasts from image to image, like the next two
     target: np.ndarray  # [E] float64
@@ -31,25 +36,33 @@ class MetaMemory(NamedTuple):
     total: np.ndarray  # [E] float64, sum over the row of the unscaled weights
 
 
-def allocate(rule, p, weight, n_exc):
+def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int) -> MetaMemory:
     """Return the memory for `weight[I, E]`, of which `n_exc` columns count; the engine fills in what persists."""
-    n_inputs = len(weight)
-    dtype = weight.dtype
+    n_inputs, dtype = len(weight), weight.dtype
+
+    def per_neuron(kind=dtype):
+        return zeros_for_vectors(n_exc, kind)
+
     return MetaMemory(
         x=np.zeros(n_inputs, dtype),
         pre=np.zeros(n_inputs, dtype),
-        y=zeros_for_vectors(n_exc, np.float64),
-        target=zeros_for_vectors(n_exc, np.float64),
+        y=per_neuron(np.float64),
+        target=per_neuron(np.float64),
         target_mean=np.zeros(1),
-        trace=zeros_for_vectors(n_exc, dtype),
-        post=zeros_for_vectors(n_exc, dtype),
+        trace=per_neuron(),
+        post=per_neuron(),
         scale=np.ones(n_exc, dtype),
         next_scale=np.ones(n_exc, dtype),
         inverse=np.ones(n_exc, dtype),
-        changes=zeros_for_vectors(n_exc, dtype),
-        risen=zeros_for_vectors(n_exc, dtype),
-        total=zeros_for_vectors(n_exc, np.float64),
+        changes=per_neuron(),
+        risen=per_neuron(),
+        total=per_neuron(np.float64),
     )
+
+
+def persistent(memory: MetaMemory) -> dict[str, np.ndarray]:
+    """Return the arrays that last from image to image."""
+    return {"y": memory.y, "target": memory.target, "target_mean": memory.target_mean}
 
 
 def begin(p, memory, weight):
@@ -67,52 +80,51 @@ def add_up(memory, weight):
             memory.total[i] += weight[j, i]
 
 
-def correct_current(p, memory, weight, current, spikes, n_spikes):
+def correct_currents(memory, current):
     """Turn the currents from unscaled weights into true ones."""
     for i in range(memory.scale.shape[0]):
         current[i] *= memory.scale[i]
 
 
-def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_spikes, fired, n_fired):
+def learn(p, memory, weight, theta, active_inputs, step, fired):
     """Advance a step: traces, targets, scales, then the changes at the spikes."""
-    for s in range(n_spikes):
+    rate, spikes = step.rate, step.spikes
+    for s in range(spikes.shape[0]):
         memory.pre[spikes[s]] = 1
-    for k in range(n_active):
+    for k in range(active_inputs.shape[0]):
         memory.x[k] = rule.pre_trace(p, memory.x[k], memory.pre[k])
-    for f in range(n_fired):
+    for f in range(fired.shape[0]):
         memory.post[fired[f]] = 1
     advance_targets(p, rate, memory)
     set_scales(memory, weight.shape[0])
     for i in range(memory.scale.shape[0]):
         if memory.next_scale[i] == 0:
-            restart_row(p, rate, memory, weight, i, active, n_active)
+            restart_row(p, rate, memory, weight, active_inputs, i)
 
-    if n_fired or rule.depresses(p):
+    if fired.shape[0] or rule.depresses(p):
         invert(memory.next_scale, memory.inverse)
         memory.risen[:] = 0
-        for s in range(n_spikes):
+        for s in range(spikes.shape[0]):
             k = spikes[s]
-            row = weight[active[k]]
-            row_changes(
-                p, rate, row, memory.x[k], memory.scale, memory.inverse, memory.trace, memory.post, memory.changes
-            )
+            row = weight[active_inputs[k]]
+            row_changes(p, rate, memory, row, memory.x[k])
             add_changes(row, memory.risen, memory.changes)
         for i in range(memory.total.shape[0]):
             memory.total[i] += memory.risen[i]
-    for f in range(n_fired):
+    for f in range(fired.shape[0]):
         i = fired[f]
-        for k in range(n_active):
+        for k in range(active_inputs.shape[0]):
             if memory.x[k] != 0 and memory.pre[k] == 0:
-                j = active[k]
+                j = active_inputs[k]
                 w = weight[j, i] * memory.scale[i]
                 changed = rate * rule.change(p, w, memory.x[k], memory.trace[i], memory.pre[k], memory.post[i])
                 changed /= memory.next_scale[i]
                 weight[j, i] += changed
                 memory.total[i] += changed
 
-    for s in range(n_spikes):
+    for s in range(spikes.shape[0]):
         memory.pre[spikes[s]] = 0
-    for f in range(n_fired):
+    for f in range(fired.shape[0]):
         memory.post[fired[f]] = 0
     far = False
     for i in range(memory.scale.shape[0]):
@@ -150,7 +162,7 @@ def set_scales(memory, n_inputs):
         memory.next_scale[i] = memory.scale[i] * (memory.target[i] / max(mean, SMALLEST_MEAN))
 
 
-def restart_row(p, rate, memory, weight, i, active, n_active):
+def restart_row(p, rate, memory, weight, active_inputs, i):
     """Set the weights of a neuron whose target is 0 to this step's changes alone; a scale of 0 could not be undone.
 
     Its next scale is infinite until the end of the step, so that the loops over all neurons add nothing to it.
@@ -159,7 +171,7 @@ def restart_row(p, rate, memory, weight, i, active, n_active):
     place = 0
     for j in range(weight.shape[0]):
         changed = memory.scale[i] * 0
-        if place < n_active and active[place] == j:
+        if place < active_inputs.shape[0] and active_inputs[place] == j:
             x, pre = memory.x[place], memory.pre[place]
             w = weight[j, i] * memory.scale[i]
             changed = rate * rule.change(p, w, x, memory.trace[i], pre, memory.post[i])
@@ -176,8 +188,9 @@ def invert(values, inverse):
         inverse[i] = 1 / values[i]
 
 
-def row_changes(p, rate, row, x, scale, inverse, trace, post, changes):
+def row_changes(p, rate, memory, row, x):
     """Compute the changes of all synapses of one input that spikes, whose stored weights are row[E]."""
+    scale, inverse, trace, post, changes = memory.scale, memory.inverse, memory.trace, memory.post, memory.changes
     spike = x / x  # 1: the trace of an input that spikes is not 0
     for i in range(changes.shape[0]):
         changes[i] = rate * rule.change(p, row[i] * scale[i], x, trace[i], spike, post[i]) * inverse[i]
@@ -199,28 +212,19 @@ def fold(memory, weight):
     add_up(memory, weight)
 
 
-def finish(p, memory, weight, active, n_active):
+def finish(memory, weight):
     """End an image."""
     fold(memory, weight)
 
 
-def current_weight(p, memory, weight, j, i):
+def current_weight(memory, weight, j, i):
     """Return the true weight of synapse (i, j)."""
     return weight[j, i] * memory.scale[i]
 
 
-EVENT_FUNCTIONS = (
-    begin,
-    add_up,
-    correct_current,
-    learn,
-    advance_targets,
-    set_scales,
-    restart_row,
-    invert,
-    row_changes,
-    add_changes,
-    fold,
-    finish,
-    current_weight,
+IMPLEMENTATION = Implementation(
+    allocate,
+    StepwiseFunctions(begin, correct_currents, learn, finish),
+    ReplayFunctions(begin, learn, current_weight),
+    persistent,
 )

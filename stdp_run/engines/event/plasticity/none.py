@@ -1,65 +1,57 @@
-"""What takes the place of a rule while learning is off: it has the contenders' weights at hand, and changes nothing."""
+"""What takes the place of a rule's implementation while learning is off: it changes nothing."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 from stdp_run.elementwise import BLOCK, zeros_for_vectors
-
-LEARNS = False
-
-
-class FrozenMemory(NamedTuple):
-    """The weights of the contenders, C in whole blocks, from I inputs; what no image needs is never touched."""
-
-    own: np.ndarray  # [C * I] weights of inputs that can spike: block of contenders, input, contender
-    n_inputs: np.ndarray  # [1]
+from stdp_run.engines.event.plasticity.implementation import IntervalFunctions
 
 
-def make_frozen(n_inputs: int, n_columns: int, dtype) -> FrozenMemory:
+class ActiveWeights(NamedTuple):
+    """The weights of the active neurons, C in whole blocks, from I inputs; what no image needs is never touched."""
+
+    own: np.ndarray  # [C * I] weights of active inputs: block of active neurons, input, active neuron
+
+
+def allocate(n_inputs: int, n_columns: int, dtype: np.dtype) -> ActiveWeights:
     """Return memory for one thread."""
-    return FrozenMemory(zeros_for_vectors(n_columns * n_inputs, dtype), np.array([n_inputs]))
+    return ActiveWeights(zeros_for_vectors(n_columns * n_inputs, dtype))
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Compiled code: what a rule does, as in stdp_run.engines.event.plasticity.pair.
-
-
-def start(p, memory, n_active, n_steps):
+def start(p, memory, n_active_inputs, n_steps):
     pass
 
 
-def n_unsettled(memory):
+def n_first_active(memory):
     return 0
 
 
-def is_unsettled(memory, i):
+def is_first_active(memory, i):
     return False
 
 
-def join(p, memory, weight, active, n_active, neurons, n_neurons, n_contenders):
-    for f in range(n_neurons):
-        i, lane = neurons[f], n_contenders + f
-        first = lane // BLOCK * BLOCK * memory.n_inputs[0]
-        if lane % BLOCK == 0:
-            memory.own[first : first + n_active * BLOCK] = 0
-        at = first + lane % BLOCK
-        for k in range(n_active):
-            memory.own[at + k * BLOCK] = weight[active[k], i]
+def join(p, memory, weight, active_inputs, joining, n_active):
+    for f in range(joining.shape[0]):
+        i, place = joining[f], n_active + f
+        first = place // BLOCK * BLOCK * weight.shape[0]
+        if place % BLOCK == 0:
+            memory.own[first : first + active_inputs.shape[0] * BLOCK] = 0
+        at = first + place % BLOCK
+        for k in range(active_inputs.shape[0]):
+            memory.own[at + k * BLOCK] = weight[active_inputs[k], i]
 
 
 def scaled(memory, current, at):
     return current
 
 
-def learn_contenders(
-    p, rate, instant, memory, weight, active, n_active, spikes, n_spikes, fired, neuron_of, n_contenders, any_fires
-):
+def learn(p, memory, weight, active_inputs, step, active_neurons, fired, any_fires):
     pass
 
 
-def leave(p, memory, weight, active, n_active, neuron_of, n_contenders):
+def leave(p, memory, weight, active_inputs, active_neurons):
     pass
 
 
-EVENT_FUNCTIONS = (start, n_unsettled, is_unsettled, join, scaled, learn_contenders, leave)
+FUNCTIONS = IntervalFunctions(start, n_first_active, is_first_active, join, scaled, learn, leave)

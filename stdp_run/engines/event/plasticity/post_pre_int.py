@@ -1,19 +1,23 @@
-"""The compiled half of post_pre_int; stdp_run.rules.post_pre_int has the equations."""
+"""post_pre_int, compiled; stdp_run.rules.post_pre_int has the equations.
 
-from typing import NamedTuple
+Only neurons whose trace y is not 0 yet, and those that fire, have their synapses visited.
+"""
+
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run.encoding import ROUNDING, philox
+from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.plasticity.implementation import Implementation, ReplayFunctions, StepwiseFunctions
 
-# For the event engine: weight[I, E]. Only neurons whose trace y is not 0 yet, and those that fire, have their
-# synapses visited.
+rule = bound("rule")
 
 
 class IntMemory(NamedTuple):
-    """What the event engine keeps for the rule, E neurons and I inputs; all of it is void between images."""
+    """What the rule works with, E neurons and I inputs; all of it is void between images."""
 
-    x: np.ndarray  # [I] int32 presynaptic trace, by place in the list of pixels that are not black
+    x: np.ndarray  # [I] int32 presynaptic trace, by place in the list of active inputs
     pre: np.ndarray  # [I] int32, 1 where that input spikes in this step
     y: np.ndarray  # [E] int32 postsynaptic trace
     post: np.ndarray  # [E] int32, 1 where that neuron spikes in this step
@@ -21,19 +25,13 @@ class IntMemory(NamedTuple):
     n_live: np.ndarray  # [1]
 
 
-def allocate(rule, p, weight, n_exc):
+def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int) -> IntMemory:
     """Return the memory for `weight[I, E]`, of which `n_exc` columns count."""
-    n_inputs = len(weight)
     # The reference clamps all weights at the first step; later on only those that changed can be out of bounds.
     np.clip(weight[:, :n_exc], p.w_min, p.w_max, out=weight[:, :n_exc])
-    return IntMemory(
-        x=np.zeros(n_inputs, np.int32),
-        pre=np.zeros(n_inputs, np.int32),
-        y=np.zeros(n_exc, np.int32),
-        post=np.zeros(n_exc, np.int32),
-        live=np.zeros(n_exc, np.int32),
-        n_live=np.zeros(1, np.int32),
-    )
+    x, pre = (np.zeros(len(weight), np.int32) for _ in range(2))
+    y, post, live = (np.zeros(n_exc, np.int32) for _ in range(3))
+    return IntMemory(x, pre, y, post, live, np.zeros(1, np.int32))
 
 
 def begin(p, memory, weight):
@@ -43,17 +41,18 @@ def begin(p, memory, weight):
     memory.n_live[0] = 0
 
 
-def correct_current(p, memory, weight, current, spikes, n_spikes):
+def correct_currents(memory, current):
     """The weights are true as they lie."""
 
 
-def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_spikes, fired, n_fired):
+def learn(p, memory, weight, theta, active_inputs, step, fired):
     """Advance a step: traces, weight changes at the spikes, halving, clamp."""
-    for s in range(n_spikes):
+    spikes = step.spikes
+    for s in range(spikes.shape[0]):
         memory.pre[spikes[s]] = 1
-    for k in range(n_active):
+    for k in range(active_inputs.shape[0]):
         memory.x[k] = rule.trace(p, memory.x[k], memory.pre[k])
-    for f in range(n_fired):
+    for f in range(fired.shape[0]):
         i = fired[f]
         memory.post[i] = 1
         if memory.y[i] == 0:
@@ -65,12 +64,12 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
         i = memory.live[r]
         memory.y[i] = rule.trace(p, memory.y[i], memory.post[i])
         if memory.post[i] != 0:
-            for k in range(n_active):
+            for k in range(active_inputs.shape[0]):
                 if memory.x[k] != 0 or memory.pre[k] != 0:
-                    change_weight(p, instant, memory, weight, active[k], i, k)
+                    change_weight(p, memory, weight, step, active_inputs[k], i, k)
         elif memory.y[i] != 0:
-            for s in range(n_spikes):
-                change_weight(p, instant, memory, weight, active[spikes[s]], i, spikes[s])
+            for s in range(spikes.shape[0]):
+                change_weight(p, memory, weight, step, active_inputs[spikes[s]], i, spikes[s])
         if memory.y[i] != 0 or memory.post[i] != 0:
             memory.live[kept] = i
             kept += 1
@@ -82,23 +81,23 @@ def learn(p, rate, instant, weight, theta, memory, active, n_active, spikes, n_s
     for r in range(kept):
         i = memory.live[r]
         if memory.post[i] != 0:
-            for k in range(n_active):
-                clamp_weight(p, weight, active[k], i)
+            for k in range(active_inputs.shape[0]):
+                clamp_weight(p, weight, active_inputs[k], i)
         else:
-            for s in range(n_spikes):
-                clamp_weight(p, weight, active[spikes[s]], i)
+            for s in range(spikes.shape[0]):
+                clamp_weight(p, weight, active_inputs[spikes[s]], i)
 
-    for s in range(n_spikes):
+    for s in range(spikes.shape[0]):
         memory.pre[spikes[s]] = 0
-    for f in range(n_fired):
+    for f in range(fired.shape[0]):
         memory.post[fired[f]] = 0
 
 
-def change_weight(p, instant, memory, weight, j, i, k):
+def change_weight(p, memory, weight, step, j, i, k):
     """Add the rounded changes of synapse (i, j), whose input stands at place k of the list; not clamped yet."""
     synapse = np.int64(i) * weight.shape[0] + j
     word_pre, word_post, _, _ = philox(
-        np.int64(instant.step), synapse, instant.image_index, instant.epoch, instant.seed, ROUNDING
+        np.int64(step.number), synapse, step.image_index, step.presentation, step.seed, ROUNDING
     )
     if memory.pre[k] != 0:
         weight[j, i] += rule.rounded(p, p.nu0 * memory.y[i], word_pre)
@@ -118,13 +117,17 @@ def clamp_weight(p, weight, j, i):
     weight[j, i] = min(max(weight[j, i], p.w_min), p.w_max)
 
 
-def finish(p, memory, weight, active, n_active):
+def finish(memory, weight):
     """End an image: nothing is pending."""
 
 
-def current_weight(p, memory, weight, j, i):
+def current_weight(memory, weight, j, i):
     """Return the true weight of synapse (i, j)."""
     return weight[j, i]
 
 
-EVENT_FUNCTIONS = (begin, correct_current, learn, change_weight, halve_row, clamp_weight, finish, current_weight)
+IMPLEMENTATION = Implementation(
+    allocate,
+    StepwiseFunctions(begin, correct_currents, learn, finish),
+    ReplayFunctions(begin, learn, current_weight),
+)

@@ -1,0 +1,193 @@
+"""From settings to the things they name: the network, and classes by their import path."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from omegaconf import OmegaConf
+
+from stdp_run import neurons, rules
+from stdp_run.config.schema import EncoderSettings, Settings, per_input
+from stdp_run.errors import UserError
+from stdp_run.network import Encoder, Model
+from stdp_run.neurons import NeuronGroup
+from stdp_run.parameters import check_parameters, named_parameters
+from stdp_run.rules.base import Rule
+
+T = TypeVar("T")
+
+
+def conf_folder() -> Path:
+    """Return the folder of YAML files: inside the package once installed, else at the top of the repository."""
+    package = Path(__file__).parents[1]
+    return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
+
+
+def build_model(settings: Settings) -> Model:
+    """Return the network that the settings describe.
+
+    Raises:
+        UserError: a constant is missing, unknown or not allowed, or the rule cannot work with the neuron group.
+    """
+    rule = import_class("rule", settings.rule.target, Rule)
+    neuron = import_class("neuron", settings.neuron.target, NeuronGroup)
+    if rule.arithmetic != neuron.arithmetic:
+        kinds = f"{settings.rule.name} computes in {rule.arithmetic} and {settings.neuron.name} does not"
+        raise UserError(f"neuron={settings.neuron.name}: {kinds}; use neuron={rule.neuron}")
+    n_inputs, dt_ms = settings.dataset.n_inputs, settings.encoder.dt
+    if settings.n_exc * n_inputs >= 2**32:
+        raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
+    if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
+        raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
+    encoder = _build_encoder(settings.encoder)
+    return Model(
+        n_inputs=n_inputs,
+        n_exc=settings.n_exc,
+        rule=rule,
+        rule_parameters=build_rule(rule, settings.rule.constants, dt_ms, n_inputs),
+        neuron=neuron,
+        neuron_parameters=_build("neuron", neuron, settings.neuron.constants, dt_ms),
+        encoder=encoder,
+        seed=settings.seed,
+        dtype=settings.dtype,
+        max_learners=settings.max_learners,
+        n_presentations=settings.evaluator.n_presentations,
+        inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
+    )
+
+
+def _build_encoder(section: EncoderSettings) -> Encoder:
+    return Encoder(
+        n_steps=section.steps,
+        max_rate_hz=section.max_rate_hz,
+        dt_ms=section.dt,
+        gamma=section.gamma,
+        mean_pixel=section.mean_pixel,
+        min_spikes=section.min_spikes,
+        rate_step_hz=section.rate_step_hz,
+        max_repeats=section.max_repeats,
+    )
+
+
+def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, n_inputs: int) -> tuple:
+    """Return the checked constants of a rule as a named tuple; "NUMBER per input" counts for `n_inputs` inputs.
+
+    Raises:
+        UserError: a constant is missing, unknown or not allowed.
+    """
+    return _build("rule", rule, {key: per_input(value, n_inputs) for key, value in constants.items()}, dt_ms)
+
+
+def _build(section: str, cls: type[Rule] | type[NeuronGroup], constants: Mapping[str, object], dt_ms: float) -> tuple:
+    values = check_parameters(section, cls.parameters, constants)
+    return named_parameters(cls, values, dt_ms)
+
+
+def import_class(section: str, target: str, base: type[T]) -> type[T]:
+    """Return the class at the import path `target`, the `_target_` of a section, which must derive from `base`.
+
+    Raises:
+        UserError: it cannot be imported, or is not what the section needs; the line names the file.
+    """
+    key = f"{section}._target_"
+    if "." not in target:
+        raise UserError.bad_value(key, target, f"the path of a class, module.Class, from {base.__name__}")
+    module_name, _, class_name = target.rpartition(".")
+    try:
+        cls = getattr(importlib.import_module(module_name), class_name)
+    except Exception as error:
+        raise UserError(f"{key}={target}: {_where(module_name, error)}") from error
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise UserError.bad_value(key, target, f"a class derived from {base.__module__}.{base.__name__}")
+    return cls
+
+
+def _where(module_name: str, error: Exception) -> str:
+    """Say what went wrong with an import, and in which file."""
+    what = f"{type(error).__name__}: {error}"
+    spec = None if isinstance(error, ModuleNotFoundError) else importlib.util.find_spec(module_name)
+    if spec is None or spec.origin is None:
+        return f"{what}; looked in the config folders ({', '.join(sys.path[:3])} ...)"
+    return f"{what} in {spec.origin}"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Constants as they were published, and what was tuned.
+
+
+def published(group: str, name: str, n_inputs: int = 784) -> dict[str, Any]:
+    """Return the constants in `conf/GROUP/NAME.yaml`, without tuned ones or an experiment on top."""
+    file = _yaml(conf_folder() / group / f"{name}.yaml")
+    section = file.get(group, file)
+    constants: dict[str, Any] = {}
+    for parent in section.get("defaults", []):
+        if parent != "_self_":
+            constants |= published(group, parent, n_inputs)
+    own = {key: value for key, value in section.items() if key not in ("defaults", "_target_", "name")}
+    return {key: per_input(value, n_inputs) for key, value in {**constants, **own}.items()}
+
+
+def _yaml(file: Path) -> dict[str, Any]:
+    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file)))
+
+
+def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[type[Rule], dict[str, Any]]:
+    """Return a rule's class and its published constants, as its YAML has them; a class of one's own has none.
+
+    Raises:
+        UserError: no rule of that name is registered.
+    """
+    if isinstance(rule, str):
+        name = rules.registered.canonical(rule)
+        if name is None:
+            raise UserError.bad_value("rule", rule, f"one of {', '.join(rules.registered)}")
+        return rules.registered[name], published("rule", name, n_inputs)
+    rule_class = rule if isinstance(rule, type) else type(rule)
+    if not issubclass(rule_class, Rule):
+        raise UserError.bad_value("rule", rule, "the name of a rule, or a class derived from stdp_run.rules.Rule")
+    name = next((name for name, cls in rules.registered.items() if cls is rule_class), None)
+    return rule_class, published("rule", name, n_inputs) if name else {}
+
+
+def relatives(group: str, name: str, target: str, folders: Sequence[Path]) -> list[str]:
+    """Return what a rule or neuron group is based on, itself first: by the defaults of its YAML, then by its class.
+
+    Args:
+        group: "rule" or "neuron".
+        name: the choice, NAME in GROUP/NAME.yaml.
+        target: the import path of its class.
+        folders: the folders with config groups, the first that has the YAML counts.
+    """
+    found = [name]
+    for each in found:  # which grows on the way
+        file = next((path for folder in folders if (path := folder / group / f"{each}.yaml").is_file()), None)
+        parents = _yaml(file).get("defaults", []) if file else []
+        found += [parent for parent in parents if isinstance(parent, str) and parent not in ("_self_", *found)]
+    registry, base = (rules, Rule) if group == "rule" else (neurons, NeuronGroup)
+    with suppress(UserError):  # a class that cannot be imported is refused where it is needed
+        bases = import_class(group, target, base).__mro__
+        found += [name for cls in bases for name, known in registry.registered.items() if known is cls]
+    return found
+
+
+def published_model(
+    rule: str, neuron: str, n_exc: int, encoder: Encoder, *, n_inputs: int = 784, seed: int = 0, dtype: str = "float32"
+) -> Model:
+    """Return a network of registered parts with their published constants."""
+    rule_class, neuron_class = rules.registered[rule], neurons.registered[neuron]
+    return Model(
+        n_inputs=n_inputs,
+        n_exc=n_exc,
+        rule=rule_class,
+        rule_parameters=build_rule(rule_class, published("rule", rule), encoder.dt_ms, n_inputs),
+        neuron=neuron_class,
+        neuron_parameters=_build("neuron", neuron_class, published("neuron", neuron), encoder.dt_ms),
+        encoder=encoder,
+        seed=seed,
+        dtype=dtype,
+    )

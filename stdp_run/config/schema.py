@@ -1,0 +1,358 @@
+"""The settings of a run, checked: `read_settings` is the one place where a config is resolved and checked.
+
+The numbers themselves live in the YAML files. A constant of a rule or of neurons may be written "NUMBER per input",
+such as "0.1 per input": the number times the pixels of an image.
+"""
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import Field, dataclass, field, fields, is_dataclass
+from operator import attrgetter
+from typing import Any, cast
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from stdp_run.errors import UserError
+from stdp_run.evaluation.readouts import READOUTS
+from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
+from stdp_run.rules.reduction import REDUCTIONS
+
+Config = DictConfig | dict[str, Any]  # as Hydra composes it, or as it was saved
+
+MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
+ENGINES = ("auto", "event", "torch")
+DEVICES = ("auto", "cpu", "cuda")
+DTYPES = ("float32", "float64")
+SCHEDULES = ("constant", "exponential", "cosine")
+SPLITS = ("test", "validation", "train")
+
+# What belongs to some modes only: key, the modes, whether they need it, what it is.
+OF_MODES = (
+    ("checkpoint", ("eval", "predict", "export"), True, "the checkpoint.pt of a run, checkpoint=PATH"),
+    ("predict.images", ("predict",), True, "a picture or a folder of pictures, predict.images=PATH"),
+    ("predict.csv", ("predict",), False, ""),
+    ("export.to", ("export",), True, "the file to write, export.to=NAME.npz or export.to=NAME.safetensors"),
+    ("compare.dir", ("compare",), True, "a folder with runs in it, compare.dir=PATH"),
+)
+# What networks side by side may differ in, beside constants of rule and neurons: it leaves shapes, the number of steps
+# and the number of images as they are.
+VARIABLE = (
+    *("seed", "max_learners", "encoder.max_rate_hz", "encoder.dt", "encoder.gamma", "encoder.mean_pixel"),
+    *("trainer.schedule", "trainer.rate_end", "trainer.learners_start", "trainer.shuffle"),
+)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Checks: each takes a key and a value, and returns the value or raises UserError.
+
+
+def one_of(*choices: str) -> Callable[[str, object], str]:
+    """Return a check that lets one of `choices` pass."""
+
+    def check(key: str, value: object) -> str:
+        if not isinstance(value, str) or value not in choices:
+            raise UserError.bad_value(key, value, f"one of {', '.join(choices)}")
+        return value
+
+    return check
+
+
+def or_null(inner: Callable) -> Callable[[str, object], Any]:
+    """Return a check that lets null pass, and what `inner` lets pass."""
+
+    def check(key: str, value: object):
+        try:
+            return None if value is None else inner(key, value)
+        except UserError as error:
+            raise UserError(f"{error}, or null") from None
+
+    return check
+
+
+def flag(key: str, value: object) -> bool:
+    """Let true and false pass."""
+    if not isinstance(value, bool):
+        raise UserError.bad_value(key, value, "true or false")
+    return value
+
+
+def text(key: str, value: object) -> str:
+    """Let any text pass."""
+    if not isinstance(value, str):
+        raise UserError.bad_value(key, value, "text")
+    return value
+
+
+def plain_values(key: str, value: object) -> tuple:
+    """Let a list of one or more plain values pass, none of them twice."""
+    if not isinstance(value, list) or not value or any(isinstance(item, (list, dict)) for item in value):
+        raise UserError.bad_value(key, value, "a list of values, such as [0.01,0.02]")
+    if any(item in value[:place] for place, item in enumerate(value)):
+        raise UserError.bad_value(key, _shown(value), "a list in which no value comes twice")
+    return tuple(value)
+
+
+seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
+_share = Check("a number above 0 and up to 1", above=0.0, maximum=1.0)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Sections. A field has a check, or is a section, or takes all keys that the section's other fields do not name.
+
+
+def _checked(check: Callable) -> Any:
+    return field(metadata={"check": check})
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """The section `encoder`."""
+
+    max_rate_hz: float = _checked(non_negative)
+    steps: int = _checked(whole_positive)
+    dt: float = _checked(positive)
+    gamma: float = _checked(positive)
+    mean_pixel: float | None = _checked(or_null(Check("a number above 0 and up to 255", above=0.0, maximum=255.0)))
+    min_spikes: int = _checked(whole_non_negative)
+    rate_step_hz: float = _checked(non_negative)
+    max_repeats: int = _checked(Check("a whole number from 0 to 255", whole=True, minimum=0, maximum=255))
+
+
+@dataclass(frozen=True)
+class TrainerSettings:
+    """The section `trainer`."""
+
+    schedule: str = _checked(one_of(*SCHEDULES))
+    rate_end: float = _checked(_share)
+    learners_start: int | None = _checked(or_null(whole_positive))
+    shuffle: bool = _checked(flag)
+    log_every: int = _checked(whole_positive)
+    label_window: int = _checked(whole_positive)
+    evaluate_every: int | None = _checked(or_null(whole_positive))
+    plot_every: int | None = _checked(or_null(whole_positive))
+    checkpoint_every: int | None = _checked(or_null(whole_positive))
+    checkpoint_seconds: float | None = _checked(or_null(positive))
+
+
+@dataclass(frozen=True)
+class EvaluatorSettings:
+    """The section `evaluator`."""
+
+    readout: str = _checked(one_of(*READOUTS))
+    n_presentations: int = _checked(whole_positive)
+    steps: int | None = _checked(or_null(whole_positive))
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """The section `predict`, of mode=predict."""
+
+    images: str | None = _checked(or_null(text))
+    csv: str | None = _checked(or_null(text))
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """The section `export`, of mode=export."""
+
+    to: str | None = _checked(or_null(text))
+
+
+@dataclass(frozen=True)
+class CompareSettings:
+    """The section `compare`, of mode=compare."""
+
+    dir: str | None = _checked(or_null(text))
+
+
+@dataclass(frozen=True)
+class PartSettings:
+    """The section `rule` or `neuron`. Its constants are checked when the part is built, by what its class declares."""
+
+    constants: dict[str, Any]
+    name: str = _checked(text)
+    target: str = _checked(text)  # `_target_` in the YAML, the import path of the class
+
+
+@dataclass(frozen=True)
+class DatasetSettings:
+    """The section `dataset`. Its options are checked when the data set is built, by what its class takes."""
+
+    options: dict[str, Any]
+    name: str = _checked(text)
+    target: str = _checked(text)  # `_target_` in the YAML, the import path of the class
+    height: int = _checked(whole_positive)
+    width: int = _checked(whole_positive)
+    split: str = _checked(one_of(*SPLITS))
+    n_validation: int = _checked(whole_positive)
+
+    @property
+    def n_inputs(self) -> int:
+        """One input for each pixel."""
+        return self.height * self.width
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a command asks for."""
+
+    record: dict[str, Any] = field(repr=False)  # the config, resolved: what files keep and resuming compares
+    composed: DictConfig = field(repr=False, compare=False)  # the config as it was given, with its references
+    rule: PartSettings
+    neuron: PartSettings
+    dataset: DatasetSettings
+    encoder: EncoderSettings
+    trainer: TrainerSettings
+    evaluator: EvaluatorSettings
+    predict: PredictSettings
+    export: ExportSettings
+    compare: CompareSettings
+    mode: str = _checked(one_of(*MODES))
+    seed: int = _checked(seed_check)
+    networks: int = _checked(whole_positive)
+    vary: str = _checked(text)
+    values: tuple | None = _checked(or_null(plain_values))
+    n_exc: int = _checked(whole_positive)
+    epochs: int = _checked(whole_positive)
+    n_train: int | None = _checked(or_null(whole_positive))
+    n_test: int | None = _checked(or_null(whole_positive))
+    n_label: int | None = _checked(or_null(whole_positive))
+    engine: str = _checked(one_of(*ENGINES))
+    device: str = _checked(one_of(*DEVICES))
+    dtype: str = _checked(one_of(*DTYPES))
+    batch_size: int = _checked(whole_positive)
+    reduction: str = _checked(one_of(*REDUCTIONS))
+    tf32: bool = _checked(flag)
+    threads: int | None = _checked(or_null(whole_positive))
+    resume: str | None = _checked(or_null(text))
+    max_learners: int | None = _checked(or_null(whole_positive))
+    checkpoint: str | None = _checked(or_null(text))
+
+    def __post_init__(self):
+        for key, modes, needed, what in OF_MODES:
+            value = attrgetter(key)(self)
+            if needed and value is None and self.mode in modes:
+                raise UserError(f"{key}=null: mode={self.mode} needs {what}")
+            if value is not None and self.mode not in modes:
+                hint = "; resume=DIRECTORY resumes a run" if key == "checkpoint" else ""
+                raise UserError(f"{key}={value}: is only for mode={', '.join(modes)}, and mode={self.mode}{hint}")
+        if self.networks == 1 and self.vary != "seed":
+            raise UserError(f"networks=1: must be 2 or more for vary={self.vary}")
+        if self.networks == 1 and self.values is not None:
+            raise UserError(f"networks=1: must be 2 or more for values={_shown(self.values)}")
+        if self.networks > 1 and self.batch_size > 1:
+            allowed = f"1 with networks={self.networks}, each of which learns online"
+            raise UserError.bad_value("batch_size", self.batch_size, allowed)
+        if self.trainer.learners_start is not None and self.max_learners is None:
+            start = self.trainer.learners_start
+            raise UserError(f"trainer.learners_start={start}: needs the number at the end, max_learners; it is null")
+
+    def with_values(self, values: Mapping[str, object]) -> "Settings":
+        """Return the settings with other values of some keys, such as {"rule.a_post": 0.1}; references follow them."""
+        changed = copy.deepcopy(self.composed)
+        for key, value in values.items():
+            OmegaConf.update(changed, key, value)
+        return read_settings(changed)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Reading.
+
+
+def read_settings(config: Config) -> Settings:
+    """Return the checked settings of a config: composed by Hydra, or the record that a run keeps.
+
+    Raises:
+        UserError: a key is missing or unknown, has a value that is not allowed, or refers to what is not there.
+    """
+    composed = OmegaConf.create(config)
+    try:
+        record = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+    except OmegaConfBaseException as error:
+        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    n_inputs = _read(DatasetSettings, record.get("dataset"), "dataset.").n_inputs
+    for section in ("rule", "neuron"):
+        if isinstance(record.get(section), dict):
+            record[section] = {key: per_input(value, n_inputs) for key, value in record[section].items()}
+    return _read(Settings, record, "", record=record, composed=composed)
+
+
+def _read(section: type, values: object, prefix: str, **more):
+    """Return the dataclass `section` from the values of its keys, of which `prefix` and the key is the full name."""
+    if not isinstance(values, Mapping):
+        raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")
+    known = {"_target_" if item.name == "target" else item.name: item for item in fields(section)}
+    rest = next((name for name, item in known.items() if name not in more and not _is_read(item)), None)
+    known = {key: item for key, item in known.items() if _is_read(item)}
+    others = {key: value for key, value in values.items() if key not in known}
+    if rest is not None:
+        more[rest] = others
+    elif others:
+        key, value = next(iter(others.items()))
+        raise UserError(f"{prefix}{key}={value}: unknown key; known here: {', '.join(sorted(known))}")
+    for key, item in known.items():
+        if key not in values:
+            raise UserError(f"{prefix}{key}: missing")
+        if is_dataclass(item.type):
+            more[item.name] = _read(cast(type, item.type), values[key], f"{prefix}{key}.")
+        else:
+            more[item.name] = item.metadata["check"](f"{prefix}{key}", values[key])
+    return section(**more)
+
+
+def _is_read(item: Field) -> bool:
+    return "check" in item.metadata or is_dataclass(item.type)
+
+
+def per_input(value: object, n_inputs: int) -> object:
+    """Return the number that a text such as "0.1 per input" means; anything else as it is."""
+    number = re.fullmatch(r"\s*([-+.\w]+) per input\s*", value) if isinstance(value, str) else None
+    try:
+        return float(number[1]) * n_inputs if number else value
+    except ValueError:
+        return value
+
+
+def as_yaml(record: dict[str, Any]) -> str:
+    """Return a resolved config as YAML."""
+    return OmegaConf.to_yaml(OmegaConf.create(record))
+
+
+def read_networks(config: Config) -> list[tuple[str, Settings]]:
+    """Return the K networks that networks=K asks for: the name of each one's directory, and its settings as if alone.
+
+    The value in which they differ is put in before references are resolved, so that what refers to it follows: give
+    the composed config where there is one (`Settings.composed`).
+
+    Raises:
+        UserError: the setting cannot be varied, its values do not fit, or are not allowed.
+    """
+    settings = read_settings(config)
+    key, values, n_networks = settings.vary, settings.values, settings.networks
+    constants = [f"{part}.{name}" for part in ("rule", "neuron") for name in getattr(settings, part).constants]
+    if key not in VARIABLE and key not in constants:
+        allowed = f"{', '.join(VARIABLE)}, or a constant of the rule or the neurons, such as {constants[0]}"
+        raise UserError.bad_value("vary", key, f"what leaves shapes and numbers of steps equal: {allowed}")
+    if values is None and key == "seed":
+        values = tuple(settings.seed + k for k in range(n_networks))
+    if values is None:
+        raise UserError.bad_value("values", "null", f"a list of {n_networks} values for vary={key}")
+    if len(values) != n_networks:
+        raise UserError.bad_value("networks", n_networks, f"{len(values)}, the number of values={_shown(values)}")
+    alone = {"networks": 1, "vary": "seed", "values": None}
+    return [(_directory_name(key, value), settings.with_values({**alone, key: value})) for value in values]
+
+
+def _directory_name(key: str, value: object) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{key.rpartition('.')[2]}_{_shown(value)}")
+
+
+def _shown(value: object) -> str:
+    """Return a value as the command line has it."""
+    if isinstance(value, (list, tuple)):
+        return f"[{','.join(map(_shown, value))}]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return str(value)

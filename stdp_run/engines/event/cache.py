@@ -1,0 +1,91 @@
+"""Where compiled code is kept on disk: a folder for each kernel, named by what it is made of."""
+
+import hashlib
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+
+import llvmlite
+import numba
+
+from stdp_run import elementwise
+from stdp_run.errors import UserError
+from stdp_run.files import cache_folder, locked
+
+log = logging.getLogger(__name__)
+
+KEPT_DAYS = 30
+
+
+def _engine_digest() -> bytes:
+    """Return a digest of the sources and the tools that every kernel depends on."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    for file in (*sorted(Path(__file__).parent.rglob("*.py")), Path(elementwise.__file__)):
+        digest.update(file.read_bytes())
+    return digest.digest()
+
+
+# Taken at import, when the sources are those that run: an edit while a process runs must not label its code as new.
+_ENGINE_DIGEST = _engine_digest()
+
+
+def kernel_folder(description: str) -> Path | None:
+    """Return the folder for the kernel of this description; None, and a line in the log, if it cannot be written.
+
+    A new folder is the time to remove those that no process has asked for within `KEPT_DAYS`: old versions. The lock
+    keeps that apart from a process that asks for one of them at this moment.
+    """
+    root = cache_folder("compiled")
+    folder = root / hashlib.sha256(_ENGINE_DIGEST + description.encode()).hexdigest()[:20]
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        with locked(root / "lock", wait=True, what=f"compiled code in {root}"):
+            is_new = not folder.exists()
+            folder.mkdir(exist_ok=True)
+            os.utime(folder)
+            if is_new:
+                _remove_unused(root)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is read-only")
+    except (OSError, UserError) as error:
+        log.warning("compiled code cannot be kept, every start compiles anew: %s", error)
+        return None
+    return folder
+
+
+def _remove_unused(root: Path) -> None:
+    oldest = time.time() - KEPT_DAYS * 86400
+    for folder in root.iterdir():
+        if folder.is_dir() and folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+_setting = threading.Lock()
+
+
+@contextmanager
+def numba_keeps_code_in(folder: Path | None) -> Iterator[None]:
+    """Let numba keep the code of functions that are decorated here in `folder`; its setting is that of the process."""
+    if folder is None:
+        yield
+        return
+    with _setting:
+        before = numba.config.CACHE_DIR
+        numba.config.CACHE_DIR = str(folder)
+        try:
+            yield
+        finally:
+            numba.config.CACHE_DIR = before
+
+
+def one_process_compiling(folder: Path | None):
+    """Let one process at a time compile the kernel of a folder: the others find its work on the disk after it."""
+    if folder is None:
+        return nullcontext()
+    return locked(folder / "lock", wait=True, what="compiling")

@@ -1,0 +1,27 @@
+"""full_online: all spikes add up in the traces (SPAIC, `full_online_STDP`).
+
+x <- d_pre x + s_in
+y <- d_post y + s_exc
+w <- w + rate * (a_post s_exc x - a_pre y s_in)
+w <- w_norm w / sum_j |w|    at the last step of each image
+w <- clamp(w, 0, w_max)      every step
+"""
+
+from typing import Any
+
+from stdp_run.rules.pair import PairRule
+
+
+class FullOnline(PairRule):
+    """All-spike traces, rows normalised at the end of each image."""
+
+    aliases = ("full_online_stdp",)
+    normalise = "last_step"
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        return x * p.d_pre + spike
+
+    @staticmethod
+    def post_trace(p: Any, y: Any, spike: Any) -> Any:
+        return y * p.d_post + spike
