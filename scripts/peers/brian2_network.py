@@ -50,7 +50,7 @@ class Presentation(NamedTuple):
 
 PRESENTATIONS = {
     "short": Presentation(1.0, 250.0, (1,), 128.0, "250 steps of 1 ms"),
-    # Diehl & Cook's program: 350 ms, then 150 ms at rest. Its repeated presentation of images with few spikes is left out.
+    # Diehl & Cook's program: 350 ms, then 150 ms at rest. It presents images with few spikes again; left out here.
     "published": Presentation(
         0.5, 50.0, (1,) * 7 + (0,) * 3, 63.75, "1,000 steps of 0.5 ms: 350 ms and 150 ms at rest"
     ),
