@@ -24,7 +24,7 @@ import torch
 from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.engines.base import InferenceBatch, NetworkGroup, TrainingBatch
-from stdp_run.engines.selection import EngineOptions, make_group
+from stdp_run.engines.selection import EngineOptions, make_group, set_process_options
 from stdp_run.network import Encoder, initial_state
 from stdp_run.reporting.result import commit, versions
 
@@ -105,6 +105,7 @@ def main() -> None:
         parser.error(f"--images {arguments.images}: at least one batch of {max(arguments.batch_sizes)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU that this build of torch can use")
+    set_process_options(arguments.threads, tf32=False)
     pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)[: arguments.images]
     rows = [row for n_exc in arguments.n_exc for row in rows_of(n_exc, arguments, pixels)]
     if not arguments.json:
