@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,13 @@ def in_text(text: str) -> list[list[str]]:
     return [shlex.split(span) for span in spans if "..." not in span and "KEY" not in span]
 
 
+def programs(page: Path) -> list[str]:
+    """The programs in Python that a page shows: those that import stdp_run and are not a file."""
+    found = re.findall(r"(-->\n)?```python\n(.*?)```", page.read_text(), re.DOTALL)
+    return [program for of_file, program in found if not of_file and "import stdp_run" in program]
+
+
+PROGRAMS = [(page.name, program) for page in PAGES for program in programs(page)]
 COMMANDS = sorted(
     {tuple(words) for page in PAGES for words in (*commands(page.read_text()), *in_text(page.read_text()))}
 )
@@ -85,3 +94,12 @@ def test_every_example_runs(stdp_run, mine, tmp_path, words):
         result = json.loads((tmp_path / "run/result.json").read_text())
         named = dict(word.split("=") for word in words if "=" in word)
         assert {key: result[key] for key in ("rule", "neuron", "dataset") if key in named}.items() <= named.items()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("page", "program"), PROGRAMS, ids=lambda value: value.splitlines()[-1])
+def test_every_program_runs(mine, tmp_path, finished_run, page, program):
+    (tmp_path / "mine").symlink_to(mine / "mine")
+    words = [sys.executable, "-c", program.replace('"RUN"', repr(str(finished_run)))]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, f"{page}: {done.stderr}"
