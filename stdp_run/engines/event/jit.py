@@ -37,6 +37,7 @@ OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck":
 # For functions that only compiled code calls: what would let Python or C call them takes a third of the time.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
+
 class Namespace(types.ModuleType):
     """Compiled functions by name: compiled code can call `namespace.function`, as it can with modules only."""
 
