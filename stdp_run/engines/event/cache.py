@@ -15,7 +15,7 @@ from typing import Any
 import llvmlite
 import numba
 
-from stdp_run import elementwise
+from stdp_run import elementwise, encoding, parameters
 from stdp_run.errors import UserError
 from stdp_run.files import cache_folder, locked
 
@@ -27,7 +27,8 @@ KEPT_DAYS = 30
 def _engine_digest() -> bytes:
     """Return a digest of the sources and the tools that every kernel depends on."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    for file in (*sorted(Path(__file__).parent.rglob("*.py")), Path(elementwise.__file__)):
+    shared = [Path(str(module.__file__)) for module in (elementwise, encoding, parameters)]  # partly run to make code
+    for file in (*sorted(Path(__file__).parent.rglob("*.py")), *shared):
         digest.update(file.read_bytes())
     return digest.digest()
 
