@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,9 @@ class Tracker:
         path = directory / "metrics.jsonl"
         if resumed_at is not None:
             write_atomically(path, _rows_before(path, resumed_at))
+            # TensorBoard reads event files in the order of their names, which say only in which second they began.
+            while any(directory.glob(f"events.out.tfevents.{int(time.time()):010}.*")):
+                time.sleep(0.05)
         self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
         self._board = SummaryWriter(str(directory), purge_step=resumed_at, filename_suffix=EVENTS_SUFFIX)
 

@@ -182,7 +182,7 @@ def test_killed_and_stopped_each_ends_as_if_nothing_had_happened(tmp_path, caplo
     assert code == 128 + signal.SIGTERM and "Traceback" not in errors, errors
     resumed_at = [int(n) for n in re.findall(r"run/seed_\d: resumed after (\d+) images", errors)]
     assert len(resumed_at) == 2 and resumed_at[0] > resumed_at[1], errors
-    saved = [int(n) for n in re.findall(r"run/seed_\d: saved after (\d+) images", errors)]
+    saved = {int(seed): int(n) for seed, n in re.findall(r"run/seed_(\d): saved after (\d+) images", errors)}
     where = re.search(r"SIGTERM: stopped; `stdp-run resume=(\S+)` resumes", errors)
     assert where and (tmp_path / where[1]) == directory, errors
     for seed in (0, 1):
