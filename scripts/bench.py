@@ -1,4 +1,4 @@
-"""Measure images per second on one core, beside the floor: draw the spikes, add one weight row per input spike.
+"""Measure images per second on one core, beside the floor: sample the spikes, add one weight row per input spike.
 
     python scripts/bench.py                               # a table
     python scripts/bench.py --json                        # the same with machine, versions and commit
@@ -39,11 +39,12 @@ from peers import compare
 from stdp_run import rules
 from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
+from stdp_run.elementwise import zeros_for_vectors
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event import engine as event
-from stdp_run.engines.event import stepwise as steps
-from stdp_run.engines.event.jit import cache_folder, specialise
-from stdp_run.engines.event.spike_sampling import DRAWING
+from stdp_run.engines.event.jit import Kernel
+from stdp_run.engines.event.row_sums import add_rows
+from stdp_run.engines.event.spike_sampling import make_train, sample_spikes
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.reporting.result import commit, versions
 
@@ -53,22 +54,15 @@ WARM_UP_SECONDS = 10.0
 CHUNK = 50
 
 
-def floor_of(pixels, limits, weight, scratch):
-    """Draw the spikes of each image and add one row of `weight[I, E]` for each; return how many. Compiled below."""
+def floor_of(pixels, thresholds, weight, current, train):
+    """Sample the spikes of each image and add one row of `weight[I, E]` for each; return how many. Compiled below."""
     n_spikes = 0
     for n in range(pixels.shape[0]):
-        train = scratch.train
-        draw_spikes(pixels[n], limits, n, 0, 0, SPIKES_EVALUATING, train)  # noqa: F821  bound when compiled
+        sample_spikes(pixels[n], thresholds, n, 0, 0, SPIKES_EVALUATING, train)
         for t in range(train.first.shape[0] - 1):
-            spikes = train.places[train.first[t] : train.first[t + 1]]
-            add_rows(scratch.current, weight, train.active, spikes, spikes.shape[0])  # noqa: F821
+            add_rows(current, weight, train.active_inputs, train.places[train.first[t] : train.first[t + 1]])
         n_spikes += train.first[train.first.shape[0] - 1]
     return n_spikes
-
-
-def compile_floor():
-    inner = specialise([*DRAWING, steps.add_rows], {})
-    return specialise([floor_of], inner, cache_folder())["floor_of"]
 
 
 def seconds(function, clock=time.process_time) -> float:
@@ -99,13 +93,14 @@ class Network:
         self.neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
         self.model: Model = published_model(rule, self.neuron, n_exc, ENCODER)
         self.engine = event.EventEngine(self.model, initial_state(self.model), n_threads=1)
-        self._scratch = steps.make_scratch(self.model, self.engine._n_columns)
-        self._floor = compile_floor()
+        self._current = zeros_for_vectors(self.engine._n_columns, self.model.weight_dtype)
+        self._train = make_train(ENCODER.n_steps, self.model.n_inputs)
+        self._floor = Kernel(floor_of)
         self._pixels = pixels
         self._epoch = 0
 
     def learn(self, n: int) -> None:
-        """Learn from the first `n` images, as in one more pass over the data."""
+        """Learn from the first `n` images, as in one more epoch."""
         self.engine.learn(self._pixels[:n], np.arange(n), self._epoch, np.ones(n))
         self._epoch += 1
 
@@ -114,7 +109,8 @@ class Network:
 
     def floor(self, n: int) -> int:
         """Return the input spikes of `n` images."""
-        return self._floor(self._pixels[:n], self.model.encoder.thresholds, self.engine._weight, self._scratch)
+        thresholds, weight = self.model.encoder.thresholds, self.engine._weight
+        return self._floor(self._pixels[:n], thresholds, weight, self._current, self._train)
 
     def warm_up(self) -> float:
         """Learn from the images once, in part if that takes long; return the images per second at the end."""

@@ -23,38 +23,38 @@ import torch
 
 from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
-from stdp_run.engines import make_networks
-from stdp_run.engines.side_by_side import Lesson, Networks
+from stdp_run.engines.base import InferenceBatch, NetworkGroup, TrainingBatch
+from stdp_run.engines.selection import EngineOptions, make_group, set_process_options
 from stdp_run.network import Encoder, initial_state
 from stdp_run.reporting.result import commit, versions
 
 ENCODER = Encoder(n_steps=100, max_rate_hz=400.0, dt_ms=1.0)
-EVALUATED = 512
+INFERRED = 512
 
 
-def measure(networks: Networks, at_once: int, pixels: np.ndarray, repeats: int, run_seconds: float) -> dict:
-    """Return images a second of learning, `at_once` images in a call or a multiple, and of evaluation."""
-    everyone = range(len(networks.models))
+def measure(group: NetworkGroup, at_once: int, pixels: np.ndarray, repeats: int, run_seconds: float) -> dict:
+    """Return images a second of learning, `at_once` images in a call or a multiple, and of inference."""
+    n_networks = len(group.models)
 
     def learn(n: int) -> None:
-        index = np.arange(n)
-        networks.learn(everyone, [Lesson(pixels[:n], index, np.ones(n), None)] * len(everyone), 0)
+        request = TrainingBatch(pixels[:n], np.arange(n), epoch=0, rate=np.ones(n))
+        group.answer(dict.fromkeys(range(n_networks), request))
 
-    def evaluate(n: int) -> None:
-        networks.count_spikes(everyone, pixels[:n], np.arange(n))
+    def infer(n: int) -> None:
+        group.answer(dict.fromkeys(range(n_networks), InferenceBatch(pixels[:n], np.arange(n))))
 
-    n_evaluated = min(EVALUATED, len(pixels))
+    def images_per_second(function, n: int) -> float:
+        taken = (bench.seconds(lambda: function(n), time.perf_counter) for _ in range(repeats))
+        return n_networks * n / statistics.median(taken)
+
+    n_inferred = min(INFERRED, len(pixels))
     learn(at_once)  # compiles or records
-    evaluate(n_evaluated)
+    infer(n_inferred)
     calls = max(1, round(run_seconds / bench.seconds(lambda: learn(at_once), time.perf_counter)))
     n = min(calls, len(pixels) // at_once) * at_once
-    learning = statistics.median(bench.seconds(lambda: learn(n), time.perf_counter) for _ in range(repeats))
-    evaluating = statistics.median(
-        bench.seconds(lambda: evaluate(n_evaluated), time.perf_counter) for _ in range(repeats)
-    )
     return {
-        "learning_images_per_second": len(everyone) * n / learning,
-        "evaluating_images_per_second": len(everyone) * n_evaluated / evaluating,
+        "learning_images_per_second": images_per_second(learn, n),
+        "evaluating_images_per_second": images_per_second(infer, n_inferred),
     }
 
 
@@ -67,12 +67,10 @@ def rows_of(n_exc: int, arguments, pixels: np.ndarray) -> list[dict]:
     rows = []
     for engine, device, batch_size, n_networks in wanted:
         models = [replace(model, seed=seed) for seed in range(n_networks)]
-        states = [initial_state(each) for each in models]
-        networks = make_networks(
-            models, states, engine=engine, device=device, batch_size=batch_size, threads=arguments.threads
-        )
+        options = EngineOptions(engine=engine, device=device, batch_size=batch_size, threads=arguments.threads)
+        group = make_group(models, [initial_state(each) for each in models], options)
         row = {"n_exc": n_exc, "engine": engine, "device": device, "batch_size": batch_size, "networks": n_networks}
-        rows.append(row | measure(networks, batch_size, pixels, arguments.repeats, arguments.seconds))
+        rows.append(row | measure(group, batch_size, pixels, arguments.repeats, arguments.seconds))
     return rows
 
 
@@ -107,6 +105,7 @@ def main() -> None:
         parser.error(f"--images {arguments.images}: at least one batch of {max(arguments.batch_sizes)}")
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU that this build of torch can use")
+    set_process_options(arguments.threads, tf32=False)
     pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)[: arguments.images]
     rows = [row for n_exc in arguments.n_exc for row in rows_of(n_exc, arguments, pixels)]
     if not arguments.json:

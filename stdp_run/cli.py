@@ -139,7 +139,7 @@ def explained(error: Exception, folders: list[Path]) -> str | None:
 class EndOfSweep(Callback):
     """When all jobs of a sweep are done, compares them and names those that failed."""
 
-    def on_multirun_end(self, config: DictConfig, **_) -> None:
+    def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
         from stdp_run.reporting.comparison import to_text, write_comparison
 
@@ -233,27 +233,27 @@ def implied(arguments: list[str]) -> list[str]:
     return [f"hydra.run.dir='{resume}'", "hydra.output_subdir=null"]
 
 
-def telling(overrides: Iterable[str]) -> list[str]:
+def words_of_jobs(overrides: Iterable[str]) -> list[str]:
     """Return those overrides that say what a sweep or a job is about, whatever order they were given in."""
-    told = [item for item in overrides if "=" in item and item[0] != "-" and key_of(item) not in NOT_IN_NAMES]
-    return sorted(item for item in told if not key_of(item).startswith(("hydra.", "hydra/")))
+    words = [item for item in overrides if "=" in item and item[0] != "-" and key_of(item) not in NOT_IN_NAMES]
+    return sorted(item for item in words if not key_of(item).startswith(("hydra.", "hydra/")))
 
 
 def job_name(overrides: Iterable[str]) -> str:
     """Return a name for a job's folder that tells its settings, as far as they fit, and is its own."""
-    told = telling(overrides)
-    return _with_digest(re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(told))[:80], told)
+    words = words_of_jobs(overrides)
+    return _with_digest(re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(words))[:80], words)
 
 
 def sweep_name(overrides: Iterable[str]) -> str:
     """Return a name for a sweep's folder that tells what is swept and is its own."""
-    told = telling(overrides)
-    swept = [key_of(item) for item in told if re.search(r",|^[^=]+=\w+\(", item)]
-    return _with_digest("_".join(key.rpartition(".")[2] for key in swept)[:80], told)
+    words = words_of_jobs(overrides)
+    swept = [key_of(item) for item in words if re.search(r",|^[^=]+=\w+\(", item)]
+    return _with_digest("_".join(key.rpartition(".")[2] for key in swept)[:80], words)
 
 
-def _with_digest(shown: str, told: list[str]) -> str:
-    digest = hashlib.sha256("\n".join(told).encode()).hexdigest()[:8]
+def _with_digest(shown: str, words: list[str]) -> str:
+    digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
     shown = shown.strip("-_.")
     return f"{shown}_{digest}" if shown else digest
 

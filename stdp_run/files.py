@@ -81,7 +81,7 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
 
 
 def cache_folder(*names: str) -> Path:
-    """Return the folder stdp_run/NAME/... of the user's cache, for what can be made or fetched again; it may be missing.
+    """Return the folder stdp_run/NAME/... of the user's cache, for what can be made again; it need not exist.
 
     Source: XDG Base Directory Specification 0.8 (a relative XDG_CACHE_HOME counts as unset).
     """

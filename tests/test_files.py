@@ -68,9 +68,9 @@ def test_only_what_this_program_left_unfinished_is_removed(tmp_path):
 
 
 def test_a_held_lock_is_refused_and_one_of_a_killed_process_is_free(tmp_path, holder):
-    with pytest.raises(UserError, match="it: another process is at work there"):
-        with files.locked(tmp_path / ".lock", wait=False, what="it"):
-            pass
+    refused = pytest.raises(UserError, match="it: another process is at work there")
+    with refused, files.locked(tmp_path / ".lock", wait=False, what="it"):
+        pass
     holder.kill()
     holder.wait()
     with files.locked(tmp_path / ".lock", wait=False, what="it"):

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "stdp_run"
 CONF = Path(__file__).parents[1] / "conf"
 
 # A room is a module or a folder at the top level of the package.
-MOST_ROOMS, MOST_FLOORS, MOST_ARROWS = 21, 10, 80
+MOST_ROOMS, MOST_FLOORS, MOST_ARROWS = 21, 9, 80
 MOST_ARGUMENTS, MOST_LINES = 7, 350
 # What compiled kernels need is named once more in their signatures, so that numba specialises them.
 KERNELS, MOST_KERNEL_ARGUMENTS = "engines/event", 8
@@ -46,9 +46,9 @@ FORMER_WORDS = {
     "lesson": "training batch",
     "lessons": "training batches",
     "variation": "presentation",
-    "alone": "single",
 }
 FORMER_WORDS_OF_ENGINES = FORMER_WORDS | {
+    "alone": "single",
     "dark": "silent",
     "resting": "subthreshold",
     "window": "interval",

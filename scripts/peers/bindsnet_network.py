@@ -39,7 +39,7 @@ class Network:
         self._images = itertools.cycle(torch.from_numpy(pixels.reshape(-1, 1, 28, 28)))
 
     def learn(self, seconds: float) -> tuple[int, float]:
-        """Learn for about `seconds`; return images and CPU seconds. Drawing the spikes counts, as it does for us."""
+        """Learn for about `seconds`; return images and CPU seconds. Sampling the spikes counts, as it does for us."""
         return learn_for(seconds, self._images, self._learn)
 
     def _learn(self, image: torch.Tensor) -> None:

@@ -31,7 +31,7 @@ LEARNED = {
 
 
 class Presentation(NamedTuple):
-    """How an image is shown: steps of `dt_ms`, in slots of `slot_ms`, each with the image (1) or at rest (0)."""
+    """How an image is presented: steps of `dt_ms`, in slots of `slot_ms`, each with the image (1) or at rest (0)."""
 
     dt_ms: float
     slot_ms: float
@@ -50,7 +50,7 @@ class Presentation(NamedTuple):
 
 PRESENTATIONS = {
     "short": Presentation(1.0, 250.0, (1,), 128.0, "250 steps of 1 ms"),
-    # Diehl & Cook's program: 350 ms, then 150 ms at rest. Its second showing of images with few spikes is left out.
+    # Diehl & Cook's program: 350 ms, then 150 ms at rest. It presents images with few spikes again; left out here.
     "published": Presentation(
         0.5, 50.0, (1,) * 7 + (0,) * 3, 63.75, "1,000 steps of 0.5 ms: 350 ms and 150 ms at rest"
     ),
@@ -61,17 +61,17 @@ class Network:
     """784 inputs, excitatory and inhibitory neurons, pair STDP with nearest spikes, one normalisation an image."""
 
     def __init__(self, pixels: np.ndarray, n_exc: int, presentation: str):
-        shown = PRESENTATIONS[presentation]
+        spec = PRESENTATIONS[presentation]
         self.version = b.__version__
-        self.steps = shown.steps
-        self.simulates = f"LIF neurons, pair STDP, cpp_standalone, {shown.text}"
+        self.steps = spec.steps
+        self.simulates = f"LIF neurons, pair STDP, cpp_standalone, {spec.text}"
         self._folder = tempfile.TemporaryDirectory(prefix="peer-brian2-")
         b.set_device("cpp_standalone", directory=self._folder.name, build_on_run=False)
         b.seed(0)
-        b.defaultclock.dt = shown.dt_ms * b.ms
-        network, self._excitatory, self._learned = assemble(slots_of(pixels, shown), n_exc, shown)
+        b.defaultclock.dt = spec.dt_ms * b.ms
+        network, self._excitatory, self._learned = assemble(slots_of(pixels, spec), n_exc, spec)
         b.device.apply_run_args()
-        network.run(IMAGES * shown.image_ms * b.ms)
+        network.run(IMAGES * spec.image_ms * b.ms)
         b.device.build(directory=self._folder.name, compile=True, run=False)
         self._kept = {}
         for _ in range(WARM_UP_RUNS):
@@ -93,21 +93,21 @@ class Network:
         return images, spent
 
 
-def slots_of(pixels: np.ndarray, shown: Presentation) -> np.ndarray:
+def slots_of(pixels: np.ndarray, spec: Presentation) -> np.ndarray:
     """Return spikes per step of each input, for each slot of the images."""
     images = np.resize(pixels, (IMAGES, N_INPUTS)) / 255
-    probability = images * shown.max_rate_hz * shown.dt_ms / 1000
-    return (probability[:, None, :] * np.array(shown.slots)[None, :, None]).reshape(-1, N_INPUTS)
+    probability = images * spec.max_rate_hz * spec.dt_ms / 1000
+    return (probability[:, None, :] * np.array(spec.slots)[None, :, None]).reshape(-1, N_INPUTS)
 
 
-def assemble(slots: np.ndarray, n_exc: int, shown: Presentation) -> tuple[b.Network, b.NeuronGroup, b.Synapses]:
+def assemble(slots: np.ndarray, n_exc: int, spec: Presentation) -> tuple[b.Network, b.NeuronGroup, b.Synapses]:
     """Return the network, its excitatory neurons and the synapses that learn.
 
     `slots` is what each input does in each slot of time.
     """
-    image = shown.image_ms * b.ms
+    image = spec.image_ms * b.ms
     namespace = {
-        "shown": b.TimedArray(slots, dt=shown.slot_ms * b.ms),
+        "image_of": b.TimedArray(slots, dt=spec.slot_ms * b.ms),
         "norm": NORM,
     }
     inputs = b.NeuronGroup(
@@ -148,7 +148,7 @@ def assemble(slots: np.ndarray, n_exc: int, shown: Presentation) -> tuple[b.Netw
     partner.connect(j="i")
     others = b.Synapses(inhibitory, excitatory, on_pre="v_post -= 120.0")
     others.connect(condition="i != j")
-    inputs.run_regularly("probability = shown(t, i)", dt=shown.slot_ms * b.ms)
+    inputs.run_regularly("probability = image_of(t, i)", dt=spec.slot_ms * b.ms)
     inputs.run_regularly("begins = 1", dt=image)
     excitatory.run_regularly("v = -65.0; y = 0.0; total = 0.0", dt=image)
     inhibitory.run_regularly("v = -60.0", dt=image)

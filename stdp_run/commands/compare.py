@@ -13,7 +13,7 @@ def run(settings: Settings, invocation: Invocation) -> float:
     Raises:
         UserError: the folder is not there, holds no runs, or cannot be written; then the table is printed all the same.
     """
-    directory = Path(settings.compare.dir or ".")
+    directory = Path(settings.compare.dir or "")
     comparison = compare(find_runs(directory))
     print(to_text(comparison))
     write_files(comparison, directory)

@@ -5,7 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -62,16 +62,8 @@ def build_model(settings: Settings) -> Model:
 
 
 def _build_encoder(section: EncoderSettings) -> Encoder:
-    return Encoder(
-        n_steps=section.steps,
-        max_rate_hz=section.max_rate_hz,
-        dt_ms=section.dt,
-        gamma=section.gamma,
-        mean_pixel=section.mean_pixel,
-        min_spikes=section.min_spikes,
-        rate_step_hz=section.rate_step_hz,
-        max_repeats=section.max_repeats,
-    )
+    values = asdict(section)  # of the names that Encoder has, but for these
+    return Encoder(n_steps=values.pop("steps"), dt_ms=values.pop("dt"), **values)
 
 
 def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, n_inputs: int) -> tuple:
@@ -168,10 +160,10 @@ def relatives(group: str, name: str, target: str, folders: Sequence[Path]) -> li
         file = next((path for folder in folders if (path := folder / group / f"{each}.yaml").is_file()), None)
         parents = _yaml(file).get("defaults", []) if file else []
         found += [parent for parent in parents if isinstance(parent, str) and parent not in ("_self_", *found)]
-    registry, base = (rules, Rule) if group == "rule" else (neurons, NeuronGroup)
+    registry = rules.registered if group == "rule" else neurons.registered
     with suppress(UserError):  # a class that cannot be imported is refused where it is needed
-        bases = import_class(group, target, base).__mro__
-        found += [name for cls in bases for name, known in registry.registered.items() if known is cls]
+        bases = import_class(group, target, object).__mro__
+        found += [name for cls in bases for name, known in registry.items() if known is cls]
     return found
 
 

@@ -60,7 +60,7 @@ def one_of(*choices: str) -> Callable[[str, object], str]:
 def or_null(inner: Callable) -> Callable[[str, object], Any]:
     """Return a check that lets null pass, and what `inner` lets pass."""
 
-    def check(key: str, value: object):
+    def check(key: str, value: object) -> Any:
         try:
             return None if value is None else inner(key, value)
         except UserError as error:
@@ -273,7 +273,7 @@ def read_settings(config: Config) -> Settings:
     return _read(Settings, record, "", record=record, composed=composed)
 
 
-def _read(section: type, values: object, prefix: str, **more):
+def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
     """Return the dataclass `section` from the values of its keys, of which `prefix` and the key is the full name."""
     if not isinstance(values, Mapping):
         raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")
@@ -311,7 +311,7 @@ def as_yaml(record: dict[str, Any]) -> str:
 
 
 def read_networks(config: Config) -> list[tuple[str, Settings]]:
-    """Return the K networks that networks=K asks for: the name of each one's directory, and its settings as if alone.
+    """Return the K networks that networks=K asks for: the directory and the settings of each, as a single one.
 
     The value in which they differ is put in before references are resolved, so that what refers to it follows: give
     the composed config where there is one (`Settings.composed`).
@@ -331,8 +331,8 @@ def read_networks(config: Config) -> list[tuple[str, Settings]]:
         raise UserError.bad_value("values", "null", f"a list of {n_networks} values for vary={key}")
     if len(values) != n_networks:
         raise UserError.bad_value("networks", n_networks, f"{len(values)}, the number of values={_shown(values)}")
-    alone = {"networks": 1, "vary": "seed", "values": None}
-    return [(_directory_name(key, value), settings.with_values({**alone, key: value})) for value in values]
+    single = {"networks": 1, "vary": "seed", "values": None}
+    return [(_directory_name(key, value), settings.with_values({**single, key: value})) for value in values]
 
 
 def _directory_name(key: str, value: object) -> str:

@@ -68,14 +68,12 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
     Raises:
         UserError: the engine cannot run the models, the batch size or the device.
     """
-    has_gpu = _has_gpu() if options.device != "cpu" or (known and known.device == "cuda") else False
     if known:
-        if known.device == "cuda" and not has_gpu:
+        if known.device == "cuda" and not _has_gpu():
             raise UserError(
-                "device=cuda: what is resumed began on a GPU, and there is none that this build of torch can use"
+                "device=cuda: what is resumed began on a GPU; there is none that this build of torch can use"
             )
-        choice = known._replace(why="as was chosen before")
-        log.info("%s", choice)
+        log.info("%s", choice := known._replace(why="as was chosen before"))
         return choice
 
     @cache
@@ -86,7 +84,8 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
         group = make_group(models, states, options._replace(batch_size=batch_size), choice)
         return images_per_second(group, batch_size)
 
-    choice = decide(models, options, has_gpu, trial)
+    asks_for_gpu = options.device == "cuda" or (options.device == "auto" and options.engine != "event")
+    choice = decide(models, options, asks_for_gpu and _has_gpu(), trial)
     log.info("%s", choice)
     remark = faster_online(models, options, choice._replace(why=""), trial) if options.learning else None
     if remark:

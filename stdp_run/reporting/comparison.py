@@ -15,7 +15,7 @@ import numpy as np
 
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
-from stdp_run.reporting.plots.style import counted
+from stdp_run.reporting.plots.style import counted, last_parts
 from stdp_run.reporting.runs import COUNTS, SPEED, Comparison, compare, find_runs, heading
 
 if TYPE_CHECKING:
@@ -196,8 +196,7 @@ def _text_table(comparison: Comparison, width: int) -> list[str]:
     table, droppable = _columns(comparison)
     table = {title: [_cut(cell) for cell in cells[:MOST_ROWS]] for title, cells in table.items()}
     if max(map(len, _aligned(table))) > width:
-        last = [title.rpartition(".")[2] for title in table]  # a_post, where no other column is called so
-        short = {title: end if last.count(end) == 1 else title for title, end in zip(table, last, strict=True)}
+        short = dict(zip(table, last_parts(list(table)), strict=True))
         table = {short[title]: cells for title, cells in table.items()}
         droppable = [short[title] for title in droppable if title in short]
     left_out: list[str] = []
@@ -206,7 +205,8 @@ def _text_table(comparison: Comparison, width: int) -> list[str]:
             left_out.insert(0, title)
     lines = _aligned(table)
     if len(comparison.groups) > MOST_ROWS:
-        lines.append(f"The best {MOST_ROWS} of {len(comparison.groups)} settings; all of them are in comparison.csv.")
+        best = f"The best {MOST_ROWS} of {len(comparison.groups)} settings; all of them are in comparison.csv."
+        lines += _wrapped(best, width)
     if left_out:
         lines += _wrapped(f"Left out for want of room, but in comparison.csv: {', '.join(left_out)}.", width)
     return lines
@@ -232,31 +232,20 @@ def _wrapped(text: str, width: int) -> list[str]:
 
 
 def draw(comparison: Comparison) -> "Figure":
-    """Draw accuracy against the settings that differ.
-
-    Raises:
-        ValueError: no run is finished.
-    """
-    groups = comparison.groups
-    if not len(groups):
-        raise ValueError("no finished runs to draw")
-    settings = {}
+    """Draw accuracy against the settings that differ; at least one run must be finished."""
+    groups, settings = comparison.groups, {}
     for key in comparison.keys:
         texts = groups[key]
         if key in COUNTS:
             texts = texts.where(texts != "null", groups[COUNTS[key]].map("{:.0f}".format))
         settings[heading(key)] = [_cut(six_digits(text)) for text in texts]
-    mean, sd = 100 * groups["accuracy_mean"], 100 * groups["accuracy_sd"]
-    low, high = (100 * groups[f"interval_95_{end}"].fillna(groups["accuracy_mean"]) for end in ("low", "high"))
-    accuracies = plots.Accuracies(
-        mean=mean.to_numpy(),
-        low=(mean - sd).fillna(low).to_numpy(),
-        high=(mean + sd).fillna(high).to_numpy(),
-        seeds=[100 * np.array(seeds) for seeds in groups["accuracies"]],
-    )
+    mean = 100 * groups["accuracy_mean"]
+    low, high = (100 * groups[f"interval_95_{end}"] for end in ("low", "high"))
+    bars = [(100 * groups["accuracy_sd"]).fillna(length).fillna(0) for length in (mean - low, high - mean)]
+    seeds = [100 * np.array(accuracies) for accuracies in groups["accuracies"]]
     return plots.accuracy_by_settings(
         settings,
-        accuracies,
+        plots.Accuracies(mean.to_numpy(), np.array(bars), seeds),
         measure=comparison.measure,
         readout=comparison.readout,
         alone=comparison.in_common or "all runs",

@@ -48,7 +48,6 @@ def write_report(directory: Path) -> None:
     text = page.get_template("report.html").render(
         result=result,
         directory=directory.resolve(),
-        classes=_classes(result),
         png_of=partial(_png, directory),
         metrics=_metrics(directory / "metrics.jsonl"),
         settings=settings.read_text(encoding="utf-8").strip() if settings.exists() else "",
@@ -66,13 +65,6 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{f'{hours} h ' * bool(hours)}{minutes} min {seconds} s"
-
-
-def _classes(result: dict) -> list[tuple[str, int, float | None]]:
-    """Return (name, number of images, accuracy) of each class."""
-    shares = result["accuracy_per_class"][result["readout"]]
-    images = [sum(row) for row in result["confusion"][result["readout"]]]
-    return [(name, count, share) for (name, share), count in zip(shares.items(), images, strict=True)]
 
 
 def _png(directory: Path, name: str) -> dict | None:

@@ -106,13 +106,10 @@ def find_runs(directory: Path) -> "DataFrame":
             alone = row.get("networks", "1") == "1" or row["state"] == "failed"
             rows += [row] if row.get("mode", "train") == "train" and alone else []
     if not rows:
-        raise UserError.bad_value(
-            "compare.dir", directory, "a folder with runs in it; there is no config.yaml of a run"
-        )
-    runs = DataFrame(sorted(rows, key=lambda row: _natural(str(row["directory"]))))
-    settings = _settings(runs)
-    runs[settings] = runs[settings].fillna("")
-    return runs
+        raise UserError.bad_value("compare.dir", directory, "a folder with runs in it; no config.yaml of one is there")
+    rows.sort(key=lambda row: _natural(str(row["directory"])))
+    runs = DataFrame(rows)
+    return runs.fillna(dict.fromkeys(_settings(runs), ""))
 
 
 def _folders(directory: Path) -> Iterator[tuple[Path, list[str]]]:

@@ -1,4 +1,4 @@
-"""The command line, and what a run leaves: in processes where the process itself is the point, else within the test's."""
+"""The command line, and what a run leaves; in a process of its own only where the process is the point."""
 
 import json
 import logging
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from helpers.runs import TINY, contents, figures, result_of, run_in
+
 from stdp_run.cli import canonical_rule
 from stdp_run.errors import UserError
 from stdp_run.training import checkpoint

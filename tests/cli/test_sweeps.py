@@ -63,7 +63,7 @@ def fail_in_part(stdp_run, folder: Path, launcher: str) -> None:
     assert {"comparison.csv", "comparison.md", "comparison.png", "runs.csv"} <= {file.name for file in sweep.iterdir()}
     with (sweep / "runs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert sorted(row["seed"] for row in rows) == ["1", "2"]
+    assert sorted((row["state"], row["seed"]) for row in rows) == [(s, n) for s in ("failed", "finished") for n in "12"]
 
     complete, damaged = sorted(sweep.glob("*/result.json"))
     kept = (complete.read_bytes(), complete.stat().st_mtime_ns)

@@ -1,7 +1,14 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from stdp_run import rules
+from stdp_run.commands import Invocation
+from stdp_run.commands import stdp_window as command
 from stdp_run.commands.stdp_window import stdp_window
+from stdp_run.config.schema import PartSettings
+from stdp_run.reporting import plots
 
 
 @pytest.mark.parametrize("engine", ["event", "torch"])
@@ -25,8 +32,19 @@ def test_the_window_of_the_integer_rule_adds_on_both_sides():
     assert window[-90] == window[90] == 0
 
 
-def test_mode_window_draws_the_rules(stdp_run, tmp_path):
-    done = stdp_run("mode=window", "hydra.run.dir=run")
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "run" / "stdp_windows.png").stat().st_size > 20_000
-    assert "nearest_online, full_online, meta_nearest_online, post_pre_int" in done.stdout
+class Half(rules.NearestOnline):
+    """A rule of the user's own."""
+
+
+def test_the_command_plots_every_rule_and_one_of_the_users_own(tmp_path, monkeypatch, capsys):
+    windows = {}
+    monkeypatch.setattr(command, "stdp_window", lambda rule, *_, **constants: windows.setdefault(rule, constants))
+    monkeypatch.setattr(
+        command.plots, "stdp_windows", lambda given: windows.update(given) or plots.histogram([1], "", "")
+    )
+    constants = {"a_post": 0.5}
+    settings = SimpleNamespace(rule=PartSettings(name="half", target=f"{__name__}.Half", constants=constants))
+    assert command.run(settings, Invocation(tmp_path)) == 0
+    assert windows["half"] == windows[Half] == constants and set(rules) < set(windows)
+    assert (tmp_path / "stdp_windows.png").read_bytes().startswith(b"\x89PNG")
+    assert "nearest_online, full_online, meta_nearest_online, post_pre_int, half" in capsys.readouterr().out

@@ -1,9 +1,9 @@
 """Whatever a command gets wrong is told in one line that names the key, the value and what is allowed."""
 
 import pytest
+from helpers.refusals import refusal
 from hydra.errors import MissingConfigException
 
-from helpers.refusals import refusal
 from stdp_run.cli import in_one_line
 
 ONE_LINE = [

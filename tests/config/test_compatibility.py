@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-
 from helpers.runs import settings_of
+
 from stdp_run.cli import key_of
 from stdp_run.config.compatibility import differences, settings_to_evaluate, settings_to_resume
 from stdp_run.config.schema import Settings
@@ -81,7 +81,7 @@ def test_a_network_is_evaluated_on_other_data_and_engines():
     [("n_exc=41", "n_exc=41 (there: 60)"), ("rule.a_post=0.5", "rule.a_post=0.5 (there: 0.04)")],
 )
 def test_a_network_is_not_evaluated_as_what_it_is_not(word, named):
-    with pytest.raises(UserError, match="checkpoint=c.pt was made with other settings: ") as error:
+    with pytest.raises(UserError, match="checkpoint=c\\.pt was made with other settings: ") as error:
         evaluated(word)
     assert named in str(error.value)
 

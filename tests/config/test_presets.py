@@ -1,9 +1,9 @@
 """Every preset and every sweep in conf/ is one that a run accepts, and a preset says all that it sets."""
 
 import pytest
+from helpers.runs import settings_of
 from omegaconf import OmegaConf
 
-from helpers.runs import settings_of
 from stdp_run.config.build import build_model, conf_folder
 
 EXPERIMENTS = sorted((conf_folder() / "experiment").glob("*.yaml"))
@@ -44,7 +44,8 @@ def test_a_sweep_repeats_the_search_for_its_preset(file):
         for value in () if key == "experiment" else choices:
             preset.with_values({key: value})
         if len(choices) > 1 and key not in ("seed", "epochs"):
-            assert OmegaConf.select(preset.composed, key) in choices, f"what the preset has for {key} was not in the search"
+            found = OmegaConf.select(preset.composed, key)
+            assert found in choices, f"what the preset has for {key} was not in the search"
 
 
 def choice(text):

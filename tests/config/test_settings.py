@@ -1,9 +1,9 @@
 """Settings: read in one place, typed, with a record of what they were read from."""
 
 import pytest
-
 from helpers.refusals import refusal
 from helpers.runs import composed, settings_of
+
 from stdp_run.config.build import build_model, published
 from stdp_run.config.schema import as_yaml, read_networks, read_settings
 from stdp_run.errors import UserError

@@ -1,4 +1,4 @@
-"""The two engines compute the same network on real images; learning off changes nothing; runs go on bit for bit."""
+"""The two engines compute the same network on real images; learning off changes nothing; runs resume bit for bit."""
 
 from dataclasses import replace
 from functools import cache
@@ -106,7 +106,7 @@ def make(engine: str, model: Model, state: NetworkState | None = None, **options
 
 
 def learn(engine, images, first=0, rates=None):
-    """Show images whose places begin at `first`; return the counts."""
+    """Present images whose places begin at `first`; return the counts."""
     index = np.arange(first, first + len(images))
     # A rate that falls from image to image; integer rules take no other than 1, and ignore it.
     rates = np.linspace(1, 0.4, 400)[index] if rates is None else rates
@@ -314,8 +314,8 @@ def test_both_engines_agree_with_the_network_in_plain_loops(pair, max_learners):
             spikes = plain.present(list(zip(*trains, strict=True)), learning)
             counts.append([sum(each) for each in zip(*spikes, strict=True)])
         for network in networks:
-            shown = learn(network, images, rates=np.ones(n_images)) if learning else count(network, images)
-            assert shown.tolist() == counts
+            given = learn(network, images, rates=np.ones(n_images)) if learning else count(network, images)
+            assert given.tolist() == counts
             state = network.state()
             assert np.abs(state.weight - np.array(plain.rule.weight)).max() < 1e-9
             assert np.abs(state.theta - [neuron.theta for neuron in plain.excitatory]).max() < 1e-9
@@ -324,12 +324,12 @@ def test_both_engines_agree_with_the_network_in_plain_loops(pair, max_learners):
 
 
 @one_pair_per_rule
-def test_an_image_can_be_shown_several_times_for_its_answer(pair):
-    # In plain loops: each showing starts from rest, has spikes of its own, and its counts are added.
-    shows, n_steps, rate_hz, seed = 4, 50, 600, 11
+def test_an_image_can_be_presented_several_times_for_its_answer(pair):
+    # In plain loops: each presentation starts from rest, has spikes of its own, and its counts are added.
+    n_presentations, n_steps, rate_hz, seed = 4, 50, 600, 11
     norm = {} if pair[0] in ("post_pre_int", "meta_nearest_online") else {"w_norm": 8.0}
     model = make_model(pair, 49, 4, 40, float(rate_hz), seed=seed, rule=norm)
-    model = replace(model, n_presentations=shows, inference=replace(model.encoder, n_steps=n_steps))
+    model = replace(model, n_presentations=n_presentations, inference=replace(model.encoder, n_steps=n_steps))
     images = mnist(4)[:4]
     networks = [make(engine, model) for engine in ENGINES]
     for network in networks:
@@ -340,17 +340,17 @@ def test_an_image_can_be_shown_several_times_for_its_answer(pair):
     plain = plain_network(pair, model, state)
     for excitatory, theta in zip(plain.excitatory, state.theta.tolist(), strict=True):
         excitatory.theta = theta
-    expected = np.zeros((shows, 4, 4), int)
-    for show in range(shows):
+    expected = np.zeros((n_presentations, 4, 4), int)
+    for number in range(n_presentations):
         for n, image in enumerate(images.tolist()):
             trains = [
-                oracle.pixel_spikes(value, j, n, show, seed, SPIKES_EVALUATING, n_steps, rate_hz)
+                oracle.pixel_spikes(value, j, n, number, seed, SPIKES_EVALUATING, n_steps, rate_hz)
                 if value
                 else [0] * n_steps
                 for j, value in enumerate(image)
             ]
             spikes = plain.present(list(zip(*trains, strict=True)), False)
-            expected[show, n] = np.sum(spikes, axis=0)
+            expected[number, n] = np.sum(spikes, axis=0)
     assert (expected.sum(axis=(1, 2)) > 3).all()
     assert (expected != expected[0]).any()
     for network in networks:
@@ -359,9 +359,9 @@ def test_an_image_can_be_shown_several_times_for_its_answer(pair):
 
 def in_steps(engine: EventEngine) -> EventEngine:
     """Let an engine advance every neuron at every step."""
-    for way in (engine._learning, engine._counting):
-        for scratch in way.scratch:
-            scratch.all_contend[0] = True
+    for presenter in (engine._learning, engine._inference):
+        for scratch in presenter.scratch:
+            scratch.all_active[0] = True
     return engine
 
 
@@ -379,30 +379,30 @@ WIRINGS = {
 
 @pytest.mark.parametrize("wiring", WIRINGS)
 @pytest.mark.parametrize("neuron", ["diehl_cook", "alif_stdp"])
-def test_windows_of_steps_give_what_single_steps_give(neuron, wiring):
+def test_intervals_of_steps_give_what_single_steps_give(neuron, wiring):
     changed = {**(_ALIF if neuron == "alif_stdp" else {}), **WIRINGS[wiring]}
     if neuron == "alif_stdp" and wiring != "as published":
         return
     rule = {"w_norm": 78.4, "w_max": 1.0} if neuron == "diehl_cook" else {"w_norm": 15.0}
     model = make_model(("nearest_online", neuron), 784, 70, 250, 128.0, rule=rule, neuron=changed)
-    windows, steps = make("event", model), in_steps(make("event", model))
-    counts = learn(windows, mnist()[:40])
+    intervals, steps = make("event", model), in_steps(make("event", model))
+    counts = learn(intervals, mnist()[:40])
     assert (learn(steps, mnist()[:40]) == counts).all()
-    assert largest_difference(windows.state(), steps.state()) < 1e-9
-    evaluated = count(windows, mnist()[:40])
+    assert largest_difference(intervals.state(), steps.state()) < 1e-9
+    evaluated = count(intervals, mnist()[:40])
     assert (count(steps, mnist()[:40]) == evaluated).all()
     assert counts.sum() > 200
     assert evaluated.sum() > 200
 
 
-def test_without_its_bound_a_window_would_miss_spikes():
-    # Fast membranes have forgotten at the end of a window what happened in its middle.
+def test_without_its_bound_an_interval_would_miss_spikes():
+    # Fast membranes have forgotten at the end of an interval what happened in its middle.
     changed, fast = {"w_norm": 78.4, "w_max": 1.0}, WIRINGS["fast membranes"]
     model = make_model(("nearest_online", "diehl_cook"), 784, 70, 250, 128.0, rule=changed, neuron=fast)
     engine = make("event", model)
     learn(engine, mnist()[:10])
     counts = count(engine, mnist()[:60])
-    engine._counting.scratch[0].growth[:] = 0
+    engine._inference.scratch[0].subthreshold.growth[:] = 0
     assert (count(engine, mnist()[:60]) != counts).any()
 
 
@@ -420,7 +420,7 @@ def test_with_learning_off_counts_are_the_same_on_engines_threads_and_batches(pa
         assert (count(make("event", model, state, n_threads=n_threads), images, 100) == expected).all()
     for batch_size in (1, 7, 64):
         assert (count(make("torch", model, state, batch_size=batch_size), images, 100) == expected).all()
-    # Some images, in another order, and one alone.
+    # Some images, in another order, and a single one.
     chosen = np.array([110, 17, 3, 64])
     for engine in ENGINES:
         network = make(engine, model, state)
@@ -456,7 +456,7 @@ def test_evaluating_in_between_does_not_change_what_is_learned(pair, engine):
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Going on
+# Resuming
 
 
 @both_engines
@@ -657,7 +657,7 @@ def test_the_factory_makes_the_engine_that_is_asked_for(engine):
     assert (learn(made, mnist(2)[:3]) == expected).all()
 
 
-def test_engines_show_the_images_that_the_encoder_prepares():
+def test_engines_present_the_images_that_the_encoder_prepares():
     pair = ("nearest_online", "diehl_cook")
     plain = make_model(pair)
     even = replace(plain, encoder=replace(plain.encoder, gamma=0.5, mean_pixel=40.0))

@@ -1,4 +1,4 @@
-"""Images that evoke too few spikes are shown again, brighter, with spikes of their own: alike on both engines."""
+"""Images that evoke too few spikes are presented again, brighter, with spikes of their own: alike on both engines."""
 
 from dataclasses import replace
 
@@ -29,15 +29,15 @@ from stdp_run.network import Encoder, initial_state
 
 
 def again(model, min_spikes, rate_step_hz, max_repeats, **changes):
-    """Return the model with images that are shown again."""
+    """Return the model with images that are presented again."""
     encoder = replace(
         model.encoder, min_spikes=min_spikes, rate_step_hz=rate_step_hz, max_repeats=max_repeats, **changes
     )
     return replace(model, encoder=encoder)
 
 
-def show_in_plain_loops(plain, image, n, encoder, learning, epoch, seed):
-    """Return the counts of the last showing of an image and how often it was shown again."""
+def present_in_plain_loops(plain, image, n, encoder, learning, epoch, seed):
+    """Return the counts of the last presentation of an image and how often it was presented again."""
     stream = SPIKES_LEARNING if learning else SPIKES_EVALUATING
     for repeat in range(encoder.max_repeats + 1):
         word, rate = epoch + repeat * 2**24, encoder.max_rate_hz + repeat * encoder.rate_step_hz
@@ -62,11 +62,11 @@ def test_both_engines_agree_with_plain_loops(pair):
     networks = [make(engine, model) for engine in ENGINES]
     all_repeats = set()
     for learning, epoch in ((True, EPOCH), (False, 0)):
-        shown = [
-            show_in_plain_loops(plain, image, n, model.encoder, learning, epoch, model.seed)
+        presented = [
+            present_in_plain_loops(plain, image, n, model.encoder, learning, epoch, model.seed)
             for n, image in enumerate(images.tolist())
         ]
-        expected, repeats = zip(*shown, strict=True)
+        expected, repeats = zip(*presented, strict=True)
         all_repeats |= set(repeats)
         for network in networks:
             counts = learn(network, images, rates=np.ones(len(images))) if learning else count(network, images)
@@ -74,7 +74,7 @@ def test_both_engines_agree_with_plain_loops(pair):
             state = network.state()
             assert np.abs(state.weight - np.array(plain.rule.weight)).max() < 1e-9
             assert np.abs(state.theta - [neuron.theta for neuron in plain.excitatory]).max() < 1e-9
-    assert len(all_repeats) > 1, "some images are shown again, not all as often"
+    assert len(all_repeats) > 1, "some images are presented again, not all as often"
 
 
 @one_pair_per_rule
@@ -89,10 +89,10 @@ def test_engines_agree(pair):
     assert largest_difference(*states) < 1e-9
     if pair[0] == "post_pre_int":
         assert same_bits(*states)
-    shown_once = learn(make("event", once), images)
-    quiet = shown_once.sum(axis=1) < 6
-    assert quiet.sum() > 3, "many images are to be shown again"
-    assert event_counts.sum() > shown_once.sum()
+    presented_once = learn(make("event", once), images)
+    quiet = presented_once.sum(axis=1) < 6
+    assert quiet.sum() > 3, "many images are to be presented again"
+    assert event_counts.sum() > presented_once.sum()
     # With learning off the counts are those of every batch size, thread and selection of images.
     expected = count(networks[1], mnist(2)[100:160], 100)
     assert (expected.sum(axis=1) >= 6).sum() > 20
@@ -103,8 +103,8 @@ def test_engines_agree(pair):
 
 
 @both_engines
-def test_an_image_is_shown_again_as_if_it_came_at_a_higher_rate(engine):
-    # By hand, with networks that show everything once: 250 Hz, then 350 Hz and so on, with the word of the repeat.
+def test_an_image_is_presented_again_as_if_it_came_at_a_higher_rate(engine):
+    # By hand, with networks that present everything once: 250 Hz, then 350 Hz and so on, with the word of the repeat.
     once = make_model(("full_online", "lif_stdp"), rate_hz=250.0)
     model = again(once, 8, 100.0, 4)
     counts = learn(make(engine, model), mnist(2)[:20])
@@ -114,11 +114,11 @@ def test_an_image_is_shown_again_as_if_it_came_at_a_higher_rate(engine):
         for repeat in range(5):
             encoder = replace(once.encoder, max_rate_hz=250.0 + 100.0 * repeat)
             network = make(engine, replace(once, encoder=encoder), state)
-            shown = network.learn(image[None], np.array([n]), presentation_key(EPOCH, repeat), rates[n : n + 1])[0]
+            counted = network.learn(image[None], np.array([n]), presentation_key(EPOCH, repeat), rates[n : n + 1])[0]
             state = network.state()
-            if shown.sum() >= 8:
+            if counted.sum() >= 8:
                 break
-        by_hand.append(shown)
+        by_hand.append(counted)
         repeats.append(repeat)
     assert (counts == by_hand).all()
     assert len(set(repeats)) > 2
@@ -127,7 +127,7 @@ def test_an_image_is_shown_again_as_if_it_came_at_a_higher_rate(engine):
 
 
 @both_engines
-def test_a_black_image_is_shown_no_more_often_than_allowed_and_loud_ones_once(engine):
+def test_a_black_image_is_presented_no_more_often_than_allowed_and_loud_ones_once(engine):
     once = make_model(("nearest_online", "diehl_cook"))
     images = mnist(2)[:8].copy()
     loud = learn(make(engine, once), images)
@@ -138,7 +138,7 @@ def test_a_black_image_is_shown_no_more_often_than_allowed_and_loud_ones_once(en
     assert not counts[3].any() and counts[4:].any()
 
 
-def test_of_a_batch_those_images_are_shown_again_that_were_quiet():
+def test_of_a_batch_those_images_are_presented_again_that_were_quiet():
     # With nothing to learn and thresholds that stay, a batch spikes as its images do one by one.
     still = {"a_post": 0.0, "a_pre": 0.0, "w_max": 1.0}
     model = make_model(("full_online", "diehl_cook"), rate_hz=250.0, rule=still, neuron={"theta_increment": 0.0})
@@ -148,7 +148,7 @@ def test_of_a_batch_those_images_are_shown_again_that_were_quiet():
     alone = learn(make("torch", model, state), mnist(2)[:22])
     assert (learn(make("torch", model, state, batch_size=8), mnist(2)[:22]) == alone).all()
     assert (alone.sum(axis=1) >= 8).sum() > 10
-    # And with learning it goes on to the same last bit.
+    # And with learning it resumes to the same last bit.
     learning = again(make_model(("nearest_online", "diehl_cook"), rate_hz=250.0), 8, 100.0, 4)
     whole, resumed = make("torch", learning, batch_size=6), make("torch", learning, batch_size=6)
     counts = learn(whole, mnist(2)[:18])
@@ -158,7 +158,7 @@ def test_of_a_batch_those_images_are_shown_again_that_were_quiet():
     assert same_bits(resumed.state(), whole.state())
 
 
-def test_each_showing_has_a_word_of_its_own_and_the_first_is_the_epoch():
+def test_each_presentation_has_a_word_of_its_own_and_the_first_is_the_epoch():
     words = {presentation_key(epoch, repeat) for epoch in range(20) for repeat in range(256)}
     assert len(words) == 20 * 256 and max(words) < 2**32
     assert [presentation_key(epoch, 0) for epoch in range(20)] == list(range(20))
@@ -172,7 +172,7 @@ def test_rates_rise_by_the_step():
     assert len(replace(encoder, min_spikes=0).thresholds_by_repeat) == 1
 
 
-def test_the_preset_of_the_paper_shows_images_again_and_the_default_does_not():
+def test_the_preset_of_the_paper_presents_images_again_and_the_default_does_not():
     encoder = build_model(settings_of("experiment=diehl_cook_2015_400")).inference_encoder
     assert (encoder.min_spikes, encoder.rate_step_hz, encoder.max_repeats) == (5, 32.0, 10)
     assert build_model(settings_of()).encoder.min_spikes == 0

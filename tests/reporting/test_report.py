@@ -6,14 +6,16 @@ import json
 import re
 from html.parser import HTMLParser
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from stdp_run.errors import UserError
-from stdp_run.reporting import plots as figures
-from stdp_run.reporting.report import PICTURES, write_report
+from stdp_run.reporting.report import write_report
 
+PLOTS = (
+    *("receptive_fields", "accuracy", "confusion", "neurons_per_class"),
+    *("weight_change", "theta", "weights", "raster"),
+)
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 # What could make a browser load something.
 LOADING = {"script", "link", "iframe", "object", "embed", "audio", "video", "source", "base", "form"}
@@ -88,9 +90,8 @@ def write_run(directory, **changes):
     ]
     rows.append({"images_seen": 60000, "evaluation/accuracy_all_activity": 0.9})
     (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    for k, name in enumerate(PICTURES):
-        figures.save_png(figures.histogram(np.arange(9), "theta (mV)", name), directory / f"{name}.png")
-        assert k < 9
+    for name in PLOTS:
+        Image.new("RGB", (len(name), 20), "red").save(directory / f"{name}.png")
     return directory
 
 
@@ -110,7 +111,7 @@ def assert_stands_alone(page: Page) -> None:
     assert "url(" not in style and "@import" not in style and "http" not in style
 
 
-def pictures_of(page: Page) -> list[bytes]:
+def plots_of(page: Page) -> list[bytes]:
     found = []
     for image in page.all("img"):
         kind, data = image["src"].split(",", 1)
@@ -133,7 +134,7 @@ def test_the_figures_of_the_run_are_there(tmp_path):
         "neuron group lif_stdp",
         "dataset mnist, test images",
         "excitatory neurons 6,400",
-        "passes 3 over 60,000 training images",
+        "epochs 3 over 60,000 training images",
         "seed 7",
         "accuracy, proportion 92.80% (95% interval 92.28% to 93.29%)",
         "images per second 2,303 learning, 2,746 evaluating",
@@ -148,11 +149,11 @@ def test_the_figures_of_the_run_are_there(tmp_path):
         assert words in page.text, words
 
 
-def test_the_page_is_one_file_with_every_picture(tmp_path):
+def test_the_page_is_one_file_with_every_plot(tmp_path):
     page = report(write_run(tmp_path))
     assert_stands_alone(page)
-    assert pictures_of(page) == [(tmp_path / f"{name}.png").read_bytes() for name in PICTURES]
-    assert len(page.all("figure")) == len(page.all("figcaption")) == len(PICTURES)
+    assert plots_of(page) == [(tmp_path / f"{name}.png").read_bytes() for name in PLOTS]
+    assert len(page.all("figure")) == len(page.all("figcaption")) == len(PLOTS)
     assert page.all("html") == [{"lang": "en"}]
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
     assert {"header", "main", "section", "footer", "h1", "h2"} <= {tag for tag, _ in page.tags}
@@ -185,30 +186,29 @@ def test_names_cannot_break_the_page(tmp_path):
 
 def test_what_is_missing_is_left_out(tmp_path):
     (tmp_path / "result.json").write_text(json.dumps(result(train_images_per_second=None, commit=None)))
-    (tmp_path / "theta.png").write_bytes(b"not a picture")
+    (tmp_path / "theta.png").write_bytes(b"no PNG file")
     page = report(tmp_path)
     assert page.all("img") == page.all("details") == []
-    assert "Pictures" not in page.text and "Settings" not in page.text
+    assert "Plots" not in page.text and "Settings" not in page.text
     assert "images per second 2,746 evaluating" in page.text and "commit not from a checkout" in page.text
 
 
-@pytest.mark.parametrize(("seconds", "told"), [(9.94, "9.9 s"), (60, "1 min 0 s"), (7322.4, "2 h 2 min 2 s")])
-def test_the_wall_time_is_told_in_usual_units(tmp_path, seconds, told):
-    assert f"wall time {told} " in report(write_run(tmp_path, wall_seconds=seconds)).text
+@pytest.mark.parametrize(("seconds", "said"), [(9.94, "9.9 s"), (60, "1 min 0 s"), (7322.4, "2 h 2 min 2 s")])
+def test_the_wall_time_is_said_in_usual_units(tmp_path, seconds, said):
+    assert f"wall time {said} " in report(write_run(tmp_path, wall_seconds=seconds)).text
 
 
-@pytest.mark.parametrize(("content", "told"), [(None, "cannot be read: No such file"), ("{", "damaged")])
-def test_a_run_without_a_result_is_told(tmp_path, content, told):
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot be read: No such file"), ("{", "damaged")])
+def test_a_run_without_a_result_is_said(tmp_path, content, said):
     if content is not None:
         (tmp_path / "result.json").write_text(content)
-    with pytest.raises(UserError, match=rf"result\.json: {told}"):
+    with pytest.raises(UserError, match=rf"result\.json: {said}"):
         write_report(tmp_path)
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_report_is_written_whole(tmp_path):
-    report(write_run(tmp_path))
-    (tmp_path / "report.html").unlink()
+def test_a_report_is_written_in_full_or_not_at_all(tmp_path):
+    write_run(tmp_path)
     (tmp_path / "report.html").mkdir()  # nothing can replace a folder
     names = {path.name for path in tmp_path.iterdir()}
     with pytest.raises(UserError, match=r"report\.html: cannot be written"):
@@ -216,15 +216,15 @@ def test_a_report_is_written_whole(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == names
 
 
+@pytest.mark.slow
 def test_a_real_run_leaves_its_report(stdp_run, tmp_path):
     done = stdp_run("debug=smoke", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
     page = Page((run / "report.html").read_text(encoding="utf-8"))
     assert_stands_alone(page)
-    assert sorted(pictures_of(page)) == sorted(path.read_bytes() for path in run.glob("*.png"))
+    assert sorted(plots_of(page)) == sorted(path.read_bytes() for path in run.glob("*.png"))
     accuracy = json.loads((run / "result.json").read_text())["test_accuracy"]
     assert f"{accuracy:.2%} accuracy on 200 test images" in page.text
-    assert (run / "config.yaml").read_text().split() == page.texts[
-        page.texts.index("All settings, config.yaml") + 2
-    ].split()
+    settings = page.texts[page.texts.index("All settings, config.yaml") + 2]
+    assert (run / "config.yaml").read_text().split() == settings.split()

@@ -10,12 +10,12 @@ import numpy as np
 
 from stdp_run.elementwise import BLOCK, zeros_for_vectors
 from stdp_run.engines.event import vectors
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.spike_sampling import count_ones
 from stdp_run.network import Model
 
-neuron = bound("neuron")
-plasticity = bound("plasticity")
+neuron = Bound("neuron")
+plasticity = Bound("plasticity")
 
 
 class ActiveNeurons(NamedTuple):

@@ -8,8 +8,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import llvmlite
 import numba
@@ -70,22 +71,13 @@ _setting = threading.Lock()
 
 
 @contextmanager
-def numba_keeps_code_in(folder: Path | None) -> Iterator[None]:
+def numba_keeps_code_in(folder: Path) -> Iterator[None]:
     """Let numba keep the code of functions that are decorated here in `folder`; its setting is that of the process."""
-    if folder is None:
-        yield
-        return
+    config: Any = numba.config
     with _setting:
-        before = numba.config.CACHE_DIR
-        numba.config.CACHE_DIR = str(folder)
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(folder)
         try:
             yield
         finally:
-            numba.config.CACHE_DIR = before
-
-
-def one_process_compiling(folder: Path | None):
-    """Let one process at a time compile the kernel of a folder: the others find its work on the disk after it."""
-    if folder is None:
-        return nullcontext()
-    return locked(folder / "lock", wait=True, what="compiling")
+            config.CACHE_DIR = before

@@ -3,11 +3,11 @@
 import inspect
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from numba.core.errors import NumbaError
 from stdp_run.elementwise import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
 from stdp_run.engines.event.interval import has_intervals, make_interval_scratch, present_intervals
-from stdp_run.engines.event.jit import Bindings, Kernel, Namespace, methods, specialise
+from stdp_run.engines.event.jit import Bindings, Kernel, Namespace, methods, once, specialise
 from stdp_run.engines.event.plasticity import IntervalFunctions, implementation_of, none
 from stdp_run.engines.event.presentation import Images, Network, Presentation
 from stdp_run.engines.event.stepwise import make_scratch, present_stepwise
@@ -33,7 +33,7 @@ IMAGES_PER_TASK = 50
 _compiling = ThreadPoolExecutor(1, thread_name_prefix="compiling")
 
 
-@cache
+@once
 def compile_kernel(rule: type[Rule] | None, neuron: type[NeuronGroup]) -> Kernel:
     """Return the kernel that presents images to a neuron group, with a rule or with learning off."""
     functions: Any = none.FUNCTIONS
@@ -71,6 +71,7 @@ class Presenter(NamedTuple):
 
     learning: bool
     encoder: Encoder
+    thresholds: np.ndarray  # [R, 256] of the encoder
     kernel: Kernel
     networks: list[Network]  # of one weight[I, E]
     scratch: list[Any]
@@ -120,12 +121,12 @@ class EventEngine:
     def _presenter(self, learning: bool, rule: type[Rule] | None, networks: list[Network]) -> Presenter:
         model = self.model if learning else replace(self.model, encoder=self.model.inference_encoder)
         kernel = compile_kernel(rule, model.neuron)
+        make: Callable = partial(make_scratch, model, self._n_columns)
         if kernel.function is present_intervals:
             all_excite = bool((self._weight >= 0).all())
             make = partial(make_interval_scratch, model, self._neuron_parameters, learning, self._n_columns, all_excite)
-        else:
-            make = partial(make_scratch, model, self._n_columns)
-        return Presenter(learning, model.encoder, kernel, networks, [make() for _ in networks])
+        thresholds = model.encoder.thresholds_by_repeat
+        return Presenter(learning, model.encoder, thresholds, kernel, networks, [make() for _ in networks])
 
     def _compile(self, presenter: Presenter) -> None:
         """Compile by presenting no image, so that the first images are not slower than the rest."""
@@ -179,26 +180,22 @@ class EventEngine:
         return counts
 
     def _images(
-        self,
-        presenter: Presenter,
-        pixels: np.ndarray,
-        image_index: np.ndarray,
-        rate: np.ndarray | None = None,
-        max_learners: np.ndarray | None = None,
+        self, presenter: Presenter, pixels: np.ndarray, image_index: np.ndarray, *schedule: np.ndarray
     ) -> Images:
-        """Return images as a kernel takes them, not counted yet."""
+        """Return images as a kernel takes them, without counts; `schedule` is (rate, max_learners) where it learns."""
         n = len(pixels)
+        rate, max_learners = schedule or (np.zeros(n), np.zeros(n))
         return Images(
             np.ascontiguousarray(presenter.encoder.prepare(pixels)),
             np.ascontiguousarray(image_index, np.int64),
-            np.ascontiguousarray(np.zeros(n) if rate is None else rate, self.model.weight_dtype),
-            np.ascontiguousarray(np.zeros(n) if max_learners is None else max_learners, np.int64),
+            np.ascontiguousarray(rate, self.model.weight_dtype),
+            np.ascontiguousarray(max_learners, np.int64),
             np.zeros((n, self.model.n_exc), np.int32),
         )
 
     def _arguments(self, presenter: Presenter, images: Images, epoch: int, thread: int = 0) -> tuple:
         """Return what a kernel is called with, to present images on a thread."""
-        encoder, stream = presenter.encoder, SPIKES_LEARNING if presenter.learning else SPIKES_EVALUATING
-        thresholds, seed = encoder.thresholds_by_repeat, self.model.seed
-        presentation = Presentation(presenter.learning, epoch, seed, stream, thresholds, encoder.min_spikes)
+        stream, seed = SPIKES_LEARNING if presenter.learning else SPIKES_EVALUATING, self.model.seed
+        thresholds, min_spikes = presenter.thresholds, presenter.encoder.min_spikes
+        presentation = Presentation(presenter.learning, epoch, seed, stream, thresholds, min_spikes)
         return presenter.networks[thread], images, presentation, presenter.scratch[thread]

@@ -33,7 +33,7 @@ from stdp_run.engines.event.active import (
     make_active_neurons,
 )
 from stdp_run.engines.event.arithmetic import float_bits
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.presentation import EventStep
 from stdp_run.engines.event.spike_sampling import SpikeTrain, make_train, next_repeat, sample_spikes
 from stdp_run.engines.event.subthreshold import (
@@ -47,8 +47,8 @@ from stdp_run.engines.event.subthreshold import (
 )
 from stdp_run.network import Model
 
-neuron = bound("neuron")
-plasticity = bound("plasticity")
+neuron = Bound("neuron")
+plasticity = Bound("plasticity")
 
 MOST_NEWLY_ACTIVE = 4
 

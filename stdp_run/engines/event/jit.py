@@ -3,9 +3,9 @@
 A kernel is a plain function, and so is all that it calls. A module of kernels leaves names open for what differs from
 rule to rule and from neuron group to neuron group:
 
-    rule = bound("rule")              the elementwise functions of the rule
-    neuron = bound("neuron")          those of the neuron group
-    plasticity = bound("plasticity")  the functions of the rule's compiled implementation
+    rule = Bound("rule")              the elementwise functions of the rule
+    neuron = Bound("neuron")          those of the neuron group
+    plasticity = Bound("plasticity")  the functions of the rule's compiled implementation
 
 `specialise` makes a copy of a function in which these names mean given namespaces, and so do they in everything that
 it calls; `Kernel` makes one that Python calls. numba keeps a compiled function by its source file and bytecode, and
@@ -14,11 +14,13 @@ functions that it is made of and of the engine's sources. An edit in any of them
 not.
 """
 
+import dis
 import inspect
 import types
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 import numpy as np
@@ -26,13 +28,14 @@ from numba.core.dispatcher import Dispatcher
 
 from stdp_run import elementwise
 from stdp_run.engines.event import arithmetic as arithmetic  # teaches numba the functions of stdp_run.elementwise
-from stdp_run.engines.event.cache import kernel_folder, numba_keeps_code_in, one_process_compiling
+from stdp_run.engines.event.cache import kernel_folder, numba_keeps_code_in
+from stdp_run.files import locked
 
 # Without "_nrt" numba counts references, atomically, whenever an array is taken out of a tuple: a third of the time of
 # learning with 100 neurons. Compiled code here creates no arrays, and what it is given is held by the caller.
-OPTIONS = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
+OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
 # For functions that only compiled code calls: what would let Python or C call them takes a third of the time.
-INNER = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 class Namespace(types.ModuleType):
@@ -47,27 +50,28 @@ Bindings = Mapping[str, Namespace]
 
 
 class Bound:
-    """What an open name of a module of kernels means until a kernel is specialised."""
+    """What stands for a namespace until `specialise` puts it in its place."""
 
     def __init__(self, name: str):
         self.name = name
 
 
-def bound(name: str) -> Any:
-    """Return the placeholder of a namespace that `specialise` puts in its place."""
-    return Bound(name)
-
-
+F = TypeVar("F", bound=Callable)
 _rarely_called: set[Callable] = set()
 
 
-def rarely_called(function: Callable) -> Callable:
+def rarely_called(function: F) -> F:
     """Let a function stay a function, which takes less time to compile than a copy at each call."""
     _rarely_called.add(function)
     return function
 
 
-@cache
+def once(function: F) -> F:
+    """Do as functools.cache does, whose declared type refuses classes as arguments."""
+    return cache(function)  # type: ignore[return-value]
+
+
+@once
 def methods(name: str, cls: type) -> Namespace:
     """Return the static methods of a rule or neuron group for compiled code."""
     names = (each for each in dir(cls) if not each.startswith("_"))
@@ -106,8 +110,8 @@ def _resolve(copy: Any, bindings: Bindings) -> None:
 
 
 def _used_globals(function: Any) -> dict[str, Any]:
-    scope = function.__globals__
-    return {name: scope[name] for name in function.__code__.co_names if name in scope}
+    names = (each.argval for each in dis.get_instructions(function) if each.opname == "LOAD_GLOBAL")
+    return {name: function.__globals__[name] for name in names if name in function.__globals__}
 
 
 def _is_plain(value: object) -> bool:
@@ -131,16 +135,19 @@ class Kernel:
         copy = _copy(function)
         _resolve(copy, bindings or {})
         self._folder = kernel_folder("\n".join(_describe(copy, set())))
-        with numba_keeps_code_in(self._folder):
+        with numba_keeps_code_in(self._folder) if self._folder else nullcontext():
             self._compiled = numba.njit(copy, cache=self._folder is not None, **OPTIONS)
 
     def __call__(self, *arguments: Any) -> Any:
         return self._compiled(*arguments)
 
     def compile(self, *arguments: Any) -> bool:
-        """Call it for the first time, one process at a time; return whether it was compiled, and not found on disk."""
+        """Call it for the first time; return whether it was compiled, and not found on disk.
+
+        One process at a time does: the others find its work after it.
+        """
         before = self._compiled.stats.cache_misses.total()
-        with one_process_compiling(self._folder):
+        with locked(self._folder / "lock", wait=True, what="compiling") if self._folder else nullcontext():
             self(*arguments)
         return self._compiled.stats.cache_misses.total() > before
 

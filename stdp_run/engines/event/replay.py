@@ -1,18 +1,17 @@
 """A learning rule alone, applied to given spike trains by its compiled implementation (stdp_run.replay)."""
 
-from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run.engines.event.engine import compile_errors_named
-from stdp_run.engines.event.jit import Kernel, Namespace, bound, methods, specialise
+from stdp_run.engines.event.jit import Bound, Kernel, Namespace, methods, once, specialise
 from stdp_run.engines.event.plasticity import implementation_of
 from stdp_run.engines.event.presentation import EventStep
 from stdp_run.parameters import cast
 from stdp_run.rules.base import Rule
 
-plasticity = bound("plasticity")
+plasticity = Bound("plasticity")
 
 
 class ReplayArrays(NamedTuple):
@@ -38,14 +37,9 @@ def replay_on_event_engine(
 ) -> np.ndarray:
     """Return the weights after every step, [T, E, I], of one image with the given spikes.
 
-    Args:
-        rule: a rule with a compiled implementation.
-        parameters: its constants, a named tuple.
-        pre: input spikes, 0/1 [T, I].
-        post: excitatory spikes, 0/1 [T, E].
-        weight: weights before the first step, [E, I], in the type to compute in.
-        threshold: [T, E], each neuron's threshold after that step's neuron update; only integer rules look at it.
-        seed: key of the stochastic rounding.
+    pre[T, I] and post[T, E] are spikes, 0 or 1; `weight` [E, I] before the first step has the type to compute in;
+    threshold[T, E] is each neuron's after that step's neuron update, which only integer rules look at; `seed` is the
+    key of the stochastic rounding. The rule has a compiled implementation; `parameters` are its constants.
     """
     implementation = implementation_of(rule)
     assert implementation is not None, f"{rule} was chosen for the event engine"
@@ -69,7 +63,7 @@ def replay_on_event_engine(
     return arrays.history
 
 
-@cache
+@once
 def _compile_replay(rule: type[Rule]) -> Kernel:
     functions: Any = implementation_of(rule).replay  # type: ignore[union-attr]  # checked by its caller
     bindings = {"rule": methods("rule", rule)}

@@ -129,7 +129,7 @@ def _define(function, n_operands: int, result_of, generate) -> None:
         values = [convert(context, builder, *pair, met) for pair in zip(arguments, call.args, strict=True)]
         return generate(context, builder, met, *values)
 
-    kinds = [(Vector,)] if n_operands == 1 else [(Vector, Vector)]
+    kinds: list[tuple] = [(Vector,)] if n_operands == 1 else [(Vector, Vector)]
     kinds += [pair for scalar in _SCALARS for pair in ((Vector, scalar), (scalar, Vector)) if n_operands == 2]
     for kind in kinds:
         lower_builtin(function, *kind)(lower)

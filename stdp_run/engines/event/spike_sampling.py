@@ -54,32 +54,23 @@ _WORD = ir.IntType(64)
 _VECTOR = ir.VectorType(_WORD, LANES)
 
 
+def _emitting(instruction: str):
+    def emit(self, other):
+        values = [self.value, other.value if isinstance(other, _Words) else ir.Constant(_WORD, other)]
+        if _VECTOR in (value.type for value in values):
+            values = [value if value.type == _VECTOR else spread(self.builder, value, LANES) for value in values]
+        return _Words(self.builder, getattr(self.builder, instruction)(*values))
+
+    return emit
+
+
 class _Words:
     """64-bit integers in the code being generated, one or a vector: an operator emits its instruction."""
 
     def __init__(self, builder, value):
         self.builder, self.value = builder, value
 
-    def _emit(self, instruction: str, other):
-        values = [self.value, other.value if isinstance(other, _Words) else ir.Constant(_WORD, other)]
-        if _VECTOR in (value.type for value in values):
-            values = [value if value.type == _VECTOR else spread(self.builder, value, LANES) for value in values]
-        return _Words(self.builder, getattr(self.builder, instruction)(*values))
-
-    def __mul__(self, other):
-        return self._emit("mul", other)
-
-    def __add__(self, other):
-        return self._emit("add", other)
-
-    def __xor__(self, other):
-        return self._emit("xor", other)
-
-    def __and__(self, other):
-        return self._emit("and_", other)
-
-    def __rshift__(self, other):
-        return self._emit("lshr", other)
+    __mul__, __add__, __xor__, __and__, __rshift__ = map(_emitting, ("mul", "add", "xor", "and_", "lshr"))
 
 
 @intrinsic
@@ -117,21 +108,14 @@ def sample_eight(typing_context, train, place, key, at, stride):
 @intrinsic
 def trailing_zeros(typing_context, value):
     """Return the number of zero bits below the lowest set bit of a uint64, 64 if there is none."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
-
-    return types.int64(types.uint64), generate
+    no = ir.Constant(ir.IntType(1), 0)
+    return types.int64(types.uint64), lambda context, builder, call, arguments: builder.cttz(arguments[0], no)
 
 
 @intrinsic
 def count_ones(typing_context, value):
     """Return the number of set bits of a uint64."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.ctpop(arguments[0])
-
-    return types.int64(types.uint64), generate
+    return types.int64(types.uint64), lambda context, builder, call, arguments: builder.ctpop(arguments[0])
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -189,7 +173,7 @@ def list_bits(bits, first, places, n):
 
 
 def next_repeat(count, min_spikes, repeat, max_presentations):
-    """Return the repeat with which an image is presented again, and clear its count[E]; 0: it is not presented again."""
+    """Return the repeat with which an image is presented again, and clear its count[E]; 0: it is not."""
     if repeat + 1 == max_presentations:
         return np.int64(0)
     total = np.int64(0)

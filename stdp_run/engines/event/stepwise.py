@@ -10,14 +10,14 @@ import numpy as np
 
 from stdp_run.elementwise import zeros_for_vectors
 from stdp_run.encoding import presentation_key
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.presentation import EventStep
 from stdp_run.engines.event.row_sums import add_rows
 from stdp_run.engines.event.spike_sampling import SpikeTrain, make_train, next_repeat, sample_spikes
 from stdp_run.network import Model
 
-neuron = bound("neuron")
-plasticity = bound("plasticity")
+neuron = Bound("neuron")
+plasticity = Bound("plasticity")
 
 
 class Excitatory(NamedTuple):

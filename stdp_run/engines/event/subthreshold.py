@@ -12,12 +12,12 @@ import numpy as np
 from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.arithmetic import float_bits
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.row_sums import add_weighted_rows
 from stdp_run.engines.event.spike_sampling import PIXELS_PER_WORD, list_bits
 from stdp_run.network import Model
 
-neuron = bound("neuron")
+neuron = Bound("neuron")
 
 LONGEST_INTERVAL = 128
 

@@ -66,11 +66,7 @@ def zero_block(typing_context, array):
 def rounded(typing_context, value, like):
     """Return a vector in the type of the array `like`."""
     vector = Vector(like.dtype, value.lanes)
-
-    def generate(context, builder, call, arguments):
-        return convert(context, builder, arguments[0], value, vector)
-
-    return vector(value, like), generate
+    return vector(value, like), lambda context, builder, call, args: convert(context, builder, args[0], value, vector)
 
 
 @intrinsic
@@ -104,8 +100,7 @@ def take(typing_context, array, at):
     """Return array[at]; `at` is not looked at, where numba would ask whether it counts from the end."""
 
     def generate(context, builder, call, arguments):
-        data = context.make_array(array)(context, builder, value=arguments[0]).data
-        return builder.load(builder.gep(data, [arguments[1]]))
+        return builder.load(_pointer(context, builder, call, arguments, context.get_value_type(array.dtype)))
 
     return array.dtype(array, types.int64), generate
 
@@ -116,8 +111,7 @@ def put(typing_context, array, at, value):
 
     def generate(context, builder, call, arguments):
         number = context.cast(builder, arguments[2], value, array.dtype)
-        data = context.make_array(array)(context, builder, value=arguments[0]).data
-        builder.store(number, builder.gep(data, [arguments[1]]))
+        builder.store(number, _pointer(context, builder, call, arguments, context.get_value_type(array.dtype)))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value), generate
@@ -126,8 +120,7 @@ def put(typing_context, array, at, value):
 @intrinsic
 def lanes_where(typing_context, condition):
     """Return a uint64 with a bit for each lane in which the condition holds."""
-
-    def generate(context, builder, call, arguments):
-        return builder.zext(builder.bitcast(arguments[0], ir.IntType(condition.lanes)), ir.IntType(64))
-
-    return types.uint64(condition), generate
+    bits = ir.IntType(condition.lanes)
+    return types.uint64(condition), lambda context, builder, call, arguments: builder.zext(
+        builder.bitcast(arguments[0], bits), ir.IntType(64)
+    )

@@ -6,17 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stdp_run.reporting.plots.style import (
-    BLUE,
-    DARK,
-    GREY,
-    VERMILION,
-    counted,
-    describe,
-    new_figure,
-    short,
-    whole_numbers,
-)
+from stdp_run.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,17 +24,17 @@ def histogram(
     """
     values = np.ravel(values)
     finite = values[np.isfinite(values)]
-    figure = new_figure(900, 540)
+    figure = style.new_figure(900, 540)
     axes = figure.subplots()
     if finite.size == 0:
-        describe(axes, f"{title}\nno {counted_as}", xlabel, f"number of {counted_as}")
+        style.describe(axes, f"{title}\nno {counted_as}", xlabel, f"number of {counted_as}")
         return figure
     low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean(dtype=np.float64))
     scale = max(abs(low), abs(high)) or 1.0
     spread = (low, high) if high - low > 1e-6 * scale else (low - 0.5 * scale, high + 0.5 * scale)
     counts, edges = np.histogram(finite, bins=BINS, range=spread)
-    axes.stairs(counts, edges, baseline=0.1 if log_counts else 0, fill=True, color=BLUE)
-    axes.axvline(mean, color=VERMILION, linewidth=1.5, linestyle="--", label=f"mean {mean:.4g}")
+    axes.stairs(counts, edges, baseline=0.1 if log_counts else 0, fill=True, color=style.BLUE)
+    axes.axvline(mean, color=style.VERMILION, linewidth=1.5, linestyle="--", label=f"mean {mean:.4g}")
     axes.set_xlim(edges[0], edges[-1])
     if log_counts:
         axes.set_yscale("log")
@@ -53,11 +43,11 @@ def histogram(
         axes.set_ylim(0.5, counts.max() * 2)
     else:
         axes.set_ylim(0, counts.max() * 1.08)
-        whole_numbers(axes)
+        style.whole_numbers(axes)
     axes.legend(frameon=False, loc="best", fontsize=11)
     others = values.size - finite.size
     summary = f"{finite.size:,} {counted_as}, {low:.4g} to {high:.4g}{f', {others:,} more not finite' * bool(others)}"
-    describe(axes, f"{title}\n{summary}", xlabel, f"number of {counted_as}")
+    style.describe(axes, f"{title}\n{summary}", xlabel, f"number of {counted_as}")
     return figure
 
 
@@ -75,25 +65,24 @@ def raster(
     top, and a row each for input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool.
 
     `images` [B, height, width] are uint8, `names` [B] the names of their classes.
-
-    Raises:
-        ValueError: there are no images.
     """
     n_images, n_steps = np.shape(input_spikes)[:2]
-    if n_images == 0:
-        raise ValueError("no images to draw the spikes of")
     wide, tall = max(900, 130 + 420 * n_images), 1000
     # Finding the margins would take longer than drawing the many panels does.
-    figure = new_figure(wide, tall, constrained=False)
+    figure = style.new_figure(wide, tall, constrained=False)
     place: dict[str, Any] = {"left": 100 / wide, "right": 1 - 25 / wide, "bottom": 65 / tall, "top": 1 - 80 / tall}
     place |= {"height_ratios": (1.1, 3, 3, 3), "hspace": 0.28, "wspace": 0.08}
     panels = figure.subplots(4, n_images, sharex="row", sharey="row", squeeze=False, gridspec_kw=place)
     figure.suptitle(title, y=1 - 16 / tall, fontsize=14, parse_math=False)
-    layers = {"input": (input_spikes, DARK), "excitatory": (excitatory, BLUE), "inhibitory": (inhibitory, VERMILION)}
+    layers = {
+        "input": (input_spikes, style.DARK),
+        "excitatory": (excitatory, style.BLUE),
+        "inhibitory": (inhibitory, style.VERMILION),
+    }
     for b, (image, name) in enumerate(zip(images, names, strict=True)):
         panels[0, b].imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         panels[0, b].set(xticks=[], yticks=[])
-        panels[0, b].set_title(f"class {short(name)}", fontsize=13, parse_math=False)
+        panels[0, b].set_title(f"class {style.short(name)}", fontsize=13, parse_math=False)
         for axes, (layer, (spikes, colour)) in zip(panels[1:, b], layers.items(), strict=True):
             _raster_panel(axes, np.asarray(spikes[b]), dt_ms, colour, dots=layer == "input")
             axes.set_xlim(0, max(1, n_steps) * dt_ms)
@@ -110,30 +99,25 @@ def _raster_panel(axes: "Axes", spikes: np.ndarray, dt_ms: float, colour: str, d
     neurons = spikes.shape[1]
     steps, index = np.nonzero(spikes)
     # Thousands of input spikes need small dots to stay apart; the few spikes of a layer need marks that are seen.
+    marks: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.6}
     if dots or len(index) > 2000:
-        marks: dict[str, Any] = {"marker": ".", "markersize": 6.0 if len(index) <= 2000 else 3.5, "markeredgewidth": 0}
-    else:
-        marks: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.6}
+        marks = {"marker": ".", "markersize": 6.0 if len(index) <= 2000 else 3.5, "markeredgewidth": 0}
     # Without clipping, marks at the very start and end are drawn in full.
     axes.plot(steps * dt_ms, index, linestyle="none", color=colour, clip_on=False, **marks)
     margin = max(0.5, 0.03 * neurons)
     axes.set_ylim(-margin, neurons - 1 + margin)
-    whole_numbers(axes)
+    style.whole_numbers(axes)
     firing = len(np.unique(index))
-    axes.set_title(f"{counted(len(index), 'spike')}, {firing} of {counted(neurons, 'neuron')}", fontsize=11, loc="left")
+    axes.set_title(
+        f"{style.counted(len(index), 'spike')}, {firing} of {style.counted(neurons, 'neuron')}", fontsize=11, loc="left"
+    )
     axes.spines[["top", "right"]].set_visible(False)
 
 
 def stdp_windows(windows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
-    """Draw the window of each named rule, (t_post - t_pre [K] in ms, weight change [K]), two panels to a row.
-
-    Raises:
-        ValueError: there are no windows.
-    """
-    if not windows:
-        raise ValueError("no windows to draw")
+    """Draw the window of each named rule, (t_post - t_pre [K] in ms, weight change [K]), two panels to a row."""
     columns, rows = min(2, len(windows)), math.ceil(len(windows) / 2)
-    figure = new_figure(300 + 450 * columns, 70 + 410 * rows)
+    figure = style.new_figure(300 + 450 * columns, 70 + 410 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     figure.suptitle("STDP windows" if len(windows) > 1 else "STDP window", fontsize=14)
     for axes, (rule, (delta_ms, change)) in zip(panels, windows.items(), strict=False):
@@ -146,18 +130,18 @@ def stdp_windows(windows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figur
 def _window_panel(axes: "Axes", delta_ms: np.ndarray, change: np.ndarray, title: str) -> None:
     order = np.argsort(delta_ms, kind="stable")
     delta_ms, change = delta_ms[order], change[order]
-    axes.axhline(0, color=GREY, linewidth=1)
-    axes.axvline(0, color=GREY, linewidth=1)
+    axes.axhline(0, color=style.GREY, linewidth=1)
+    axes.axvline(0, color=style.GREY, linewidth=1)
     # A window usually jumps at 0, so no line may cross it.
     size = 3.5 if len(change) <= 100 else 0
     sides = (
-        ("post before pre", delta_ms < 0, {"color": VERMILION, "marker": "s", "markersize": size}),
-        ("same step", delta_ms == 0, {"color": DARK, "marker": "D", "markersize": 5, "linestyle": "none"}),
-        ("pre before post", delta_ms > 0, {"color": BLUE, "marker": "o", "markersize": size}),
+        ("post before pre", delta_ms < 0, {"color": style.VERMILION, "marker": "s", "markersize": size}),
+        ("same step", delta_ms == 0, {"color": style.DARK, "marker": "D", "markersize": 5, "linestyle": "none"}),
+        ("pre before post", delta_ms > 0, {"color": style.BLUE, "marker": "o", "markersize": size}),
     )
     for name, chosen, look in sides:
         if chosen.any():
             axes.plot(delta_ms[chosen], change[chosen], linewidth=1.6, label=name, **look)
-    describe(axes, title, "t_post - t_pre (ms)", "weight change")
+    style.describe(axes, title, "t_post - t_pre (ms)", "weight change")
     if len(change):
         axes.legend(frameon=False, fontsize=10)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stdp_run.reporting.plots.style import BLUE, DARK, GREY, GRID, VERMILION, describe, new_figure, short
+from stdp_run.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 # Lines differ in the mark as well as in the colour, and from the fifth on in the dashes.
 LOOKS = [
-    *((BLUE, "o", "-"), (VERMILION, "s", "-"), (DARK, "^", "-"), (GREY, "D", "-")),
-    *((BLUE, "v", "--"), (VERMILION, "P", "--"), (DARK, "X", "--"), (GREY, "*", "--")),
+    *((style.BLUE, "o", "-"), (style.VERMILION, "s", "-"), (style.DARK, "^", "-"), (style.GREY, "D", "-")),
+    *((style.BLUE, "v", "--"), (style.VERMILION, "P", "--"), (style.DARK, "X", "--"), (style.GREY, "*", "--")),
 ]
 MOST_ROWS = 30
 LONGEST_NAME = 60
@@ -27,23 +27,34 @@ WIDE = 1000  # pixels, of lines without a legend; the axes are at least 0.8 of t
 DIGIT_PIXELS = 9  # of a tick label
 
 
+BARS: dict[str, Any] = {"markersize": 7, "linewidth": 1.6, "elinewidth": 1.6, "capsize": 3}
+DOTS: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0, "alpha": 0.4, "zorder": 1.5}
+
+
 @dataclass(frozen=True)
 class Accuracies:
     """The accuracy of K settings over seeds, in %."""
 
     mean: np.ndarray  # [K]
-    low: np.ndarray  # [K] the lower end of the bar
-    high: np.ndarray  # [K] and its upper end
+    bars: np.ndarray  # [2, K] how far a bar reaches below and above the mean
     seeds: Sequence[np.ndarray]  # [K] of each seed, drawn as faint dots
+
+    def limits(self) -> tuple[float, float]:
+        """Return the part of the axis from 0 to 100 % that all accuracies lie in, with room at its ends."""
+        inside = np.concatenate([self.mean - self.bars[0], self.mean + self.bars[1], *self.seeds])
+        room = max(1.0, 0.12 * float(np.ptp(inside)))
+        low, high = max(0.0, float(inside.min()) - room), min(100.0, float(inside.max()) + room)
+        # Marks at the very ends are drawn in full, and the axis has no numbers beyond them.
+        edge = 0.04 * (high - low)
+        return low - edge * (low == 0), high + edge * (high == 100)
 
     def caption(self) -> str:
         """Return what points, bars and faint dots are."""
         counts = {len(seeds) for seeds in self.seeds}
         if counts == {1}:
-            return f"one run{' each' if len(self.mean) > 1 else ''}; bar: its 95 % interval"
-        n_seeds = f"{counts.pop()} seeds" if len(counts) == 1 else "seeds"
+            return "one run each; bar: its 95 % interval"
         single = " (of a single run: its 95 % interval)" if 1 in counts else ""
-        return f"mean over {n_seeds}; bar: standard deviation{single}; faint: single runs"
+        return f"mean over seeds; bar: standard deviation{single}; faint: single runs"
 
 
 def accuracy_by_settings(
@@ -91,8 +102,7 @@ def _names(settings: Mapping[str, Sequence[str]], spelled: bool = False) -> list
         return [value or "(not set)" for (value,) in rows]
     names = list(settings)
     if sum(len(name) + 8 for name in names) > LONGEST_NAME:
-        last = [name.rpartition(".")[2] for name in names]
-        names = [end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)]
+        names = style.last_parts(names)
     return [", ".join(f"{a}={b or '(not set)'}" for a, b in zip(names, row, strict=True)) for row in rows]
 
 
@@ -100,28 +110,28 @@ def _rows(names: Sequence[str], accuracies: Accuracies, axis: str, title: str) -
     """Draw a row for each setting, first one on top."""
     if len(names) > MOST_ROWS:
         title += f", best {MOST_ROWS} of {len(names)} settings"
-    best = slice(MOST_ROWS)
-    accuracies = Accuracies(accuracies.mean[best], accuracies.low[best], accuracies.high[best], accuracies.seeds[best])
-    names = ["\n".join(textwrap.wrap(name, LONGEST_NAME, max_lines=3, placeholder="…")) for name in names[best]]
+        accuracies = Accuracies(
+            accuracies.mean[:MOST_ROWS], accuracies.bars[:, :MOST_ROWS], accuracies.seeds[:MOST_ROWS]
+        )
+    names = ["\n".join(textwrap.wrap(name, LONGEST_NAME, max_lines=3, placeholder="…")) for name in names[:MOST_ROWS]]
     longest = max(len(line) for name in names for line in name.split("\n"))
     row_pixels = 34 + 17 * max(name.count("\n") for name in names)
-    figure = new_figure(700 + 8 * max(25, longest), 170 + row_pixels * max(3, len(names)))
+    figure = style.new_figure(700 + 8 * max(25, longest), 170 + row_pixels * max(3, len(names)))
     axes = figure.subplots()
     rows = np.arange(len(names))
-    for row, seeds in enumerate(accuracies.seeds):
-        _faint_dots(axes, seeds, np.full(len(seeds), row), BLUE, "o")
-        value = accuracies.mean[row]
+    axes.errorbar(accuracies.mean, rows, xerr=accuracies.bars, fmt="o", color=style.BLUE, **BARS)
+    axes.plot(
+        np.concatenate(accuracies.seeds), rows.repeat(list(map(len, accuracies.seeds))), "o", color=style.BLUE, **DOTS
+    )
+    for row, value in enumerate(accuracies.mean):
         place: dict[str, Any] = {"textcoords": "offset points", "horizontalalignment": "center", "fontsize": 9}
         axes.annotate(f"{value:.1f}", (value, row), (0, 6), **place)
-    bars = np.stack([accuracies.mean - accuracies.low, accuracies.high - accuracies.mean])
-    axes.errorbar(accuracies.mean, rows, xerr=bars, fmt="o", color=BLUE, markersize=7, elinewidth=1.6, capsize=3)
     axes.set_yticks(rows, names, fontsize=11, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.7)
-    axes.set_xlim(_limits(accuracies))
-    axes.grid(color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    describe(axes, f"{title}\n{accuracies.caption()}", axis, "")
+    axes.set_xlim(accuracies.limits())
+    axes.grid(color=style.GRID, linewidth=0.8)
+    style.describe(axes, f"{title}\n{accuracies.caption()}", axis, "")
     return figure
 
 
@@ -129,30 +139,31 @@ def _lines(
     across: tuple[str, np.ndarray], lines: tuple[str, Sequence[str]], accuracies: Accuracies, axis: str, title: str
 ) -> "Figure":
     """Draw accuracy against a number, its name and values [K]; `lines` are a title and the line [K] of each entry."""
+    from matplotlib.transforms import offset_copy
+
     (setting, values), (legend, line_of) = across, lines
     names = list(dict.fromkeys(line_of))
-    figure = new_figure(WIDE if len(names) == 1 else WIDE + 9 * min(LONGEST_NAME, max(map(len, names))), 600)
+    figure = style.new_figure(WIDE if len(names) == 1 else WIDE + 9 * min(LONGEST_NAME, max(map(len, names))), 600)
     axes = figure.subplots()
-    bars = np.stack([accuracies.mean - accuracies.low, accuracies.high - accuracies.mean])
-    for name, (colour, marker, dashes) in zip(names, LOOKS, strict=False):
+    for number, (name, (colour, marker, dashes)) in enumerate(zip(names, LOOKS, strict=False)):
         members = np.flatnonzero([line == name for line in line_of])
         members = members[np.argsort(values[members], kind="stable")]
-        look: dict[str, Any] = {
-            "color": colour,
+        # A few pixels apart, so that bars and dots at the same value do not hide each other.
+        place = offset_copy(axes.transData, figure, 8 * (number - (len(names) - 1) / 2), 0, "dots")
+        look: dict[str, Any] = {"color": colour, "marker": marker, "transform": place}
+        bars: dict[str, Any] = {
+            "yerr": accuracies.bars[:, members],
+            "label": style.short(name, LONGEST_NAME),
             "linestyle": dashes,
-            "marker": marker,
-            "markersize": 7,
-            "linewidth": 1.6,
         }
-        look |= {"yerr": bars[:, members], "elinewidth": 1.6, "capsize": 3, "label": short(name, LONGEST_NAME)}
-        axes.errorbar(values[members], accuracies.mean[members], **look)
-        for k in members.tolist():
-            seeds = accuracies.seeds[k]
-            _faint_dots(axes, np.full(len(seeds), values[k]), seeds, colour, marker)
+        axes.errorbar(values[members], accuracies.mean[members], **look, **bars, **BARS)
+        seeds = [accuracies.seeds[k] for k in members.tolist()]
+        dots = values[members].repeat(list(map(len, seeds)))
+        axes.plot(dots, np.concatenate(seeds), linestyle="none", **look, **DOTS)
     _number_axis(axes, values)
-    axes.set_ylim(_limits(accuracies))
-    axes.grid(color=GRID, linewidth=0.8)
-    describe(axes, title, setting, axis)
+    axes.set_ylim(accuracies.limits())
+    axes.grid(color=style.GRID, linewidth=0.8)
+    style.describe(axes, title, setting, axis)
     if len(names) > 1:
         handles, labels = axes.get_legend_handles_labels()
         # To the right of the axes, where it hides nothing.
@@ -163,35 +174,12 @@ def _lines(
     return figure
 
 
-def _limits(accuracies: Accuracies) -> tuple[float, float]:
-    """Return the part of the axis from 0 to 100 % that all accuracies lie in, with room at its ends."""
-    inside = np.concatenate([accuracies.low, accuracies.high, *accuracies.seeds])
-    room = max(1.0, 0.12 * float(np.ptp(inside)))
-    low, high = max(0.0, float(inside.min()) - room), min(100.0, float(inside.max()) + room)
-    # Marks at the very ends are drawn in full, and the axis has no numbers beyond them.
-    edge = 0.04 * (high - low)
-    return low - edge * (low == 0), high + edge * (high == 100)
-
-
-def _faint_dots(axes: "Axes", x: np.ndarray, y: np.ndarray, colour: str, marker: str) -> None:
-    """Draw single runs; one that stands alone is the mean itself and needs no dot of its own."""
-    if len(x) > 1:
-        look: dict[str, Any] = {
-            "linestyle": "none",
-            "color": colour,
-            "marker": marker,
-            "markersize": 5,
-            "markeredgewidth": 0,
-        }
-        axes.plot(x, y, alpha=0.4, zorder=1.5, **look)
-
-
 def _number_axis(axes: "Axes", values: np.ndarray) -> None:
     """Scale the horizontal axis to the values, and mark the values themselves, as many as have room side by side."""
     from matplotlib.ticker import NullLocator
 
     places = np.unique(values)
-    logarithmic = even_in_ratio(places)
+    logarithmic = bool(places[0] > 0 and places[-1] >= DECADE * places[0])
     on_axis = np.log(places) if logarithmic else places
     room = 0.06 * np.ptp(on_axis) or 0.1 * abs(on_axis[0]) or 1.0
     low, high = on_axis[0] - room, on_axis[-1] + room
@@ -206,11 +194,3 @@ def _number_axis(axes: "Axes", values: np.ndarray) -> None:
     axes.set_xlim(*(np.exp([low, high]) if logarithmic else (low, high)))
     axes.set_xticks(places[marked], [labels[k] for k in marked])
     axes.xaxis.set_minor_locator(NullLocator())
-
-
-def even_in_ratio(values: np.ndarray) -> bool:
-    """Return whether different values, in order, span a decade or more and lie more evenly in ratio than otherwise."""
-    if values[0] <= 0 or values[-1] < DECADE * values[0]:
-        return False
-    steps, ratios = np.diff(values), np.diff(np.log(values))
-    return bool(ratios.std() / ratios.mean() <= steps.std() / steps.mean())

@@ -5,19 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stdp_run.reporting.plots.style import (
-    BLUE,
-    DARK,
-    DOTS_PER_INCH,
-    GREY,
-    GRID,
-    VERMILION,
-    counted,
-    describe,
-    new_figure,
-    short,
-    whole_numbers,
-)
+from stdp_run.reporting.plots import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,22 +37,22 @@ def confusion(
     totals = matrix.sum(axis=1, keepdims=True)
     share = matrix / np.maximum(totals, 1)
     cell = min(72.0, max(28.0, 1000 / columns))
-    figure = new_figure(max(900.0, cell * columns + 260), max(420.0, cell * count + 190))
+    figure = style.new_figure(max(900.0, cell * columns + 260), max(420.0, cell * count + 190))
     axes = figure.subplots()
     image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    names = [short(name) for name in classes]
+    names = [style.short(name) for name in classes]
     _class_ticks(axes.xaxis, names + ["no\nspikes"] * (columns - count), room=max(cell, 780 / columns))
     _class_ticks(axes.yaxis, names)
     title = "Confusion matrix" + (f", readout: {readout}" if readout else "")
-    summary = counted(int(totals.sum()), "image")
+    summary = style.counted(int(totals.sum()), "image")
     if accuracy is not None:
         summary = f"accuracy {100 * accuracy:.1f} % on {summary}"
     if interval is not None:
         summary += f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
-    describe(axes, f"{title}\n{summary}", "predicted class", "true class")
+    style.describe(axes, f"{title}\n{summary}", "predicted class", "true class")
     axes.spines[:].set_visible(True)
     if columns > count:
-        axes.axvline(count - 0.5, color=DARK, linewidth=1.5)
+        axes.axvline(count - 0.5, color=style.DARK, linewidth=1.5)
     _write_counts(axes, matrix, share, cell)
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, aspect=max(230, cell * count) / 22)
     bar.set_label("share of the true class's images (%)", fontsize=11)
@@ -75,9 +63,9 @@ def confusion(
 def _write_counts(axes: "Axes", matrix: np.ndarray, share: np.ndarray, cell: float) -> None:
     longest = max(len(str(int(count))) for count in matrix.flat)
     look: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center"}
-    look |= {"fontsize": min(13.0, 0.9 * cell / (0.62 * longest) * 72 / DOTS_PER_INCH)}
+    look |= {"fontsize": min(13.0, 0.9 * cell / (0.62 * longest) * 72 / style.DOTS_PER_INCH)}
     for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > 0.55 else DARK
+        colour = "white" if share[row, column] > 0.55 else style.DARK
         # Counts lie inside their cells, so measuring them for the layout would only cost time.
         axes.text(column, row, str(int(count)), color=colour, **look).set_in_layout(False)
 
@@ -86,16 +74,16 @@ def neurons_per_class(labels: np.ndarray, classes: Sequence[object]) -> "Figure"
     """Draw how many neurons carry each class label, from `labels` [E] (class numbers, -1: silent)."""
     labels = np.asarray(labels, dtype=np.int64)
     counts = [int(np.count_nonzero(labels == number)) for number in (*range(len(classes)), -1)]
-    figure = new_figure(max(900, 40 * len(counts) + 150), 520)
+    figure = style.new_figure(max(900, 40 * len(counts) + 150), 520)
     axes = figure.subplots()
-    bars = axes.bar(range(len(counts)), counts, color=[BLUE] * len(classes) + [GREY], width=0.75)
+    bars = axes.bar(range(len(counts)), counts, color=[style.BLUE] * len(classes) + [style.GREY], width=0.75)
     bars[-1].set(hatch="//", edgecolor="white")
     axes.bar_label(bars, [str(count) for count in counts], padding=2, fontsize=11)
-    _class_ticks(axes.xaxis, [*map(short, classes), "silent"], room=max(40, 800 / len(counts)))
+    _class_ticks(axes.xaxis, [*map(style.short, classes), "silent"], room=max(40, 800 / len(counts)))
     axes.set_ylim(0, max(1, *counts) * 1.12)
-    whole_numbers(axes)
-    title = f"Excitatory neurons per class ({counted(len(labels), 'neuron')})"
-    describe(axes, title, "class", "number of neurons")
+    style.whole_numbers(axes)
+    title = f"Excitatory neurons per class ({style.counted(len(labels), 'neuron')})"
+    style.describe(axes, title, "class", "number of neurons")
     return figure
 
 
@@ -122,24 +110,32 @@ def accuracy_curve(
 
     Accuracies and `chance` are fractions of 1, and drawn in %.
     """
-    figure = new_figure(900, 540)
+    figure = style.new_figure(900, 540)
     axes = figure.subplots()
     if len(images_seen):
-        look: dict[str, Any] = {"color": BLUE, "marker": "o", "markersize": 4, "linewidth": 1.6}
+        look: dict[str, Any] = {"color": style.BLUE, "marker": "o", "markersize": 4, "linewidth": 1.6}
         axes.plot(images_seen, 100 * np.asarray(accuracy), label="running, while learning", **look)
     if len(evaluations[0]):
         measured, percent = evaluations[0], 100 * np.asarray(evaluations[1])
-        look: dict[str, Any] = {"color": VERMILION, "marker": "D", "markersize": 7, "linestyle": "none", "zorder": 3}
-        axes.plot(measured, percent, label="evaluation, learning off", **look)
+        marks: dict[str, Any] = {
+            "color": style.VERMILION,
+            "marker": "D",
+            "markersize": 7,
+            "linestyle": "none",
+            "zorder": 3,
+        }
+        axes.plot(measured, percent, label="evaluation, learning off", **marks)
         place: dict[str, Any] = {"textcoords": "offset points", "horizontalalignment": "center"}
         axes.annotate(f"{percent[-1]:.1f}", (measured[-1], percent[-1]), (0, 8), **place)
     if chance is not None:
-        axes.axhline(100 * chance, color=GREY, linestyle="--", linewidth=1.2, label=f"chance ({100 * chance:.0f} %)")
+        axes.axhline(
+            100 * chance, color=style.GREY, linestyle="--", linewidth=1.2, label=f"chance ({100 * chance:.0f} %)"
+        )
     if axes.lines:
         axes.legend(frameon=False, fontsize=11)
     axes.set_ylim(0, 105)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    describe(axes, title, "training images seen", "accuracy (%)")
+    axes.grid(axis="y", color=style.GRID, linewidth=0.8)
+    style.describe(axes, title, "training images seen", "accuracy (%)")
     return figure

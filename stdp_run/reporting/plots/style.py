@@ -1,6 +1,7 @@
 """What all plots share: colours, a new figure of a given size, small parts, and the way to the bytes of a PNG file."""
 
 import io
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -79,6 +80,12 @@ def short(name: object, length: int = LONGEST_CLASS_NAME) -> str:
     """Return a name, cut off where it is too long to stand beside others."""
     name = str(name)
     return name if len(name) <= length else name[: length - 1] + "…"
+
+
+def last_parts(names: Sequence[str]) -> list[str]:
+    """Return `a_post` for `rule.a_post`, where no other name ends so."""
+    last = [name.rpartition(".")[2] for name in names]
+    return [end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)]
 
 
 def whole_numbers(axes: "Axes") -> None:

@@ -118,9 +118,10 @@ def _grid_figure(
     figure = new_figure(total_wide, total_tall, constrained=False)
     box = (LEFT / total_wide, BOTTOM / total_tall, wide / total_wide, tall / total_tall)
     axes = figure.add_axes(box)
-    image = np.full((rows * columns, height, width), np.nan)
-    image[: len(chosen)] = weight[chosen].reshape(-1, height, width)
-    image = image.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+    places = np.full((rows * columns, height * width), np.nan)
+    places[: len(chosen)] = weight[chosen]
+    grid = places.reshape(rows, columns, height, width).swapaxes(1, 2)
+    image = grid.reshape(rows * height, columns * width)
     colours = shades.to_rgba(image, bytes=True)
     edges = (0, columns * width, rows * height, 0)
     axes.imshow(colours, aspect="auto", extent=edges, interpolation="nearest" if scale >= 1 else "auto")
@@ -155,7 +156,7 @@ def _write_labels(axes: "Axes", tiles: Tiles, chosen: np.ndarray, columns: int, 
     corners = np.stack([places % columns * tiles.width, places // columns * tiles.height], axis=1)
     grounds = np.array([[widths[name] * size + 4, 1.15 * size] for name in names]).reshape(-1, 1, 2) / scale
     rectangles = corners[:, None] + grounds * [[0, 0], [1, 0], [1, 1], [0, 1]]
-    axes.add_collection(PolyCollection(rectangles, facecolor="black", alpha=0.65, linewidth=0), autolim=False)
+    axes.add_collection(PolyCollection(list(rectangles), facecolor="black", alpha=0.65, linewidth=0), autolim=False)
     look: dict[str, Any] = {"color": "white", "fontsize": size * 72 / DOTS_PER_INCH, "verticalalignment": "top"}
     for (column, row), name in zip(corners, names, strict=True):
         axes.text(column + 2 / scale, row + 1 / scale, name, parse_math=False, **look)

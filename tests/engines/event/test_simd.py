@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from stdp_run.elementwise import VECTOR_BYTES, exp, maximum, minimum, where
-from stdp_run.engines.event import simd as vectors
+from stdp_run.engines.event import vectors
 from stdp_run.engines.event.jit import OPTIONS
 
 

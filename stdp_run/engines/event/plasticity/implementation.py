@@ -1,6 +1,6 @@
 """What the event engine asks of the compiled implementation of a learning rule.
 
-All functions but `allocate` and `persistent` are plain functions that the engine compiles; `bound("rule")` gives them
+All functions but `allocate` and `persistent` are plain functions that the engine compiles; `Bound("rule")` gives them
 the rule's own elementwise functions. They share these arguments:
 
     p               the rule's constants, a named tuple in the types of the kernel
@@ -38,7 +38,7 @@ class StepwiseFunctions:
 class IntervalFunctions:
     """What presents images in intervals: a neuron's weights change only while it is active.
 
-    `memory.own` holds the weights of active neurons, [C * I]: block of neurons, place of the input, neuron in the block.
+    `memory.own` holds the weights of active neurons, [C * I]: block of neurons, input, neuron of the block.
     """
 
     start: Callable  # (p, memory, n_active_inputs, n_steps): at the start of an image

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stdp_run.elementwise import zeros_for_vectors
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.plasticity.implementation import Implementation, ReplayFunctions, StepwiseFunctions
 from stdp_run.rules.meta_nearest_online import SMALLEST_MEAN
 
-rule = bound("rule")
+rule = Bound("rule")
 
 SCALE_LIMIT = 64.0
 
@@ -38,26 +38,12 @@ class MetaMemory(NamedTuple):
 
 def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int) -> MetaMemory:
     """Return the memory for `weight[I, E]`, of which `n_exc` columns count; the engine fills in what persists."""
-    n_inputs, dtype = len(weight), weight.dtype
-
-    def per_neuron(kind=dtype):
-        return zeros_for_vectors(n_exc, kind)
-
-    return MetaMemory(
-        x=np.zeros(n_inputs, dtype),
-        pre=np.zeros(n_inputs, dtype),
-        y=per_neuron(np.float64),
-        target=per_neuron(np.float64),
-        target_mean=np.zeros(1),
-        trace=per_neuron(),
-        post=per_neuron(),
-        scale=np.ones(n_exc, dtype),
-        next_scale=np.ones(n_exc, dtype),
-        inverse=np.ones(n_exc, dtype),
-        changes=per_neuron(),
-        risen=per_neuron(),
-        total=per_neuron(np.float64),
-    )
+    dtype = weight.dtype
+    x, pre = np.zeros((2, len(weight)), dtype)
+    y, target, total = (zeros_for_vectors(n_exc, np.float64) for _ in range(3))
+    trace, post, changes, risen = (zeros_for_vectors(n_exc, dtype) for _ in range(4))
+    scale, next_scale, inverse = np.ones((3, n_exc), dtype)
+    return MetaMemory(x, pre, y, target, np.zeros(1), trace, post, scale, next_scale, inverse, changes, risen, total)
 
 
 def persistent(memory: MetaMemory) -> dict[str, np.ndarray]:

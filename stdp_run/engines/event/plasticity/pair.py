@@ -19,7 +19,7 @@ import numpy as np
 
 from stdp_run.elementwise import BLOCK, VECTOR_BYTES, maximum, minimum, where, zeros_for_vectors
 from stdp_run.engines.event import vectors
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.plasticity.implementation import Implementation, IntervalFunctions, ReplayFunctions
 from stdp_run.engines.event.plasticity.pair_rows import (
     EVERY_STEP,
@@ -34,7 +34,7 @@ from stdp_run.engines.event.plasticity.pair_rows import (
 )
 from stdp_run.rules.base import NearestTraces
 
-rule = bound("rule")
+rule = Bound("rule")
 
 LONGEST_TABLE = 4096
 
@@ -42,7 +42,7 @@ LONGEST_TABLE = 4096
 class PairMemory(NamedTuple):
     """What the rule works with, E neurons and I inputs; all but `off_norm` is void between images.
 
-    Arrays [C] go by place among the active neurons; C is E in whole vectors. Memory that no image needs is never touched.
+    Arrays [C] go by place among the active neurons; C is E in whole vectors. What no image needs is never touched.
     """
 
     x: np.ndarray  # [I] presynaptic trace, by place in the list of active inputs
@@ -275,7 +275,7 @@ def change_all(p, memory, n_active_inputs, at, change):
 
 
 def change_at_inputs(p, memory, spikes, at, change, peak):
-    """Change the weights of a block of active neurons of which none spikes, at the inputs that spike; see `change_all`."""
+    """Change the weights of a block of active neurons of which none spikes, at the inputs that spike."""
     own, x = memory.own, memory.x
     first = at * x.shape[0]
     one = x[0] - x[0] + 1

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stdp_run.encoding import ROUNDING, philox
-from stdp_run.engines.event.jit import bound
+from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.plasticity.implementation import Implementation, ReplayFunctions, StepwiseFunctions
 
-rule = bound("rule")
+rule = Bound("rule")
 
 
 class IntMemory(NamedTuple):

@@ -1,0 +1,138 @@
+"""Which compiled implementation a rule has, and that a rule of one's own can bring one."""
+
+import numpy as np
+import pytest
+import torch
+from numba.core.errors import TypingError
+
+from stdp_run import replay, rules
+from stdp_run.config.settings import build_rule, published_parameters
+from stdp_run.engines.event.engine import compile_errors_named
+from stdp_run.engines.event.jit import Bound
+from stdp_run.engines.event.plasticity import (
+    Implementation,
+    ReplayFunctions,
+    StepwiseFunctions,
+    implementation_of,
+)
+from stdp_run.engines.event.replay import replay_on_event_engine
+from stdp_run.errors import UserError
+from stdp_run.neurons import LIF
+from stdp_run.parameters import number
+from stdp_run.rules import MetaNearestOnline, NearestOnline, PairRule, PostPreInt, Rule
+
+
+class Replaced(PairRule):
+    """A step of its own, of which the implementation of its base knows nothing."""
+
+    @classmethod
+    def step(cls, p, moment, weight, traces):
+        return weight, traces
+
+
+class Softer(NearestOnline):
+    """Another change within the frame of its base."""
+
+    @staticmethod
+    def change(p, w, x, y, pre, post):
+        return p.a_post * post * x * (p.w_max - w)
+
+
+class Without(Softer):
+    """One that is to run on the torch engine."""
+
+    compiled = None
+
+
+rule = Bound("rule")
+
+
+def allocate(rule_class, p, weight, n_exc):
+    return (np.zeros(n_exc),)
+
+
+def begin(p, memory, weight):
+    memory[0][:] = 0
+
+
+def correct_currents(memory, current):
+    pass
+
+
+def learn(p, memory, weight, theta, active_inputs, step, fired):
+    for f in range(fired.shape[0]):
+        i = fired[f]
+        for s in range(step.spikes.shape[0]):
+            j = active_inputs[step.spikes[s]]
+            weight[j, i] += rule.grown(p, weight[j, i])
+
+
+def finish(memory, weight):
+    pass
+
+
+def current_weight(memory, weight, j, i):
+    return weight[j, i]
+
+
+class Hebb(Rule):
+    """Weights grow where an input and a neuron spike in one step."""
+
+    parameters = {"gain": number}
+    compiled = Implementation(
+        allocate,
+        StepwiseFunctions(begin, correct_currents, learn, finish),
+        ReplayFunctions(begin, learn, current_weight),
+    )
+
+    @staticmethod
+    def grown(p, w):
+        return p.gain * (1 - w)
+
+    @classmethod
+    def step(cls, p, moment, weight, traces):
+        both = moment.post[:, :, None] * moment.pre[:, None, :]
+        return weight + moment.reduce(both * cls.grown(p, weight)), traces
+
+
+def test_rules_have_the_implementation_of_the_base_whose_step_they_keep():
+    pair = implementation_of(PairRule)
+    assert all(implementation_of(getattr(rules, name)) is pair for name in ("NearestOnline", "FullOnline"))
+    assert implementation_of(Softer) is pair
+    assert len({implementation_of(cls) for cls in (PairRule, MetaNearestOnline, PostPreInt)} - {None}) == 3
+    assert implementation_of(Hebb) is Hebb.compiled
+    for cls in (Rule, Replaced, Without, type("Further", (Replaced,), {})):
+        assert implementation_of(cls) is None
+
+
+def test_a_rule_of_ones_own_runs_by_the_implementation_that_it_brings():
+    rng = np.random.default_rng(0)
+    pre, post, weight = rng.integers(0, 2, (20, 6)), rng.integers(0, 2, (20, 4)), rng.random((4, 6))
+    with torch.no_grad():
+        expected = replay(Hebb, pre, post, weight, gain=0.1)
+    assert (expected[-1] > weight).all()
+    assert np.abs(replay(Hebb, pre, post, weight, gain=0.1, engine="event") - expected).max() < 1e-12
+
+
+class Uncompilable(Softer):
+    """Something that numba does not know."""
+
+    @staticmethod
+    def change(p, w, x, y, pre, post):
+        return open("a file")
+
+
+def test_a_mistake_in_a_rule_of_ones_own_is_one_line_that_says_what_to_do():
+    p = build_rule(Uncompilable, published_parameters("nearest_online", 3)[1], 1.0)
+    expected = r"cannot compile Uncompilable in .*test_plasticity.py: .*; engine=torch may run it, .*compiled = None in"
+    with pytest.raises(UserError, match=expected) as error:
+        replay_on_event_engine(Uncompilable, p, np.ones((2, 3)), np.ones((2, 2)), np.ones((2, 3)), np.zeros((2, 2)), 0)
+    assert "\n" not in str(error.value)
+
+
+def test_a_neuron_group_of_ones_own_has_another_switch():
+    class Own(LIF):
+        pass
+
+    with pytest.raises(UserError, match="compiled = False in the class"), compile_errors_named(Own):
+        raise TypingError("unknown")
