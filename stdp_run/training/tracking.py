@@ -88,11 +88,11 @@ def _rows_before(path: Path, images_seen: int) -> bytes:
 class Bars:
     """Progress bars; runs side by side share one for what they do at the same time.
 
-    They are silent where standard error is no terminal, or if not `shown`.
+    They are silent where standard error is no terminal, or if not `visible`.
     """
 
-    def __init__(self, shown: bool):
-        self._shown = shown
+    def __init__(self, visible: bool):
+        self._visible = visible
         self._users: dict[str, list[tqdm]] = {}  # by what is done: the same bar, once for each run
 
     @contextmanager
@@ -104,7 +104,7 @@ class Bars:
             bar.total += total - done
         else:
             look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
-            bar = tqdm(total=total, initial=done, desc=what, disable=None if self._shown else True, **look)
+            bar = tqdm(total=total, initial=done, desc=what, disable=None if self._visible else True, **look)
         users.append(bar)
         try:
             yield bar

@@ -34,7 +34,7 @@ def test_runs_side_by_side_share_a_bar(monkeypatch):
     terminal = io.StringIO()
     terminal.isatty = lambda: True
     monkeypatch.setattr(sys, "stderr", terminal)
-    bars = Bars(shown=True)
+    bars = Bars(visible=True)
     with bars.open("learning", 10, 4) as first:
         with bars.open("learning", 10, 6) as second:
             assert second is first and (first.n, first.total) == (4, 14)
@@ -42,6 +42,6 @@ def test_runs_side_by_side_share_a_bar(monkeypatch):
         first.update(6)
     assert "learning: 100%" in terminal.getvalue() and "14.0/14.0" in terminal.getvalue()
     written = len(terminal.getvalue())
-    with Bars(shown=False).open("learning", 10) as hidden:
+    with Bars(visible=False).open("learning", 10) as hidden:
         hidden.update(10)
     assert len(terminal.getvalue()) == written
