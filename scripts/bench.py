@@ -46,7 +46,7 @@ from stdp_run.engines.event.jit import Kernel
 from stdp_run.engines.event.row_sums import add_rows
 from stdp_run.engines.event.spike_sampling import make_train, sample_spikes
 from stdp_run.network import Encoder, Model, initial_state
-from stdp_run.reporting.result import commit, versions
+from stdp_run.training.result import commit, versions
 
 ENCODER = Encoder(n_steps=250, max_rate_hz=128.0, dt_ms=1.0)
 WARM_UP = 1000

@@ -26,7 +26,7 @@ from stdp_run.datasets import MNIST
 from stdp_run.engines.base import InferenceBatch, NetworkGroup, TrainingBatch
 from stdp_run.engines.selection import EngineOptions, make_group, set_process_options
 from stdp_run.network import Encoder, initial_state
-from stdp_run.reporting.result import commit, versions
+from stdp_run.training.result import commit, versions
 
 ENCODER = Encoder(n_steps=100, max_rate_hz=400.0, dt_ms=1.0)
 INFERRED = 512

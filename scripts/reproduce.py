@@ -26,8 +26,8 @@ from pathlib import Path
 import pandas as pd
 
 from stdp_run.evaluation.readouts import READOUTS
-from stdp_run.reporting.result import commit
 from stdp_run.system import available_cores
+from stdp_run.training.result import commit
 from stdp_run.training.run_directory import RunDirectory
 
 DONE = "there already"

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from stdp_run import checkpoint
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_evaluate
@@ -11,8 +12,7 @@ from stdp_run.datasets.selection import load_images
 from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.evaluation.labels import Labels
-from stdp_run.reporting import result as results
-from stdp_run.training import checkpoint
+from stdp_run.training import result as results
 from stdp_run.training.drive import drive
 from stdp_run.training.engine_choice import choose_once, engine_options
 from stdp_run.training.run import measure

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from stdp_run.checkpoint import Checkpoint
 from stdp_run.commands import Invocation, describe_tuning
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_resume
@@ -17,10 +18,9 @@ from stdp_run.datasets.selection import load_images
 from stdp_run.engines.selection import Choice, make_group, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.reporting.report import write_report
-from stdp_run.reporting.result import relative_path, summary_table
-from stdp_run.training.checkpoint import Checkpoint
 from stdp_run.training.drive import drive_together
 from stdp_run.training.engine_choice import choose_once, engine_options
+from stdp_run.training.result import relative_path, summary_table
 from stdp_run.training.run import Start, TrainingRun
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from stdp_run import checkpoint
+from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.config.schema import Settings, or_null, read_settings
 from stdp_run.engines.base import Engine
@@ -22,8 +24,6 @@ from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
 from stdp_run.network import NetworkState
 from stdp_run.parameters import whole_positive
-from stdp_run.training import checkpoint
-from stdp_run.training.checkpoint import Checkpoint
 
 CHECKPOINT = "checkpoint.pt"
 

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stdp_run import checkpoint
+from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import flat
 from stdp_run.config.schema import Settings
@@ -16,10 +18,8 @@ from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation, RunningAccuracy
 from stdp_run.network import NetworkState, initial_state
-from stdp_run.reporting import result as results
 from stdp_run.reporting.report import write_report
-from stdp_run.training import checkpoint
-from stdp_run.training.checkpoint import Checkpoint
+from stdp_run.training import result as results
 from stdp_run.training.drive import Network, Steps, count_spikes
 from stdp_run.training.plot_writer import Plotted, PlotWriter, Points
 from stdp_run.training.run_directory import RunDirectory

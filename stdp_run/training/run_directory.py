@@ -11,11 +11,10 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from stdp_run import files
+from stdp_run import checkpoint, files
+from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.schema import Settings, as_yaml, read_settings
 from stdp_run.errors import UserError
-from stdp_run.training import checkpoint
-from stdp_run.training.checkpoint import Checkpoint
 from stdp_run.training.tracking import EVENTS_SUFFIX
 
 log = logging.getLogger(__name__)

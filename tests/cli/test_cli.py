@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from helpers.runs import TINY, contents, figures, result_of, run_in
 
+from stdp_run import checkpoint
 from stdp_run.cli import canonical_rule
 from stdp_run.errors import UserError
-from stdp_run.training import checkpoint
 
 
 def error_of(done: subprocess.CompletedProcess) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
+from stdp_run import checkpoint
 from stdp_run.cli import key_of
 from stdp_run.commands import Invocation, run
 from stdp_run.config.build import conf_folder
 from stdp_run.config.schema import Settings, read_settings
-from stdp_run.training import checkpoint
 
 CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
 TINY = ("n_exc=20", "n_train=60", "n_test=40", "n_label=60", "trainer.log_every=20")

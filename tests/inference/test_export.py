@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from helpers.runs import settings_of
 
+from stdp_run import checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
 from stdp_run.engines.selection import Choice
@@ -15,7 +16,6 @@ from stdp_run.errors import UserError
 from stdp_run.inference.export import export
 from stdp_run.inference.load import load
 from stdp_run.network import initial_state
-from stdp_run.training import checkpoint
 
 
 def read_npz(path):

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 
+from stdp_run import checkpoint
 from stdp_run.errors import UserError
 from stdp_run.inference.export import export
 from stdp_run.inference.load import load
-from stdp_run.training import checkpoint
 
 
 @pytest.fixture(scope="module")

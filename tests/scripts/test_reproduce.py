@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from stdp_run.training import checkpoint
+from stdp_run import checkpoint
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
 TINY = ["n_train=60", "n_label=60", "n_test=40", "threads=1", "encoder.steps=20"]

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 from helpers.runs import run_in
 
-from stdp_run import files
+from stdp_run import checkpoint, files
+from stdp_run.checkpoint import Checkpoint
 from stdp_run.errors import UserError
-from stdp_run.training import checkpoint
-from stdp_run.training.checkpoint import Checkpoint
 from stdp_run.training.run_directory import RunDirectory
 
 

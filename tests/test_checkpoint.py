@@ -3,10 +3,9 @@ import os
 import numpy as np
 import pytest
 
-from stdp_run import files
+from stdp_run import checkpoint, files
+from stdp_run.checkpoint import Checkpoint
 from stdp_run.errors import UserError
-from stdp_run.training import checkpoint
-from stdp_run.training.checkpoint import Checkpoint
 
 CONTENT = Checkpoint(
     config={"seed": 3, "rule": {"name": "nearest_online"}},
