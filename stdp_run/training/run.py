@@ -54,7 +54,7 @@ class TrainingRun:
         start: the settings have the engine and the device that were chosen.
         data: the images.
         interruption: the signals that stop it.
-        bars: where its progress is shown.
+        bars: where its progress is visible.
         begun: when the command was given, by `time.perf_counter`.
     """
 
@@ -110,7 +110,7 @@ class TrainingRun:
 
     def evaluate(self) -> Steps[None]:
         """Measure and record the accuracy on the way."""
-        no_bars = Bars(shown=False)
+        no_bars = Bars(visible=False)
         labels = yield from label(self._data, self.settings, no_bars)
         accuracy = (yield from measure(self._data, labels, no_bars)).accuracy
         images_seen, text = self.progress.images, ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,6 +27,9 @@ class Tracker:
         path = directory / "metrics.jsonl"
         if resumed_at is not None:
             write_atomically(path, _rows_before(path, resumed_at))
+            # TensorBoard reads event files in the order of their names, which say only in which second they began.
+            while any(directory.glob(f"events.out.tfevents.{int(time.time()):010}.*")):
+                time.sleep(0.05)
         self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
         self._board = SummaryWriter(str(directory), purge_step=resumed_at, filename_suffix=EVENTS_SUFFIX)
 
@@ -84,11 +88,11 @@ def _rows_before(path: Path, images_seen: int) -> bytes:
 class Bars:
     """Progress bars; runs side by side share one for what they do at the same time.
 
-    They are silent where standard error is no terminal, or if not `shown`.
+    They are silent where standard error is no terminal, or if not `visible`.
     """
 
-    def __init__(self, shown: bool):
-        self._shown = shown
+    def __init__(self, visible: bool):
+        self._visible = visible
         self._users: dict[str, list[tqdm]] = {}  # by what is done: the same bar, once for each run
 
     @contextmanager
@@ -100,7 +104,7 @@ class Bars:
             bar.total += total - done
         else:
             look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
-            bar = tqdm(total=total, initial=done, desc=what, disable=None if self._shown else True, **look)
+            bar = tqdm(total=total, initial=done, desc=what, disable=None if self._visible else True, **look)
         users.append(bar)
         try:
             yield bar

@@ -43,7 +43,7 @@ def engine_of(directory):
     return RunDirectory(directory).config().engine, json.loads((directory / "result.json").read_text())["engine"]
 
 
-def test_a_resumed_run_keeps_what_was_chosen_when_it_began(trials, no_plots, tmp_path, monkeypatch, caplog):
+def test_a_resumed_run_keeps_what_was_chosen_when_it_began(trials, without_plots, tmp_path, monkeypatch, caplog):
     def killed(*_):
         raise InterruptedError
 
@@ -63,7 +63,7 @@ def test_a_resumed_run_keeps_what_was_chosen_when_it_began(trials, no_plots, tmp
     assert engine_of(tmp_path / "another") == ("torch", "torch") and len(trials.tried) > 2
 
 
-def test_jobs_of_a_sweep_that_ask_for_the_same_choose_once(trials, no_plots, tmp_path):
+def test_jobs_of_a_sweep_that_ask_for_the_same_choose_once(trials, without_plots, tmp_path):
     for job, asked in enumerate((["seed=0"], ["seed=1"], ["rule.a_post=0.5"], ["n_exc=12"])):
         run_in(tmp_path / str(job), *TINY, *asked, job=job, sweep_directory=tmp_path)
         trials.fastest = "torch"

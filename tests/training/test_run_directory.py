@@ -116,7 +116,7 @@ def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path,
     assert directory.newest().position == {"images": 1}
 
 
-def test_a_run_leaves_the_files_of_others_alone(tmp_path, no_plots):
+def test_a_run_leaves_the_files_of_others_alone(tmp_path, without_plots):
     """Also where it writes into the folder that it was started from."""
     of_others = {".env.local", ".pre-commit-config.yaml", "events.out.tfevents.123.other", "events.out.tfevents.9"}
     for name in of_others:
@@ -129,7 +129,7 @@ def test_a_run_leaves_the_files_of_others_alone(tmp_path, no_plots):
     assert events.name != "events.out.tfevents.1.host.1.0.stdp-run"
 
 
-def test_where_there_are_no_locks_a_run_goes_through_and_the_log_says_so(no_plots, tmp_path, monkeypatch, caplog):
+def test_where_there_are_no_locks_a_run_goes_through_and_the_log_says_so(without_plots, tmp_path, monkeypatch, caplog):
     def no_locks(*_, **__):
         raise OSError(errno.ENOLCK, "No locks available")
 

@@ -59,7 +59,7 @@ def train(n_images, saved=None, served=None, **changes):
     with Interruption(".") as interruption:
         data = Data(pixels, classes, pixels, classes, np.arange(n_images), ("a", "b", "c"))
         trainer = Trainer(settings, data, progress, recorder, interruption)
-        steps = trainer.train(recorder, recorder, Bars(shown=False))
+        steps = trainer.train(recorder, recorder, Bars(visible=False))
         counts = None
         try:
             while True:

@@ -1,0 +1,47 @@
+import io
+import json
+import sys
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from stdp_run.training.tracking import Bars, Tracker
+
+
+def test_what_a_resumed_run_records_replaces_what_came_after_however_soon_it_is_resumed(tmp_path):
+    for resumed_at in (None, 7):
+        with Tracker(tmp_path, resumed_at) as tracker:
+            for images in range(resumed_at or 0, 10):
+                tracker.scalars(images, {"value": resumed_at or 0, "missing": None})
+    began = [file.name.split(".")[3] for file in tmp_path.glob("events.out.tfevents.*.stdp-run")]
+    assert len(set(began)) == 2, "TensorBoard reads them in the order of their names, which say the second"
+    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
+    events.Reload()
+    expected = [(images, 7 if images >= 7 else 0) for images in range(10)]
+    assert [(event.step, event.value) for event in events.Scalars("value")] == expected
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [(row["images_seen"], row["value"]) for row in rows] == expected and rows[0]["missing"] is None
+    assert events.Tags()["scalars"] == ["value"]
+
+
+def test_a_row_that_was_cut_off_is_dropped(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"images_seen": 1}\n{"images_seen": 5}\n{"images_se')
+    with Tracker(tmp_path, resumed_at=5) as tracker:
+        tracker.scalars(5, {})
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"images_seen": 1}\n{"images_seen": 5}\n'
+
+
+def test_runs_side_by_side_share_a_bar(monkeypatch):
+    terminal = io.StringIO()
+    terminal.isatty = lambda: True
+    monkeypatch.setattr(sys, "stderr", terminal)
+    bars = Bars(visible=True)
+    with bars.open("learning", 10, 4) as first:
+        with bars.open("learning", 10, 6) as second:
+            assert second is first and (first.n, first.total) == (4, 14)
+            second.update(4)
+        first.update(6)
+    assert "learning: 100%" in terminal.getvalue() and "14.0/14.0" in terminal.getvalue()
+    written = len(terminal.getvalue())
+    with Bars(visible=False).open("learning", 10) as hidden:
+        hidden.update(10)
+    assert len(terminal.getvalue()) == written
