@@ -109,7 +109,7 @@ class Network:
 
     def floor(self, n: int) -> int:
         """Return the input spikes of `n` images."""
-        thresholds, weight = self.model.encoder.thresholds, self.engine._weight
+        thresholds, weight = self.model.encoder.thresholds_by_repeat[0], self.engine._weight
         return self._floor(self._pixels[:n], thresholds, weight, self._current, self._train)
 
     def warm_up(self) -> float:

@@ -50,7 +50,7 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
 
 def run(settings: Settings, invocation: Invocation) -> float:
     """Plot the window of every registered rule, and of a rule of the user's own where one is configured."""
-    windows = {name: stdp_window(name) for name in rules}
+    windows = {name: stdp_window(name) for name in rules.registered}
     configured = import_class("rule", settings.rule.target, Rule)
     if configured not in rules.registered.values():
         windows[settings.rule.name] = stdp_window(configured, "torch", **settings.rule.constants)

@@ -12,7 +12,7 @@ from test_neurons import CONSTANTS as NEURON_CONSTANTS
 from stdp_run import neurons
 from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, poisson_spikes
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, spikes_below
 from stdp_run.engines import make_engine
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.engines.event.engine import EventEngine
@@ -547,10 +547,8 @@ def test_one_step_of_a_batch_reduces_what_its_images_would_change_alone(reductio
     images, index = mnist()[:n_images], np.arange(n_images)
     network = make("torch", model, batch_size=n_images, reduction=reduction)
     post = network.learn(images, index, EPOCH, np.ones(n_images))
-    limits = torch.from_numpy(model.encoder.thresholds)
-    places = torch.from_numpy(index)
-    pre = poisson_spikes(torch.from_numpy(images.copy()), places, EPOCH, limits, 1, model.seed, SPIKES_LEARNING)[0]
-    pre = pre.numpy()
+    limits = torch.from_numpy(model.encoder.limits(images))
+    pre = spikes_below(limits, torch.from_numpy(index), EPOCH, 0, 1, model.seed, SPIKES_LEARNING)[0].numpy()
     weight = initial_state(model).weight
     assert (post == (pre @ weight.T > 13)).all()
     assert 0.1 < post.mean() < 0.9

@@ -108,7 +108,7 @@ def advance_partners(p, active, n_active, any_fires):
 
 
 def keep_learners(active, n_active, n_learners, max_learners):
-    """Set `fired_of_learners` to the spikes of the first neurons to fire in the image (network.admit).
+    """Set `fired_of_learners` to the spikes of the first neurons to fire in the image (network.first_to_fire).
 
     Return (does any of them spike, how many neurons learn).
     """

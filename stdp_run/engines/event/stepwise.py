@@ -118,7 +118,7 @@ def advance_inhibitory(p, inhibitory, spiked, fired, n_awake):
 
 
 def keep_first(fired, learns, n_learners, max_learners):
-    """Keep in `fired` the first neurons to fire in the image (network.admit); return (how many now, in all)."""
+    """Keep in `fired` the first neurons to fire in the image (network.first_to_fire); return (how many now, in all)."""
     kept = 0
     for f in range(fired.shape[0]):
         i = fired[f]

@@ -6,7 +6,7 @@ import torch
 from numba.core.errors import TypingError
 
 from stdp_run import replay, rules
-from stdp_run.config.settings import build_rule, published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.engines.event.engine import compile_errors_named
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.plasticity import (
