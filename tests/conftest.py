@@ -9,6 +9,7 @@ import pytest
 
 # pytest has a process for each core; small tensors gain nothing from more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin that distributes them reads the groups

@@ -13,7 +13,7 @@ from stdp_run import neurons
 from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, spikes_below
-from stdp_run.engines import make_engine
+from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.engines.event.engine import EventEngine
 from stdp_run.network import Encoder, Model, NetworkState, Reduction, initial_state
@@ -649,7 +649,7 @@ def test_a_rate_of_0_learns_nothing_but_thresholds(engine):
 @pytest.mark.parametrize("engine", ["torch", "event", "auto"])
 def test_the_factory_makes_the_engine_that_is_asked_for(engine):
     model = make_model(("nearest_online", "diehl_cook"))
-    made = make_engine(model, initial_state(model), engine=engine, device="cpu", threads=1)
+    made = make_engine(model, initial_state(model), EngineOptions(engine, "cpu", threads=1))
     assert made.name == ("event" if engine == "auto" else engine)
     expected = learned("event", ("nearest_online", "diehl_cook"))[0][:3]
     assert (learn(made, mnist(2)[:3]) == expected).all()

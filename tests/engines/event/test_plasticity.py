@@ -123,7 +123,7 @@ class Uncompilable(Softer):
 
 
 def test_a_mistake_in_a_rule_of_ones_own_is_one_line_that_says_what_to_do():
-    p = build_rule(Uncompilable, published_parameters("nearest_online", 3)[1], 1.0)
+    p = build_rule(Uncompilable, published_parameters("nearest_online", 3)[1], 1.0, 3)
     expected = r"cannot compile Uncompilable in .*test_plasticity.py: .*; engine=torch may run it, .*compiled = None in"
     with pytest.raises(UserError, match=expected) as error:
         replay_on_event_engine(Uncompilable, p, np.ones((2, 3)), np.ones((2, 2)), np.ones((2, 3)), np.zeros((2, 2)), 0)
