@@ -136,9 +136,8 @@ def spikes_below(
     def for_images(value: Any) -> Any:
         return value[..., None, None] if isinstance(value, torch.Tensor) else value
 
-    block = torch.arange((n_steps + 3) // 4, device=limits.device) + first_step // 4
+    block = (torch.arange((n_steps + 3) // 4, device=limits.device) + first_step // 4).view(-1, *[1] * limits.ndim)
     pixel = torch.arange(limits.shape[-1], device=limits.device)
-    block = block.view(-1, *[1] * limits.ndim)
     words = philox(block, pixel, image_index[..., None], for_images(presentation), for_images(seed), stream)
     spikes = torch.stack([word < limits for word in words], dim=1)
     return spikes.view(-1, *limits.shape)[:n_steps].to(torch.uint8)
@@ -153,17 +152,15 @@ def rounding_words(
     """
     import torch
 
-    n_exc, n_inputs = shape
-    synapse = torch.arange(n_exc * n_inputs, device=image_index.device).view(1, n_exc, n_inputs)
-    counter_step = step_index + 0 * synapse
-    words = philox(counter_step, synapse, image_index.view(-1, 1, 1), presentation, seed, ROUNDING)
-    return words[0], words[1]
+    synapse = torch.arange(shape[0] * shape[1], device=image_index.device).view(1, *shape)
+    word_pre, word_post, _, _ = philox(step_index, synapse, image_index.view(-1, 1, 1), presentation, seed, ROUNDING)
+    return word_pre, word_post
 
 
 def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
     """Return the order in which the images of one epoch are presented, a permutation of 0..n_images-1 (int64)."""
     position = np.arange(n_images, dtype=np.int64)
-    high, low, _, _ = philox(position, 0 * position, 0 * position, epoch, seed, ORDER)
+    high, low, _, _ = philox(position, 0, 0, epoch, seed, ORDER)
     return np.lexsort((position, low, high))
 
 
@@ -173,6 +170,5 @@ def uniform_words(n_neurons: int, n_inputs: int, seed: int, first: int = 0) -> n
     `first` is a multiple of 4.
     """
     block = np.arange((n_neurons + 3) // 4, dtype=np.int64)[:, None] + first // 4
-    pixel = np.arange(n_inputs, dtype=np.int64)[None, :]
-    words = philox(block, pixel, 0 * pixel, 0, seed, WEIGHTS)
+    words = philox(block, np.arange(n_inputs, dtype=np.int64), 0, 0, seed, WEIGHTS)
     return np.stack(words, axis=1).reshape(-1, n_inputs)[:n_neurons]

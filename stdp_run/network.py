@@ -80,24 +80,17 @@ class NetworkState:
 def initial_state(model: Model) -> NetworkState:
     """Return the state before learning: weights uniform in [0, w_init_max), integers 0..w_init_max."""
     weight = np.empty((model.n_exc, model.n_inputs), model.weight_dtype)
+    integer, largest = model.neuron.arithmetic == "int", model.neuron_parameters.w_init_max
     for first in range(0, model.n_exc, NEURONS_AT_ONCE):
-        weight[first : first + NEURONS_AT_ONCE] = _initial_weights(model, first)
+        rows = weight[first : first + NEURONS_AT_ONCE]
+        words = uniform_words(len(rows), model.n_inputs, model.seed, first)
+        rows[:] = (words * (largest + 1)) >> 32 if integer else words * (2.0**-32 * largest)
     _, theta, _ = model.neuron.initial(model.neuron_parameters)
     return NetworkState(
         weight=weight,
         theta=np.full(model.n_exc, theta, model.theta_dtype),
         persistent=model.rule.persistent(model.rule_parameters, weight),
     )
-
-
-def _initial_weights(model: Model, first: int) -> np.ndarray:
-    """Return the weights of up to NEURONS_AT_ONCE neurons from `first` on."""
-    n_neurons = min(NEURONS_AT_ONCE, model.n_exc - first)
-    words = uniform_words(n_neurons, model.n_inputs, model.seed, first)
-    largest = model.neuron_parameters.w_init_max
-    if model.neuron.arithmetic == "int":
-        return (words * (largest + 1)) >> 32
-    return words * (2.0**-32 * largest)
 
 
 class Plasticity(NamedTuple):
@@ -149,47 +142,41 @@ def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors
 def step(
     model: Model, state: ImageState, input_spikes: Tensor, plasticity: Plasticity | None = None
 ) -> tuple[ImageState, Tensor]:
-    """Advance a step; return (state, excitatory spikes [B, E]).
+    """Advance a step, in the order on top of this file; return (state, excitatory spikes [B, E]).
 
-    Args:
-        model: the network.
-        state: before the step.
-        input_spikes: [B, I], 0 or 1, typed as weights.
-        plasticity: None: learning is off.
+    `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off.
     """
-    p, learning = model.neuron_parameters, plasticity is not None
-    inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=state.v.dtype) - state.inhibitory_spikes
+    p, learning, dtype = model.neuron_parameters, plasticity is not None, state.v.dtype
+    # 2. Current into excitatory neurons.
+    inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=dtype) - state.inhibitory_spikes
     current = matrix_product(input_spikes, state.weight) - p.w_ie * inhibition
+    # 3. Excitatory neurons.
     theta = state.theta.expand(state.v.shape)
     fired, v, refractory, theta = model.neuron.excitatory(p, learning, current, state.v, state.refractory, theta)
-    spikes = fired.to(state.v.dtype)
-    inhibitory_spikes, inhibitory_v, inhibitory_refractory = model.neuron.inhibitory(
+    spikes = fired.to(dtype)
+    # 4. Inhibitory neurons.
+    inhibitory_fired, inhibitory_v, inhibitory_refractory = model.neuron.inhibitory(
         p, p.w_ei * spikes, state.inhibitory_v, state.inhibitory_refractory
     )
-    state = state._replace(
+    after = state._replace(
         v=v,
         refractory=refractory,
         inhibitory_v=inhibitory_v,
         inhibitory_refractory=inhibitory_refractory,
-        inhibitory_spikes=inhibitory_spikes.to(state.v.dtype),
+        inhibitory_spikes=inhibitory_fired.to(dtype),
     )
-    if plasticity is not None:
-        state = learn(model, state, input_spikes, fired, theta, plasticity)
-    return state, spikes
-
-
-def learn(
-    model: Model, state: ImageState, input_spikes: Tensor, fired: Tensor, theta: Tensor, plasticity: Plasticity
-) -> ImageState:
-    """Return the state after the learning of one step; fired [B, E] bool and theta [B, E] are those of this step."""
+    if plasticity is None:
+        return after, spikes
+    # 5. The rule.
     rate, last, reduce, words, max_learners = plasticity
-    learns, post = state.learns, fired.to(state.v.dtype)
+    learns, post = state.learns, spikes
     if max_learners is not None:
         learns = first_to_fire(learns, fired, max_learners)
-        post = post * learns
+        post = spikes * learns
     seen = Step(input_spikes, post, theta, rate, last, reduce, words)
     weight, traces = model.rule.step(model.rule_parameters, seen, state.weight, state.traces)
-    return state._replace(weight=weight, traces=traces, learns=learns, theta=common_theta(state.theta, theta))
+    theta = common_theta(state.theta, theta)
+    return after._replace(weight=weight, theta=theta, traces=traces, learns=learns), spikes
 
 
 def first_to_fire(learns: Tensor, fired: Tensor, limit: int | Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import math
 from collections import namedtuple
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -35,18 +36,11 @@ class Check:
         Raises:
             UserError: it is not a number of the allowed kind; the line names `key`, the value and what is allowed.
         """
-        number = _as_number(value, self.whole)
-        if number is None or not (self.minimum <= number <= self.maximum and number > self.above):
-            raise UserError.bad_value(key, value, self.allowed)
-        return number
-
-
-def _as_number(value: object, whole: bool) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return None
-    if not whole:
-        return float(value)
-    return int(value) if value == int(value) else None
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            in_range = self.minimum <= value <= self.maximum and value > self.above
+            if in_range and not (self.whole and value % 1):
+                return int(value) if self.whole else float(value)
+        raise UserError.bad_value(key, value, self.allowed)
 
 
 number = Check("a number")
@@ -88,19 +82,17 @@ def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> A
     return _parameters_class("__".join((owner.__name__, *marked)))(**everything)
 
 
-_classes: dict[str, Any] = {}
-
-
-def _parameters_class(name: str) -> type:
+@cache
+def _parameters_class(name: str) -> Any:
     """Return the named tuple called OWNER__FIELD__FIELD__64..., where 64 follows a field that stays float64.
 
     The name tells all of it, so that a later process finds the class by name: the cache of compiled kernels needs that.
     """
-    if name not in _classes:
-        words = name.split("__")[1:]
-        _classes[name] = namedtuple(name, [word for word in words if word != "64"], module=__name__)
-        _classes[name].float64_fields = frozenset(words[k - 1] for k, word in enumerate(words) if word == "64")
-    return _classes[name]
+    words = name.split("__")[1:]
+    make: Any = namedtuple  # mypy would want fields that it can read
+    cls = make(name, [word for word in words if word != "64"], module=__name__)
+    cls.float64_fields = frozenset(words[k - 1] for k, word in enumerate(words) if word == "64")
+    return cls
 
 
 def __getattr__(name: str) -> type:

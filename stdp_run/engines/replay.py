@@ -16,7 +16,7 @@ from stdp_run.rules.reduction import Reduction
 
 
 class ReplayOptions(NamedTuple):
-    """What `replay` takes beside the constants of the rule."""
+    """The options of `replay`."""
 
     dtype: str = "float64"  # or "float32"; integer rules use int32
     threshold: Any = None  # [T, E], each neuron's after that step's neuron update; only integer rules look at it
@@ -29,14 +29,17 @@ def replay(
 ) -> Array:
     """Return the weights after every step, [T, E, I], of one image of T steps with the given spikes.
 
+        replay("full_online", pre, post, weight, dtype="float32", dt=0.5, a_post=0.02)
+
     Args:
         rule: a registered name or alias, or a rule class of one's own.
         pre: input spikes, 0/1 [T, I].
         post: excitatory spikes, 0/1 [T, E].
         weight: weights before the first step, [E, I]; whole numbers for an integer rule.
         engine: "torch" or "event".
-        **more: options by name (`ReplayOptions`: dtype, threshold, seed, dt), and constants by their names in the YAML;
-            what is left out has the rule's published value.
+        **more: two kinds of names go here. The options dtype ("float64"), threshold (None), seed (0) and dt (1.0 ms)
+            are those of `ReplayOptions`; every other name is a constant of the rule, as in its YAML, and has its
+            published value where it is left out.
 
     Raises:
         UserError: unknown rule, engine or parameter, or arrays whose shapes or values do not fit.
@@ -89,23 +92,16 @@ def _replay_on_torch(
 ) -> Array:
     import torch
 
-    weights, kept = torch.from_numpy(weight), rule.persistent(p, weight)
+    weights, index, reduce = torch.from_numpy(weight), torch.zeros(1, dtype=torch.int64), Reduction("sum")
     # One image at a time: each step is a batch of one.
     pre_steps, post_steps = (torch.from_numpy(spikes).to(weights.dtype)[:, None] for spikes in (pre, post))
-    thresholds, index = torch.from_numpy(threshold)[:, None], torch.zeros(1, dtype=torch.int64)
-    traces = {name: torch.from_numpy(array) for name, array in kept.items()}
-    traces = rule.start(p, traces, weights.new_zeros((1, pre.shape[1])), weights.new_zeros((1, post.shape[1])))
+    thresholds = torch.from_numpy(threshold)[:, None]
+    kept = {name: torch.from_numpy(array) for name, array in rule.persistent(p, weight).items()}
+    traces = rule.start(p, kept, weights.new_zeros((1, pre.shape[1])), weights.new_zeros((1, post.shape[1])))
     history = np.empty((len(pre), *weight.shape), weight.dtype)
     for t in range(len(pre)):
-        step = Step(
-            pre=pre_steps[t],
-            post=post_steps[t],
-            theta=thresholds[t],
-            rate=1,
-            last=t == len(pre) - 1,
-            reduce=Reduction("sum"),
-            words=partial(rounding_words, weight.shape, index, 0, t, seed),
-        )
+        words, last = partial(rounding_words, weight.shape, index, 0, t, seed), t == len(pre) - 1
+        step = Step(pre_steps[t], post_steps[t], thresholds[t], 1, last, reduce, words)
         weights, traces = rule.step(p, step, weights, traces)
         history[t] = weights.numpy()
     return history

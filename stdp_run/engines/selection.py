@@ -35,8 +35,13 @@ class Choice(NamedTuple):
     device: str
     why: str = ""
 
+    @property
+    def place(self) -> str:
+        """The engine and where it runs, for users."""
+        return f"{self.engine} on the {'CPU' if self.device == 'cpu' else 'GPU'}"
+
     def __str__(self) -> str:
-        return f"engine {self.engine} on {_device_name(self.device)}: {self.why}"
+        return f"engine {self.place}: {self.why}"
 
 
 EVENT, ON_CPU, ON_GPU = Choice("event", "cpu"), Choice("torch", "cpu"), Choice("torch", "cuda")
@@ -84,13 +89,18 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
         group = make_group(models, states, options._replace(batch_size=batch_size), choice)
         return images_per_second(group, batch_size)
 
-    asks_for_gpu = options.device == "cuda" or (options.device == "auto" and options.engine != "event")
-    choice = decide(models, options, asks_for_gpu and _has_gpu(), trial)
+    has_gpu = needs_trial(options) or (options.device == "cuda" and _has_gpu())
+    choice = decide(models, options, has_gpu, trial)
     log.info("%s", choice)
     remark = faster_online(models, options, choice._replace(why=""), trial) if options.learning else None
     if remark:
         log.info("%s", remark)
     return choice
+
+
+def needs_trial(options: EngineOptions) -> bool:
+    """Return whether a speed trial decides what runs networks: there is a GPU, and nothing rules it out."""
+    return options.device == "auto" and options.engine != "event" and _has_gpu()
 
 
 def decide(models: Sequence[Model], options: EngineOptions, has_gpu: bool, trial: SpeedTrial) -> Choice:
@@ -109,8 +119,8 @@ def decide(models: Sequence[Model], options: EngineOptions, has_gpu: bool, trial
     if options.device == "cuda":
         return ON_GPU._replace(why="device=cuda")
     if options.device == "auto" and has_gpu:
-        event = [EVENT] if options.engine == "auto" and not obstacle else []
-        return _fastest([*event, ON_GPU, *([] if event else [ON_CPU])], trial)
+        with_event = options.engine == "auto" and not obstacle
+        return _fastest([EVENT, ON_GPU] if with_event else [ON_GPU, ON_CPU], trial)
     if options.engine == "torch":
         return ON_CPU._replace(why="asked for")
     if obstacle:
@@ -124,7 +134,7 @@ def decide(models: Sequence[Model], options: EngineOptions, has_gpu: bool, trial
 def faster_online(models: Sequence[Model], options: EngineOptions, choice: Choice, trial: SpeedTrial) -> str | None:
     """Return a remark if the event engine on the CPU would learn faster than the choice does.
 
-    It is measured where a GPU was chosen. On a CPU it is known (README, Batches and GPUs), and needs no trial.
+    It is measured where a GPU was chosen. On a CPU it is known (conf/README.md, Batches and GPUs), and needs no trial.
     """
     if choice.engine == "event" or _not_compiled(models[0]):
         return None
@@ -145,7 +155,14 @@ def make_engine(model: Model, state: NetworkState, options: EngineOptions, choic
     Raises:
         UserError: the engine cannot run the model, the batch size or the device.
     """
-    return _engine(model, state, options, choice or choose([model], options), options.threads or available_threads())
+    choice = choice or choose([model], options)
+    if choice.engine == "event":
+        from stdp_run.engines.event.engine import EventEngine
+
+        return EventEngine(model, state, options.threads or available_threads())
+    from stdp_run.engines.dense.engine import TorchEngine
+
+    return TorchEngine(model, state, _torch_device(choice, options), options.batch_size, options.reduction)
 
 
 def make_group(
@@ -153,7 +170,6 @@ def make_group(
 ) -> NetworkGroup:
     """Return K networks side by side, for models that differ in their seed or in a constant; else as `make_engine`."""
     choice = choice or choose(models, options)
-    n_threads = options.threads or available_threads()
     if choice.engine == "torch" and len(models) > 1:
         from stdp_run.engines.dense.stacked import StackedNetworks, obstacle_to_stacking
 
@@ -162,19 +178,10 @@ def make_group(
             return StackedNetworks(models, states, _torch_device(choice, options))
         log.info("the networks take turns: %s", obstacle)
     # The networks share the threads: each gets its part, and where there are more networks, some wait for their turn.
-    each = max(1, n_threads // len(models))
-    engines = [_engine(model, state, options, choice, each) for model, state in zip(models, states, strict=True)]
+    n_threads = options.threads or available_threads()
+    share = options._replace(threads=max(1, n_threads // len(models)))
+    engines = [make_engine(model, state, share, choice) for model, state in zip(models, states, strict=True)]
     return EngineGroup(engines, n_threads if choice.engine == "event" else 1)
-
-
-def _engine(model: Model, state: NetworkState, options: EngineOptions, choice: Choice, n_threads: int) -> Engine:
-    if choice.engine == "event":
-        from stdp_run.engines.event.engine import EventEngine
-
-        return EventEngine(model, state, n_threads)
-    from stdp_run.engines.dense.engine import TorchEngine
-
-    return TorchEngine(model, state, _torch_device(choice, options), options.batch_size, options.reduction)
 
 
 def _has_gpu() -> bool:
@@ -191,16 +198,10 @@ def _torch_device(choice: Choice, options: EngineOptions) -> str:
     return f"cuda:{options.gpu % torch.cuda.device_count()}"
 
 
-def _device_name(device: str) -> str:
-    return "the CPU" if device == "cpu" else "the GPU"
-
-
-def _fastest(candidates: list[Choice], trial: SpeedTrial) -> Choice:
-    speeds = {candidate: trial(candidate) for candidate in candidates}
-    best = max(candidates, key=lambda candidate: speeds[candidate])
-    others = [
-        f"{each.engine} on {_device_name(each.device)} {speed:,.0f}" for each, speed in speeds.items() if each != best
-    ]
+def _fastest(candidates: Sequence[Choice], trial: SpeedTrial) -> Choice:
+    speeds = {each: trial(each) for each in candidates}
+    best = max(candidates, key=lambda each: speeds[each])
+    others = (f"{each.place} {speed:,.0f}" for each, speed in speeds.items() if each != best)
     return best._replace(why=f"the fastest in a short trial, {speeds[best]:,.0f} images/s; {', '.join(others)}")
 
 

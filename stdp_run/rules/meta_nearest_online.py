@@ -69,8 +69,4 @@ class MetaNearestOnline(NearestTraces):
 
     @staticmethod
     def finish(p: Any, traces: Tensors) -> Tensors:
-        return {
-            "y": traces["y"].double().mean(dim=0),
-            "target": traces["target"],
-            "target_mean": traces["target_mean"],
-        }
+        return {"y": traces["y"].double().mean(dim=0), "target": traces["target"], "target_mean": traces["target_mean"]}

@@ -12,12 +12,19 @@ class Reduction:
     """
 
     def __init__(self, name: str):
+        assert name in REDUCTIONS, name
         self.name = name
-        self._reduce = {"sum": _sum, "mean": _mean, "max": _extremes}[name]
 
     def __call__(self, changes: Tensor) -> Tensor:
-        """Return the one change [E, I] for `changes` [B, E, I]."""
-        return changes[0] if len(changes) == 1 else self._reduce(changes)
+        """Return the one change [E, I] for `changes` [B, E, I]; the mean of integers is rounded down."""
+        if len(changes) == 1:
+            return changes[0]
+        if self.name == "max":
+            return changes.amax(dim=0).clamp(min=0) + changes.amin(dim=0).clamp(max=0)
+        total = changes.sum(dim=0, dtype=changes.dtype)
+        if self.name == "sum":
+            return total
+        return total / len(changes) if total.is_floating_point() else total // len(changes)
 
     @property
     def adds(self) -> bool:
@@ -30,16 +37,3 @@ class Reduction:
             return post[0][:, None] * pre[0]
         total = post.T @ pre
         return total / len(post) if self.name == "mean" else total
-
-
-def _sum(changes: Tensor) -> Tensor:
-    return changes.sum(dim=0, dtype=changes.dtype)
-
-
-def _mean(changes: Tensor) -> Tensor:
-    total = _sum(changes)
-    return total / len(changes) if changes.dtype.is_floating_point else total.div(len(changes), rounding_mode="floor")
-
-
-def _extremes(changes: Tensor) -> Tensor:
-    return changes.amax(dim=0).clamp(min=0) + changes.amin(dim=0).clamp(max=0)

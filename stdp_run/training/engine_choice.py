@@ -7,7 +7,7 @@ from pathlib import Path
 from stdp_run import files
 from stdp_run.config.compatibility import ENGINE_KEYS
 from stdp_run.config.schema import Settings
-from stdp_run.engines.selection import Choice, EngineOptions, choose
+from stdp_run.engines.selection import Choice, EngineOptions, choose, needs_trial
 from stdp_run.network import Model
 
 
@@ -22,7 +22,7 @@ def choose_once(models: Sequence[Model], options: EngineOptions, known: Choice |
     `known` is what was chosen when the run began. The file `engines.json` in the directory of a `sweep` has what was
     chosen, by what was asked for.
     """
-    if known or sweep is None or not _needs_trial(options):
+    if known or sweep is None or not needs_trial(options):
         return choose(models, options, known)
     with files.locked(sweep / ".engines.lock", wait=True, what=str(sweep)):
         file, asked = sweep / "engines.json", _asked_for(models, options)
@@ -33,12 +33,6 @@ def choose_once(models: Sequence[Model], options: EngineOptions, known: Choice |
         chosen[asked] = (choice.engine, choice.device)
         files.write_atomically(file, (json.dumps(chosen, indent=2) + "\n").encode())
     return choice
-
-
-def _needs_trial(options: EngineOptions) -> bool:
-    import torch
-
-    return options.device == "auto" and options.engine != "event" and torch.cuda.is_available()
 
 
 def _asked_for(models: Sequence[Model], options: EngineOptions) -> str:

@@ -6,11 +6,9 @@ its results over what it began with: weights are written once per chunk and not 
 lengths below is small beside the steps themselves.
 """
 
-from __future__ import annotations
-
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -51,7 +49,7 @@ class Persistent(NamedTuple):
     kept: dict[str, Tensor]  # by the rule
 
     @classmethod
-    def of(cls, state: NetworkState, model: Model, device: torch.device) -> Persistent:
+    def of(cls, state: NetworkState, model: Model, device: torch.device) -> Self:
         """Return tensors of their own that hold the state."""
 
         def tensor(array: Array, dtype: np.dtype | None = None) -> Tensor:
@@ -157,10 +155,7 @@ class Presentation:
         self._last_chunk()
 
     def _start(self) -> ImageState:
-        def start(model: Model, image_index: Tensor, weight: Tensor, theta: Tensor, kept: dict) -> ImageState:
-            return network.start_image(model, weight, theta, kept, len(image_index))
-
-        return self._networks.over(start)(self._batch.image_index, *self._persistent)
+        return self._networks.over(partial(network.start_image, n_images=self._spec.n_images))(*self._persistent)
 
     def _do_begin(self) -> None:
         self._copy(self._start())
@@ -196,30 +191,21 @@ def _steps(
     spec: PresentationSpec, last: bool, model: Model, state: ImageState, counts: Tensor, spikes: Tensor, batch: Batch
 ) -> tuple[ImageState, Tensor]:
     """Advance one network by the steps of `spikes` [steps, B, I]; return (state, counts [B, E])."""
-    shape, reduction = (model.n_exc, model.n_inputs), Reduction(spec.reduction)
-    plasticity = None
+    shape, reduction, plasticity = (model.n_exc, model.n_inputs), Reduction(spec.reduction), None
+    max_learners = batch.max_learners if spec.limits_learners else None
     for t, input_spikes in enumerate(spikes):
         if spec.learning:
-            plasticity = Plasticity(
-                rate=batch.rate,
-                last=last and t == len(spikes) - 1,
-                reduce=reduction,
-                words=partial(
-                    rounding_words, shape, batch.image_index, batch.presentation, batch.first_step + t, model.seed
-                ),
-                max_learners=batch.max_learners if spec.limits_learners else None,
-            )
+            key = batch.image_index, batch.presentation, batch.first_step + t, model.seed
+            at_end = last and t == len(spikes) - 1
+            plasticity = Plasticity(batch.rate, at_end, reduction, partial(rounding_words, shape, *key), max_learners)
         state, fired = network.step(model, state, input_spikes, plasticity)
         counts = counts + fired.to(counts.dtype)
     return state, counts
 
 
-def _tensors(state: ImageState) -> Iterator[Tensor]:
-    for value in state:
-        if isinstance(value, dict):
-            yield from (value[name] for name in sorted(value))
-        else:
-            yield value
+def _tensors(state: ImageState) -> list[Tensor]:
+    *others, traces, learns = state
+    return [*others, learns, *(traces[name] for name in sorted(traces))]
 
 
 def _cloned(value: Any) -> Any:

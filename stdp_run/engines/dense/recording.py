@@ -34,7 +34,8 @@ def record_spikes(
         image_state, fired = network.step(model, image_state, input_spikes.to(persistent.weight.dtype))
         excitatory.append(fired)
         inhibitory.append(image_state.inhibitory_spikes)
-    input_train, excitatory_train, inhibitory_train = (
-        train.bool().transpose(0, 1).numpy() for train in (spikes, torch.stack(excitatory), torch.stack(inhibitory))
-    )
-    return input_train, excitatory_train, inhibitory_train
+
+    def by_image(train: torch.Tensor) -> np.ndarray:
+        return train.bool().transpose(0, 1).numpy()
+
+    return by_image(spikes), by_image(torch.stack(excitatory)), by_image(torch.stack(inhibitory))

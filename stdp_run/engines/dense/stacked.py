@@ -30,12 +30,12 @@ class StackedModels(SingleNetwork):
 
     def _differing(self, parameters: list[Any], device: torch.device) -> dict[str, Tensor]:
         """Return the constants that are not the same in all, [K], each in the type that it has as a number."""
-        columns = {name: [getattr(each, name) for each in parameters] for name in parameters[0]._fields}
         typed = cast(parameters[0], self.model.weight_dtype.type)
+        columns = zip(typed._fields, typed, zip(*parameters, strict=True), strict=True)
         return {
-            name: torch.from_numpy(np.array(values, getattr(typed, name).dtype)).to(device)
-            for name, values in columns.items()
-            if any(value != values[0] for value in values)
+            name: torch.from_numpy(np.array(values, number.dtype)).to(device)
+            for name, number, values in columns
+            if len(set(values)) > 1
         }
 
     def over(self, function: Callable) -> Callable:
