@@ -45,18 +45,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
     """
     import torch
 
-    def to_tensor(array: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(np.array(array))
-
-    content = {
-        "format": FORMAT,
-        "config": checkpoint.config,
-        "position": checkpoint.position,
-        "arrays": _converted(checkpoint.arrays, np.ndarray, to_tensor),
-        "extra": _converted(checkpoint.extra, np.ndarray, to_tensor),
-    }
+    content = _converted(vars(checkpoint), np.ndarray, lambda array: torch.from_numpy(np.array(array)))
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save({"format": FORMAT, **content}, buffer)
     data = buffer.getvalue()
     write_atomically(path, data + _MARK + hashlib.sha256(data).hexdigest().encode() + b"\n")
 
@@ -88,14 +79,9 @@ def load(path: Path) -> Checkpoint:
     import torch
 
     content = torch.load(io.BytesIO(read_verified(path)), weights_only=True)
-    if content.get("format") != FORMAT:
-        raise UserError(f"checkpoint={path}: format {content.get('format')}; this version reads format {FORMAT}")
-    return Checkpoint(
-        config=content["config"],
-        position=content["position"],
-        arrays=_converted(content["arrays"], torch.Tensor, torch.Tensor.numpy),
-        extra=_converted(content["extra"], torch.Tensor, torch.Tensor.numpy),
-    )
+    if (found := content.pop("format", None)) != FORMAT:
+        raise UserError(f"checkpoint={path}: format {found}; this version reads format {FORMAT}")
+    return Checkpoint(**_converted(content, torch.Tensor, torch.Tensor.numpy))
 
 
 def _converted(value: Any, kind: type, convert: Callable[[Any], Any]) -> Any:

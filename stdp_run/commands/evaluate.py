@@ -29,8 +29,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
     """
     begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), str(asked.checkpoint)
     with directory.locked(wait=invocation.in_sweep):
-        there = directory.config()
-        if directory.holds_run() or (there is not None and there.mode == "train"):
+        if directory.holds_run() or directory.mode() == "train":
             allowed = "a directory without a run, whose files the evaluation would replace"
             raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
         saved = checkpoint.load(Path(path))

@@ -39,7 +39,7 @@ def run(settings: Settings, invocation: Invocation) -> float:
     """
     directory = RunDirectory(invocation.directory)
     with directory.locked(wait=invocation.in_sweep):
-        if directory.holds_evaluation():
+        if directory.mode() == "eval":
             raise UserError(f"{directory.path} holds the evaluation of a network; hydra.run.dir=PATH starts elsewhere")
         resumed = directory.config() if settings.resume not in ("auto", None) else None
         tuning = describe_tuning(settings, invocation)
@@ -83,12 +83,11 @@ def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, in
         settings = _as_resumed(asked, place, saved, invocation)
         if result is None:
             unfinished.append(Start(settings, place, saved))
-        else:
-            log.info("%s: this run is complete; nothing to do", place.path)
-    made = iter(_train(unfinished, directory, invocation) if unfinished else ())
-    for _, place in runs:
+            continue
+        log.info("%s: this run is complete; nothing to do", place.path)
         if not (place.path / "report.html").exists():
             write_report(place.path)
+    made = iter(_train(unfinished, directory, invocation) if unfinished else ())
     return [next(made) if result is None else result for result in results]
 
 

@@ -35,13 +35,8 @@ class Choice(NamedTuple):
     device: str
     why: str = ""
 
-    @property
-    def place(self) -> str:
-        """The engine and where it runs, for users."""
-        return f"{self.engine} on the {'CPU' if self.device == 'cpu' else 'GPU'}"
-
     def __str__(self) -> str:
-        return f"engine {self.place}: {self.why}"
+        return f"{self.engine} on the {'CPU' if self.device == 'cpu' else 'GPU'}"
 
 
 EVENT, ON_CPU, ON_GPU = Choice("event", "cpu"), Choice("torch", "cpu"), Choice("torch", "cuda")
@@ -75,11 +70,9 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
     """
     if known:
         if known.device == "cuda" and not _has_gpu():
-            raise UserError(
-                "device=cuda: what is resumed began on a GPU; there is none that this build of torch can use"
-            )
-        log.info("%s", choice := known._replace(why="as was chosen before"))
-        return choice
+            raise UserError("device=cuda: what is resumed began on a GPU, and this build of torch can use none here")
+        log.info("engine %s: as was chosen before", known)
+        return known
 
     @cache
     def trial(choice: Choice) -> float:
@@ -91,9 +84,8 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
 
     has_gpu = needs_trial(options) or (options.device == "cuda" and _has_gpu())
     choice = decide(models, options, has_gpu, trial)
-    log.info("%s", choice)
-    remark = faster_online(models, options, choice._replace(why=""), trial) if options.learning else None
-    if remark:
+    log.info("engine %s: %s", choice, choice.why)
+    if options.learning and (remark := faster_online(models, options, choice._replace(why=""), trial)):
         log.info("%s", remark)
     return choice
 
@@ -201,7 +193,7 @@ def _torch_device(choice: Choice, options: EngineOptions) -> str:
 def _fastest(candidates: Sequence[Choice], trial: SpeedTrial) -> Choice:
     speeds = {each: trial(each) for each in candidates}
     best = max(candidates, key=lambda each: speeds[each])
-    others = (f"{each.place} {speed:,.0f}" for each, speed in speeds.items() if each != best)
+    others = (f"{each} {speed:,.0f}" for each, speed in speeds.items() if each != best)
     return best._replace(why=f"the fastest in a short trial, {speeds[best]:,.0f} images/s; {', '.join(others)}")
 
 

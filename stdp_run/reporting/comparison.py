@@ -9,18 +9,13 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
-from stdp_run.reporting.plots.style import counted, last_parts
-from stdp_run.reporting.runs import COUNTS, SPEED, Comparison, compare, find_runs, heading
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from pandas import Series
+from stdp_run.reporting.plots.style import Figure, counted, last_parts
+from stdp_run.reporting.runs import COUNTS, SPEED, Comparison, Series, compare, find_runs, heading
 
 LINE_WIDTH = 110  # where there is no terminal
 MOST_ROWS = 30
@@ -101,15 +96,15 @@ def _columns(comparison: Comparison) -> tuple[Table, list[str]]:
     return {title: cells for title, cells in table.items() if any(cells)}, droppable
 
 
-def _written(values: "Series", form: str) -> list[str]:
+def _written(values: Series, form: str) -> list[str]:
     return ["" if math.isnan(value) else format(value, form) for value in values]
 
 
-def _percent(fractions: "Series", digits: int = 2) -> list[str]:
+def _percent(fractions: Series, digits: int = 2) -> list[str]:
     return _written(100 * fractions, f".{digits}f")
 
 
-def _pairs(first: "Series", second: "Series", between: str, digits: int = 2) -> list[str]:
+def _pairs(first: Series, second: Series, between: str, digits: int = 2) -> list[str]:
     """Return "first between second" in %, without the second where there is none, and nothing without the first."""
     pairs = zip(_percent(first, digits), _percent(second, digits), strict=True)
     return [f"{a} {between} {b}" if a and b else a for a, b in pairs]
@@ -231,7 +226,7 @@ def _wrapped(text: str, width: int) -> list[str]:
     return textwrap.wrap(_cut(text, LONGEST_REASON), width, subsequent_indent="    ", break_on_hyphens=False)
 
 
-def draw(comparison: Comparison) -> "Figure":
+def draw(comparison: Comparison) -> Figure:
     """Draw accuracy against the settings that differ; at least one run must be finished."""
     groups, settings = comparison.groups, {}
     for key in comparison.keys:

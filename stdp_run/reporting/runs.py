@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -24,6 +24,8 @@ from stdp_run.evaluation.metrics import wilson_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
+else:
+    DataFrame = Series = Any  # only names for annotations
 
 # What reading a damaged file can raise. Brackets without end are a RecursionError.
 UNREADABLE = (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException)
@@ -51,12 +53,12 @@ def heading(key: str) -> str:
 class Comparison:
     """Settings, best first, and what became of every run."""
 
-    runs: "DataFrame"  # a row for each run: those of the best setting first, those without a result last
-    groups: "DataFrame"  # a row for each setting, highest mean accuracy first; accuracies are over seeds
+    runs: DataFrame  # a row for each run: those of the best setting first, those without a result last
+    groups: DataFrame  # a row for each setting, highest mean accuracy first; accuracies are over seeds
     keys: tuple[str, ...]  # the settings that differ between groups
     readouts: tuple[str, ...]  # of all runs; the one that most runs are judged by comes first
 
-    def of_state(self, state: str) -> "DataFrame":
+    def of_state(self, state: str) -> DataFrame:
         """Return the runs that are "finished", "unfinished" or "failed"; the last two have a `reason`."""
         return self.runs[self.runs["state"] == state]
 
@@ -84,7 +86,7 @@ class Comparison:
 # From directories to a data frame. What is damaged is reported, and stops nothing.
 
 
-def find_runs(directory: Path) -> "DataFrame":
+def find_runs(directory: Path) -> DataFrame:
     """Return a row for each run in `directory` and below it, in the order of their names, numbers by their value.
 
     Links are followed, hidden folders are not. Folders of commands that do not learn (mode=eval, predict, ...) are no
@@ -128,7 +130,7 @@ def _natural(name: str) -> list[tuple]:
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
 
-def _settings(runs: "DataFrame") -> list[str]:
+def _settings(runs: DataFrame) -> list[str]:
     """Return the columns that are settings."""
     return [key for key in map(str, runs) if key not in FIGURES and not key.startswith("accuracy_")]
 
@@ -208,7 +210,7 @@ def _in_one_line(message: object) -> str:
 # From runs to groups of the same settings, and their accuracy over seeds.
 
 
-def compare(runs: "DataFrame") -> Comparison:
+def compare(runs: DataFrame) -> Comparison:
     """Return finished runs grouped by all settings but the seed, best mean accuracy first, and the other runs.
 
     A seed that was run more than once counts once, with the mean of its runs. Groups of the same accuracy stay in the
@@ -246,7 +248,7 @@ def compare(runs: "DataFrame") -> Comparison:
     return Comparison(runs, groups.reset_index(drop=True), tuple(keys), tuple(readouts))
 
 
-def _comes_with_names(done: "DataFrame", key: str, differing: Sequence[str]) -> bool:
+def _comes_with_names(done: DataFrame, key: str, differing: Sequence[str]) -> bool:
     """Return whether a key differs only because the rule, the neuron group or the dataset does.
 
     What the accuracy is measured on is always worth a column, and so is what no rule or dataset brings along.
@@ -257,7 +259,7 @@ def _comes_with_names(done: "DataFrame", key: str, differing: Sequence[str]) -> 
     return bool(done.groupby(names)[key].nunique().max() == 1)
 
 
-def _interval(group: "Series") -> tuple[float, float]:
+def _interval(group: Series) -> tuple[float, float]:
     """Return the 95% interval of a single run's accuracy, from the number of its test images."""
     n_images = group["test_images"]
     if group["n_seeds"] > 1 or not n_images >= 1:

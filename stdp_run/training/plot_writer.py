@@ -15,7 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Self
 
 import numpy as np
 
@@ -25,9 +25,7 @@ from stdp_run.files import write_atomically
 from stdp_run.network import Model, NetworkState
 from stdp_run.neurons import ALIF
 from stdp_run.reporting import plots
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from stdp_run.reporting.plots.style import Figure
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +33,9 @@ log = logging.getLogger(__name__)
 SETS_AT_ONCE = 3
 # Runs side by side plot in turn: there is one core to spare for it, and Matplotlib has caches that threads would share.
 _one_plots = threading.Lock()
-# Units of the integer neuron groups to 1 mV.
-UNITS_PER_MV = 16.384
 
 Put = Callable[[int, str, bytes, tuple[int, int]], None]
-Plot = tuple[str, Callable[[], "Figure"]]
+Plot = tuple[str, Callable[[], Figure]]
 Points = Sequence[tuple[int, float]]  # images seen, accuracy as a fraction
 
 
@@ -56,18 +52,11 @@ class Plotted:
     raster_names: Sequence[str]  # [few], the name of each one's class
 
     @property
-    def weight_unit(self) -> str:
-        """The unit of weights."""
+    def units(self) -> tuple[str, str]:
+        """The units of weights and of theta."""
         if self.model.neuron.arithmetic == "int":
-            return "units"
-        return "no unit" if issubclass(self.model.neuron, ALIF) else "mV per spike"
-
-    @property
-    def theta(self) -> tuple[str, str]:
-        """What theta is, and its unit."""
-        if self.model.neuron.arithmetic == "int":
-            return "threshold theta", f"units; {UNITS_PER_MV} units are 1 mV"
-        return "adaptive threshold theta", "no unit" if issubclass(self.model.neuron, ALIF) else "mV"
+            return "units", "units; 16.384 units are 1 mV"
+        return ("no unit", "no unit") if issubclass(self.model.neuron, ALIF) else ("mV per spike", "mV")
 
 
 class PlotWriter:
@@ -93,8 +82,8 @@ class PlotWriter:
     def while_learning(self, images_seen: int, state: NetworkState, labels: np.ndarray | None) -> None:
         """Plot the receptive fields with the neurons' labels [E], the weight change, theta and weights."""
         weight, tiles = np.array(state.weight), self._tiles(labels)
-        fields_and_change = [self._fields(images_seen, weight, tiles), *self._change(images_seen, weight, tiles)]
-        self._ask(images_seen, [*fields_and_change, *self._histograms(images_seen, weight, np.array(state.theta))])
+        asked = [self._fields(images_seen, weight, tiles), *self._change(images_seen, weight, tiles)]
+        self._ask(images_seen, asked + self._histograms(images_seen, weight, np.array(state.theta)))
 
     def after_learning(self, images_seen: int, state: NetworkState) -> None:
         """Plot what needs no labels, during labelling and testing: weight change, theta, weights, spike raster."""
@@ -139,7 +128,7 @@ class PlotWriter:
         finally:
             self._thread.shutdown(cancel_futures=True)
 
-    def __enter__(self) -> "PlotWriter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
@@ -159,7 +148,7 @@ class PlotWriter:
         return plots.Tiles(self._run.height, self._run.width, labels, self._run.classes)
 
     def _fields(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> Plot:
-        title, quantity = f"Receptive fields after {images_seen:,} images", f"weight ({self._run.weight_unit})"
+        title, quantity = f"Receptive fields after {images_seen:,} images", f"weight ({self._run.units[0]})"
         return "receptive_fields", partial(plots.receptive_fields, weight, tiles, title=title, quantity=quantity)
 
     def _change(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> list[Plot]:
@@ -169,24 +158,24 @@ class PlotWriter:
         if images_before == images_seen:
             return []
         title = f"Weight change from {images_before:,} to {images_seen:,} images"
-        quantity = f"weight change ({self._run.weight_unit})"
+        quantity = f"weight change ({self._run.units[0]})"
         return [("weight_change", partial(plots.weight_change, before, weight, tiles, title=title, quantity=quantity))]
 
     def _histograms(self, images_seen: int, weight: np.ndarray, theta: np.ndarray) -> list[Plot]:
-        after, (name, unit) = f"after {images_seen:,} images", self._run.theta
-        of_theta = partial(plots.histogram, theta, f"{name} ({unit})", f"Distribution of {name} {after}")
-        title = f"Distribution of weights {after}"
-        of_weights = partial(plots.histogram, weight, f"weight ({self._run.weight_unit})", title)
+        after, (of_weight, of_theta) = f"after {images_seen:,} images", self._run.units
+        name = "threshold theta" if self._run.model.neuron.arithmetic == "int" else "adaptive threshold theta"
+        thetas = theta, f"{name} ({of_theta})", f"Distribution of {name} {after}"
+        weights = weight, f"weight ({of_weight})", f"Distribution of weights {after}"
         return [
-            ("theta", partial(of_theta, counted_as="neurons")),
+            ("theta", partial(plots.histogram, *thetas, counted_as="neurons")),
             # Most weights are near 0, and next to them no others would be seen.
-            ("weights", partial(of_weights, counted_as="synapses", log_counts=True)),
+            ("weights", partial(plots.histogram, *weights, counted_as="synapses", log_counts=True)),
         ]
 
     def _spikes(self, images_seen: int, state: NetworkState) -> Plot:
         run = self._run
 
-        def raster() -> "Figure":
+        def raster() -> Figure:
             import torch
 
             torch.set_num_threads(1)  # of this thread alone: more would compete with those that label and test

@@ -3,7 +3,6 @@
 import json
 import logging
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -21,7 +20,7 @@ from stdp_run.network import NetworkState, initial_state
 from stdp_run.reporting.report import write_report
 from stdp_run.training import result as results
 from stdp_run.training.drive import Network, Steps, count_spikes
-from stdp_run.training.plot_writer import Plotted, PlotWriter, Points
+from stdp_run.training.plot_writer import Plotted, PlotWriter
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars, Tracker
@@ -124,7 +123,12 @@ class TrainingRun:
         self._tracker.scalars(images_seen, accuracy)
         settings: dict[str, Any] = flat(self.settings.record)
         self._tracker.hyperparameters({key: settings[key] for key in HYPERPARAMETERS if key in settings}, accuracy)
-        self._plots.at_the_end(images_seen, final, readout, accuracy_points(self.directory.path, readout))
+        rows = [json.loads(line) for line in (self.directory.path / "metrics.jsonl").read_text().splitlines()]
+        running, evaluations = (
+            [(row["images_seen"], row[name]) for row in rows if row.get(name) is not None]
+            for name in ("train/running_accuracy", f"evaluation/accuracy_{readout}")
+        )
+        self._plots.at_the_end(images_seen, final, readout, (running, evaluations))
 
     def _write(self, state: NetworkState, labels: Labels, final: Evaluation) -> dict:
         """Write the trained network, the result and the report; return the result."""
@@ -163,13 +167,3 @@ def measure(data: Data, labels: Labels, bars: Bars) -> Steps[Evaluation]:
     with bars.open("testing", len(data.test_pixels)) as bar:
         asking = metrics.evaluate(labels, data.test_classes, bar.update)
         return (yield from count_spikes(asking, data.test_pixels, data.test_index))
-
-
-def accuracy_points(directory: Path, readout: str) -> tuple[Points, Points]:
-    """Return (images seen, accuracy) of the running accuracy and of evaluations on the way, from the metrics file."""
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    running, evaluations = (
-        [(row["images_seen"], row[name]) for row in rows if row.get(name) is not None]
-        for name in ("train/running_accuracy", f"evaluation/accuracy_{readout}")
-    )
-    return running, evaluations

@@ -61,17 +61,17 @@ class RunDirectory:
         file = self.path / "result.json"
         if not file.is_file():
             return None
+        problem = f"{file}: damaged"
         try:
             result = json.loads(file.read_text())
             if math.isfinite(result["test_accuracy"]):
                 checkpoint.read_verified(self.path / "checkpoint.pt")
                 return result
         except UserError as error:
-            log.warning("%s; it is made again", error)
-            return None
+            problem = str(error)
         except (OSError, ValueError, KeyError, TypeError):
             pass
-        log.warning("%s: damaged; it is made again", file)
+        log.warning("%s; it is made again", problem)
         return None
 
     def save(self, content: Checkpoint) -> None:
@@ -102,16 +102,16 @@ class RunDirectory:
         """Return whether a run came so far here that something of it can be used, alone or with others side by side."""
         if self._newest_first() or (self.path / "checkpoint.pt").exists():
             return True
-        if (self.path / "result.json").exists() and not self.holds_evaluation():
+        if (self.path / "result.json").exists() and self.mode() != "eval":
             return True
         there = self.config()
         several = there is not None and there.networks > 1
         return several and any(RunDirectory(path).holds_run() for path in self.path.iterdir() if path.is_dir())
 
-    def holds_evaluation(self) -> bool:
-        """Return whether a network of another directory was evaluated here."""
+    def mode(self) -> str | None:
+        """Return the mode of the command that left its settings there; None if there are none."""
         there = self.config()
-        return there is not None and there.mode == "eval"
+        return there.mode if there else None
 
     def clear(self) -> None:
         """Remove what a run without a checkpoint, of which nothing can be used, has left behind."""

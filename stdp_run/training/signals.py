@@ -5,7 +5,7 @@ import signal
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 from stdp_run.system import STOP_SIGNALS
 
@@ -27,7 +27,7 @@ class Interruption:
         self._directory = directory
         self._before: dict[int, Any] = {}  # the handlers
 
-    def __enter__(self) -> "Interruption":
+    def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
             for number in STOP_SIGNALS:
                 before = signal.getsignal(number)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from tqdm import tqdm
 
@@ -65,7 +66,7 @@ class Tracker:
         os.fsync(self._metrics.fileno())
         self._board.flush()
 
-    def __enter__(self) -> "Tracker":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

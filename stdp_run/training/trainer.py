@@ -3,7 +3,7 @@
 import math
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 from tqdm import tqdm
@@ -17,9 +17,6 @@ from stdp_run.network import NetworkState
 from stdp_run.training.drive import Network, Steps
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars, Tracker
-
-if TYPE_CHECKING:
-    from stdp_run.training.run import TrainingRun
 
 
 def learning_rate(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
@@ -55,13 +52,20 @@ class Progress:
 
     def saved(self) -> dict[str, Any]:
         """Return all of this in plain containers and arrays, for a checkpoint."""
-        earlier = [list(each) for each in self.estimate.earlier]
-        return {**vars(self), "estimate": earlier}
+        return {**vars(self), "estimate": [list(each) for each in self.estimate.earlier]}
 
     def restore(self, saved: dict[str, Any]) -> None:
         """Take over what `saved` returned for a checkpoint."""
         self.estimate.earlier = [(sums, n_images) for sums, n_images in saved["estimate"]]
         vars(self).update({**saved, "estimate": self.estimate})
+
+
+class Run(Protocol):
+    """What does for the loop, when it is due, what concerns more than learning."""
+
+    def save(self, state: NetworkState) -> None: ...
+    def plot(self, state: NetworkState) -> None: ...
+    def evaluate(self) -> Steps[None]: ...
 
 
 class Trainer:
@@ -82,9 +86,9 @@ class Trainer:
         self._pixels, self._classes = data.train_pixels, data.train_classes
         self._tracker, self._interruption = tracker, interruption
         self._total = len(self._pixels) * settings.epochs
-        self._order: tuple[int, np.ndarray] | None = None  # the epoch, and the order of its images
+        self._epoch, self._order = -1, np.zeros(0, np.int64)  # an epoch, and the order of its images
 
-    def train(self, network: Network, run: "TrainingRun", bars: Bars) -> Steps[None]:
+    def train(self, network: Network, run: Run, bars: Bars) -> Steps[None]:
         """Learn from the images, `settings.epochs` times, from where the progress is.
 
         A checkpoint is saved before what else is due at the same number of images is done, so that a run that is
@@ -115,7 +119,11 @@ class Trainer:
             if every is not None:
                 stop = min(stop, start + every - seen % every)
         n_batches = -(-(stop - start) // batch_size)
-        chosen = self._order_of(epoch)[start : start + n_batches * batch_size]
+        if self._epoch != epoch:
+            n_images, shuffle = len(self._pixels), options.shuffle
+            self._order = image_order(n_images, epoch, self._settings.seed) if shuffle else np.arange(n_images)
+            self._epoch = epoch
+        chosen = self._order[start : start + n_batches * batch_size]
         before = np.arange(seen, seen + len(chosen))
         return TrainingBatch(self._pixels[chosen], chosen, epoch, self._rate(before), self._learners(before))
 
@@ -128,7 +136,7 @@ class Trainer:
             return True
         return seconds is not None and time.monotonic() - saved_at >= seconds
 
-    def _report(self, network: Network, run: "TrainingRun", bar: tqdm) -> Steps[None]:
+    def _report(self, network: Network, run: Run, bar: tqdm) -> Steps[None]:
         """Do what is due since the last report."""
         options, progress = self._options, self._progress
         if progress.reported == progress.images:
@@ -169,13 +177,6 @@ class Trainer:
         progress.counts, progress.classes, progress.window_seconds = [], [], 0.0
         if accuracy is not None:
             bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
-
-    def _order_of(self, epoch: int) -> np.ndarray:
-        if self._order is None or self._order[0] != epoch:
-            n_images, shuffle = len(self._pixels), self._options.shuffle
-            order = image_order(n_images, epoch, self._settings.seed) if shuffle else np.arange(n_images)
-            self._order = (epoch, order)
-        return self._order[1]
 
     def _rate(self, seen: np.ndarray) -> np.ndarray:
         """Return the factor of the learning-rate schedule for images before which some were seen."""

@@ -11,19 +11,6 @@ from stdp_run.reporting.plots.recognition import accuracy_curve, confusion, neur
 from stdp_run.reporting.plots.style import release, size_in_pixels, to_png
 from stdp_run.reporting.plots.weights import Tiles, receptive_fields, weight_change
 
-__all__ = [
-    "Accuracies",
-    "Tiles",
-    "accuracy_by_settings",
-    "accuracy_curve",
-    "confusion",
-    "histogram",
-    "neurons_per_class",
-    "raster",
-    "receptive_fields",
-    "release",
-    "size_in_pixels",
-    "stdp_windows",
-    "to_png",
-    "weight_change",
-]
+__all__ = ["Accuracies", "Tiles", "accuracy_by_settings", "accuracy_curve", "confusion", "histogram"]
+__all__ += ["neurons_per_class", "raster", "receptive_fields", "release", "size_in_pixels", "stdp_windows"]
+__all__ += ["to_png", "weight_change"]

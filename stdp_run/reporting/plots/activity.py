@@ -2,22 +2,19 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stdp_run.reporting.plots import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from stdp_run.reporting.plots.style import Axes, Figure
 
 BINS = 50
 
 
 def histogram(
     values: np.ndarray, xlabel: str, title: str, *, counted_as: str = "values", log_counts: bool = False
-) -> "Figure":
+) -> Figure:
     """Draw how often values of any shape occur; with `log_counts` on a logarithmic scale, where few are seen too.
 
     `xlabel` names the quantity with its unit, `counted_as` the things that have the values, such as "neurons".
@@ -60,7 +57,7 @@ def raster(
     *,
     dt_ms: float = 1.0,
     title: str = "Spikes",
-) -> "Figure":
+) -> Figure:
     """Draw every spike as a mark at its time (ms) and its neuron's number: a column for each image, with the image on
     top, and a row each for input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool.
 
@@ -94,7 +91,7 @@ def raster(
     return figure
 
 
-def _raster_panel(axes: "Axes", spikes: np.ndarray, dt_ms: float, colour: str, dots: bool) -> None:
+def _raster_panel(axes: Axes, spikes: np.ndarray, dt_ms: float, colour: str, dots: bool) -> None:
     """Draw the spikes [T, neurons] of one layer."""
     neurons = spikes.shape[1]
     steps, index = np.nonzero(spikes)
@@ -107,14 +104,12 @@ def _raster_panel(axes: "Axes", spikes: np.ndarray, dt_ms: float, colour: str, d
     margin = max(0.5, 0.03 * neurons)
     axes.set_ylim(-margin, neurons - 1 + margin)
     style.whole_numbers(axes)
-    firing = len(np.unique(index))
-    axes.set_title(
-        f"{style.counted(len(index), 'spike')}, {firing} of {style.counted(neurons, 'neuron')}", fontsize=11, loc="left"
-    )
+    firing = f"{len(np.unique(index))} of {style.counted(neurons, 'neuron')}"
+    axes.set_title(f"{style.counted(len(index), 'spike')}, {firing}", fontsize=11, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def stdp_windows(windows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figure":
+def stdp_windows(windows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
     """Draw the window of each named rule, (t_post - t_pre [K] in ms, weight change [K]), two panels to a row."""
     columns, rows = min(2, len(windows)), math.ceil(len(windows) / 2)
     figure = style.new_figure(300 + 450 * columns, 70 + 410 * rows)
@@ -127,7 +122,7 @@ def stdp_windows(windows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> "Figur
     return figure
 
 
-def _window_panel(axes: "Axes", delta_ms: np.ndarray, change: np.ndarray, title: str) -> None:
+def _window_panel(axes: Axes, delta_ms: np.ndarray, change: np.ndarray, title: str) -> None:
     order = np.argsort(delta_ms, kind="stable")
     delta_ms, change = delta_ms[order], change[order]
     axes.axhline(0, color=style.GREY, linewidth=1)

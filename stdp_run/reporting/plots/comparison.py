@@ -4,15 +4,12 @@ import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stdp_run.reporting.plots import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+from stdp_run.reporting.plots.style import Axes, Figure
 
 # Lines differ in the mark as well as in the colour, and from the fifth on in the dashes.
 LOOKS = [
@@ -25,8 +22,6 @@ LONGEST_NAME = 60
 DECADE = 9.99
 WIDE = 1000  # pixels, of lines without a legend; the axes are at least 0.8 of that
 DIGIT_PIXELS = 9  # of a tick label
-
-
 BARS: dict[str, Any] = {"markersize": 7, "linewidth": 1.6, "elinewidth": 1.6, "capsize": 3}
 DOTS: dict[str, Any] = {"markersize": 5, "markeredgewidth": 0, "alpha": 0.4, "zorder": 1.5}
 
@@ -59,7 +54,7 @@ class Accuracies:
 
 def accuracy_by_settings(
     settings: Mapping[str, Sequence[str]], accuracies: Accuracies, *, measure: str, readout: str | None, alone: str
-) -> "Figure":
+) -> Figure:
     """Draw accuracy against what differs between settings, best first.
 
     Against a number that was swept, with a line for each combination of the other settings, where one leaves few
@@ -106,13 +101,12 @@ def _names(settings: Mapping[str, Sequence[str]], spelled: bool = False) -> list
     return [", ".join(f"{a}={b or '(not set)'}" for a, b in zip(names, row, strict=True)) for row in rows]
 
 
-def _rows(names: Sequence[str], accuracies: Accuracies, axis: str, title: str) -> "Figure":
+def _rows(names: Sequence[str], accuracies: Accuracies, axis: str, title: str) -> Figure:
     """Draw a row for each setting, first one on top."""
     if len(names) > MOST_ROWS:
         title += f", best {MOST_ROWS} of {len(names)} settings"
-        accuracies = Accuracies(
-            accuracies.mean[:MOST_ROWS], accuracies.bars[:, :MOST_ROWS], accuracies.seeds[:MOST_ROWS]
-        )
+        mean, bars, seeds = accuracies.mean, accuracies.bars, accuracies.seeds
+        accuracies = Accuracies(mean[:MOST_ROWS], bars[:, :MOST_ROWS], seeds[:MOST_ROWS])
     names = ["\n".join(textwrap.wrap(name, LONGEST_NAME, max_lines=3, placeholder="…")) for name in names[:MOST_ROWS]]
     longest = max(len(line) for name in names for line in name.split("\n"))
     row_pixels = 34 + 17 * max(name.count("\n") for name in names)
@@ -120,12 +114,11 @@ def _rows(names: Sequence[str], accuracies: Accuracies, axis: str, title: str) -
     axes = figure.subplots()
     rows = np.arange(len(names))
     axes.errorbar(accuracies.mean, rows, xerr=accuracies.bars, fmt="o", color=style.BLUE, **BARS)
-    axes.plot(
-        np.concatenate(accuracies.seeds), rows.repeat(list(map(len, accuracies.seeds))), "o", color=style.BLUE, **DOTS
-    )
+    places = rows.repeat(list(map(len, accuracies.seeds)))
+    axes.plot(np.concatenate(accuracies.seeds), places, "o", color=style.BLUE, **DOTS)
+    look: dict[str, Any] = {"textcoords": "offset points", "horizontalalignment": "center", "fontsize": 9}
     for row, value in enumerate(accuracies.mean):
-        place: dict[str, Any] = {"textcoords": "offset points", "horizontalalignment": "center", "fontsize": 9}
-        axes.annotate(f"{value:.1f}", (value, row), (0, 6), **place)
+        axes.annotate(f"{value:.1f}", (value, row), (0, 6), **look)
     axes.set_yticks(rows, names, fontsize=11, parse_math=False)
     axes.tick_params(axis="y", length=0)
     axes.set_ylim(len(names) - 0.4, -0.7)
@@ -137,7 +130,7 @@ def _rows(names: Sequence[str], accuracies: Accuracies, axis: str, title: str) -
 
 def _lines(
     across: tuple[str, np.ndarray], lines: tuple[str, Sequence[str]], accuracies: Accuracies, axis: str, title: str
-) -> "Figure":
+) -> Figure:
     """Draw accuracy against a number, its name and values [K]; `lines` are a title and the line [K] of each entry."""
     from matplotlib.transforms import offset_copy
 
@@ -151,15 +144,10 @@ def _lines(
         # A few pixels apart, so that bars and dots at the same value do not hide each other.
         place = offset_copy(axes.transData, figure, 8 * (number - (len(names) - 1) / 2), 0, "dots")
         look: dict[str, Any] = {"color": colour, "marker": marker, "transform": place}
-        bars: dict[str, Any] = {
-            "yerr": accuracies.bars[:, members],
-            "label": style.short(name, LONGEST_NAME),
-            "linestyle": dashes,
-        }
-        axes.errorbar(values[members], accuracies.mean[members], **look, **bars, **BARS)
+        at, mean, bars = values[members], accuracies.mean[members], accuracies.bars[:, members]
+        axes.errorbar(at, mean, bars, label=style.short(name, LONGEST_NAME), linestyle=dashes, **look, **BARS)
         seeds = [accuracies.seeds[k] for k in members.tolist()]
-        dots = values[members].repeat(list(map(len, seeds)))
-        axes.plot(dots, np.concatenate(seeds), linestyle="none", **look, **DOTS)
+        axes.plot(at.repeat(list(map(len, seeds))), np.concatenate(seeds), linestyle="none", **look, **DOTS)
     _number_axis(axes, values)
     axes.set_ylim(accuracies.limits())
     axes.grid(color=style.GRID, linewidth=0.8)
@@ -174,7 +162,7 @@ def _lines(
     return figure
 
 
-def _number_axis(axes: "Axes", values: np.ndarray) -> None:
+def _number_axis(axes: Axes, values: np.ndarray) -> None:
     """Scale the horizontal axis to the values, and mark the values themselves, as many as have room side by side."""
     from matplotlib.ticker import NullLocator
 

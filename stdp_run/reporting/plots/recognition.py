@@ -1,16 +1,12 @@
 """How well classes are recognised: which are mistaken for which, which neurons stand for what, and accuracies."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stdp_run.reporting.plots import style
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.figure import Figure
+from stdp_run.reporting.plots.style import Axes, Axis, Figure
 
 
 def confusion(
@@ -20,7 +16,7 @@ def confusion(
     accuracy: float | None = None,
     interval: tuple[float, float] | None = None,
     readout: str | None = None,
-) -> "Figure":
+) -> Figure:
     """Draw image counts [C, C] by true class (row) and predicted class (column), coloured by share of their row.
 
     With [C, C + 1] the last column counts the images that evoked no spikes. `accuracy` and its 95 % confidence
@@ -60,7 +56,7 @@ def confusion(
     return figure
 
 
-def _write_counts(axes: "Axes", matrix: np.ndarray, share: np.ndarray, cell: float) -> None:
+def _write_counts(axes: Axes, matrix: np.ndarray, share: np.ndarray, cell: float) -> None:
     longest = max(len(str(int(count))) for count in matrix.flat)
     look: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center"}
     look |= {"fontsize": min(13.0, 0.9 * cell / (0.62 * longest) * 72 / style.DOTS_PER_INCH)}
@@ -70,7 +66,7 @@ def _write_counts(axes: "Axes", matrix: np.ndarray, share: np.ndarray, cell: flo
         axes.text(column, row, str(int(count)), color=colour, **look).set_in_layout(False)
 
 
-def neurons_per_class(labels: np.ndarray, classes: Sequence[object]) -> "Figure":
+def neurons_per_class(labels: np.ndarray, classes: Sequence[object]) -> Figure:
     """Draw how many neurons carry each class label, from `labels` [E] (class numbers, -1: silent)."""
     labels = np.asarray(labels, dtype=np.int64)
     counts = [int(np.count_nonzero(labels == number)) for number in (*range(len(classes)), -1)]
@@ -87,7 +83,7 @@ def neurons_per_class(labels: np.ndarray, classes: Sequence[object]) -> "Figure"
     return figure
 
 
-def _class_ticks(axis: "Axis", names: list[str], room: float | None = None) -> None:
+def _class_ticks(axis: Axis, names: list[str], room: float | None = None) -> None:
     """Name the classes along an axis, slanted where a name is wider than the `room` (pixels) for each."""
     size = 11 if len(names) <= 30 else 8
     axis.set_ticks(range(len(names)), names, fontsize=size, parse_math=False)
@@ -105,7 +101,7 @@ def accuracy_curve(
     evaluations: tuple[Sequence[int], Sequence[float]] = ((), ()),
     chance: float | None = None,
     title: str = "Accuracy while learning",
-) -> "Figure":
+) -> Figure:
     """Draw the running accuracy [K], and evaluations (images seen, accuracy) [M], against training images seen.
 
     Accuracies and `chance` are fractions of 1, and drawn in %.
@@ -113,24 +109,17 @@ def accuracy_curve(
     figure = style.new_figure(900, 540)
     axes = figure.subplots()
     if len(images_seen):
-        look: dict[str, Any] = {"color": style.BLUE, "marker": "o", "markersize": 4, "linewidth": 1.6}
-        axes.plot(images_seen, 100 * np.asarray(accuracy), label="running, while learning", **look)
+        look: dict[str, Any] = {"color": style.BLUE, "markersize": 4, "linewidth": 1.6}
+        axes.plot(images_seen, 100 * np.asarray(accuracy), "o-", label="running, while learning", **look)
     if len(evaluations[0]):
         measured, percent = evaluations[0], 100 * np.asarray(evaluations[1])
-        marks: dict[str, Any] = {
-            "color": style.VERMILION,
-            "marker": "D",
-            "markersize": 7,
-            "linestyle": "none",
-            "zorder": 3,
-        }
-        axes.plot(measured, percent, label="evaluation, learning off", **marks)
-        place: dict[str, Any] = {"textcoords": "offset points", "horizontalalignment": "center"}
-        axes.annotate(f"{percent[-1]:.1f}", (measured[-1], percent[-1]), (0, 8), **place)
+        look = {"color": style.VERMILION, "markersize": 7, "zorder": 3}
+        axes.plot(measured, percent, "D", label="evaluation, learning off", **look)
+        last = (measured[-1], percent[-1])
+        axes.annotate(f"{percent[-1]:.1f}", last, (0, 8), textcoords="offset points", horizontalalignment="center")
     if chance is not None:
-        axes.axhline(
-            100 * chance, color=style.GREY, linestyle="--", linewidth=1.2, label=f"chance ({100 * chance:.0f} %)"
-        )
+        label = f"chance ({100 * chance:.0f} %)"
+        axes.axhline(100 * chance, color=style.GREY, linestyle="--", linewidth=1.2, label=label)
     if axes.lines:
         axes.legend(frameon=False, fontsize=11)
     axes.set_ylim(0, 105)

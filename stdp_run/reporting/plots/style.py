@@ -2,13 +2,17 @@
 
 import io
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
+else:
+    Axes = Axis = ScalarMappable = Figure = Any  # names for annotations: matplotlib is imported when it plots
 
 DOTS_PER_INCH = 100
 
@@ -22,7 +26,7 @@ GRID = "#DDDDDD"
 LONGEST_CLASS_NAME = 16
 
 
-def new_figure(pixels_wide: float, pixels_tall: float, constrained: bool = True) -> "Figure":
+def new_figure(pixels_wide: float, pixels_tall: float, constrained: bool = True) -> Figure:
     """Return an empty white figure of that size in pixels, in which matplotlib finds the margins if `constrained`."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -32,7 +36,7 @@ def new_figure(pixels_wide: float, pixels_tall: float, constrained: bool = True)
     return Figure(figsize=size, dpi=DOTS_PER_INCH, facecolor="white", layout=layout)
 
 
-def to_png(figure: "Figure") -> bytes:
+def to_png(figure: Figure) -> bytes:
     """Return the figure as the bytes of a PNG file; equal figures give equal bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
@@ -46,13 +50,13 @@ def to_png(figure: "Figure") -> bytes:
     return file.getvalue()
 
 
-def size_in_pixels(figure: "Figure") -> tuple[int, int]:
+def size_in_pixels(figure: Figure) -> tuple[int, int]:
     """Return the height and the width of the image that the figure becomes."""
     width, height = figure.canvas.get_width_height()
     return height, width
 
 
-def release(figure: "Figure") -> None:
+def release(figure: Figure) -> None:
     """Free the memory of a figure that is not needed any more.
 
     Figure and canvas refer to each other, and Python may collect such pairs, of some MB each, only much later.
@@ -63,7 +67,7 @@ def release(figure: "Figure") -> None:
     FigureCanvasBase(figure)  # takes the place of the canvas that holds the image
 
 
-def describe(axes: "Axes", title: str, xlabel: str, ylabel: str) -> None:
+def describe(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
     """Write the title and the labels of the axes as they are: a $ in them starts no formula."""
     axes.set_title(title, fontsize=13, parse_math=False)
     axes.set_xlabel(xlabel, fontsize=12, parse_math=False)
@@ -88,7 +92,7 @@ def last_parts(names: Sequence[str]) -> list[str]:
     return [end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)]
 
 
-def whole_numbers(axes: "Axes") -> None:
+def whole_numbers(axes: Axes) -> None:
     """Put the ticks of the vertical axis at whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 

@@ -4,16 +4,11 @@ import math
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from stdp_run.reporting.plots.style import DOTS_PER_INCH, new_figure
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
+from stdp_run.reporting.plots.style import DOTS_PER_INCH, Axes, Figure, ScalarMappable, new_figure
 
 MOST_TILES = 400
 SEPARATOR = "#B0B0B0"
@@ -36,7 +31,7 @@ class Tiles:
 
 def receptive_fields(
     weight: np.ndarray, tiles: Tiles, *, title: str = "Receptive fields", quantity: str = "weight"
-) -> "Figure":
+) -> Figure:
     """Draw every excitatory neuron's input weights [E, height * width] as a tile of a grid, in reading order.
 
     Above 400 neurons only that many, evenly spaced, are drawn. Colours span 0 to the largest weight drawn; `quantity`
@@ -47,7 +42,7 @@ def receptive_fields(
     """
     chosen = _chosen(weight, tiles)
     shades = _shades("magma", *_range_with_zero(np.asarray(weight)[chosen]))
-    return _grid_figure(np.asarray(weight), chosen, tiles, (title, quantity), shades)
+    return _grid_figure(np.asarray(weight), chosen, tiles, shades, title, quantity)
 
 
 def weight_change(
@@ -57,7 +52,7 @@ def weight_change(
     *,
     title: str = "Weight change",
     quantity: str = "weight change",
-) -> "Figure":
+) -> Figure:
     """Draw `after - before`, both weights [E, height * width], as the grid of `receptive_fields`, white for no change.
 
     Raises:
@@ -68,7 +63,7 @@ def weight_change(
     chosen = _chosen(after, tiles)
     change = np.asarray(after, dtype=np.float64) - before
     largest = max(map(abs, _range_with_zero(change[chosen])))
-    return _grid_figure(change, chosen, tiles, (title, quantity), _shades("RdBu_r", -largest, largest))
+    return _grid_figure(change, chosen, tiles, _shades("RdBu_r", -largest, largest), title, quantity)
 
 
 def _chosen(weight: np.ndarray, tiles: Tiles) -> np.ndarray:
@@ -89,7 +84,7 @@ def _range_with_zero(values: np.ndarray) -> tuple[float, float]:
     return (low, high) if high > low else (0.0, 1.0)
 
 
-def _shades(colour_map: str, low: float, high: float) -> "ScalarMappable":
+def _shades(colour_map: str, low: float, high: float) -> ScalarMappable:
     """Return what turns the values from `low` to `high` into colours, and what is not a number into white."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
@@ -99,10 +94,9 @@ def _shades(colour_map: str, low: float, high: float) -> "ScalarMappable":
 
 
 def _grid_figure(
-    weight: np.ndarray, chosen: np.ndarray, tiles: Tiles, texts: tuple[str, str], shades: "ScalarMappable"
-) -> "Figure":
-    """Draw the rows `chosen` of weights [E, height * width] with a title and the name of the quantity, `texts`."""
-    title, quantity = texts
+    weight: np.ndarray, chosen: np.ndarray, tiles: Tiles, shades: ScalarMappable, title: str, quantity: str
+) -> Figure:
+    """Draw the rows `chosen` of weights [E, height * width]."""
     number = f"{len(chosen)} of {len(weight):,}" if len(chosen) < len(weight) else f"{len(weight):,}"
     title += f": {number} neuron{'s' * (len(weight) != 1)}{', evenly spaced' * (len(chosen) < len(weight))}"
     height, width = tiles.height, tiles.width
@@ -142,7 +136,7 @@ def _grid_figure(
     return figure
 
 
-def _write_labels(axes: "Axes", tiles: Tiles, chosen: np.ndarray, columns: int, scale: float) -> None:
+def _write_labels(axes: Axes, tiles: Tiles, chosen: np.ndarray, columns: int, scale: float) -> None:
     """Write into the corner of each tile which class it stands for, on a dark ground; not where tiles are too small."""
     from matplotlib.collections import PolyCollection
 
