@@ -119,23 +119,19 @@ class ImageState(NamedTuple):
 
 def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors, n_images: int) -> ImageState:
     """Return the state of `n_images` networks at the start of an image; tensors on the device of `weight`."""
-    import torch
-
     shape = (n_images, model.n_exc)
     v, _, inhibitory_v = model.neuron.initial(model.neuron_parameters)
-    no_spikes = weight.new_zeros(shape)
-    counter = torch.zeros(shape, dtype=torch.int32, device=weight.device)
-    pre = weight.new_zeros((n_images, model.n_inputs))
+    no_input_spikes, no_spikes = weight.new_zeros((n_images, model.n_inputs)), weight.new_zeros(shape)
     return ImageState(
         weight=weight,
         theta=theta,
         v=weight.new_full(shape, v),
-        refractory=counter,
+        refractory=no_spikes.int(),
         inhibitory_v=weight.new_full(shape, inhibitory_v),
-        inhibitory_refractory=counter,
+        inhibitory_refractory=no_spikes.int(),
         inhibitory_spikes=no_spikes,
-        traces=model.rule.start(model.rule_parameters, persistent, pre, no_spikes),
-        learns=torch.zeros(shape, dtype=torch.bool, device=weight.device),
+        traces=model.rule.start(model.rule_parameters, persistent, no_input_spikes, no_spikes),
+        learns=no_spikes.bool(),
     )
 
 

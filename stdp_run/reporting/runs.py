@@ -216,11 +216,9 @@ def compare(runs: DataFrame) -> Comparison:
     A seed that was run more than once counts once, with the mean of its runs. Groups of the same accuracy stay in the
     order of the runs. A key that differs only because rule, neuron group or dataset do is not listed among the `keys`.
     """
-    from pandas import DataFrame
-
     done = runs[runs["state"] == "finished"]
     if done.empty:
-        return Comparison(runs, DataFrame(), (), ())
+        return Comparison(runs, done, (), ())
     candidates = [key for key in _settings(runs) if key not in IGNORED and not key.startswith(IGNORED_START)]
     differing = [key for key in candidates if done[key].nunique() > 1]
     differing.sort(key=lambda key: NAMES.index(key) if key in NAMES else len(NAMES))
