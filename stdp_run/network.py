@@ -176,12 +176,9 @@ def step(
 
 
 def first_to_fire(learns: Tensor, fired: Tensor, limit: int | Tensor) -> Tensor:
-    """Return which neurons learn from their image, [B, E]: the first `limit` different ones to fire in it.
+    """Return which neurons learn from their image, bool [B, E]: the first `limit` different ones to fire in it.
 
-    Args:
-        learns: bool [B, E], those that were among them before.
-        fired: bool [B, E], those that spike now; of several new ones the lower index is first.
-        limit: number of neurons, [] if a tensor.
+    `learns` are those that were among them before, `fired` those that spike now; the lower index is first.
     """
     new = fired & ~learns
     place = new.cumsum(dim=1) + learns.sum(dim=1, keepdim=True)

@@ -18,10 +18,7 @@ class Registry(dict[str, Any]):
     def canonical(self, name: object) -> str | None:
         """Return the registered name that `name` means, whatever its case, or None."""
         folded = str(name).lower()
-        for own_name, cls in self.items():
-            if folded in (own_name, *(alias.lower() for alias in cls.aliases)):
-                return own_name
-        return None
+        return next((own for own, cls in self.items() if folded in (own, *map(str.lower, cls.aliases))), None)
 
 
 class _RegistryModule(ModuleType):

@@ -58,12 +58,8 @@ def choose(models: Sequence[Model], options: EngineOptions, known: Choice | None
     """Return what runs one network or several side by side; what was chosen, and why, goes to the log.
 
     It is what was asked for, or else what is fastest. Without a GPU nothing needs to be measured: the event engine is
-    the faster one by far, where it can run. With one, what can run the networks learns for a moment.
-
-    Args:
-        models: of the networks.
-        options: what was asked for.
-        known: what was chosen before, when the run that is resumed began; it is kept, without a trial.
+    the faster one by far, where it can run. With one, what can run the networks learns for a moment. What is `known`,
+    because the run that is resumed began with it, is kept without a trial.
 
     Raises:
         UserError: the engine cannot run the models, the batch size or the device.

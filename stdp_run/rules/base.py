@@ -48,13 +48,9 @@ class Rule:
 
     @staticmethod
     def start(p: Any, persistent: Tensors, pre: Tensor, post: Tensor) -> Tensors:
-        """Return the traces at the start of an image.
+        """Return the traces at the start of an image, by name, from what the rule keeps, `persistent`.
 
-        Args:
-            p: the constants, a named tuple.
-            persistent: what the rule keeps, by name.
-            pre: zeros [B, I], the shape and type of presynaptic traces.
-            post: zeros [B, E], likewise.
+        `pre` [B, I] and `post` [B, E] are zeros of the shape and type of traces; `p` are the constants, a named tuple.
         """
         return {"x": pre, "y": post}
 

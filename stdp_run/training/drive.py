@@ -54,11 +54,8 @@ def drive_together(
     A run is sent the counts of the first images of its request, one or more: not always of all of them. When a signal
     comes, each has first the time to save what it was sent.
 
-    Args:
-        runs: make the steps of each network's run.
-        group: the networks; often there is only one.
-        images_at_once: as many as a run should ask for at first; later it follows from the speed.
-        interruption: the signals that stop the runs.
+    Each of `runs` makes the steps of one network's run. At first a run should ask for `images_at_once`; later that
+    follows from the speed.
     """
     networks = [Network(partial(group.state, k), images_at_once) for k in range(len(runs))]
     results: dict[int, Found] = {}
@@ -91,12 +88,9 @@ def drive_together(
 
 
 def count_spikes(asking: Generator[slice, np.ndarray, Found], pixels: np.ndarray, index: np.ndarray) -> Steps[Found]:
-    """Ask for the spike counts, with learning off, of the slices of images that an evaluation asks for.
+    """Ask for the spike counts, with learning off, of the slices of images that an evaluation, `asking`, yields.
 
-    Args:
-        asking: yields slices and is sent their counts [N, E].
-        pixels: uint8 [N, I].
-        index: int64 [N], the place of each image in its data set.
+    `pixels` are uint8 [N, I], `index` int64 [N] is the place of each image in its data set.
     """
     try:
         part = next(asking)

@@ -49,12 +49,8 @@ class Start(NamedTuple):
 class TrainingRun:
     """All of a run but the network itself.
 
-    Args:
-        start: the settings have the engine and the device that were chosen.
-        data: the images.
-        interruption: the signals that stop it.
-        bars: where its progress is visible.
-        begun: when the command was given, by `time.perf_counter`.
+    The settings of `start` have the engine and the device that were chosen; `begun` is when the command was given, by
+    `time.perf_counter`.
     """
 
     def __init__(self, start: Start, data: Data, interruption: Interruption, bars: Bars, begun: float):

@@ -71,12 +71,7 @@ class Run(Protocol):
 class Trainer:
     """The training of one network: its order of images, its schedules, and what is due when.
 
-    Args:
-        settings: of the run.
-        data: the images; only the running estimate of the accuracy looks at their classes.
-        progress: how far it is; it moves on as images are learned from.
-        tracker: where metrics go.
-        interruption: whether a signal asks to stop.
+    `progress` moves on as images are learned from; only its estimate of the accuracy looks at the classes of `data`.
     """
 
     def __init__(

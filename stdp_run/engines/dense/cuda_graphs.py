@@ -14,13 +14,8 @@ WARM_UPS = 2  # runs before recording, in which libraries choose their algorithm
 def recorded(work: Callable[[], None], changed: Iterable[torch.Tensor], device: torch.device) -> Callable[[], None]:
     """Return a function that does `work`, on a GPU by replaying its recording.
 
-    `work` reads and writes tensors that stay where they are, and leaves its results in some of them; it decides nothing
-    by their values.
-
-    Args:
-        work: what to record.
-        changed: the tensors that it writes to; they are as before when this returns.
-        device: where they are.
+    `work` reads and writes tensors that stay where they are, on `device`, and decides nothing by their values. Those
+    that it writes to, `changed`, are as before when this returns.
     """
     if device.type != "cuda":
         return work

@@ -32,7 +32,6 @@ class TorchEngine:
         place = torch.device(device)
         self.inference_batch = INFERENCE_BATCH[place.type]
         self._reduction = reduction
-        self._network = SingleNetwork(model)
         self._persistent = Persistent.of(state, model, place)
         self._presentations: dict[PresentationSpec, Presentation] = {}
 
@@ -69,8 +68,13 @@ class TorchEngine:
 
         def present(chosen: Array, repeat: int) -> Array:
             spec = PresentationSpec(int(chosen.sum()), learning, limit is not None, self._reduction)
+            if spec not in self._presentations:
+                # A number of images that is rare, as of those presented again, is not worth a recording.
+                usual = spec.n_images == (self.batch_size if learning else self.inference_batch)
+                network = SingleNetwork(self.model)
+                self._presentations[spec] = Presentation(network, self._persistent, spec, record=usual)
             limits, key = encoder.limits(pixels[chosen], repeat), presentation_key(epoch, repeat)
-            return self._presentation(spec).present(limits, index[chosen], key, rate, limit or 0)
+            return self._presentations[spec].present(limits, index[chosen], key, rate, limit or 0)
 
         everyone = np.ones(len(pixels), bool)
         counts = present(everyone, 0)
@@ -81,13 +85,6 @@ class TorchEngine:
             again = quiet if learning else everyone  # batches for inference stay full
             counts[quiet] = present(again, repeat)[quiet[again]]
         return counts
-
-    def _presentation(self, spec: PresentationSpec) -> Presentation:
-        if spec not in self._presentations:
-            # A number of images that is rare, as of those presented again, is not worth a recording.
-            usual = spec.n_images == (self.batch_size if spec.learning else self.inference_batch)
-            self._presentations[spec] = Presentation(self._network, self._persistent, spec, record=usual)
-        return self._presentations[spec]
 
 
 def pad_batch(pixels: Array, image_index: Array, n_images: int) -> tuple[Array, Array]:

@@ -16,13 +16,8 @@ def record_spikes(
     """Present images with learning off; return all spikes: input [B, T, I], excitatory and inhibitory [B, T, E], bool.
 
     They are the spikes that an engine's `count_spikes` counts, in the first presentation if there are several; in
-    float32 the event engine's may differ by rounding.
-
-    Args:
-        model: the network.
-        state: its state, which stays as it is.
-        pixels: uint8 [B, I].
-        image_index: int64 [B], the place of each image in its data set.
+    float32 the event engine's may differ by rounding. `pixels` are uint8 [B, I], `image_index` int64 [B] is the place
+    of each image in its data set; `state` stays as it is.
     """
     encoder = model.inference_encoder
     limits, index = torch.from_numpy(encoder.limits(pixels)), torch.from_numpy(np.array(image_index, np.int64))

@@ -23,8 +23,6 @@ GREY = "#8A8A8A"
 DARK = "#333333"
 GRID = "#DDDDDD"
 
-LONGEST_CLASS_NAME = 16
-
 
 def new_figure(pixels_wide: float, pixels_tall: float, constrained: bool = True) -> Figure:
     """Return an empty white figure of that size in pixels, in which matplotlib finds the margins if `constrained`."""
@@ -80,7 +78,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def short(name: object, length: int = LONGEST_CLASS_NAME) -> str:
+def short(name: object, length: int = 16) -> str:
     """Return a name, cut off where it is too long to stand beside others."""
     name = str(name)
     return name if len(name) <= length else name[: length - 1] + "…"
