@@ -31,7 +31,8 @@ def build_model(settings: Settings) -> Model:
     """Return the network that the settings describe.
 
     Raises:
-        UserError: a constant is missing, unknown or not allowed, or the rule cannot work with the neuron group.
+        UserError: a constant is missing, unknown or not allowed, the rule cannot work with the neuron group, or one of
+            them is not what it says.
     """
     rule = import_class("rule", settings.rule.target, Rule)
     neuron = import_class("neuron", settings.neuron.target, NeuronGroup)
@@ -45,13 +46,17 @@ def build_model(settings: Settings) -> Model:
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
     values = asdict(settings.encoder)  # of the names that Encoder has, but for two
     encoder = Encoder(n_steps=values.pop("steps"), dt_ms=values.pop("dt"), **values)
+    rule_parameters = _build("rule", rule, settings.rule.constants, dt_ms)
+    neuron_parameters = _build("neuron", neuron, settings.neuron.constants, dt_ms)
+    rule.check(rule_parameters)
+    neuron.check(neuron_parameters)
     return Model(
         n_inputs=n_inputs,
         n_exc=settings.n_exc,
         rule=rule,
-        rule_parameters=_build("rule", rule, settings.rule.constants, dt_ms),
+        rule_parameters=rule_parameters,
         neuron=neuron,
-        neuron_parameters=_build("neuron", neuron, settings.neuron.constants, dt_ms),
+        neuron_parameters=neuron_parameters,
         encoder=encoder,
         seed=settings.seed,
         dtype=settings.dtype,
