@@ -10,6 +10,7 @@ import pytest
 # pytest has a process for each core; small tensors gain nothing from more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
+NO_PLOTS = ("stdp_run.training.plot_writer.PlotWriter._ask", lambda *_: None)
 
 
 @pytest.hookimpl(tryfirst=True)  # before the plugin that distributes them reads the groups
@@ -41,15 +42,17 @@ def finished_run(tmp_path_factory) -> Path:
     from helpers.runs import run_in
 
     directory = tmp_path_factory.mktemp("finished") / "run"
-    every = ("trainer.log_every=500", "trainer.evaluate_every=1500", "trainer.plot_every=1500")
-    run_in(directory, "n_exc=100", "n_train=3000", "n_label=3000", "n_test=200", *every)
+    every = ("trainer.log_every=500", "trainer.evaluate_every=1500")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*NO_PLOTS)
+        run_in(directory, "n_exc=100", "n_train=3000", "n_label=3000", "n_test=200", *every)
     return directory
 
 
 @pytest.fixture
 def without_plots(monkeypatch):
     """Have runs in this process make no plots, which are four fifths of the time that a tiny run takes."""
-    monkeypatch.setattr("stdp_run.training.plot_writer.PlotWriter._ask", lambda *_: None)
+    monkeypatch.setattr(*NO_PLOTS)
 
 
 @pytest.fixture
