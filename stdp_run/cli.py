@@ -12,17 +12,18 @@ import textwrap
 import threading
 import time
 import traceback
+from argparse import Namespace
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from itertools import product
+from itertools import groupby, product
+from operator import itemgetter
 from pathlib import Path
 from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
@@ -31,6 +32,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from stdp_run import rules
+from stdp_run.commands import Invocation, run
 from stdp_run.config.build import conf_folder, relatives
 from stdp_run.errors import UserError
 from stdp_run.system import STOP_SIGNALS
@@ -64,17 +66,13 @@ def job(config: DictConfig) -> float:
         end_with_parent()
     reason = directory / "error.txt"
     try:
-        tuned, tuned_nearby = tuned_choices(config, hydra_config, folders)
-        from stdp_run.commands import Invocation, run
-
         invocation = Invocation(
             directory,
             explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
             job=hydra_config.job.num if in_sweep else None,
             bars=not in_sweep or "basic" in hydra_config.launcher._target_,
             sweep_directory=Path(hydra_config.sweep.dir) if in_sweep else None,
-            tuned=tuned,
-            tuned_nearby=tuned_nearby,
+            tuning=tuning(config, hydra_config, folders),
         )
         accuracy = run(config, invocation)
     except Exception as error:
@@ -92,23 +90,25 @@ def job(config: DictConfig) -> float:
     return accuracy
 
 
-def tuned_choices(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> tuple[str | None, str | None]:
-    """Return the choice of the group `tuned` in effect; where there is none, the one for what the parts derive from.
+def tuning(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> str:
+    """Return in a line whose tuned constants are in effect; empty where tuned=none was asked for, as by presets.
 
     Raises:
         UserError: a choice was asked for by name and does not exist; Hydra ignores that, as not all parts have one.
     """
     there = sorted({file.stem for folder in folders for file in folder.glob("tuned/*.yaml")})
-    for item in hydra_config.overrides.task:
-        key, _, name = item.partition("=")
-        if key == "tuned" and name not in there:
-            raise UserError.bad_value("tuned", name, f"one of {', '.join(there)}")
     choices = hydra_config.runtime.choices
-    if choices.get("tuned") in there:
-        return choices["tuned"], None
+    tuned, rule, neuron = (choices.get(group) for group in ("tuned", "rule", "neuron"))
+    if tuned in there:
+        line = f"constants tuned for {tuned.replace('-', ' with ', 1)}; tuned=none has the published ones"
+        return "" if tuned == "none" else line
+    if "tuned" in map(key_of, hydra_config.overrides.task):
+        raise UserError.bad_value("tuned", tuned, f"one of {', '.join(there)}")
+    line = f"no tuned constants for {rule} with {neuron}: neurons and encoder are as published"
     targets = {part: str(OmegaConf.select(config, f"{part}._target_")) for part in ("rule", "neuron")}
     based_on = [relatives(part, str(choices.get(part)), target, folders) for part, target in targets.items()]
-    return None, next((name for pair in product(*based_on) if (name := "-".join(pair)) in there), None)
+    nearby = next((name for pair in product(*based_on) if (name := "-".join(pair)) in there), None)
+    return f"{line}; tuned={nearby} takes all of {nearby.replace('-', ' with ', 1)}" if nearby else line
 
 
 @cache
@@ -132,8 +132,11 @@ def explained(error: Exception, folders: list[Path]) -> str | None:
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{error.filename or 'outputs'}: {error.strerror}; the last checkpoint is unharmed"
-    place = users_line(error, folders)
-    return None if place is None else f"{place}: {type(error).__name__}: {error}"
+    own = [folder for folder in folders if folder != conf_folder()]
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        if any(Path(frame.filename).is_relative_to(folder) for folder in own):
+            return f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"
+    return None
 
 
 class EndOfSweep(Callback):
@@ -160,15 +163,6 @@ class EndOfSweep(Callback):
             sys.exit(JOB_FAILED)
 
 
-def users_line(error: Exception, folders: list[Path]) -> str | None:
-    """Return the file and line, among the user's own config folders, where an error arose; None if it is not theirs."""
-    own = [folder for folder in folders if folder != conf_folder()]
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if any(Path(frame.filename).is_relative_to(folder) for folder in own):
-            return f"{frame.filename}, line {frame.lineno}"
-    return None
-
-
 def main() -> None:
     """Run `stdp-run`."""
     for number in SIGNALS_THAT_END:
@@ -178,7 +172,9 @@ def main() -> None:
     try:
         arguments = [canonical_rule(argument) for argument in sys.argv[1:]]
         sys.argv[1:] = [*arguments, *implied(arguments)]
-        refuse_bad_options()
+        options = read_options()
+        if options.help:  # Hydra's own help takes a second to find out what this one does not say
+            return print(help_text([conf_folder(), Path(options.config_dir or conf_folder())]), flush=True)
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()
     except BrokenPipeError:  # `stdp-run --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -193,15 +189,25 @@ def main() -> None:
         sys.exit(128 + signal.SIGINT)
 
 
-def refuse_bad_options() -> None:
-    """Raise UserError for options that Hydra's parser does not know, about which it else prints a page of usage."""
+def read_options() -> Namespace:
+    """Return the options of the command; raise UserError for unknown ones, where Hydra prints a page of usage."""
 
     def refuse(message: str) -> NoReturn:
         raise UserError(message)
 
     parser = get_args_parser()
     parser.error = refuse  # type: ignore[method-assign]
-    parser.parse_args()
+    return parser.parse_args()
+
+
+def help_text(folders: Iterable[Path]) -> str:
+    """Return the text of --help, with the config groups in the folders and their choices, for 80 columns."""
+    choices = {(file.parent.name, file.stem) for folder in folders for file in folder.glob("*/*.yaml")}
+    lines = []
+    for group, found in groupby(sorted(choices), itemgetter(0)):
+        line = f"  {group}: {', '.join(name for _, name in found)}"
+        lines += textwrap.wrap(line, 80, subsequent_indent="    ", break_on_hyphens=False)
+    return (conf_folder() / "help.txt").read_text().format(groups="\n".join(lines))
 
 
 def key_of(override: str) -> str:
@@ -242,45 +248,32 @@ def words_of_jobs(overrides: Iterable[str]) -> list[str]:
 def job_name(overrides: Iterable[str]) -> str:
     """Return a name for a job's folder that tells its settings, as far as they fit, and is its own."""
     words = words_of_jobs(overrides)
-    return _with_digest(re.sub(r"[^A-Za-z0-9._-]+", "-", "_".join(words))[:80], words)
+    return _with_digest("_".join(words), words)
 
 
 def sweep_name(overrides: Iterable[str]) -> str:
     """Return a name for a sweep's folder that tells what is swept and is its own."""
     words = words_of_jobs(overrides)
     swept = [key_of(item) for item in words if re.search(r",|^[^=]+=\w+\(", item)]
-    return _with_digest("_".join(key.rpartition(".")[2] for key in swept)[:80], words)
+    return _with_digest("_".join(key.rpartition(".")[2] for key in swept), words)
 
 
-def _with_digest(shown: str, words: list[str]) -> str:
+def _with_digest(text: str, words: list[str]) -> str:
+    shown = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80].strip("-_.")
     digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
-    shown = shown.strip("-_.")
     return f"{shown}_{digest}" if shown else digest
-
-
-def groups_in_help() -> str:
-    """Return the config groups and their choices, in lines of at most 100 characters."""
-    sources = GlobalHydra.instance().config_loader().get_sources()
-    files = {file for source in sources if source.scheme() == "file" for file in Path(source.path).glob("*/*.yaml")}
-    lines = []
-    for group in sorted({file.parent.name for file in files}):
-        choices = ", ".join(sorted({file.stem for file in files if file.parent.name == group}))
-        lines += textwrap.wrap(f"  {group}: {choices}", 100, subsequent_indent="    ", break_on_hyphens=False)
-    return "\n".join(lines)
 
 
 # The cache hands every job the name that its sweep was given.
 OmegaConf.register_new_resolver("sweep_name", lambda: sweep_name(sys.argv[1:]), use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
-OmegaConf.register_new_resolver("groups_in_help", groups_in_help, replace=True)
 
 
 def canonical_rule(argument: str) -> str:
     """Return a command-line argument with the rules it chooses by their own names, whatever their case or alias."""
     key, _, names = argument.partition("=")
-    if key != "rule" or not names:
-        return argument
-    return "rule=" + ",".join(rules.registered.canonical(name) or name for name in names.split(","))
+    own = ",".join(rules.registered.canonical(name) or name for name in names.split(","))
+    return f"rule={own}" if key == "rule" and names else argument
 
 
 def in_one_line(error: Exception) -> str:
@@ -299,13 +292,16 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
         return f"{key}={error.filename}: cannot be written: {error.strerror}"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip() and not line.startswith("See https:")]
     if isinstance(error, OverrideParseException):
-        return f"{error.override}: must be KEY=VALUE: {lines[-1]}"
+        quoted = "\"KEY='VALUE'\" where VALUE has brackets, commas or quotation marks"
+        return f"{error.override}: must be KEY=VALUE, or {quoted}"
     if isinstance(error, ValueError) and "group override" in str(error):  # Hydra does not say which
         groups = [item for item in sys.argv[1:] if (conf_folder() / key_of(item)).is_dir()]
         return f"{', '.join(groups)}: must be the name of a choice"
-    return "; ".join(lines[:2]) or type(error).__name__
+    lines = [line.strip(" .") for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    if several := re.match(r"Ambiguous value for argument '(.*)'$", lines[0]):
+        return f"{several[1]}: must be one value; -m sweeps over several, and a list is [VALUE,VALUE]"
+    return f"{error.full_key}: {lines[0]}" if isinstance(error, OmegaConfBaseException) else "; ".join(lines[:2])
 
 
 if __name__ == "__main__":

@@ -7,9 +7,11 @@ A refractory counter of n > 0 means that the input of the next n steps is ignore
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from stdp_run.elementwise import maximum, minimum, where
+from stdp_run.errors import UserError
 from stdp_run.parameters import number, number64, positive, time_constant, whole, whole_non_negative, whole_positive
 from stdp_run.registry import make_registry
 
@@ -37,6 +39,24 @@ class NeuronGroup:
     def is_linear(cls) -> bool:
         """Return whether `between_spikes` holds: not where a class replaced `excitatory` and said no more about it."""
         return cls.linear_excitatory is cls.excitatory
+
+    @classmethod
+    def check(cls, p: Any) -> None:
+        """Raise UserError where a class is not linear between spikes though it says so: the engines would differ."""
+        if not cls.is_linear() or cls.linear_excitatory in (LIF.excitatory, ALIF.excitatory):
+            return
+        import torch
+
+        d, v_rest, v_threshold, d_theta = cls.between_spikes(p)
+        theta, rest = torch.linspace(0, 5, 6, dtype=torch.float64), torch.zeros(6, dtype=torch.int32)
+        v = v_rest + (v_threshold - v_rest) * torch.linspace(-0.5, 0.5, 6, dtype=torch.float64)
+        spike, v_next, _, theta_next = cls.excitatory(p, True, v - v_rest, v, rest, theta)
+        expected = d * (v - v_rest) + v
+        same = partial(torch.allclose, rtol=1e-12, atol=1e-12)
+        is_linear = same(v_next[~spike], expected[~spike]) and same(theta_next[~spike], d_theta * theta[~spike])
+        if not is_linear or not torch.equal(spike, expected > v_threshold + d_theta * theta):
+            name = f"{cls.__module__}.{cls.__name__}"
+            raise UserError(f"{name}: `excitatory` is not what `between_spikes` says; leave out linear_excitatory")
 
     @staticmethod
     def initial(p: Any) -> tuple[float, float, float]:

@@ -65,7 +65,7 @@ def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping
     """
     for key in given:
         if key not in declared:
-            raise UserError(f"{section}.{key}={given[key]}: unknown key; known here: {', '.join(sorted(declared))}")
+            raise UserError.unknown_key(f"{section}.{key}", given[key], declared)
     for key, check in declared.items():
         if key not in given:
             raise UserError(f"{section}.{key}: missing; must be {check.allowed}")

@@ -13,6 +13,7 @@ from omegaconf import OmegaConf
 from stdp_run import neurons
 from stdp_run.config.build import conf_folder
 from stdp_run.engines.event.jit import Kernel
+from stdp_run.errors import UserError
 from stdp_run.parameters import cast, check_parameters, named_parameters
 
 LIF_CONSTANTS = {
@@ -323,3 +324,29 @@ def test_integer_current_and_potential_are_bounded_and_shifts_round_down(impleme
     assert v[0].tolist() == [4927, 4927, -4928, -1, 0, 1]
     assert v[1].tolist() == [4927 * 1013 >> 10, 4927 * 1013 >> 10, (-4928 * 1013 >> 10) - 4928, -1, 0, 0]
     assert v.min() == v[-1, 2] == -32767
+
+
+def test_a_group_that_is_linear_as_it_says_passes():
+    class Delegating(neurons.LIF):
+        @staticmethod
+        def excitatory(p, *state):
+            return neurons.LIF.excitatory(p, *state)
+
+        linear_excitatory = excitatory
+
+    Delegating.check(parameters("lif_stdp"))
+
+
+@pytest.mark.parametrize("place, change", [(1, 1e-6), (3, 1e-7)], ids=["v", "theta"])
+def test_a_group_that_is_not_linear_though_it_says_so_is_refused(place, change):
+    class Drifting(neurons.LIF):
+        @staticmethod
+        def excitatory(p, *state):
+            after = list(neurons.LIF.excitatory(p, *state))
+            after[place] = after[place] + change
+            return tuple(after)
+
+        linear_excitatory = excitatory
+
+    with pytest.raises(UserError, match="Drifting: `excitatory` is not what `between_spikes` says"):
+        Drifting.check(parameters("lif_stdp"))

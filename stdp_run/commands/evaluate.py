@@ -1,9 +1,7 @@
 """mode=eval: measure the accuracy of a trained network again, on its data or on what the command names."""
 
 import time
-from pathlib import Path
 
-from stdp_run import checkpoint
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_evaluate
@@ -12,6 +10,7 @@ from stdp_run.datasets.selection import load_images
 from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.evaluation.labels import Labels
+from stdp_run.inference.load import read_trained
 from stdp_run.training import result as results
 from stdp_run.training.drive import drive
 from stdp_run.training.engine_choice import choose_once, engine_options
@@ -32,9 +31,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         if directory.holds_run() or directory.mode() == "train":
             allowed = "a directory without a run, whose files the evaluation would replace"
             raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
-        saved = checkpoint.load(Path(path))
-        if "label" not in saved.extra:
-            raise UserError(f"checkpoint={path}: of a run on its way, without labels; resume it first")
+        saved = read_trained(path)
         settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
         model, name = build_model(settings), settings.dataset.name
         n_inputs = saved.arrays["weight"].shape[1]

@@ -15,9 +15,6 @@ from stdp_run.files import write_atomically
 from stdp_run.inference.load import Answers, load
 from stdp_run.inference.pictures import find_pictures, read_picture
 
-FRAMED_AS_MNIST = ("mnist",)  # datasets; the others are of other things, or are framed in another way
-NO_ANSWER = "none"
-
 log = logging.getLogger(__name__)
 
 
@@ -65,7 +62,7 @@ def predict(checkpoint: str | Path, images: str | Path, threads: int | None = No
     found = find_pictures(images)
     network = load(checkpoint, threads=threads)
     dataset = network.settings.dataset
-    frame, invert = dataset.name in FRAMED_AS_MNIST, dataset.options.get("invert")
+    frame, invert = dataset.name == "mnist", dataset.options.get("invert")
     read, pixels, broken = [], [], []
     for file in found:
         try:
@@ -82,7 +79,7 @@ def predict(checkpoint: str | Path, images: str | Path, threads: int | None = No
 def table(prediction: Prediction) -> str:
     """Return a header and a line for each picture: file, answer, confidence."""
     answers = prediction.answers
-    names = [NO_ANSWER if name is None else name for name in answers.names]
+    names = ["none" if name is None else name for name in answers.names]
     shares = [f"{confidence:.0%}" for confidence in answers.confidence]
     rows = [("file", "answer", "confidence"), *zip(map(str, prediction.files), names, shares, strict=True)]
     first, second, third = (max(map(len, column)) for column in zip(*rows, strict=True))

@@ -10,7 +10,7 @@ from pathlib import Path
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stdp_run.checkpoint import Checkpoint
-from stdp_run.commands import Invocation, describe_tuning
+from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_resume
 from stdp_run.config.schema import Settings, read_networks
@@ -42,9 +42,8 @@ def run(settings: Settings, invocation: Invocation) -> float:
         if directory.mode() == "eval":
             raise UserError(f"{directory.path} holds the evaluation of a network; hydra.run.dir=PATH starts elsewhere")
         resumed = directory.config() if settings.resume not in ("auto", None) else None
-        tuning = describe_tuning(settings, invocation)
-        if tuning and resumed is None:
-            log.info("%s", tuning)
+        if invocation.tuning and resumed is None:
+            log.info("%s", invocation.tuning)
         if (resumed or settings).networks > 1:
             return _run_side_by_side(settings, directory, invocation)
         [result] = _complete([(settings, directory)], directory.path, invocation)
@@ -56,7 +55,7 @@ def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invo
     from stdp_run.reporting.comparison import to_text, write_comparison  # slow to import
 
     settings = _as_resumed(asked, directory, None, invocation)
-    networks = [(each, RunDirectory(directory.path / name)) for name, each in read_networks(settings.composed)]
+    networks = [(each, RunDirectory(directory.path / name)) for name, each in read_networks(settings)]
     for each, _ in networks:
         build_model(each)  # refuses what cannot be built before anything is written
     if not directory.holds_run():
@@ -82,7 +81,7 @@ def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, in
         saved = place.newest() if result is None else None
         settings = _as_resumed(asked, place, saved, invocation)
         if result is None:
-            unfinished.append(Start(settings, place, saved))
+            unfinished.append(Start(settings, place, saved, place.path.name if place.path != directory else ""))
             continue
         log.info("%s: this run is complete; nothing to do", place.path)
         if not (place.path / "report.html").exists():
@@ -94,10 +93,10 @@ def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, in
 def _train(unfinished: Sequence[Start], directory: Path, invocation: Invocation) -> list[dict]:
     """Train the networks of unfinished runs, side by side if there are several; return the results."""
     begun, bars = time.perf_counter(), Bars(invocation.bars)
-    for settings, place, saved in unfinished:
-        if saved is None:
-            place.clear()
-            place.write_config(settings)
+    for each in unfinished:
+        if each.saved is None:
+            each.directory.clear()
+            each.directory.write_config(each.settings)
     models = [build_model(each.settings) for each in unfinished]  # refuses what cannot be built before images are read
     resumed = next((each.settings for each in unfinished if each.saved is not None), None)
     options = engine_options(resumed or unfinished[0].settings, invocation.job)
@@ -105,13 +104,13 @@ def _train(unfinished: Sequence[Start], directory: Path, invocation: Invocation)
     data = load_images(unfinished[0].settings)
     set_process_options(options.threads, options.tf32)
     choice = choose_once(models, options, known, invocation.sweep_directory)
+    chosen = {"engine": choice.engine, "device": choice.device}
+    starts = [each._replace(settings=each.settings.with_values(chosen)) for each in unfinished]
+    for each in starts:
+        if each.saved is None:
+            each.directory.write_config(each.settings)
     with Interruption(directory) as interruption, logging_redirect_tqdm():  # log lines appear above the bars
-        runs = []
-        for asked, place, saved in unfinished:
-            settings = asked.with_values({"engine": choice.engine, "device": choice.device})
-            if saved is None:
-                place.write_config(settings)
-            runs.append(TrainingRun(Start(settings, place, saved), data, interruption, bars, begun))
+        runs = [TrainingRun(each, data, interruption, bars, begun) for each in starts]
         group = make_group(models, [each.state for each in runs], options, choice)
         return drive_together([each.steps for each in runs], group, options.batch_size, interruption)
 

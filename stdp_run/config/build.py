@@ -2,7 +2,6 @@
 
 import importlib
 import importlib.util
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
@@ -12,7 +11,7 @@ from typing import Any, TypeVar, cast
 from omegaconf import OmegaConf
 
 from stdp_run import neurons, rules
-from stdp_run.config.schema import EncoderSettings, Settings, per_input
+from stdp_run.config.schema import Settings, per_input
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, Model
 from stdp_run.neurons import NeuronGroup
@@ -32,7 +31,8 @@ def build_model(settings: Settings) -> Model:
     """Return the network that the settings describe.
 
     Raises:
-        UserError: a constant is missing, unknown or not allowed, or the rule cannot work with the neuron group.
+        UserError: a constant is missing, unknown or not allowed, the rule cannot work with the neuron group, or one of
+            them is not what it says.
     """
     rule = import_class("rule", settings.rule.target, Rule)
     neuron = import_class("neuron", settings.neuron.target, NeuronGroup)
@@ -44,14 +44,19 @@ def build_model(settings: Settings) -> Model:
         raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
-    encoder = _build_encoder(settings.encoder)
+    values = asdict(settings.encoder)  # of the names that Encoder has, but for two
+    encoder = Encoder(n_steps=values.pop("steps"), dt_ms=values.pop("dt"), **values)
+    rule_parameters = _build("rule", rule, settings.rule.constants, dt_ms)
+    neuron_parameters = _build("neuron", neuron, settings.neuron.constants, dt_ms)
+    rule.check(rule_parameters)
+    neuron.check(neuron_parameters)
     return Model(
         n_inputs=n_inputs,
         n_exc=settings.n_exc,
         rule=rule,
-        rule_parameters=build_rule(rule, settings.rule.constants, dt_ms, n_inputs),
+        rule_parameters=rule_parameters,
         neuron=neuron,
-        neuron_parameters=_build("neuron", neuron, settings.neuron.constants, dt_ms),
+        neuron_parameters=neuron_parameters,
         encoder=encoder,
         seed=settings.seed,
         dtype=settings.dtype,
@@ -59,11 +64,6 @@ def build_model(settings: Settings) -> Model:
         n_presentations=settings.evaluator.n_presentations,
         inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
     )
-
-
-def _build_encoder(section: EncoderSettings) -> Encoder:
-    values = asdict(section)  # of the names that Encoder has, but for these
-    return Encoder(n_steps=values.pop("steps"), dt_ms=values.pop("dt"), **values)
 
 
 def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, n_inputs: int) -> tuple:
@@ -76,8 +76,7 @@ def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, 
 
 
 def _build(section: str, cls: type[Rule] | type[NeuronGroup], constants: Mapping[str, object], dt_ms: float) -> tuple:
-    values = check_parameters(section, cls.parameters, constants)
-    return named_parameters(cls, values, dt_ms)
+    return named_parameters(cls, check_parameters(section, cls.parameters, constants), dt_ms)
 
 
 def import_class(section: str, target: str, base: type[T]) -> type[T]:
@@ -87,25 +86,18 @@ def import_class(section: str, target: str, base: type[T]) -> type[T]:
         UserError: it cannot be imported, or is not what the section needs; the line names the file.
     """
     key = f"{section}._target_"
-    if "." not in target:
-        raise UserError.bad_value(key, target, f"the path of a class, module.Class, from {base.__name__}")
     module_name, _, class_name = target.rpartition(".")
+    if not module_name:
+        raise UserError.bad_value(key, target, f"the path of a class, module.Class, from {base.__name__}")
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:
-        raise UserError(f"{key}={target}: {_where(module_name, error)}") from error
+        spec = importlib.util.find_spec(module_name.partition(".")[0])
+        where = f"in {spec.origin}" if spec and spec.origin else "a module of one's own lies in the --config-dir"
+        raise UserError(f"{key}={target}: {type(error).__name__}: {error}; {where}") from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError.bad_value(key, target, f"a class derived from {base.__module__}.{base.__name__}")
     return cls
-
-
-def _where(module_name: str, error: Exception) -> str:
-    """Say what went wrong with an import, and in which file."""
-    what = f"{type(error).__name__}: {error}"
-    spec = None if isinstance(error, ModuleNotFoundError) else importlib.util.find_spec(module_name)
-    if spec is None or spec.origin is None:
-        return f"{what}; looked in the config folders ({', '.join(sys.path[:3])} ...)"
-    return f"{what} in {spec.origin}"
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -114,18 +106,20 @@ def _where(module_name: str, error: Exception) -> str:
 
 def published(group: str, name: str, n_inputs: int = 784) -> dict[str, Any]:
     """Return the constants in `conf/GROUP/NAME.yaml`, without tuned ones or an experiment on top."""
-    file = _yaml(conf_folder() / group / f"{name}.yaml")
-    section = file.get(group, file)
+    parents, keys = _read_yaml(group, name, [conf_folder()])
     constants: dict[str, Any] = {}
-    for parent in section.get("defaults", []):
-        if parent != "_self_":
-            constants |= published(group, parent, n_inputs)
-    own = {key: value for key, value in section.items() if key not in ("defaults", "_target_", "name")}
-    return {key: per_input(value, n_inputs) for key, value in {**constants, **own}.items()}
+    for parent in parents:
+        constants |= published(group, parent, n_inputs)
+    own = {key: per_input(value, n_inputs) for key, value in keys.items() if key not in ("_target_", "name")}
+    return {**constants, **own}
 
 
-def _yaml(file: Path) -> dict[str, Any]:
-    return cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file)))
+def _read_yaml(group: str, name: str, folders: Sequence[Path]) -> tuple[list[str], dict[str, Any]]:
+    """Return what GROUP/NAME.yaml is based on, by its defaults, and its keys; nothing where no folder has the file."""
+    file = next((path for folder in folders if (path := folder / group / f"{name}.yaml").is_file()), None)
+    content = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file))) if file else {}
+    parents = [each for each in content.pop("defaults", []) if isinstance(each, str) and each != "_self_"]
+    return parents, content.get(group, content)
 
 
 def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[type[Rule], dict[str, Any]]:
@@ -135,10 +129,9 @@ def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[
         UserError: no rule of that name is registered.
     """
     if isinstance(rule, str):
-        name = rules.registered.canonical(rule)
-        if name is None:
+        if rule not in rules.registered:
             raise UserError.bad_value("rule", rule, f"one of {', '.join(rules.registered)}")
-        return rules.registered[name], published("rule", name, n_inputs)
+        rule = rules.registered[rule]
     rule_class = rule if isinstance(rule, type) else type(rule)
     if not issubclass(rule_class, Rule):
         raise UserError.bad_value("rule", rule, "the name of a rule, or a class derived from stdp_run.rules.Rule")
@@ -157,9 +150,7 @@ def relatives(group: str, name: str, target: str, folders: Sequence[Path]) -> li
     """
     found = [name]
     for each in found:  # which grows on the way
-        file = next((path for folder in folders if (path := folder / group / f"{each}.yaml").is_file()), None)
-        parents = _yaml(file).get("defaults", []) if file else []
-        found += [parent for parent in parents if isinstance(parent, str) and parent not in ("_self_", *found)]
+        found += [parent for parent in _read_yaml(group, each, folders)[0] if parent not in found]
     registry = rules.registered if group == "rule" else neurons.registered
     with suppress(UserError):  # a class that cannot be imported is refused where it is needed
         bases = import_class(group, target, object).__mro__
@@ -167,19 +158,16 @@ def relatives(group: str, name: str, target: str, folders: Sequence[Path]) -> li
     return found
 
 
-def published_model(
-    rule: str, neuron: str, n_exc: int, encoder: Encoder, *, n_inputs: int = 784, seed: int = 0, dtype: str = "float32"
-) -> Model:
+def published_model(rule: str, neuron: str, n_exc: int, encoder: Encoder, n_inputs: int = 784) -> Model:
     """Return a network of registered parts with their published constants."""
     rule_class, neuron_class = rules.registered[rule], neurons.registered[neuron]
     return Model(
         n_inputs=n_inputs,
         n_exc=n_exc,
         rule=rule_class,
-        rule_parameters=build_rule(rule_class, published("rule", rule), encoder.dt_ms, n_inputs),
+        rule_parameters=_build("rule", rule_class, published("rule", rule, n_inputs), encoder.dt_ms),
         neuron=neuron_class,
         neuron_parameters=_build("neuron", neuron_class, published("neuron", neuron), encoder.dt_ms),
         encoder=encoder,
-        seed=seed,
-        dtype=dtype,
+        seed=0,
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from stdp_run.config.schema import Settings, read_settings
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, shown
 
 # What belongs to a command and not to a run.
 _OF_COMMANDS = ("mode", "resume", "checkpoint", "predict", "export", "compare")
@@ -39,11 +39,9 @@ def settings_to_resume(asked: Settings, there: dict[str, Any], path: Path, expli
         raise UserError(f"{path} holds a run with other settings: {', '.join(changed)}")
     if asked.resume == "auto":
         return asked.with_values({key: there[key] for key in CHOSEN_ONCE if key in there})
-    values = flat(asked.record)
-    operational = {key: values[key] for key in values if _within_any(key, OPERATIONAL)}
-    return read_settings(there).with_values(
-        {key: value for key, value in operational.items() if key in explicit or _within_any(key, _OF_COMMANDS)}
-    )
+    taken = {key for key in explicit if _within(key, *OPERATIONAL)}
+    values = {key: value for key, value in flat(asked.record).items() if key in taken or _within(key, *_OF_COMMANDS)}
+    return read_settings(there).with_values(values)
 
 
 def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, explicit: Sequence[str]) -> Settings:
@@ -52,7 +50,7 @@ def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, ex
     Raises:
         UserError: the command names other settings of the network than it was trained with; the keys are named.
     """
-    foreign = [key for key in explicit if not _within_any(key, _OF_EVALUATION)]
+    foreign = [key for key in explicit if not _within(key, *_OF_EVALUATION)]
     changed = _due_to(foreign, differences(asked.record, learned, OPERATIONAL), asked.record)
     if changed:
         raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
@@ -64,9 +62,8 @@ def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, ex
     if "dataset" in explicit:
         record["n_test"] = None
     for section in ("dataset", "evaluator"):
-        given = {key.partition(".")[2] for key in explicit if _within(key, section)}
-        chosen = {key: value for key, value in config[section].items() if key in given}
-        record[section] = config[section] if "" in given else {**learned[section], **chosen}
+        chosen = {key: value for key, value in config[section].items() if f"{section}.{key}" in explicit}
+        record[section] = config[section] if section in explicit else {**learned[section], **chosen}
     record |= {key: config[key] for key in ("n_test", "n_train", "n_label") if key in explicit}
     return read_settings(record)
 
@@ -88,13 +85,11 @@ def differences(asked: Mapping, there: dict[str, Any], ignored: Sequence[str]) -
     `ignored` keys, and those in `ignored` sections, may differ, and an engine or device that is asked for as `auto`.
     """
     asked, there = flat(asked), flat(there)
-    missing = object()
     found = []
     for key in sorted(asked.keys() | there.keys()):
-        new, old = asked.get(key, missing), there.get(key, missing)
-        if new != old and not _within_any(key, ignored) and not (new == "auto" and key in CHOSEN_ONCE):
-            texts = ("not set" if value is missing else "null" if value is None else value for value in (new, old))
-            found.append("{}={} (there: {})".format(key, *texts))
+        new, old = (values.get(key, "not set") for values in (asked, there))
+        if new != old and not _within(key, *ignored) and not (new == "auto" and key in CHOSEN_ONCE):
+            found.append(f"{key}={shown(new)} (there: {shown(old)})")
     return found
 
 
@@ -104,12 +99,8 @@ def _due_to(explicit: Sequence[str], changed: list[str], config: Mapping) -> lis
     # A preset, such as experiment=, is no section of the config and may set anything.
     if any(not any(_within(name, key) for name in known) for key in explicit):
         return changed
-    return [item for item in changed if _within_any(item.partition("=")[0], explicit)]
+    return [item for item in changed if _within(item.partition("=")[0], *explicit)]
 
 
-def _within(key: str, section: str) -> bool:
-    return key == section or key.startswith(f"{section}.")
-
-
-def _within_any(key: str, sections: Sequence[str]) -> bool:
-    return any(_within(key, section) for section in sections)
+def _within(key: str, *sections: str) -> bool:
+    return any(key == section or key.startswith(f"{section}.") for section in sections)

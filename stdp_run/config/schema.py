@@ -6,7 +6,7 @@ such as "0.1 per input": the number times the pixels of an image.
 
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from operator import attrgetter
 from typing import Any, cast
@@ -14,27 +14,23 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, shown
 from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
 from stdp_run.rules.reduction import REDUCTIONS
 
 Config = DictConfig | dict[str, Any]  # as Hydra composes it, or as it was saved
 
-MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
-ENGINES = ("auto", "event", "torch")
-DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("float32", "float64")
 SCHEDULES = ("constant", "exponential", "cosine")
-SPLITS = ("test", "validation", "train")
 
-# What belongs to some modes only: key, the modes, whether they need it, what it is.
+# What belongs to some modes only: key, the modes, and what it is if they need it.
 OF_MODES = (
-    ("checkpoint", ("eval", "predict", "export"), True, "the checkpoint.pt of a run, checkpoint=PATH"),
-    ("predict.images", ("predict",), True, "a picture or a folder of pictures, predict.images=PATH"),
-    ("predict.csv", ("predict",), False, ""),
-    ("export.to", ("export",), True, "the file to write, export.to=NAME.npz or export.to=NAME.safetensors"),
-    ("compare.dir", ("compare",), True, "a folder with runs in it, compare.dir=PATH"),
+    ("checkpoint", ("eval", "predict", "export"), "the checkpoint.pt of a run, checkpoint=PATH"),
+    ("predict.images", ("predict",), "a picture or a folder of pictures, predict.images=PATH"),
+    ("predict.csv", ("predict",), None),
+    ("export.to", ("export",), "the file to write, export.to=NAME.npz or export.to=NAME.safetensors"),
+    ("compare.dir", ("compare",), "a folder with runs in it, compare.dir=PATH"),
 )
 # What networks side by side may differ in, beside constants of rule and neurons: it leaves shapes, the number of steps
 # and the number of images as they are.
@@ -46,15 +42,20 @@ VARIABLE = (
 # Checks: each takes a key and a value, and returns the value or raises UserError.
 
 
-def one_of(*choices: str) -> Callable[[str, object], str]:
-    """Return a check that lets one of `choices` pass."""
+def _fits(condition: Callable[[Any], bool], allowed: str) -> Callable[[str, object], Any]:
+    """Return a check that lets pass what fits a condition."""
 
-    def check(key: str, value: object) -> str:
-        if not isinstance(value, str) or value not in choices:
-            raise UserError.bad_value(key, value, f"one of {', '.join(choices)}")
+    def check(key: str, value: object) -> Any:
+        if not condition(value):
+            raise UserError.bad_value(key, value, allowed)
         return value
 
     return check
+
+
+def one_of(*choices: str) -> Callable[[str, object], str]:
+    """Return a check that lets one of `choices` pass."""
+    return _fits(lambda value: value in choices, f"one of {', '.join(choices)}")
 
 
 def or_null(inner: Callable) -> Callable[[str, object], Any]:
@@ -69,34 +70,21 @@ def or_null(inner: Callable) -> Callable[[str, object], Any]:
     return check
 
 
-def flag(key: str, value: object) -> bool:
-    """Let true and false pass."""
-    if not isinstance(value, bool):
-        raise UserError.bad_value(key, value, "true or false")
-    return value
+def _are_different(value: object) -> bool:
+    """Return whether a value is a list of one or more plain values, none of them twice."""
+    if not isinstance(value, list) or any(isinstance(item, (list, dict)) for item in value):
+        return False
+    return value != [] and all(item not in value[:place] for place, item in enumerate(value))
 
 
-def text(key: str, value: object) -> str:
-    """Let any text pass."""
-    if not isinstance(value, str):
-        raise UserError.bad_value(key, value, "text")
-    return value
-
-
-def plain_values(key: str, value: object) -> tuple:
-    """Let a list of one or more plain values pass, none of them twice."""
-    if not isinstance(value, list) or not value or any(isinstance(item, (list, dict)) for item in value):
-        raise UserError.bad_value(key, value, "a list of values, such as [0.01,0.02]")
-    if any(item in value[:place] for place, item in enumerate(value)):
-        raise UserError.bad_value(key, _shown(value), "a list in which no value comes twice")
-    return tuple(value)
-
-
+flag = _fits(lambda value: isinstance(value, bool), "true or false")
+text = _fits(lambda value: isinstance(value, str), "text")
+different_values = _fits(_are_different, "a list of different values, such as [0.01,0.02]")
 seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
-_share = Check("a number above 0 and up to 1", above=0.0, maximum=1.0)
 
 
-# Sections. A field has a check, or is a section, or takes all keys that the section's other fields do not name.
+# The sections of a config, each named after its key. A field has a check, or is a section, or takes all keys that the
+# section's other fields do not name.
 
 
 def _checked(check: Callable) -> Any:
@@ -105,8 +93,6 @@ def _checked(check: Callable) -> Any:
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    """The section `encoder`."""
-
     max_rate_hz: float = _checked(non_negative)
     steps: int = _checked(whole_positive)
     dt: float = _checked(positive)
@@ -119,10 +105,8 @@ class EncoderSettings:
 
 @dataclass(frozen=True)
 class TrainerSettings:
-    """The section `trainer`."""
-
     schedule: str = _checked(one_of(*SCHEDULES))
-    rate_end: float = _checked(_share)
+    rate_end: float = _checked(Check("a number above 0 and up to 1", above=0.0, maximum=1.0))
     learners_start: int | None = _checked(or_null(whole_positive))
     shuffle: bool = _checked(flag)
     log_every: int = _checked(whole_positive)
@@ -135,8 +119,6 @@ class TrainerSettings:
 
 @dataclass(frozen=True)
 class EvaluatorSettings:
-    """The section `evaluator`."""
-
     readout: str = _checked(one_of(*READOUTS))
     n_presentations: int = _checked(whole_positive)
     steps: int | None = _checked(or_null(whole_positive))
@@ -144,23 +126,17 @@ class EvaluatorSettings:
 
 @dataclass(frozen=True)
 class PredictSettings:
-    """The section `predict`, of mode=predict."""
-
     images: str | None = _checked(or_null(text))
     csv: str | None = _checked(or_null(text))
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    """The section `export`, of mode=export."""
-
     to: str | None = _checked(or_null(text))
 
 
 @dataclass(frozen=True)
 class CompareSettings:
-    """The section `compare`, of mode=compare."""
-
     dir: str | None = _checked(or_null(text))
 
 
@@ -182,7 +158,7 @@ class DatasetSettings:
     target: str = _checked(text)  # `_target_` in the YAML, the import path of the class
     height: int = _checked(whole_positive)
     width: int = _checked(whole_positive)
-    split: str = _checked(one_of(*SPLITS))
+    split: str = _checked(one_of("test", "validation", "train"))
     n_validation: int = _checked(whole_positive)
 
     @property
@@ -206,18 +182,18 @@ class Settings:
     predict: PredictSettings
     export: ExportSettings
     compare: CompareSettings
-    mode: str = _checked(one_of(*MODES))
+    mode: str = _checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
     seed: int = _checked(seed_check)
     networks: int = _checked(whole_positive)
     vary: str = _checked(text)
-    values: tuple | None = _checked(or_null(plain_values))
+    values: Sequence | None = _checked(or_null(different_values))
     n_exc: int = _checked(whole_positive)
     epochs: int = _checked(whole_positive)
     n_train: int | None = _checked(or_null(whole_positive))
     n_test: int | None = _checked(or_null(whole_positive))
     n_label: int | None = _checked(or_null(whole_positive))
-    engine: str = _checked(one_of(*ENGINES))
-    device: str = _checked(one_of(*DEVICES))
+    engine: str = _checked(one_of("auto", "event", "torch"))
+    device: str = _checked(one_of("auto", "cpu", "cuda"))
     dtype: str = _checked(one_of(*DTYPES))
     batch_size: int = _checked(whole_positive)
     reduction: str = _checked(one_of(*REDUCTIONS))
@@ -228,18 +204,17 @@ class Settings:
     checkpoint: str | None = _checked(or_null(text))
 
     def __post_init__(self):
-        for key, modes, needed, what in OF_MODES:
+        for key, modes, needed in OF_MODES:
             value = attrgetter(key)(self)
             if needed and value is None and self.mode in modes:
-                raise UserError(f"{key}=null: mode={self.mode} needs {what}")
+                raise UserError(f"{key}=null: mode={self.mode} needs {needed}")
             if value is not None and self.mode not in modes:
                 hint = "; resume=DIRECTORY resumes a run" if key == "checkpoint" else ""
                 allowed = f"null with mode={self.mode}, as it is for mode={', '.join(modes)}{hint}"
                 raise UserError.bad_value(key, value, allowed)
-        if self.networks == 1 and self.vary != "seed":
-            raise UserError(f"networks=1: must be 2 or more for vary={self.vary}")
-        if self.networks == 1 and self.values is not None:
-            raise UserError(f"networks=1: must be 2 or more for values={_shown(self.values)}")
+        if self.networks == 1 and (self.vary != "seed" or self.values is not None):
+            asked = f"values={shown(self.values)}" if self.vary == "seed" else f"vary={self.vary}"
+            raise UserError(f"networks=1: must be 2 or more for {asked}")
         if self.networks > 1 and self.batch_size > 1:
             allowed = f"1 with networks={self.networks}, each of which learns online"
             raise UserError.bad_value("batch_size", self.batch_size, allowed)
@@ -285,7 +260,7 @@ def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
         more[takes_others.pop()] = others
     elif others:
         key, value = next(iter(others.items()))
-        raise UserError(f"{prefix}{key}={value}: unknown key; known here: {', '.join(sorted(known))}")
+        raise UserError.unknown_key(f"{prefix}{key}", value, known)
     for key, item in known.items():
         if key not in values:
             raise UserError(f"{prefix}{key}: missing")
@@ -305,44 +280,23 @@ def per_input(value: object, n_inputs: int) -> object:
         return value
 
 
-def as_yaml(record: dict[str, Any]) -> str:
-    """Return a resolved config as YAML."""
-    return OmegaConf.to_yaml(OmegaConf.create(record))
-
-
-def read_networks(config: Config) -> list[tuple[str, Settings]]:
+def read_networks(settings: Settings) -> list[tuple[str, Settings]]:
     """Return the K networks that networks=K asks for: the directory and the settings of each, as a single one.
-
-    The value in which they differ is put in before references are resolved, so that what refers to it follows: give
-    the composed config where there is one (`Settings.composed`).
 
     Raises:
         UserError: the setting cannot be varied, its values do not fit, or are not allowed.
     """
-    settings = read_settings(config)
     key, values, n_networks = settings.vary, settings.values, settings.networks
     constants = [f"{part}.{name}" for part in ("rule", "neuron") for name in getattr(settings, part).constants]
     if key not in VARIABLE and key not in constants:
         allowed = f"{', '.join(VARIABLE)}, or a constant of the rule or the neurons, such as {constants[0]}"
         raise UserError.bad_value("vary", key, f"what leaves shapes and numbers of steps equal: {allowed}")
     if values is None and key == "seed":
-        values = tuple(settings.seed + k for k in range(n_networks))
+        values = list(range(settings.seed, settings.seed + n_networks))
     if values is None:
-        raise UserError.bad_value("values", "null", f"a list of {n_networks} values for vary={key}")
+        raise UserError.bad_value("values", values, f"a list of {n_networks} values for vary={key}")
     if len(values) != n_networks:
-        raise UserError.bad_value("networks", n_networks, f"{len(values)}, the number of values={_shown(values)}")
+        raise UserError.bad_value("networks", n_networks, f"{len(values)}, the number of values={shown(values)}")
+    names = [re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{key.rpartition('.')[2]}_{shown(value)}") for value in values]
     single = {"networks": 1, "vary": "seed", "values": None}
-    return [(_directory_name(key, value), settings.with_values({**single, key: value})) for value in values]
-
-
-def _directory_name(key: str, value: object) -> str:
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{key.rpartition('.')[2]}_{_shown(value)}")
-
-
-def _shown(value: object) -> str:
-    """Return a value as the command line has it."""
-    if isinstance(value, (list, tuple)):
-        return f"[{','.join(map(_shown, value))}]"
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    return str(value)
+    return [(name, settings.with_values({**single, key: value})) for name, value in zip(names, values, strict=True)]

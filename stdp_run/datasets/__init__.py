@@ -9,14 +9,4 @@ from stdp_run.datasets.digits import Digits
 from stdp_run.datasets.image_folder import ImageFolder
 from stdp_run.datasets.mnist import KMNIST, MNIST, EMNISTDigits, FashionMNIST
 
-__all__ = [
-    "KMNIST",
-    "MNIST",
-    "Dataset",
-    "Digits",
-    "EMNISTDigits",
-    "FashionMNIST",
-    "ImageFolder",
-    "Images",
-    "Loaded",
-]
+__all__ = ["KMNIST", "MNIST", "Dataset", "Digits", "EMNISTDigits", "FashionMNIST", "ImageFolder", "Images", "Loaded"]

@@ -44,7 +44,7 @@ class Dataset:
 def check_fixed_size(name: str, size: int, height: object, width: object) -> None:
     """Raise UserError unless both sides are `size` pixels, the only size that dataset `name` comes in."""
     for key, value in (("height", height), ("width", width)):
-        if isinstance(value, bool) or value != size:
+        if value != size:
             allowed = f"{size}, the size of every image of {name} (only dataset=image_folder resizes)"
             raise UserError.bad_value(f"dataset.{key}", value, allowed)
 

@@ -65,8 +65,7 @@ def build_dataset(section: DatasetSettings) -> Dataset:
     known = inspect.signature(cls).parameters
     for key, value in section.options.items():
         if key not in known:
-            keys = sorted({*known, "height", "width", "split", "n_validation"})
-            raise UserError(f"dataset.{key}={value}: unknown key; known here: {', '.join(keys)}")
+            raise UserError.unknown_key(f"dataset.{key}", value, {*known, "height", "width", "split", "n_validation"})
     given = {**section.options, "height": section.height, "width": section.width}
     for key, parameter in known.items():
         if key not in given and parameter.default is parameter.empty:

@@ -41,6 +41,10 @@ class Rule:
     neuron = "lif_stdp"
     parameters: Mapping[str, Check] = {}
 
+    @classmethod
+    def check(cls, p: Any) -> None:
+        """Raise UserError where the class is not what an engine takes it for; for a rule of the user's own."""
+
     @staticmethod
     def persistent(p: Any, weight: np.ndarray) -> dict[str, np.ndarray]:
         """Return what the rule keeps from image to image, by name, for the initial `weight[E, I]`."""

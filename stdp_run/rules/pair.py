@@ -9,6 +9,7 @@ w <- clamp(w, 0, w_max)        every step
 from typing import Any
 
 from stdp_run.elementwise import Tensor, Tensors, maximum, minimum, where
+from stdp_run.errors import UserError
 from stdp_run.parameters import number, positive, time_constant
 from stdp_run.rules.base import NearestTraces, Step
 
@@ -30,6 +31,24 @@ class PairRule(NearestTraces):
         "w_norm": positive,
         "w_max": positive,
     }
+
+    @classmethod
+    def check(cls, p: Any) -> None:
+        """Raise UserError where `change` is not 0 though no spike meets a trace: then the engines would differ."""
+        if cls.change is PairRule.change:
+            return
+        import torch
+
+        w, one, zero = p.w_max * torch.linspace(0, 1, 5), torch.ones(5), torch.zeros(5)
+        cases = {
+            "input and neuron do not spike": (one, one, zero, zero),
+            "the neuron spikes and x is 0": (zero, one, zero, one),
+            "the input spikes and y is 0": (one, zero, one, zero),
+        }
+        for what, case in cases.items():
+            if (torch.as_tensor(cls.change(p, w, *case)) != 0).any():
+                name = f"{cls.__module__}.{cls.__name__}"
+                raise UserError(f"{name}.change: must be 0 where {what}; a rule that changes more derives from Rule")
 
     @staticmethod
     def change(p: Any, w: Any, x: Any, y: Any, pre: Any, post: Any) -> Any:

@@ -44,6 +44,7 @@ class Start(NamedTuple):
     settings: Settings
     directory: RunDirectory  # where it writes; this process holds its lock
     saved: Checkpoint | None  # what it is resumed from; None: it begins
+    name: str  # of one of several networks side by side, for the log; else empty
 
 
 class TrainingRun:
@@ -54,7 +55,7 @@ class TrainingRun:
     """
 
     def __init__(self, start: Start, data: Data, interruption: Interruption, bars: Bars, begun: float):
-        self.settings, self.directory, saved = start
+        self.settings, self.directory, saved, self._name = start
         self.model, options = build_model(self.settings), self.settings.trainer
         windows = max(1, options.label_window // options.log_every)
         self.progress = Progress(RunningAccuracy(len(data.classes), windows))
@@ -110,7 +111,7 @@ class TrainingRun:
         accuracy = (yield from measure(self._data, labels, no_bars)).accuracy
         images_seen, text = self.progress.images, ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
         self._tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()})
-        log.info("%s, after %d images: %s", self.directory.path.name, images_seen, text)
+        log.info("%safter %d images: %s", f"{self._name}, " if self._name else "", images_seen, text)
 
     def _record_end(self, final: Evaluation) -> None:
         """Record the accuracy at the end, and the settings that TensorBoard compares it by."""

@@ -13,7 +13,7 @@ from yaml import YAMLError
 
 from stdp_run import checkpoint, files
 from stdp_run.checkpoint import Checkpoint
-from stdp_run.config.schema import Settings, as_yaml, read_settings
+from stdp_run.config.schema import Settings, read_settings
 from stdp_run.errors import UserError
 from stdp_run.training.tracking import EVENTS_SUFFIX
 
@@ -51,7 +51,7 @@ class RunDirectory:
 
     def write_config(self, settings: Settings) -> None:
         """Write the settings of the run."""
-        files.write_atomically(self.path / "config.yaml", as_yaml(settings.record).encode())
+        files.write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(settings.record).encode())
 
     def result(self) -> dict | None:
         """Return the result of the run that is there; None if it is not complete.

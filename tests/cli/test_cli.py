@@ -38,7 +38,7 @@ finally:
     assert done.stderr == "set()\n", "these take seconds to import"
     for word in ("rule: full_online", "neuron: alif_stdp", "dataset: digits", "n_exc=400", "debug=smoke", "-m rule="):
         assert word in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 100
+    assert max(map(len, done.stdout.splitlines())) <= 80
 
 
 # How a command is refused is tested without processes in tests/config; here is what only a process shows.
@@ -142,6 +142,7 @@ def test_a_run_leaves_all_its_files(smoke):
     assert str(run.relative_to(folder)) in done.stdout
     for line in ("engine event", "constants tuned for nearest_online with lif_stdp"):
         assert line in done.stderr and line in (run / "run.log").read_text()
+    assert "\nafter 150 images: all_activity " in done.stderr, "without a name: there is one network"
 
 
 def test_metrics_file_and_tensorboard_events_say_the_same(smoke):

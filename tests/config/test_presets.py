@@ -5,6 +5,7 @@ from helpers.runs import settings_of
 from omegaconf import OmegaConf
 
 from stdp_run.config.build import build_model, conf_folder
+from stdp_run.config.compatibility import flat
 
 EXPERIMENTS = sorted((conf_folder() / "experiment").glob("*.yaml"))
 SWEEPS = sorted((conf_folder() / "hparams_search").glob("*.yaml"))
@@ -44,7 +45,7 @@ def test_a_sweep_repeats_the_search_for_its_preset(file):
         for value in () if key == "experiment" else choices:
             preset.with_values({key: value})
         if len(choices) > 1 and key not in ("seed", "epochs"):
-            found = OmegaConf.select(preset.composed, key)
+            found = flat(preset.record)[key]
             assert found in choices, f"what the preset has for {key} was not in the search"
 
 

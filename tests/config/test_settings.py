@@ -2,10 +2,10 @@
 
 import pytest
 from helpers.refusals import refusal
-from helpers.runs import composed, settings_of
+from helpers.runs import settings_of
 
 from stdp_run.config.build import build_model, published
-from stdp_run.config.schema import as_yaml, read_networks, read_settings
+from stdp_run.config.schema import read_networks, read_settings
 from stdp_run.errors import UserError
 
 
@@ -17,7 +17,7 @@ def test_sections_are_typed_and_the_record_is_the_resolved_config():
     assert settings.dataset.n_inputs == 28 * 30
     assert settings.dataset.options == {"root": None, "test_every": 5, "invert": False}
     assert settings.record["rule"]["a_pre"] == 0.04
-    assert "${" not in as_yaml(settings.record)
+    assert "${" not in str(settings.record)
     assert read_settings(settings.record).record == settings.record, "a saved record reads the same"
 
 
@@ -52,11 +52,11 @@ def test_settings_with_other_values_are_read_anew():
 
 
 def test_networks_side_by_side_have_settings_as_if_alone():
-    config = composed("networks=2", "vary=rule.a_post", "values=[0.5,1.0]", "rule.a_pre=${rule.a_post}")
-    found = read_networks(config)
+    asked = settings_of("networks=2", "vary=rule.a_post", "values=[0.5,1.0]", "rule.a_pre=${rule.a_post}")
+    found = read_networks(asked)
     assert [name for name, _ in found] == ["a_post_0.5", "a_post_1.0"]
     assert [each.rule.constants["a_pre"] for _, each in found] == [0.5, 1.0], "what refers to it follows"
-    assert config.networks == 2, "what was asked for stays as it is"
+    assert asked.record["networks"] == 2, "what was asked for stays as it is"
     assert found[0][1].record == settings_of("rule.a_post=0.5", "rule.a_pre=0.5").record
 
 
@@ -74,7 +74,7 @@ def test_networks_side_by_side_have_settings_as_if_alone():
     ids=lambda value: " ".join(value)[:60],
 )
 def test_directories_are_named_after_what_differs(asked, names):
-    assert [name for name, _ in read_networks(composed(*asked))] == names
+    assert [name for name, _ in read_networks(settings_of(*asked))] == names
 
 
 VARIABLE = "vary={}: must be what leaves shapes and numbers of steps equal: seed, max_learners, encoder.max_rate_hz"
@@ -93,7 +93,7 @@ REFUSED = [
 @pytest.mark.parametrize(("asked", "expected"), REFUSED, ids=[" ".join(asked) for asked, _ in REFUSED])
 def test_what_cannot_be_varied_is_refused(asked, expected):
     with pytest.raises(UserError) as error:
-        read_networks(composed("networks=2", *asked))
+        read_networks(settings_of("networks=2", *asked))
     assert expected in str(error.value)
 
 
@@ -104,9 +104,9 @@ def test_what_cannot_be_varied_is_refused(asked, expected):
         (["networks=2", "batch_size=4"], "batch_size=4: must be 1 with networks=2"),
         (["values=[1]"], "networks=1: must be 2 or more for values=[1]"),
         (["vary=rule.a_post"], "networks=1: must be 2 or more for vary=rule.a_post"),
-        (["networks=2", "values=3"], "values=3: must be a list of values, such as [0.01,0.02], or null"),
-        (["networks=2", "values=[[1],[2]]"], "must be a list of values, such as [0.01,0.02], or null"),
-        (["networks=2", "values=[4,4]"], "values=[4,4]: must be a list in which no value comes twice"),
+        (["networks=2", "values=3"], "values=3: must be a list of different values, such as [0.01,0.02], or null"),
+        (["networks=2", "values=[[1],[2]]"], "must be a list of different values, such as [0.01,0.02], or null"),
+        (["networks=2", "values=[4,4]"], "values=[4,4]: must be a list of different values"),
     ],
     ids=lambda value: " ".join(value)[:40],
 )

@@ -13,9 +13,9 @@ from stdp_run import neurons
 from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, spikes_below
-from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.engines.event.engine import EventEngine
+from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.network import Encoder, Model, NetworkState, Reduction, initial_state
 from stdp_run.parameters import check_parameters, named_parameters
 

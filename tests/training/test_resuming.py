@@ -154,8 +154,8 @@ def test_a_run_and_an_evaluation_never_share_a_directory(intact, tmp_path):
 
 def test_the_log_says_that_constants_are_tuned(tmp_path, caplog, without_plots):
     with caplog.at_level(logging.INFO):
-        run_in(tmp_path / "run", *SMALL, "n_train=20", "n_label=20", "n_test=20", tuned="nearest_online-lif_stdp")
-    assert "tuned=none has the published ones" in caplog.text
+        run_in(tmp_path / "run", *SMALL, "n_train=20", "n_label=20", "n_test=20", tuning="constants tuned for it")
+    assert "constants tuned for it" in caplog.text
 
 
 # Real processes -------------------------------------------------------------------------------------------------------
