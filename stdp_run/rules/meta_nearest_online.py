@@ -55,7 +55,6 @@ class MetaNearestOnline(NearestTraces):
 
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
-        """Advance a step; shapes as in `Rule.step`."""
         x = cls.pre_trace(p, traces["x"], step.pre)
         y = cls.post_trace(p, traces["y"], step.post)
         activity = (y - y.mean(dim=1, keepdim=True)).double().mean(dim=0)

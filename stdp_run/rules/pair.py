@@ -57,7 +57,6 @@ class PairRule(NearestTraces):
 
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
-        """Advance a step; shapes as in `Rule.step`."""
         x = cls.pre_trace(p, traces["x"], step.pre)
         y = cls.post_trace(p, traces["y"], step.post)
         weight = weight + cls._changes(p, step, weight, x, y)

@@ -48,7 +48,6 @@ class PostPreInt(Rule):
 
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
-        """Advance a step; shapes as in `Rule.step`."""
         x = cls.trace(p, traces["x"], step.pre)
         y = cls.trace(p, traces["y"], step.post)
         word_pre, word_post = step.words()

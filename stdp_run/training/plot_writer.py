@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -81,19 +82,18 @@ class PlotWriter:
 
     def while_learning(self, images_seen: int, state: NetworkState, labels: np.ndarray | None) -> None:
         """Plot the receptive fields with the neurons' labels [E], the weight change, theta and weights."""
-        weight, tiles = np.array(state.weight), self._tiles(labels)
-        asked = [self._fields(images_seen, weight, tiles), *self._change(images_seen, weight, tiles)]
-        self._ask(images_seen, asked + self._histograms(images_seen, weight, np.array(state.theta)))
+        state, tiles = deepcopy(state), self._tiles(labels)
+        asked = [self._fields(images_seen, state.weight, tiles), *self._change(images_seen, state.weight, tiles)]
+        self._ask(images_seen, asked + self._histograms(images_seen, state))
 
     def after_learning(self, images_seen: int, state: NetworkState) -> None:
         """Plot what needs no labels, during labelling and testing: weight change, theta, weights, spike raster."""
-        weight, theta = np.array(state.weight), np.array(state.theta)
-        asked: list[Plot] = []
+        state = deepcopy(state)
+        asked = [self._spikes(images_seen, state)]
         if images_seen != self._plotted_at:  # else `while_learning` has just plotted the same
-            asked += self._change(images_seen, weight, self._tiles(None))
-            asked += self._histograms(images_seen, weight, theta)
-        persistent = {name: np.array(array) for name, array in state.persistent.items()}
-        self._ask(images_seen, [*asked, self._spikes(images_seen, NetworkState(weight, theta, persistent))])
+            change = self._change(images_seen, state.weight, self._tiles(None))
+            asked = [*change, *self._histograms(images_seen, state), *asked]
+        self._ask(images_seen, asked)
 
     def after_labelling(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> None:
         """Plot the receptive fields with the neurons' labels [E] and the neurons per class, during testing."""
@@ -161,11 +161,11 @@ class PlotWriter:
         quantity = f"weight change ({self._run.units[0]})"
         return [("weight_change", partial(plots.weight_change, before, weight, tiles, title=title, quantity=quantity))]
 
-    def _histograms(self, images_seen: int, weight: np.ndarray, theta: np.ndarray) -> list[Plot]:
+    def _histograms(self, images_seen: int, state: NetworkState) -> list[Plot]:
         after, (of_weight, of_theta) = f"after {images_seen:,} images", self._run.units
         name = "threshold theta" if self._run.model.neuron.arithmetic == "int" else "adaptive threshold theta"
-        thetas = theta, f"{name} ({of_theta})", f"Distribution of {name} {after}"
-        weights = weight, f"weight ({of_weight})", f"Distribution of weights {after}"
+        thetas = state.theta, f"{name} ({of_theta})", f"Distribution of {name} {after}"
+        weights = state.weight, f"weight ({of_weight})", f"Distribution of weights {after}"
         return [
             ("theta", partial(plots.histogram, *thetas, counted_as="neurons")),
             # Most weights are near 0, and next to them no others would be seen.
