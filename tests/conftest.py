@@ -1,6 +1,7 @@
 """What several tests share: real MNIST, a finished run, the command line; and which tests run in one process."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,19 +14,17 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
 NO_PLOTS = ("stdp_run.training.plot_writer.PlotWriter._ask", lambda *_: None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that distributes them reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have tests that need the same share a process: a run, the compiled kernels of a pair, the fixtures of a file."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Have tests that need the same share a worker: compiled kernels, the finished run, the fixtures of a file."""
+    from xdist.scheduler import LoadScopeScheduling
 
+    class ByNeed(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return re.sub(r".*/(engines)/.*|.*/(commands|inference)/.*", r"\1", file)
 
-def _group(item: pytest.Item) -> str:
-    if "finished_run" in getattr(item, "fixturenames", ()):
-        return "finished_run"
-    pair = getattr(item, "callspec", None) and item.callspec.params.get("pair")
-    return "-".join(pair) if isinstance(pair, tuple) else item.nodeid.partition("::")[0]
+    return ByNeed(config, log)
 
 
 @pytest.fixture(scope="session")

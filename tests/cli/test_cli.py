@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.runs import TINY, contents, figures, result_of, run_in
+from PIL import Image
 
 from stdp_run import checkpoint
 from stdp_run.cli import canonical_rule
-from stdp_run.errors import UserError
 from stdp_run.evaluation.readouts import READOUTS
 
 pytestmark = pytest.mark.usefixtures("without_plots")  # processes make theirs
@@ -213,65 +213,14 @@ def test_degenerate_settings_run(tmp_path, edge, engine):
     assert "NaN" not in (tmp_path / "run" / "result.json").read_text() + (tmp_path / "run/metrics.jsonl").read_text()
 
 
-def write_images(folder: Path, count: int, value: int) -> None:
-    from PIL import Image
-
-    folder.mkdir(parents=True)
-    for k in range(count):
-        Image.new("L", (10, 10), value).save(folder / f"{k}.png")
-
-
 def test_one_class_of_black_images_runs(tmp_path):
-    write_images(tmp_path / "mine" / "only", 10, 0)
+    (tmp_path / "mine" / "only").mkdir(parents=True)
+    for k in range(10):
+        Image.new("L", (10, 10)).save(tmp_path / "mine" / "only" / f"{k}.png")
     run_in(tmp_path / "run", "dataset=image_folder", f"dataset.root={tmp_path}/mine", "n_exc=4")
     result = result_of(tmp_path / "run")
     assert result["silent_neurons"] == 4
     assert result["test_accuracy"] == 0.0, "an image that evokes no spike is not recognised"
-
-
-# Evaluating a network again.
-
-
-@pytest.mark.parametrize("engine", ["event", "torch"])
-def test_evaluating_a_checkpoint_gives_the_same_accuracy_to_the_last_digit(tmp_path, engine):
-    run_in(tmp_path / "learned", *TINY, "encoder.steps=60", f"engine={engine}", "seed=5")
-    run_in(tmp_path / "again", "mode=eval", f"checkpoint={tmp_path}/learned/checkpoint.pt")
-    first, second = result_of(tmp_path / "learned"), result_of(tmp_path / "again")
-    for key in ("accuracy", "confusion", "spikes_per_image", "silent_neurons", "test_images", "seed", "n_exc", "rule"):
-        assert first[key] == second[key], key
-
-
-def test_a_network_is_evaluated_on_any_split_and_other_data(tmp_path, finished_run):
-    network = ("mode=eval", f"checkpoint={finished_run}/checkpoint.pt")
-    reached = {}
-    for split in ("train", "validation", "test"):
-        run_in(tmp_path / split, *network, f"dataset.split={split}", "n_test=300")
-        result = result_of(tmp_path / split)
-        assert (result["split"], result["test_images"], result["n_exc"]) == (split, 300, 100)
-        reached[split] = result["confusion"]["all_activity"]
-    assert reached["train"] != reached["validation"] != reached["test"]
-    for digit in range(10):
-        write_images(tmp_path / "mine" / str(digit), 6, 20 * digit)
-    run_in(tmp_path / "own", *network, "dataset=image_folder", f"dataset.root={tmp_path}/mine")
-    result = result_of(tmp_path / "own")
-    assert (result["dataset"], result["test_images"]) == ("image_folder", 10)
-
-
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["n_exc=41"], "was made with other settings: n_exc=41 (there: 100)"),
-        (["dataset=image_folder"], "1 classes; the network knows 10"),
-        (["dataset=image_folder", "dataset.height=9"], "252 pixels; the network has 784 inputs"),
-    ],
-    ids=lambda value: " ".join(value)[:40],
-)
-def test_evaluating_refuses_what_does_not_fit_the_network(tmp_path, finished_run, words, expected):
-    write_images(tmp_path / "few" / "only", 6, 100)
-    root = [f"dataset.root={tmp_path}/few"] if "dataset=image_folder" in words else []
-    with pytest.raises(UserError) as error:
-        run_in(tmp_path / "run", "mode=eval", f"checkpoint={finished_run}/checkpoint.pt", *words, *root)
-    assert expected in str(error.value)
 
 
 # What only processes show, run with -m slow.
@@ -279,8 +228,6 @@ def test_evaluating_refuses_what_does_not_fit_the_network(tmp_path, finished_run
 
 @pytest.mark.slow
 def test_modes_that_use_a_network_leave_only_what_was_asked_for(stdp_run, tmp_path, finished_run, mnist):
-    from PIL import Image
-
     before = contents(finished_run)
     chosen = np.flatnonzero(mnist.test.labels == 1)[:5]
     (tmp_path / "ones").mkdir()

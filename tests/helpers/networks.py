@@ -49,7 +49,6 @@ ENGINES = {"torch": TorchEngine, "event": EventEngine}
 N_LEARNED = 20
 EPOCH = 1
 
-# Tests with an argument `pair` run where others of that pair do (conftest.py): its kernels are compiled once.
 all_pairs = pytest.mark.parametrize(
     "pair", [pair if pair in _FAST else pytest.param(pair, marks=pytest.mark.slow) for pair in PAIRS], ids="-".join
 )

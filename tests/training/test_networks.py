@@ -115,9 +115,7 @@ def test_what_does_not_fit_what_is_there_is_refused_by_name(both, tmp_path):
 
 
 @pytest.mark.parametrize(("stops", "threads"), [((200, 100), 2), ((100, 300), 1)])
-def test_killed_out_of_step_each_ends_as_if_nothing_had_happened(
-    both, without_plots, tmp_path, caplog, stops, threads
-):
+def test_killed_out_of_step_each_ends_as_if_nothing_had_happened(both, without_plots, tmp_path, caplog, stops, threads):
     """The checkpoints of two networks are of different numbers of images; one may be waiting to be labelled already."""
     directory, write = tmp_path / "run", Tracker.scalars
 
