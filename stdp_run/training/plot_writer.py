@@ -24,7 +24,6 @@ from stdp_run.engines.dense.recording import record_spikes
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.files import write_atomically
 from stdp_run.network import Model, NetworkState
-from stdp_run.neurons import ALIF
 from stdp_run.reporting import plots
 from stdp_run.reporting.plots.style import Figure
 
@@ -51,13 +50,6 @@ class Plotted:
     raster_pixels: np.ndarray  # uint8 [few, I]
     raster_index: np.ndarray  # [few], the place of each in its data set
     raster_names: Sequence[str]  # [few], the name of each one's class
-
-    @property
-    def units(self) -> tuple[str, str]:
-        """The units of weights and of theta."""
-        if self.model.neuron.arithmetic == "int":
-            return "units", "units; 16.384 units are 1 mV"
-        return ("no unit", "no unit") if issubclass(self.model.neuron, ALIF) else ("mV per spike", "mV")
 
 
 class PlotWriter:
@@ -148,7 +140,8 @@ class PlotWriter:
         return plots.Tiles(self._run.height, self._run.width, labels, self._run.classes)
 
     def _fields(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> Plot:
-        title, quantity = f"Receptive fields after {images_seen:,} images", f"weight ({self._run.units[0]})"
+        title = f"Receptive fields after {images_seen:,} images"
+        quantity = f"weight ({self._run.model.neuron.units[0]})"
         return "receptive_fields", partial(plots.receptive_fields, weight, tiles, title=title, quantity=quantity)
 
     def _change(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> list[Plot]:
@@ -158,11 +151,11 @@ class PlotWriter:
         if images_before == images_seen:
             return []
         title = f"Weight change from {images_before:,} to {images_seen:,} images"
-        quantity = f"weight change ({self._run.units[0]})"
+        quantity = f"weight change ({self._run.model.neuron.units[0]})"
         return [("weight_change", partial(plots.weight_change, before, weight, tiles, title=title, quantity=quantity))]
 
     def _histograms(self, images_seen: int, state: NetworkState) -> list[Plot]:
-        after, (of_weight, of_theta) = f"after {images_seen:,} images", self._run.units
+        after, (of_weight, of_theta) = f"after {images_seen:,} images", self._run.model.neuron.units
         name = "threshold theta" if self._run.model.neuron.arithmetic == "int" else "adaptive threshold theta"
         thetas = state.theta, f"{name} ({of_theta})", f"Distribution of {name} {after}"
         weights = state.weight, f"weight ({of_weight})", f"Distribution of weights {after}"
