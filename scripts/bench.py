@@ -39,12 +39,12 @@ from peers import compare
 from stdp_run import rules
 from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
-from stdp_run.elementwise import zeros_for_vectors
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event import engine as event
 from stdp_run.engines.event.jit import Kernel
 from stdp_run.engines.event.row_sums import add_rows
 from stdp_run.engines.event.spike_sampling import make_train, sample_spikes
+from stdp_run.engines.event.vectors import zeros_for_vectors
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.training.result import commit, versions
 
@@ -93,7 +93,7 @@ class Network:
         self.neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
         self.model: Model = published_model(rule, self.neuron, n_exc, ENCODER)
         self.engine = event.EventEngine(self.model, initial_state(self.model), n_threads=1)
-        self._current = zeros_for_vectors(self.engine._n_columns, self.model.weight_dtype)
+        self._current = zeros_for_vectors(self.engine._weight.shape[1], self.model.weight_dtype)
         self._train = make_train(ENCODER.n_steps, self.model.n_inputs)
         self._floor = Kernel(floor_of)
         self._pixels = pixels

@@ -1,7 +1,7 @@
 """The few functions, beyond + - * >> and comparisons, from which rules and neuron groups are built.
 
 They act on torch tensors of any shape; the event engine compiles the same names for single numbers
-(stdp_run/engines/event/jit.py). So an arithmetic that uses nothing else is written once and runs on both engines.
+(stdp_run/engines/event/arithmetic.py). So an arithmetic that uses nothing else is written once and runs on both engines.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -12,18 +12,6 @@ else:
     Tensor = Any  # only a name for annotations: torch is imported when a run starts
 
 Tensors = dict[str, Tensor]  # by name
-VECTOR_BYTES = 64  # compiled code treats as many numbers at once: one vector of AVX-512, or several shorter ones
-BLOCK = 8  # and as many active neurons, numbers of any type: there are few
-
-
-def zeros_for_vectors(shape: Any, dtype: Any) -> Any:
-    """Return a NumPy array of zeros that begins with a cache line, so that no vector of it straddles two."""
-    import numpy as np
-
-    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(n_bytes + VECTOR_BYTES, np.uint8)  # what is never touched takes no memory
-    start = -memory.ctypes.data % VECTOR_BYTES
-    return memory[start : start + n_bytes].view(dtype).reshape(shape)
 
 
 def where(condition: Any, chosen: Any, otherwise: Any) -> Any:

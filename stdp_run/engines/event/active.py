@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import BLOCK, zeros_for_vectors
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.spike_sampling import count_ones
+from stdp_run.engines.event.vectors import BLOCK, zeros_for_vectors
 from stdp_run.network import Model
 
 neuron = Bound("neuron")
@@ -68,13 +68,13 @@ def activate(p, active, place, i, v, theta):
 
 def advance_active(p, learning, memory, n_inputs, active, n_active, spikes, n_inhibitory):
     """Advance the active neurons by a step; return whether any fires, which are those where `fired` is 1."""
-    own, v, theta, refractory = memory.own, active.v, active.theta, active.refractory
+    v, theta, refractory = active.v, active.theta, active.refractory
     any_fires = False
     for at in range(0, n_active, BLOCK):
         current = vectors.zero_block(v)
         for s in range(spikes.shape[0]):
-            current = current + vectors.block(own, at * n_inputs + np.int64(spikes[s]) * BLOCK)
-        current = plasticity.scaled(memory, current, at)
+            current = current + vectors.block(memory.active_weights, at * n_inputs + np.int64(spikes[s]) * BLOCK)
+        current = plasticity.true_currents(memory, current, at)
         if n_inhibitory:
             current = current - p.w_ie * (n_inhibitory - vectors.block(active.inhibitory_spikes, at))
         spike, new_v, new_refractory, new_theta = neuron.excitatory(

@@ -1,117 +1,228 @@
-"""The functions of stdp_run.elementwise in compiled code, for single numbers; stdp_run.engines.event.simd: for vectors.
+"""Operators for vectors, and the functions of stdp_run.elementwise for numbers and vectors, in compiled code.
 
-A whole number beside a float is taken as that float, so that a 0 or 1 in a formula does not turn float32 into float64.
+So an elementwise function of a rule or neuron group, written for one number, takes as many as a vector has, with one
+instruction for all. As with tensors, a number beside a vector takes its type, unless the vector is of whole numbers and
+the number is not; a whole number beside a float is taken as that float, so that a 0 or 1 in a formula does not turn
+float32 into float64.
 """
 
+import operator
+from itertools import product
+
 import numpy as np
+from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic, overload
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, overload
 
 from stdp_run import elementwise
-from stdp_run.engines.event.simd import Vector
+from stdp_run.engines.event.vectors import Vector, convert, is_float, spread
 
 
-def _common(first, second):
-    """Return a converter to the type in which two operands meet."""
-    if isinstance(first, types.Float) and not isinstance(second, types.Float):
-        return np.dtype(first.name).type
-    if isinstance(second, types.Float) and not isinstance(first, types.Float):
-        return np.dtype(second.name).type
-    if isinstance(first, types.Float):
-        return np.dtype(max(first.name, second.name)).type
-    return np.int64
+def _rank(dtype):
+    return (isinstance(dtype, types.Float), not isinstance(dtype, types.Boolean), getattr(dtype, "bitwidth", 1))
 
 
-@overload(elementwise.where)
-def _where(condition, chosen, otherwise):
-    if isinstance(condition, Vector):
+def _vector_of(*operands):
+    """Return the vector type in which operands meet, or None where none of them is a vector."""
+    vectors = [operand for operand in operands if isinstance(operand, Vector)]
+    if not vectors:
         return None
-    convert = _common(chosen, otherwise)
+    dtype = max((vector.dtype for vector in vectors), key=_rank)
+    for operand in operands:
+        if isinstance(operand, Vector):
+            continue
+        scalar = types.unliteral(operand)
+        if isinstance(dtype, types.Boolean) and isinstance(scalar, types.Integer):
+            dtype = types.int32
+        elif _rank(dtype)[:2] < _rank(scalar)[:2]:
+            dtype = scalar
+    return Vector(dtype, vectors[0].lanes)
 
-    def implementation(condition, chosen, otherwise):
-        return convert(chosen) if condition else convert(otherwise)
 
-    return implementation
+def _compare(builder, kind, sign: str, first, second):
+    if is_float(kind):
+        return (builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered)(sign, first, second)
+    return builder.icmp_signed(sign, first, second)
 
 
-def _compile_bound(function, choose) -> None:
+def _define(function, result_of, generate, *kinds: tuple) -> None:
+    """Let `function` take operands of `kinds`, of which `result_of` gives the type of its result, None: not these."""
+
+    @infer_global(function)
+    class _Template(AbstractTemplate):
+        def generic(self, arguments, keywords):
+            result = result_of(*arguments) if len(arguments) == len(kinds[0]) else None
+            return result and signature(result, *arguments)
+
+    for each in kinds:
+        lower_builtin(function, *each)(generate)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Operators of vectors.
+
+
+def _define_operator(function, n_operands: int, instruction, result_of=lambda met: met) -> None:
+    """Let an operator take vectors: `result_of` the type in which they meet is its type."""
+
+    def result(*operands):
+        met = _vector_of(*operands)
+        return met and result_of(met)
+
+    def generate(context, builder, call, arguments):
+        met = _vector_of(*call.args)
+        values = [convert(context, builder, *pair, met) for pair in zip(arguments, call.args, strict=True)]
+        return instruction(context, builder, met, *values)
+
+    kinds = product((Vector, types.Number, types.Boolean), repeat=n_operands)
+    _define(function, result, generate, *(each for each in kinds if Vector in each))
+
+
+def _define_arithmetic(function, *instructions) -> None:
+    def generate(context, builder, met, first, second):
+        return getattr(builder, instructions[is_float(met)])(first, second)
+
+    _define_operator(function, 2, generate, lambda met: met if instructions[is_float(met)] else None)
+
+
+def _define_comparison(function, sign: str) -> None:
+    def generate(context, builder, met, first, second):
+        return _compare(builder, met, sign, first, second)
+
+    _define_operator(function, 2, generate, lambda met: Vector(types.boolean, met.lanes))
+
+
+def _negate(context, builder, met, value):
+    return builder.fneg(value) if is_float(met) else builder.neg(value)
+
+
+def _absolute(context, builder, met, value):
+    is_negative = _compare(builder, met, "<", value, ir.Constant(value.type, None))
+    return builder.select(is_negative, _negate(context, builder, met, value), value)
+
+
+def _power(context, builder, met, base, exponent):
+    """Raise number by number: there is no instruction for it."""
+    raise_one = context.get_function(operator.pow, signature(met.dtype, met.dtype, met.dtype))
+    result = ir.Constant(base.type, ir.Undefined)
+    for lane in range(met.lanes):
+        place = ir.Constant(ir.IntType(32), lane)
+        pair = [builder.extract_element(operand, place) for operand in (base, exponent)]
+        result = builder.insert_element(result, raise_one(builder, pair), place)
+    return result
+
+
+for _name, _for_whole, _for_floats in (
+    ("add", "add", "fadd"),
+    ("sub", "sub", "fsub"),
+    ("mul", "mul", "fmul"),
+    ("truediv", None, "fdiv"),
+    ("rshift", "ashr", None),
+    ("lshift", "shl", None),
+    ("and_", "and_", None),
+    ("or_", "or_", None),
+):
+    _define_arithmetic(getattr(operator, _name), _for_whole, _for_floats)
+for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
+    _define_comparison(getattr(operator, _name), _sign)
+_define_operator(operator.neg, 1, _negate)
+_define_operator(abs, 1, _absolute)
+_define_operator(operator.pow, 2, _power, lambda met: met if is_float(met) else None)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# The functions of stdp_run.elementwise, of numbers and vectors.
+
+
+def _type_chosen(condition, *choices):
+    met = _vector_of(*choices)
+    if met is None:
+        met = max((types.unliteral(choice) for choice in choices), key=_rank)
+        met = met if is_float(met) else types.int64
+        met = Vector(met, condition.lanes) if isinstance(condition, Vector) else met
+    return met
+
+
+def _where(context, builder, call, arguments):
+    (condition, is_chosen), *choices = zip(call.args, arguments, strict=True)
+    if not isinstance(condition, Vector):
+        is_chosen = context.cast(builder, is_chosen, condition, types.boolean)
+    values = (convert(context, builder, value, kind, call.return_type) for kind, value in choices)
+    return builder.select(is_chosen, *values)
+
+
+def _define_bound(function, sign: str) -> None:
     """Compile `maximum` or `minimum`: the result has the type of the values, whatever that of the bound."""
 
-    @overload(function)
-    def _bound(values, bound):
-        if isinstance(values, Vector):
-            return None
-        convert = _common(values, bound) if isinstance(bound, types.Integer) else np.dtype(values.name).type
+    def generate(context, builder, call, arguments):
+        kind = call.return_type
+        values, bound = (convert(context, builder, *pair, kind) for pair in zip(arguments, call.args, strict=True))
+        return builder.select(_compare(builder, kind, sign, values, bound), values, bound)
 
-        def implementation(values, bound):
-            return choose(convert(values), convert(bound))
-
-        return implementation
+    _define(function, lambda values, bound: types.unliteral(values), generate, (types.Any, types.Any))
 
 
-_compile_bound(elementwise.maximum, max)
-_compile_bound(elementwise.minimum, min)
+_define(elementwise.where, _type_chosen, _where, (types.Any, types.Any, types.Any))
+_define_bound(elementwise.maximum, ">")
+_define_bound(elementwise.minimum, "<")
 
 
 @intrinsic
 def float_bits(typing_context, value):
-    """Return the bits of a float64 (float32) as int64 (int32), or the other way round; also lane by lane."""
-    dtype = value.dtype if isinstance(value, Vector) else value
-    word = getattr(types, ("int" if isinstance(dtype, types.Float) else "float") + dtype.name[-2:])
-    if isinstance(value, Vector):
-        word = Vector(word, value.lanes)
-
-    def generate(context, builder, signature, arguments):
-        return builder.bitcast(arguments[0], context.get_value_type(word))
-
-    return word(value), generate
+    """Return the bits of a float64 (float32) as int64 (int32), or the other way round."""
+    word = getattr(types, ("int" if is_float(value) else "float") + value.name[-2:])
+    return word(value), lambda context, builder, call, arguments: builder.bitcast(
+        arguments[0], context.get_value_type(word)
+    )
 
 
 # exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to
-# z / ln 2 and |r| <= ln 2 / 2, where the Taylor series to r^13 (r^7 in float32) is exact to the last bits.
-
-
-def _constants(dtype, lowest, rounder, ln2_high, bias, mantissa, terms):
-    """Constants in one type, so that nothing is promoted. Adding `rounder` leaves the whole number in the low bits."""
-    ln2_low = dtype(0.693147180559945309417 - float(dtype(ln2_high)))
-    inverses = tuple(dtype(1 / k) for k in range(terms, 0, -1))
-    word = np.int64 if dtype is np.float64 else np.int32
-    scaling = dtype(lowest), dtype(1.4426950408889634), dtype(rounder), dtype(ln2_high), ln2_low
-    return *scaling, inverses, word, bias, mantissa
-
-
-_EXP_CONSTANTS = {
-    "float64": _constants(np.float64, -700, 1.5 * 2.0**52, 0.6931471803691238, 1023, 52, 13),
-    "float32": _constants(np.float32, -87, 1.5 * 2.0**23, 0.693359375, 127, 23, 7),
+# z / ln 2 and |r| <= ln 2 / 2, where the Taylor series to r^13 (r^7 in float32) is exact to the last bits. Adding
+# `rounder` leaves n in the low bits. All constants have one type, so that nothing is promoted.
+_EXP = {  # lowest z, rounder, high part of ln 2, bias of the exponent, bits of the mantissa, terms
+    "float64": (-700, 1.5 * 2.0**52, 0.6931471803691238, 1023, 52, 13),
+    "float32": (-87, 1.5 * 2.0**23, 0.693359375, 127, 23, 7),
 }
+
+
+@intrinsic
+def two_to(typing_context, shifted):
+    """Return 2^n for a float, or vector of floats, in whose low bits is n."""
+    name = (shifted.dtype if isinstance(shifted, Vector) else shifted).name
+    *_, bias, mantissa, _ = _EXP[name]
+
+    def generate(context, builder, call, arguments):
+        def constant(number):
+            value = ir.Constant(ir.IntType(int(name[-2:])), number)
+            return spread(builder, value, shifted.lanes) if isinstance(shifted, Vector) else value
+
+        n = builder.bitcast(arguments[0], constant(0).type)
+        power = builder.shl(builder.add(n, constant(bias)), constant(mantissa))
+        return builder.bitcast(power, arguments[0].type)
+
+    return shifted(shifted), generate
 
 
 @overload(elementwise.exp)
 def _exp(exponent):
-    is_vector = isinstance(exponent, Vector)
-    dtype = exponent.dtype if is_vector else exponent
-    lowest, log2_e, rounder, ln2_high, ln2_low, inverses, word, bias, mantissa = _EXP_CONSTANTS[dtype.name]
-    one = lowest / lowest
+    name = (exponent.dtype if isinstance(exponent, Vector) else exponent).name
+    dtype = np.dtype(name).type
+    lowest, rounder, ln2_high, _, _, terms = _EXP[name]
+    lowest, log2_e, rounder, ln2_high = map(dtype, (lowest, 1.4426950408889634, rounder, ln2_high))
+    ln2_low = dtype(0.693147180559945309417 - float(ln2_high))
+    one, last, *inverses = map(dtype, (1, *(1 / k for k in range(terms, 0, -1))))
+    inverses = tuple(inverses)
     maximum = elementwise.maximum
 
     def implementation(exponent):
-        z = max(exponent, lowest)
-        shifted = z * log2_e + rounder
-        n = shifted - rounder
-        r = (z - n * ln2_high) - n * ln2_low
-        series = one
-        for inverse in inverses:
-            series = one + r * inverse * series
-        return series * float_bits(word((float_bits(shifted) + bias) << mantissa))
-
-    def for_vectors(exponent):
         z = maximum(exponent, lowest)
         shifted = z * log2_e + rounder
         n = shifted - rounder
         r = (z - n * ln2_high) - n * ln2_low
-        series = one + r * 0
+        series = one + r * last
         for inverse in inverses:
             series = one + r * inverse * series
-        return series * float_bits((float_bits(shifted) + bias) << mantissa)
+        return series * two_to(shifted)
 
-    return for_vectors if is_vector else implementation
+    return implementation

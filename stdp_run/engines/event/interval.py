@@ -1,4 +1,4 @@
-"""Presenting images where few neurons matter: active neurons step by step, all others in intervals of steps.
+"""Presenting an image where few neurons matter: active neurons step by step, all others in intervals of steps.
 
 After the first spikes of an image inhibition keeps nearly every neuron far below its threshold. A neuron that does
 not spike is linear, v <- d (v - v_rest) + v_rest + current, so n steps of it are one:
@@ -19,11 +19,10 @@ start of an image are told apart as there. Its length is chosen by the room belo
 current so far, so that a bound hardly ever fails. stdp_run.engines.event.subthreshold has the arithmetic.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.encoding import presentation_key
 from stdp_run.engines.event.active import (
     ActiveNeurons,
     activate,
@@ -34,8 +33,8 @@ from stdp_run.engines.event.active import (
 )
 from stdp_run.engines.event.arithmetic import float_bits
 from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.presentation import EventStep
-from stdp_run.engines.event.spike_sampling import SpikeTrain, make_train, next_repeat, sample_spikes
+from stdp_run.engines.event.presentation import EventStep, Network
+from stdp_run.engines.event.spike_sampling import SpikeTrain, make_train
 from stdp_run.engines.event.subthreshold import (
     LONGEST_INTERVAL,
     Subthreshold,
@@ -57,23 +56,21 @@ class IntervalScratch(NamedTuple):
     """Constants and working arrays of one thread, T steps, E neurons in whole vectors."""
 
     train: SpikeTrain
-    all_active: np.ndarray  # [1] 1 if all neurons are active always, as their group is not linear
+    all_active: bool  # all neurons are active always, as their group is not linear
     theta_decay: np.ndarray  # [T + 1] float64, the decay of theta over n steps
     joining: np.ndarray  # [E] int32, the neurons that become active
     active: ActiveNeurons
     subthreshold: Subthreshold
 
 
-def make_interval_scratch(
-    model: Model, parameters: Any, learning: bool, n_columns: int, all_excite: bool
-) -> IntervalScratch:
-    """Return constants and memory for one thread; `parameters` are the neuron group's in their types."""
-    n_steps = model.encoder.n_steps
+def make_interval_scratch(model: Model, learning: bool, network: Network) -> IntervalScratch:
+    """Return constants and memory for one thread."""
+    n_steps, n_columns = model.encoder.n_steps, len(network.theta)
     is_linear = has_intervals(model)
-    d, _, _, d_theta = model.neuron.between_spikes(parameters) if is_linear else (None, 0, 0, 1)
+    d, _, _, d_theta = model.neuron.between_spikes(network.neuron_parameters) if is_linear else (1, 0, 0, 1)
     return IntervalScratch(
         train=make_train(n_steps, model.n_inputs),
-        all_active=np.array([not (is_linear and all_excite)]),
+        all_active=not (is_linear and (network.weight >= 0).all()),
         theta_decay=np.cumprod(np.append(1.0, np.full(n_steps, d_theta if learning else 1.0))),
         joining=np.zeros(n_columns, np.int32),
         active=make_active_neurons(model, n_columns),
@@ -93,105 +90,92 @@ def has_intervals(model: Model) -> bool:
 def list_first_active(memory, all_active, n_exc, joining, limit):
     """List the neurons that have to be active from the first step on; return their number."""
     n_joining = np.int64(0)
-    if all_active or plasticity.n_first_active(memory):
-        for i in range(n_exc):
-            if all_active or plasticity.is_first_active(memory, i):
-                joining[n_joining] = i
-                n_joining += 1
-                limit[i] = np.inf
+    for i in range(n_exc):
+        if all_active or plasticity.is_first_active(memory, i):
+            joining[n_joining] = i
+            n_joining += 1
+            limit[i] = np.inf
     return n_joining
 
 
-def present_intervals(network, images, presentation, scratch):
-    """Present images one after the other; arguments and result as in `present_stepwise`."""
-    p, p_rule, memory = network.neuron_parameters, network.rule_parameters, network.memory
-    weight, theta, counts = network.weight, network.theta, images.counts
-    learning, seed, thresholds = presentation.learning, presentation.seed, presentation.thresholds
-    train, active, arrays = scratch.train, scratch.active, scratch.subthreshold
-    theta_decay, joining = scratch.theta_decay, scratch.joining
+def present_in_intervals(network, image, learning, scratch):
+    """Present an image; add the excitatory spikes to its counts."""
+    p, p_rule, memory, weight, theta = network
+    train, all_active, theta_decay, joining, active, arrays = scratch
+    active_inputs, counts, max_learners = image.active_inputs, image.counts, image.max_learners
     decay, growth, limit, v, v_next = arrays.decay, arrays.growth, arrays.limit, arrays.v, arrays.v_next
     places, first = train.places, train.first
-    n_exc = counts.shape[1]
-    n_steps = first.shape[0] - 1
+    n_exc = counts.shape[0]
+    n_steps = image.n_steps
     v_rest, _, _ = neuron.initial(p)
     d = decay[1]
     zero = d - d
-    n = repeat = np.int64(0)
-    while n < images.pixels.shape[0]:
-        index, rate, max_learners = images.image_index[n], images.rate[n], images.max_learners[n]
-        key = presentation_key(presentation.epoch, repeat)
-        n_inputs = sample_spikes(images.pixels[n], thresholds[repeat], index, key, seed, presentation.stream, train)
-        active_inputs = train.active_inputs[:n_inputs]
-        v[:] = v_rest
-        set_limits(p, theta, theta_decay[n_steps], limit, n_exc)
-        plasticity.start(p_rule, memory, n_inputs, n_steps)
-        n_joining = list_first_active(memory, scratch.all_active[0], n_exc, joining, limit)
-        n_active = np.int64(0)
-        active_neurons = active.neuron_of[:n_active]
-        n_learners = np.int64(0)
-        n_inhibitory = np.int64(0)
-        is_calm = True
-        interval_end = 0
-        offset, room, charge = zero, zero, zero
-        for t in range(n_steps):
-            if t == interval_end:
-                length = n_steps - t
-                if n_active + n_joining < n_exc:
-                    length = choose_length(
-                        min(LONGEST_INTERVAL, n_steps - t), room + offset + p.w_ie * n_inhibitory, charge, growth
-                    )
-                    while True:
-                        inhibition = p.w_ie * (zero + n_inhibitory)
-                        sum_currents(arrays, train, weight, active_inputs, t, length)
-                        any_crosses, least, largest = advance_subthreshold(
-                            p, arrays, v, v_next, length, inhibition, offset
-                        )
-                        if not any_crosses:
-                            break
-                        n_before = n_joining
-                        for i in range(n_exc):
-                            if arrays.crosses[i]:
-                                joining[n_joining] = i
-                                n_joining += 1
-                        if length == 1 or n_joining - n_before <= MOST_NEWLY_ACTIVE:
-                            break
-                        n_joining = n_before
-                        length = length // 2
-                    room = float_bits(least)
-                    charge = max(float_bits(largest) / (zero + length), charge * (zero + np.float32(0.5)))
-                if n_joining:
-                    plasticity.join(p_rule, memory, weight, active_inputs, joining[:n_joining], n_active)
-                    for f in range(n_joining):
-                        i = joining[f]
-                        activate(p, active, n_active, i, v[i] - offset, theta[i] * theta_decay[t])
-                        limit[i] = np.inf
-                        n_active += 1
-                    active_neurons = active.neuron_of[:n_active]
-                    n_joining = np.int64(0)
-                v, v_next = v_next, v
-                interval_end = t + length
-                offset = zero
-            else:
-                offset = offset * d + p.w_ie * (zero + n_inhibitory)
-            spikes = places[first[t] : first[t + 1]]
-            any_fires = advance_active(p, learning, memory, weight.shape[0], active, n_active, spikes, n_inhibitory)
-            if any_fires:
-                is_calm = False
-                for place in range(n_active):
-                    counts[n, active_neurons[place]] += active.fired[place] != 0
-            if not is_calm:
-                n_inhibitory = advance_partners(p, active, n_active, any_fires)
-            step = EventStep(t, t == n_steps - 1, rate, spikes, index, key, seed)
-            fired = active.fired
-            if any_fires and max_learners:
-                any_fires, n_learners = keep_learners(active, n_active, n_learners, max_learners)
-                fired = active.fired_of_learners
-            plasticity.learn(p_rule, memory, weight, active_inputs, step, active_neurons, fired, any_fires)
-        if learning:
-            for i in range(theta.shape[0]):
-                theta[i] *= theta_decay[n_steps]
+    v[:] = v_rest
+    set_limits(p, theta, theta_decay[n_steps], limit, n_exc)
+    plasticity.start(p_rule, memory, image)
+    n_joining = list_first_active(memory, all_active, n_exc, joining, limit)
+    n_active = np.int64(0)
+    active_neurons = active.neuron_of[:n_active]
+    n_learners = np.int64(0)
+    n_inhibitory = np.int64(0)
+    has_fired = False
+    interval_end = 0
+    offset, room, charge = zero, zero, zero
+    for t in range(n_steps):
+        if t == interval_end:
+            length = n_steps - t
+            if n_active + n_joining < n_exc:
+                length = choose_length(
+                    min(LONGEST_INTERVAL, n_steps - t), room + offset + p.w_ie * n_inhibitory, charge, growth
+                )
+                while True:
+                    inhibition = p.w_ie * (zero + n_inhibitory)
+                    sum_currents(arrays, train, weight, active_inputs, t, length)
+                    any_crosses, least, largest = advance_subthreshold(p, arrays, v, v_next, length, inhibition, offset)
+                    if not any_crosses:
+                        break
+                    n_before = n_joining
+                    for i in range(n_exc):
+                        if arrays.crosses[i]:
+                            joining[n_joining] = i
+                            n_joining += 1
+                    if length == 1 or n_joining - n_before <= MOST_NEWLY_ACTIVE:
+                        break
+                    n_joining = n_before
+                    length = length // 2
+                room = float_bits(least)
+                charge = max(float_bits(largest) / (zero + length), charge * (zero + np.float32(0.5)))
+            if n_joining:
+                plasticity.join(p_rule, memory, weight, active_inputs, joining[:n_joining], n_active)
+                for f in range(n_joining):
+                    i = joining[f]
+                    activate(p, active, n_active, i, v[i] - offset, theta[i] * theta_decay[t])
+                    limit[i] = np.inf
+                    n_active += 1
+                active_neurons = active.neuron_of[:n_active]
+                n_joining = np.int64(0)
+            v, v_next = v_next, v
+            interval_end = t + length
+            offset = zero
+        else:
+            offset = offset * d + p.w_ie * (zero + n_inhibitory)
+        spikes = places[first[t] : first[t + 1]]
+        any_fires = advance_active(p, learning, memory, weight.shape[0], active, n_active, spikes, n_inhibitory)
+        if any_fires:
+            has_fired = True
             for place in range(n_active):
-                theta[active_neurons[place]] = active.theta[place]
-            plasticity.leave(p_rule, memory, weight, active_inputs, active_neurons)
-        repeat = next_repeat(counts[n], presentation.min_spikes, repeat, thresholds.shape[0])
-        n += repeat == 0
+                counts[active_neurons[place]] += active.fired[place] != 0
+        if has_fired:
+            n_inhibitory = advance_partners(p, active, n_active, any_fires)
+        step = EventStep(t, spikes, image)
+        fired = active.fired
+        if any_fires and max_learners:
+            any_fires, n_learners = keep_learners(active, n_active, n_learners, max_learners)
+            fired = active.fired_of_learners
+        plasticity.learn(p_rule, memory, weight, step, active_neurons, fired, any_fires)
+    if learning:
+        for i in range(theta.shape[0]):
+            theta[i] *= theta_decay[n_steps]
+        for place in range(n_active):
+            theta[active_neurons[place]] = active.theta[place]
+        plasticity.finish(p_rule, memory, weight, active_inputs, active_neurons)

@@ -20,7 +20,7 @@ import types
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from functools import cache
-from typing import Any, TypeVar
+from typing import Any
 
 import numba
 import numpy as np
@@ -41,8 +41,8 @@ INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 class Namespace(types.ModuleType):
     """Compiled functions by name: compiled code can call `namespace.function`, as it can with modules only."""
 
-    def __init__(self, name: str, functions: Mapping[str, Callable]):
-        super().__init__(name)
+    def __init__(self, functions: Mapping[str, Callable]):
+        super().__init__("namespace")
         self.__dict__.update(functions)
 
 
@@ -56,27 +56,26 @@ class Bound:
         self.name = name
 
 
-F = TypeVar("F", bound=Callable)
 _rarely_called: set[Callable] = set()
 
 
-def rarely_called(function: F) -> F:
+def rarely_called(function: Callable) -> Callable:
     """Let a function stay a function, which takes less time to compile than a copy at each call."""
     _rarely_called.add(function)
     return function
 
 
-def once(function: F) -> F:
-    """Do as functools.cache does, whose declared type refuses classes as arguments."""
-    return cache(function)  # type: ignore[return-value]
-
-
-@once
-def methods(name: str, cls: type) -> Namespace:
+@cache
+def methods(cls: type) -> Namespace:
     """Return the static methods of a rule or neuron group for compiled code."""
     names = (each for each in dir(cls) if not each.startswith("_"))
     static = [each for each in names if isinstance(inspect.getattr_static(cls, each), staticmethod)]
-    return Namespace(name, {each: specialise(getattr(cls, each), {}) for each in static})
+    return namespace({each: getattr(cls, each) for each in static}, {})
+
+
+def namespace(functions: Mapping[str, Callable], bindings: Bindings) -> Namespace:
+    """Return plain functions for compiled code, each as `specialise` makes it."""
+    return Namespace({name: specialise(function, bindings) for name, function in functions.items()})
 
 
 _specialised: dict[tuple, Dispatcher] = {}
@@ -131,7 +130,6 @@ class Kernel:
     """A compiled function that Python calls, specialised as by `specialise` and kept on disk."""
 
     def __init__(self, function: Callable, bindings: Bindings | None = None):
-        self.function = function
         copy = _copy(function)
         _resolve(copy, bindings or {})
         self._folder = kernel_folder("\n".join(_describe(copy, set())))

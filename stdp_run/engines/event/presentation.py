@@ -1,12 +1,18 @@
-"""What kernels are handed: the network, the images, how they are presented, and what a rule sees of one step.
+"""What kernels are handed, and the loop over images that they share.
 
-Arrays are taken out of these tuples once for each call of a kernel, or inside of functions that become a part of it.
-Sizes: N images, I inputs, E neurons, R presentations of an image at most, T steps.
+Arrays are taken out of these tuples once for each image, or inside of functions that become a part of the kernel.
+Sizes: N images, I inputs, of which A are active in an image, E neurons, R presentations of an image at most, T steps.
 """
 
 from typing import Any, NamedTuple
 
 import numpy as np
+
+from stdp_run.encoding import presentation_key
+from stdp_run.engines.event.jit import Bound
+from stdp_run.engines.event.spike_sampling import sample_spikes
+
+kernel = Bound("kernel")
 
 
 class Network(NamedTuple):
@@ -40,13 +46,50 @@ class Presentation(NamedTuple):
     min_spikes: int  # an image that evokes fewer is presented again with the next thresholds, if there are any
 
 
+class Image(NamedTuple):
+    """One presentation of one image; what is not said here is as in `Images`."""
+
+    n_steps: int  # T
+    active_inputs: np.ndarray  # uint32 [A], the inputs that can spike, ascending; others are silent
+    counts: np.ndarray
+    rate: float
+    max_learners: int
+    index: int
+    presentation: int  # stdp_run.encoding.presentation_key
+    seed: int
+
+
 class EventStep(NamedTuple):
     """One step of one image, as a rule's implementation sees it."""
 
     number: int  # from 0
-    is_last: bool
-    rate: float
-    spikes: np.ndarray  # uint32 [S], the inputs that spike, as places in the list of active inputs, ascending
-    image_index: int
-    presentation: int  # stdp_run.encoding.presentation_key
-    seed: int
+    spikes: np.ndarray  # uint32, the inputs that spike, as places in the list of active inputs, ascending
+    image: Image
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code.
+
+
+def present(network, images, presentation, scratch):
+    """Present images one after the other; add the excitatory spikes to their counts.
+
+    Where `presentation.learning`, weight, theta and memory change. An image with fewer than `min_spikes` spikes is
+    presented again, as long as there are further thresholds; its counts are those of the last presentation.
+    """
+    seed, thresholds, train = presentation.seed, presentation.thresholds, scratch.train
+    n_steps = train.first.shape[0] - 1
+    n = repeat = np.int64(0)
+    while n < images.pixels.shape[0]:
+        counts, index = images.counts[n], images.image_index[n]
+        key = presentation_key(presentation.epoch, repeat)
+        n_active = sample_spikes(images.pixels[n], thresholds[repeat], index, key, seed, presentation.stream, train)
+        active_inputs = train.active_inputs[:n_active]
+        image = Image(n_steps, active_inputs, counts, images.rate[n], images.max_learners[n], index, key, seed)
+        kernel.present_image(network, image, presentation.learning, scratch)
+        repeat += 1
+        if repeat < thresholds.shape[0] and counts.sum() < presentation.min_spikes:
+            counts[:] = 0
+        else:
+            n += 1
+            repeat = 0

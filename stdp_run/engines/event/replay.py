@@ -1,29 +1,19 @@
 """A learning rule alone, applied to given spike trains by its compiled implementation (stdp_run.replay)."""
 
-from typing import Any, NamedTuple
+from functools import cache
+from typing import Any
 
 import numpy as np
 
 from stdp_run.engines.event.engine import compile_errors_named
-from stdp_run.engines.event.jit import Bound, Kernel, Namespace, methods, once, specialise
-from stdp_run.engines.event.plasticity import implementation_of
-from stdp_run.engines.event.presentation import EventStep
+from stdp_run.engines.event.jit import Bound, Kernel, methods, namespace
+from stdp_run.engines.event.plasticity import Implementation, IntervalFunctions, implementation_of
+from stdp_run.engines.event.presentation import EventStep, Image
+from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.parameters import cast
 from stdp_run.rules.base import Rule
 
 plasticity = Bound("plasticity")
-
-
-class ReplayArrays(NamedTuple):
-    """The spikes, the weights after each step, and working memory; T steps, I inputs, E neurons."""
-
-    pre: np.ndarray  # [T, I] uint8
-    post: np.ndarray  # [T, E] uint8
-    threshold: np.ndarray  # [T, E]
-    history: np.ndarray  # [T, E, I]
-    active_inputs: np.ndarray  # [I] uint32: all of them
-    spikes: np.ndarray  # [I] uint32, the inputs that spike in a step
-    fired: np.ndarray  # [E] int32, the neurons that do
 
 
 def replay_on_event_engine(
@@ -49,49 +39,56 @@ def replay_on_event_engine(
     persistent = implementation.persistent(memory)
     for name, array in rule.persistent(p, weight).items():
         persistent[name][:] = array
-    arrays = ReplayArrays(
-        np.ascontiguousarray(pre, np.uint8),
-        np.ascontiguousarray(post, np.uint8),
-        np.ascontiguousarray(threshold),
-        np.empty((len(pre), n_exc, n_inputs), weight.dtype),
-        np.arange(n_inputs, dtype=np.uint32),
-        np.zeros(n_inputs, np.uint32),
-        np.zeros(n_exc, np.int32),
-    )
+    inputs, neurons = np.arange(n_inputs, dtype=np.uint32), np.arange(n_exc, dtype=np.int32)
+    image = Image(len(pre), inputs, np.zeros(n_exc, np.int32), 1.0, max_learners=0, index=0, presentation=0, seed=seed)
+    history = np.empty((len(pre), n_exc, n_inputs), weight.dtype)
+    kernel = _compile_replay(rule, implementation)
+    in_intervals = isinstance(implementation.functions, IntervalFunctions)
     with compile_errors_named(rule):
-        _compile_replay(rule)(p, memory, input_major, arrays, seed)
-    return arrays.history
+        for t in range(len(pre)):
+            step = EventStep(t, np.flatnonzero(pre[t]).astype(np.uint32), image)
+            fired = np.flatnonzero(post[t]).astype(np.int32)
+            if in_intervals:
+                fired = zeros_for_vectors(n_exc + VECTOR_BYTES, weight.dtype)
+                fired[:n_exc] = post[t]
+            kernel(p, memory, input_major, threshold[t], step, fired, neurons, history)
+    return history
 
 
-@once
-def _compile_replay(rule: type[Rule]) -> Kernel:
-    functions: Any = implementation_of(rule).replay  # type: ignore[union-attr]  # checked by its caller
-    bindings = {"rule": methods("rule", rule)}
-    compiled = {name: specialise(function, bindings) for name, function in vars(functions).items()}
-    return Kernel(replay_steps, {"plasticity": Namespace("plasticity", compiled)})
+@cache
+def _compile_replay(rule: type[Rule], implementation: Implementation) -> Kernel:
+    functions = implementation.functions
+    kernel = replay_in_intervals if isinstance(functions, IntervalFunctions) else replay_stepwise
+    return Kernel(kernel, {"plasticity": namespace(vars(functions), {"rule": methods(rule)})})
 
 
-def replay_steps(p_rule, memory, weight, arrays, seed):
-    """Apply the rule to the spikes step by step, and write the weights after each step to the history. Compiled."""
-    pre, post, history, threshold = arrays.pre, arrays.post, arrays.history, arrays.threshold
-    spikes, fired = arrays.spikes, arrays.fired
-    n_steps, n_inputs = pre.shape
-    n_exc = post.shape[1]
-    rate = weight[0, 0] * 0 + 1
-    plasticity.begin(p_rule, memory, weight)
-    for t in range(n_steps):
-        n_spikes = 0
-        for j in range(n_inputs):
-            if pre[t, j]:
-                spikes[n_spikes] = j
-                n_spikes += 1
-        n_fired = 0
-        for i in range(n_exc):
-            if post[t, i]:
-                fired[n_fired] = i
-                n_fired += 1
-        step = EventStep(t, t == n_steps - 1, rate, spikes[:n_spikes], 0, 0, seed)
-        plasticity.learn(p_rule, memory, weight, threshold[t], arrays.active_inputs, step, fired[:n_fired])
-        for i in range(n_exc):
-            for j in range(n_inputs):
-                history[t, i, j] = plasticity.current_weight(memory, weight, j, i)
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code.
+
+
+def replay_stepwise(p, memory, weight, theta, step, fired, neurons, history):
+    """Apply the rule to the spikes of a step, where `fired` lists neurons, and write the weights to history[T, E, I]."""
+    if step.number == 0:
+        plasticity.start(p, memory, step.image)
+    plasticity.learn(p, memory, weight, theta, step, fired)
+    note_weights(memory, weight, history[step.number])
+
+
+def replay_in_intervals(p, memory, weight, theta, step, fired, neurons, history):
+    """The same, where `fired` is 0 or 1 for each neuron; all of them are active."""
+    inputs = step.image.active_inputs
+    if step.number == 0:
+        plasticity.start(p, memory, step.image)
+        plasticity.join(p, memory, weight, inputs, neurons, 0)
+    any_fires = False
+    for i in range(neurons.shape[0]):
+        any_fires |= fired[i] != 0
+    plasticity.learn(p, memory, weight, step, neurons, fired, any_fires)
+    note_weights(memory, weight, history[step.number])
+
+
+def note_weights(memory, weight, result):
+    """Write the true weights to result[E, I]."""
+    for i in range(result.shape[0]):
+        for j in range(result.shape[1]):
+            result[i, j] = plasticity.true_weight(memory, weight, j, i)

@@ -10,8 +10,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-from stdp_run.elementwise import VECTOR_BYTES
-from stdp_run.engines.event.simd import spread
+from stdp_run.engines.event.vectors import VECTOR_BYTES, spread
 
 _AT_ONCE = 8
 _WORD = ir.IntType(64)

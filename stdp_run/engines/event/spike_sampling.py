@@ -14,11 +14,10 @@ from numba.core import cgutils, types
 from numba.extending import intrinsic
 
 from stdp_run.encoding import philox
-from stdp_run.engines.event.simd import spread
-from stdp_run.engines.event.vectors import put
+from stdp_run.engines.event import vectors
+from stdp_run.engines.event.vectors import BLOCK, spread
 
 STEPS_PER_COUNTER = 4
-LANES = 8  # of 64 bits, one vector of AVX-512; the compiler splits it where the processor's are shorter
 PIXELS_PER_WORD = 64
 
 
@@ -51,14 +50,14 @@ def make_train(n_steps: int, n_inputs: int) -> SpikeTrain:
 # Philox for eight pixels at once: `encoding.philox` itself, run while the code is generated.
 
 _WORD = ir.IntType(64)
-_VECTOR = ir.VectorType(_WORD, LANES)
+_VECTOR = ir.VectorType(_WORD, BLOCK)
 
 
 def _emitting(instruction: str):
     def emit(self, other):
         values = [self.value, other.value if isinstance(other, _Words) else ir.Constant(_WORD, other)]
         if _VECTOR in (value.type for value in values):
-            values = [value if value.type == _VECTOR else spread(self.builder, value, LANES) for value in values]
+            values = [value if value.type == _VECTOR else spread(self.builder, value, BLOCK) for value in values]
         return _Words(self.builder, getattr(self.builder, instruction)(*values))
 
     return emit
@@ -74,35 +73,15 @@ class _Words:
 
 
 @intrinsic
-def sample_eight(typing_context, train, place, key, at, stride):
-    """Sample four steps of the eight pixels from `place` on: set train.bytes[at + word * stride] to a bit for each.
+def philox_of_vector(typing_context, pixel, key):
+    """Return the four random words of each of eight pixels; `key` is (counter, image, presentation, seed, stream)."""
 
-    `key` is (counter, image index, presentation, seed, stream).
-    """
+    def generate(context, builder, call, arguments):
+        counter, *rest = (_Words(builder, value) for value in cgutils.unpack_tuple(builder, arguments[1], 5))
+        words = philox(counter, _Words(builder, arguments[0]), *rest)
+        return context.make_tuple(builder, call.return_type, [word.value for word in words])
 
-    def generate(context, builder, signature, arguments):
-        def array(name):
-            number = train.fields.index(name)
-            value = builder.extract_value(arguments[0], number)
-            return context.make_array(train.types[number])(context, builder, value=value)
-
-        def vector(name, bits):
-            kind = ir.VectorType(ir.IntType(bits), LANES)
-            pointer = builder.gep(array(name).data, [arguments[1]])
-            return builder.load(builder.bitcast(pointer, kind.as_pointer()), align=bits // 8)
-
-        pixel = _Words(builder, builder.zext(vector("active_inputs", 32), _VECTOR))
-        limit = vector("limits", 64)
-        counter, *rest = (_Words(builder, value) for value in cgutils.unpack_tuple(builder, arguments[2], 5))
-        at = arguments[3]
-        for word in philox(counter, pixel, *rest):
-            below = builder.bitcast(builder.icmp_unsigned("<", word.value, limit), ir.IntType(LANES))
-            builder.store(below, builder.gep(array("bytes").data, [at]))
-            at = builder.add(at, arguments[4])
-        return context.get_dummy_value()
-
-    number = types.int64
-    return types.void(train, number, types.UniTuple(number, 5), number, number), generate
+    return types.UniTuple(pixel, 4)(pixel, types.UniTuple(types.int64, 5)), generate
 
 
 @intrinsic
@@ -142,9 +121,15 @@ def sample_spikes(image, thresholds, image_index, presentation, seed, stream, tr
     for t in range(4 * n_counters):
         bits[t * n_words + n_words - 1] = 0  # eight places are sampled at a time, and the last ones may be missing
     for counter in range(n_counters):
-        for k in range(0, n_active, 8):
-            at = 4 * counter * 8 * n_words + k // 8
-            sample_eight(train, k, (counter, image_index, presentation, seed, stream), at, 8 * n_words)
+        for k in range(0, n_active, BLOCK):
+            pixel, limit = vectors.typed_as(limits, vectors.block(active_inputs, k)), vectors.block(limits, k)
+            words = philox_of_vector(pixel, (counter, image_index, presentation, seed, stream))
+            at = np.uint64(4 * counter * 8 * n_words + k // 8)
+            row = np.uint64(8 * n_words)
+            train.bytes[at] = vectors.lanes_where(words[0] < limit)
+            train.bytes[at + row] = vectors.lanes_where(words[1] < limit)
+            train.bytes[at + 2 * row] = vectors.lanes_where(words[2] < limit)
+            train.bytes[at + 3 * row] = vectors.lanes_where(words[3] < limit)
     list_places(n_words, n_steps, bits, train.places, train.first)
     return n_active
 
@@ -164,22 +149,9 @@ def list_bits(bits, first, places, n):
     rest, at = bits, n
     while True:
         for eight in range(8):
-            put(places, at + eight, first + trailing_zeros(rest))
+            places[np.uint64(at + eight)] = first + trailing_zeros(rest)
             rest &= rest - np.uint64(1)
         at += 8
         if rest == 0:
             break
     return count_ones(bits)
-
-
-def next_repeat(count, min_spikes, repeat, max_presentations):
-    """Return the repeat with which an image is presented again, and clear its count[E]; 0: it is not."""
-    if repeat + 1 == max_presentations:
-        return np.int64(0)
-    total = np.int64(0)
-    for i in range(count.shape[0]):
-        total += count[i]
-    if total >= min_spikes:
-        return np.int64(0)
-    count[:] = 0
-    return repeat + 1

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import VECTOR_BYTES, where, zeros_for_vectors
+from stdp_run.elementwise import where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.arithmetic import float_bits
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.row_sums import add_weighted_rows
 from stdp_run.engines.event.spike_sampling import PIXELS_PER_WORD, list_bits
+from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
 
 neuron = Bound("neuron")
@@ -26,9 +27,7 @@ class Subthreshold(NamedTuple):
     """Constants and working arrays for E neurons in whole vectors and I inputs."""
 
     decay: np.ndarray  # [LONGEST_INTERVAL + 1] d^n
-    growth: (
-        np.ndarray
-    )  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum over n steps hides in between
+    growth: np.ndarray  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum hides in between
     coefficient: np.ndarray  # [I] c_j, by place in the list of active inputs
     touched: np.ndarray  # [I] uint32, the places whose coefficient is not 0
     current: np.ndarray  # [E] summed over an interval
@@ -38,13 +37,12 @@ class Subthreshold(NamedTuple):
     crosses: np.ndarray  # [E] uint8
 
 
-def make_subthreshold(model: Model, d: float | None, n_columns: int) -> Subthreshold:
-    """Return constants and memory for one thread; `d` is the decay of v, None where the neurons are not linear."""
+def make_subthreshold(model: Model, d: float, n_columns: int) -> Subthreshold:
+    """Return constants and memory for one thread; `d` is the decay of v."""
     dtype = model.weight_dtype
-    decay = np.cumprod(np.append(dtype.type(1), np.full(LONGEST_INTERVAL, 1 if d is None else d, dtype)), dtype=dtype)
+    decay = np.cumprod(np.append(dtype.type(1), np.full(LONGEST_INTERVAL, d, dtype)), dtype=dtype)
     growth = np.ones(LONGEST_INTERVAL + 1, dtype)
-    if d is not None:
-        growth[2:] = 1.0001 / np.maximum(decay[1:-1], np.finfo(dtype).tiny)
+    growth[2:] = 1.0001 / np.maximum(decay[1:-1], np.finfo(dtype).tiny)
     return Subthreshold(
         decay,
         growth,
@@ -103,10 +101,10 @@ def add_up_coefficients(arrays, by_byte, n_active_inputs, start, n):
     n_words = (n_active_inputs + 63) // 64
     n_touched = np.int64(0)
     for k in range(0, n_active_inputs, 4 * lanes):
-        total_0 = total_1 = total_2 = total_3 = vectors.zeros(coefficient, coefficient)
+        total_0 = total_1 = total_2 = total_3 = vectors.zeros(coefficient)
         at = start * 8 * n_words + k // 8
         for step in range(n - 1, -1, -1):
-            factor = vectors.take(decay, step)
+            factor = decay[np.uint64(step)]
             total_0 = where(vectors.load_bits(by_byte, at, coefficient), total_0 + factor, total_0)
             total_1 = where(vectors.load_bits(by_byte, at + lanes // 8, coefficient), total_1 + factor, total_1)
             total_2 = where(vectors.load_bits(by_byte, at + lanes // 4, coefficient), total_2 + factor, total_2)

@@ -1,15 +1,82 @@
-"""Moving vectors between registers and arrays, for compiled code; they are not asked whether a place is in the array.
+"""Vectors of a few numbers as a type for compiled code, and how they get from arrays to registers and back.
 
-`load` and `store` move whole vectors of VECTOR_BYTES, `block` and `store` those of active neurons, which are few:
-`BLOCK` numbers side by side, whatever their type.
+A vector has the numbers of VECTOR_BYTES, or BLOCK numbers of any type. The elementwise functions of rules and neuron
+groups, written for one number, take vectors too (stdp_run.engines.event.arithmetic). Nothing here asks whether a place
+is in the array.
 """
 
+from typing import Any
+
+import numpy as np
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, models, register_model
 
-from stdp_run.elementwise import BLOCK, VECTOR_BYTES
-from stdp_run.engines.event.simd import Vector, convert, llvm_vector
+VECTOR_BYTES = 64  # one vector of AVX-512, or several shorter ones
+BLOCK = 8  # active neurons are treated as many at once: there are few
+
+
+def zeros_for_vectors(shape: Any, dtype: Any) -> np.ndarray:
+    """Return an array of zeros that begins with a cache line, so that no vector of it straddles two."""
+    n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory = np.zeros(n_bytes + VECTOR_BYTES, np.uint8)  # what is never touched takes no memory
+    start = -memory.ctypes.data % VECTOR_BYTES
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
+
+class Vector(types.Type):
+    """`lanes` numbers of one type; boolean for the result of a comparison."""
+
+    def __init__(self, dtype, lanes: int):
+        super().__init__(name=f"vector({dtype}, {lanes})")
+        self.dtype, self.lanes = dtype, lanes
+
+
+def llvm_vector(vector: Vector):
+    """Return the type of the generated code."""
+    bits = getattr(vector.dtype, "bitwidth", 1)
+    number = {32: ir.FloatType(), 64: ir.DoubleType()}[bits] if is_float(vector) else ir.IntType(bits)
+    return ir.VectorType(number, vector.lanes)
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):
+    def __init__(self, manager, vector):
+        super().__init__(manager, vector, llvm_vector(vector))
+
+
+def is_float(kind) -> bool:
+    """Return whether a number, or each of a vector, is a float."""
+    return isinstance(kind.dtype if isinstance(kind, Vector) else kind, types.Float)
+
+
+def spread(builder, value, lanes: int):
+    """Return a vector with `value` in all its lanes."""
+    nothing = ir.Constant(ir.VectorType(value.type, lanes), ir.Undefined)
+    first = builder.insert_element(nothing, value, ir.Constant(ir.IntType(32), 0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(ir.VectorType(ir.IntType(32), lanes), None))
+
+
+def convert(context, builder, value, source, target):
+    """Return `value` of numba type `source` as a `target`, number or vector."""
+    if not isinstance(target, Vector):
+        return context.cast(builder, value, source, target)
+    if not isinstance(source, Vector):
+        return spread(builder, context.cast(builder, value, source, target.dtype), target.lanes)
+    old, new, kind = source.dtype, target.dtype, llvm_vector(target)
+    if old == new:
+        return value
+    if isinstance(new, types.Float):
+        if isinstance(old, types.Float):
+            return (builder.fpext if new.bitwidth > old.bitwidth else builder.fptrunc)(value, kind)
+        return (builder.uitofp if isinstance(old, types.Boolean) else builder.sitofp)(value, kind)
+    if isinstance(old, types.Boolean):
+        return builder.zext(value, kind)
+    return (builder.sext if new.bitwidth > old.bitwidth else builder.trunc)(value, kind)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code.
 
 
 def _pointer(context, builder, call, arguments, kind):
@@ -22,51 +89,47 @@ def _whole_vector(dtype, like) -> Vector:
     return Vector(dtype, VECTOR_BYTES // (like.dtype.bitwidth // 8))
 
 
-def _loads(vector: Vector):
+def _loading(vector: Vector, array):
     def generate(context, builder, call, arguments):
         pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
         return builder.load(pointer, align=vector.dtype.bitwidth // 8)
 
-    return generate
+    return vector(array, types.int64), generate
 
 
-def _is_zero(vector: Vector):
-    return lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
+def _zero(vector: Vector, array):
+    return vector(array), lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
 
 
 @intrinsic
-def load(typing_context, array, at, like):
-    """Return the numbers from array[at] on, as many as a vector has of the type of the array `like`."""
-    vector = _whole_vector(array.dtype, like)
-    return vector(array, types.int64, like), _loads(vector)
+def load(typing_context, array, at):
+    """Return the vector of the numbers from array[at] on."""
+    return _loading(_whole_vector(array.dtype, array), array)
 
 
 @intrinsic
 def block(typing_context, array, at):
     """Return the `BLOCK` numbers from array[at] on."""
-    vector = Vector(array.dtype, BLOCK)
-    return vector(array, types.int64), _loads(vector)
+    return _loading(Vector(array.dtype, BLOCK), array)
 
 
 @intrinsic
-def zeros(typing_context, array, like):
-    """Return zeros of the type of `array`, as many as a vector has of the type of the array `like`."""
-    vector = _whole_vector(array.dtype, like)
-    return vector(array, like), _is_zero(vector)
+def zeros(typing_context, array):
+    """Return a vector of zeros of the type of `array`."""
+    return _zero(_whole_vector(array.dtype, array), array)
 
 
 @intrinsic
 def zero_block(typing_context, array):
     """Return `BLOCK` zeros of the type of `array`."""
-    vector = Vector(array.dtype, BLOCK)
-    return vector(array), _is_zero(vector)
+    return _zero(Vector(array.dtype, BLOCK), array)
 
 
 @intrinsic
-def rounded(typing_context, value, like):
-    """Return a vector in the type of the array `like`."""
-    vector = Vector(like.dtype, value.lanes)
-    return vector(value, like), lambda context, builder, call, args: convert(context, builder, args[0], value, vector)
+def typed_as(typing_context, array, value):
+    """Return a vector in the type of `array`."""
+    vector = Vector(array.dtype, value.lanes)
+    return vector(array, value), lambda context, builder, call, args: convert(context, builder, args[1], value, vector)
 
 
 @intrinsic
@@ -90,28 +153,6 @@ def store(typing_context, array, at, value):
         converted = convert(context, builder, arguments[2], value, vector)
         pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
         builder.store(converted, pointer, align=array.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(array, types.int64, value), generate
-
-
-@intrinsic
-def take(typing_context, array, at):
-    """Return array[at]; `at` is not looked at, where numba would ask whether it counts from the end."""
-
-    def generate(context, builder, call, arguments):
-        return builder.load(_pointer(context, builder, call, arguments, context.get_value_type(array.dtype)))
-
-    return array.dtype(array, types.int64), generate
-
-
-@intrinsic
-def put(typing_context, array, at, value):
-    """Set array[at] to a number; `at` is not looked at."""
-
-    def generate(context, builder, call, arguments):
-        number = context.cast(builder, arguments[2], value, array.dtype)
-        builder.store(number, _pointer(context, builder, call, arguments, context.get_value_type(array.dtype)))
         return context.get_dummy_value()
 
     return types.void(array, types.int64, value), generate

@@ -31,7 +31,7 @@ def kernel(x):
 
 
 def change(function) -> dict:
-    return {"rule": Namespace("rule", {"change": specialise(function, {})})}
+    return {"rule": Namespace({"change": specialise(function, {})})}
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ from stdp_run.engines.event.engine import compile_errors_named
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.plasticity import (
     Implementation,
-    ReplayFunctions,
     StepwiseFunctions,
     implementation_of,
 )
@@ -51,39 +50,23 @@ def allocate(rule_class, p, weight, n_exc):
     return (np.zeros(n_exc),)
 
 
-def begin(p, memory, weight):
+def start(p, memory, image):
     memory[0][:] = 0
 
 
-def correct_currents(memory, current):
-    pass
-
-
-def learn(p, memory, weight, theta, active_inputs, step, fired):
+def learn(p, memory, weight, theta, step, fired):
     for f in range(fired.shape[0]):
         i = fired[f]
         for s in range(step.spikes.shape[0]):
-            j = active_inputs[step.spikes[s]]
+            j = step.image.active_inputs[step.spikes[s]]
             weight[j, i] += rule.grown(p, weight[j, i])
-
-
-def finish(memory, weight):
-    pass
-
-
-def current_weight(memory, weight, j, i):
-    return weight[j, i]
 
 
 class Hebb(Rule):
     """Weights grow where an input and a neuron spike in one step."""
 
     parameters = {"gain": number}
-    compiled = Implementation(
-        allocate,
-        StepwiseFunctions(begin, correct_currents, learn, finish),
-        ReplayFunctions(begin, learn, current_weight),
-    )
+    compiled = Implementation(allocate, StepwiseFunctions(learn, start))
 
     @staticmethod
     def grown(p, w):

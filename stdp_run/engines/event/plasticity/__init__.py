@@ -1,15 +1,10 @@
 """The compiled implementations of learning rules; `stdp_run.rules` has the equations."""
 
 from stdp_run.engines.event.plasticity import meta_nearest_online, pair, post_pre_int
-from stdp_run.engines.event.plasticity.implementation import (
-    Implementation,
-    IntervalFunctions,
-    ReplayFunctions,
-    StepwiseFunctions,
-)
+from stdp_run.engines.event.plasticity.implementation import Implementation, IntervalFunctions, StepwiseFunctions
 from stdp_run.rules import MetaNearestOnline, PairRule, PostPreInt, Rule
 
-__all__ = ["Implementation", "IntervalFunctions", "ReplayFunctions", "StepwiseFunctions", "implementation_of"]
+__all__ = ["Implementation", "IntervalFunctions", "StepwiseFunctions", "implementation_of"]
 
 _BUILT_IN: dict[type[Rule], Implementation] = {
     PairRule: pair.IMPLEMENTATION,

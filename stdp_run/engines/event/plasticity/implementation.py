@@ -6,8 +6,8 @@ the rule's own elementwise functions. They share these arguments:
     p               the rule's constants, a named tuple in the types of the kernel
     memory          what `allocate` returned, a named tuple of arrays
     weight          [I, E] the weights, input-major; E counts the padding of rows to whole vectors
+    image, step     Image, EventStep (presentation.py)
     active_inputs   uint32 [A] the inputs that can spike in this image, ascending; others are silent
-    step            EventStep: its number, the input spikes as places in `active_inputs`, the learning rate, ...
     active_neurons  int32 [C] the active neurons by place, in the order in which they became active; blocks of BLOCK
 
 stdp_run/engines/event/README.md says how to add one.
@@ -20,7 +20,23 @@ from typing import Any
 import numpy as np
 
 
-def _nothing(memory: Any) -> dict[str, np.ndarray]:
+def nothing(*arguments):
+    """Do nothing."""
+
+
+def _never(memory, i):
+    return False
+
+
+def _stored_weight(memory, weight, j, i):
+    return weight[j, i]
+
+
+def _unchanged(memory, current, at):
+    return current
+
+
+def _nothing_kept(memory: Any) -> dict[str, np.ndarray]:
     return {}
 
 
@@ -28,42 +44,34 @@ def _nothing(memory: Any) -> dict[str, np.ndarray]:
 class StepwiseFunctions:
     """What presents images with every neuron advanced at every step, and any weight may change at any step."""
 
-    begin: Callable  # (p, memory, weight): at the start of an image
-    correct_currents: Callable  # (memory, current [E]): from currents by the weights as they lie to true ones
-    learn: Callable  # (p, memory, weight, theta [E], active_inputs, step, fired): `fired`, int32, lists the neurons
-    finish: Callable  # (memory, weight): at the end of an image, after which the weights are true as they lie
+    learn: Callable  # (p, memory, weight, theta [E], step, fired): `fired`, int32, lists the neurons that spike
+    start: Callable = nothing  # (p, memory, image): at the start of an image
+    correct_currents: Callable = nothing  # (memory, current [E]): from currents by the stored weights to true ones
+    finish: Callable = nothing  # (memory, weight): at the end of an image, after which the stored weights are true
+    true_weight: Callable = _stored_weight  # (memory, weight, j, i) -> of the synapse from input j to neuron i
 
 
 @dataclass(frozen=True)
 class IntervalFunctions:
     """What presents images in intervals: a neuron's weights change only while it is active.
 
-    `memory.own` holds the weights of active neurons, [C * I]: block of neurons, input, neuron of the block.
+    `memory.active_weights` holds the weights of active neurons, [C * I]: block of neurons, active input, neuron of the
+    block.
     """
 
-    start: Callable  # (p, memory, n_active_inputs, n_steps): at the start of an image
-    n_first_active: Callable  # (memory) -> how many neurons have to be active from the first step on
-    is_first_active: Callable  # (memory, i) -> whether neuron i is one of them
     join: Callable  # (p, memory, weight, active_inputs, joining, n_active): neurons become active after n_active others
-    scaled: Callable  # (memory, current, at) -> true currents of the block at place `at`, from those by `memory.own`
-    learn: Callable  # (p, memory, weight, active_inputs, step, active_neurons, fired [C] of 0 or 1, any_fires)
-    leave: Callable  # (p, memory, weight, active_inputs, active_neurons): at the end of an image
-
-
-@dataclass(frozen=True)
-class ReplayFunctions:
-    """What applies the rule alone to given spikes (stdp_run.replay); arguments as above, all inputs are active."""
-
-    begin: Callable  # (p, memory, weight)
-    learn: Callable  # (p, memory, weight, theta, active_inputs, step, fired)
-    current_weight: Callable  # (memory, weight, j, i) -> the true weight of the synapse from input j to neuron i
+    learn: Callable  # (p, memory, weight, step, active_neurons, fired [C] of 0 or 1, any_fires)
+    start: Callable = nothing  # (p, memory, image): at the start of an image
+    is_first_active: Callable = _never  # (memory, i) -> whether neuron i has to be active from the first step on
+    true_currents: Callable = _unchanged  # (memory, current, at): of a block of neurons, from those by active_weights
+    finish: Callable = nothing  # (p, memory, weight, active_inputs, active_neurons): at the end of an image
+    true_weight: Callable = nothing  # as above, for replays of the rule: every neuron and every input is active
 
 
 @dataclass(frozen=True)
 class Implementation:
-    """The compiled implementation of a rule. With `interval` it is the faster kernel that presents its images."""
+    """The compiled implementation of a rule; `IntervalFunctions` are the faster ones."""
 
     allocate: Callable  # (rule, p, weight, n_exc) -> memory; n_exc columns of the weights are neurons, the rest padding
     functions: StepwiseFunctions | IntervalFunctions
-    replay: ReplayFunctions
-    persistent: Callable = _nothing  # (memory) -> by name the arrays that last from image to image (`Rule.persistent`)
+    persistent: Callable = _nothing_kept  # (memory) -> by name the arrays that last from image to image

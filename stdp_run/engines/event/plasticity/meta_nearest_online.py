@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import zeros_for_vectors
 from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.plasticity.implementation import Implementation, ReplayFunctions, StepwiseFunctions
+from stdp_run.engines.event.plasticity.implementation import Implementation, StepwiseFunctions
+from stdp_run.engines.event.vectors import zeros_for_vectors
 from stdp_run.rules.meta_nearest_online import SMALLEST_MEAN
 
 rule = Bound("rule")
@@ -43,6 +43,7 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int) -> MetaMem
     y, target, total = (zeros_for_vectors(n_exc, np.float64) for _ in range(3))
     trace, post, changes, risen = (zeros_for_vectors(n_exc, dtype) for _ in range(4))
     scale, next_scale, inverse = np.ones((3, n_exc), dtype)
+    total[:] = sum(row.astype(np.float64) for row in weight[:, :n_exc])  # input by input, as `fold` adds
     return MetaMemory(x, pre, y, target, np.zeros(1), trace, post, scale, next_scale, inverse, changes, risen, total)
 
 
@@ -51,19 +52,9 @@ def persistent(memory: MetaMemory) -> dict[str, np.ndarray]:
     return {"y": memory.y, "target": memory.target, "target_mean": memory.target_mean}
 
 
-def begin(p, memory, weight):
-    """Start an image: no presynaptic traces, all scales 1, rows added up."""
+def start(p, memory, image):
+    """Start an image: no presynaptic traces."""
     memory.x[:] = 0
-    memory.scale[:] = 1
-    add_up(memory, weight)
-
-
-def add_up(memory, weight):
-    """Add up every row, input by input."""
-    memory.total[:] = 0
-    for j in range(weight.shape[0]):
-        for i in range(memory.total.shape[0]):
-            memory.total[i] += weight[j, i]
 
 
 def correct_currents(memory, current):
@@ -72,9 +63,9 @@ def correct_currents(memory, current):
         current[i] *= memory.scale[i]
 
 
-def learn(p, memory, weight, theta, active_inputs, step, fired):
+def learn(p, memory, weight, theta, step, fired):
     """Advance a step: traces, targets, scales, then the changes at the spikes."""
-    rate, spikes = step.rate, step.spikes
+    rate, spikes, active_inputs = step.image.rate, step.spikes, step.image.active_inputs
     for s in range(spikes.shape[0]):
         memory.pre[spikes[s]] = 1
     for k in range(active_inputs.shape[0]):
@@ -88,13 +79,11 @@ def learn(p, memory, weight, theta, active_inputs, step, fired):
             restart_row(p, rate, memory, weight, active_inputs, i)
 
     if fired.shape[0] or rule.depresses(p):
-        invert(memory.next_scale, memory.inverse)
+        for i in range(memory.inverse.shape[0]):  # one division a step and neuron instead of one a synapse
+            memory.inverse[i] = 1 / memory.next_scale[i]
         memory.risen[:] = 0
         for s in range(spikes.shape[0]):
-            k = spikes[s]
-            row = weight[active_inputs[k]]
-            row_changes(p, rate, memory, row, memory.x[k])
-            add_changes(row, memory.risen, memory.changes)
+            change_row(p, rate, memory, weight[active_inputs[spikes[s]]], memory.x[spikes[s]])
         for i in range(memory.total.shape[0]):
             memory.total[i] += memory.risen[i]
     for f in range(fired.shape[0]):
@@ -168,49 +157,32 @@ def restart_row(p, rate, memory, weight, active_inputs, i):
     memory.next_scale[i] = np.inf
 
 
-def invert(values, inverse):
-    """Set `inverse` to 1 / values: one division a step and neuron instead of one a synapse."""
-    for i in range(values.shape[0]):
-        inverse[i] = 1 / values[i]
-
-
-def row_changes(p, rate, memory, row, x):
-    """Compute the changes of all synapses of one input that spikes, whose stored weights are row[E]."""
+def change_row(p, rate, memory, row, x):
+    """Add the changes of all synapses of one input that spikes to their stored weights, row[E], and to `risen`."""
     scale, inverse, trace, post, changes = memory.scale, memory.inverse, memory.trace, memory.post, memory.changes
     spike = x / x  # 1: the trace of an input that spikes is not 0
     for i in range(changes.shape[0]):
         changes[i] = rate * rule.change(p, row[i] * scale[i], x, trace[i], spike, post[i]) * inverse[i]
-
-
-def add_changes(row, risen, changes):
-    """Add the changes to the stored weights, and to the sums of this step's changes."""
     for i in range(changes.shape[0]):
         row[i] += changes[i]
-        risen[i] += changes[i]
+        memory.risen[i] += changes[i]
 
 
 def fold(memory, weight):
-    """Multiply the scales into the weights and add the rows up anew."""
+    """Multiply the scales into the weights and add the rows up anew, input by input."""
+    memory.total[:] = 0
     for j in range(weight.shape[0]):
         for i in range(memory.scale.shape[0]):
             weight[j, i] *= memory.scale[i]
+            memory.total[i] += weight[j, i]
     memory.scale[:] = 1
-    add_up(memory, weight)
 
 
-def finish(memory, weight):
-    """End an image."""
-    fold(memory, weight)
-
-
-def current_weight(memory, weight, j, i):
+def true_weight(memory, weight, j, i):
     """Return the true weight of synapse (i, j)."""
     return weight[j, i] * memory.scale[i]
 
 
 IMPLEMENTATION = Implementation(
-    allocate,
-    StepwiseFunctions(begin, correct_currents, learn, finish),
-    ReplayFunctions(begin, learn, current_weight),
-    persistent,
+    allocate, StepwiseFunctions(learn, start, correct_currents, fold, true_weight), persistent
 )

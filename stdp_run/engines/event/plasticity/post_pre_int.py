@@ -9,7 +9,7 @@ import numpy as np
 
 from stdp_run.encoding import ROUNDING, philox
 from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.plasticity.implementation import Implementation, ReplayFunctions, StepwiseFunctions
+from stdp_run.engines.event.plasticity.implementation import Implementation, StepwiseFunctions
 
 rule = Bound("rule")
 
@@ -34,20 +34,16 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int) -> IntMemo
     return IntMemory(x, pre, y, post, live, np.zeros(1, np.int32))
 
 
-def begin(p, memory, weight):
+def start(p, memory, image):
     """Start an image: no traces."""
     memory.x[:] = 0
     memory.y[:] = 0
     memory.n_live[0] = 0
 
 
-def correct_currents(memory, current):
-    """The weights are true as they lie."""
-
-
-def learn(p, memory, weight, theta, active_inputs, step, fired):
+def learn(p, memory, weight, theta, step, fired):
     """Advance a step: traces, weight changes at the spikes, halving, clamp."""
-    spikes = step.spikes
+    spikes, active_inputs = step.spikes, step.image.active_inputs
     for s in range(spikes.shape[0]):
         memory.pre[spikes[s]] = 1
     for k in range(active_inputs.shape[0]):
@@ -95,9 +91,9 @@ def learn(p, memory, weight, theta, active_inputs, step, fired):
 
 def change_weight(p, memory, weight, step, j, i, k):
     """Add the rounded changes of synapse (i, j), whose input stands at place k of the list; not clamped yet."""
-    synapse = np.int64(i) * weight.shape[0] + j
+    synapse, image = np.int64(i) * weight.shape[0] + j, step.image
     word_pre, word_post, _, _ = philox(
-        np.int64(step.number), synapse, step.image_index, step.presentation, step.seed, ROUNDING
+        np.int64(step.number), synapse, image.index, image.presentation, image.seed, ROUNDING
     )
     if memory.pre[k] != 0:
         weight[j, i] += rule.rounded(p, p.nu0 * memory.y[i], word_pre)
@@ -117,17 +113,4 @@ def clamp_weight(p, weight, j, i):
     weight[j, i] = min(max(weight[j, i], p.w_min), p.w_max)
 
 
-def finish(memory, weight):
-    """End an image: nothing is pending."""
-
-
-def current_weight(memory, weight, j, i):
-    """Return the true weight of synapse (i, j)."""
-    return weight[j, i]
-
-
-IMPLEMENTATION = Implementation(
-    allocate,
-    StepwiseFunctions(begin, correct_currents, learn, finish),
-    ReplayFunctions(begin, learn, current_weight),
-)
+IMPLEMENTATION = Implementation(allocate, StepwiseFunctions(learn, start))

@@ -4,9 +4,10 @@ import numba
 import numpy as np
 import pytest
 
-from stdp_run.elementwise import VECTOR_BYTES, exp, maximum, minimum, where
+from stdp_run.elementwise import exp, maximum, minimum, where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.jit import OPTIONS
+from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES
 
 
 def arithmetic(x, y, k):
@@ -44,8 +45,8 @@ def test_vectors_compute_as_numbers_do_one_by_one(function, dtype):
 
     @numba.njit(**OPTIONS)
     def together(x, y, k, result):
-        for at in range(0, x.shape[0], VECTOR_BYTES // x.itemsize):
-            operands = vectors.load(x, at, x), vectors.load(y, at, x), vectors.load(k, at, x)
+        for at in range(0, x.shape[0], BLOCK):
+            operands = vectors.block(x, at), vectors.block(y, at), vectors.block(k, at)
             vectors.store(result, at, compiled(*operands))
 
     random = np.random.default_rng(0)
@@ -66,7 +67,7 @@ def eval_with(function, names: dict):
 def test_lanes_are_told_apart():
     @numba.njit(**OPTIONS)
     def above(x, limit):
-        return vectors.lanes_where(vectors.load(x, 0, x) > limit)
+        return vectors.lanes_where(vectors.load(x, 0) > limit)
 
     x = np.zeros(VECTOR_BYTES // 4, np.float32)
     x[[0, 3, -1]] = 2
