@@ -298,7 +298,8 @@ def in_one_line(error: Exception) -> str:
     if isinstance(error, ValueError) and "group override" in str(error):  # Hydra does not say which
         groups = [item for item in sys.argv[1:] if (conf_folder() / key_of(item)).is_dir()]
         return f"{', '.join(groups)}: must be the name of a choice"
-    lines = [line.strip(" .") for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    text = str(error).partition("Config search path:")[0] or type(error).__name__
+    lines = [line.strip(" .") for line in text.splitlines() if line.strip()]
     if several := re.match(r"Ambiguous value for argument '(.*)'$", lines[0]):
         return f"{several[1]}: must be one value; -m sweeps over several, and a list is [VALUE,VALUE]"
     return f"{error.full_key}: {lines[0]}" if isinstance(error, OmegaConfBaseException) else "; ".join(lines[:2])

@@ -26,7 +26,7 @@ class NeuronGroup:
         parameters: every key of the YAML with what its value may be (stdp_run.parameters), among them `w_ei` (one
             excitatory spike onto the inhibitory partner), `w_ie` (one inhibitory spike onto every excitatory neuron
             but the partner) and `w_init_max`, which the wiring and the initial weights use.
-        units: of weights and of theta, as plots name them.
+        units: of weights, and of potentials and theta, for plots.
         linear_excitatory: the very function `excitatory` of which `between_spikes` is true, or None.
     """
 
@@ -34,7 +34,7 @@ class NeuronGroup:
     arithmetic = "float"
     compiled = True
     parameters = {"w_ei": number, "w_ie": number, "w_init_max": positive}
-    units = "mV per spike", "mV"
+    units = ("mV per spike", "mV")
     linear_excitatory: Callable | None = None
 
     @classmethod
@@ -146,7 +146,7 @@ class ALIF(LIF):
     spike where V > V_threshold + theta; there V <- V - V_reset, theta <- theta + theta_increment (V_threshold + theta)
     """
 
-    units = "no unit", "no unit"
+    units = ("no unit", "no unit")
 
     @staticmethod
     def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
@@ -170,7 +170,7 @@ class IntegerDiehlCook(NeuronGroup):
     """
 
     arithmetic = "int"
-    units = "units", "units; 16.384 units are 1 mV"
+    units = ("units", "units; 16.384 units are 1 mV")
     parameters = {
         "w_ei": whole,
         "w_ie": whole,

@@ -1,6 +1,7 @@
 """What several tests share: real MNIST, a finished run, the command line; and which tests run in one process."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,21 +11,20 @@ import pytest
 # pytest has a process for each core; small tensors gain nothing from more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
+NO_PLOTS = ("stdp_run.training.plot_writer.PlotWriter._ask", lambda *_: None)
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that distributes them reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Have tests that need the same share a process: a run, the compiled kernels of a pair, the fixtures of a file."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group(_group(item)))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Have tests that need the same share a worker: compiled kernels, the finished run, the fixtures of a file."""
+    from xdist.scheduler import LoadScopeScheduling
 
+    class ByNeed(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return re.sub(r".*/(engines)/.*|.*/(commands|inference)/.*", r"\1", file)
 
-def _group(item: pytest.Item) -> str:
-    if "finished_run" in getattr(item, "fixturenames", ()):
-        return "finished_run"
-    pair = getattr(item, "callspec", None) and item.callspec.params.get("pair")
-    return "-".join(pair) if isinstance(pair, tuple) else item.nodeid.partition("::")[0]
+    return ByNeed(config, log)
 
 
 @pytest.fixture(scope="session")
@@ -41,15 +41,17 @@ def finished_run(tmp_path_factory) -> Path:
     from helpers.runs import run_in
 
     directory = tmp_path_factory.mktemp("finished") / "run"
-    every = ("trainer.log_every=500", "trainer.evaluate_every=1500", "trainer.plot_every=1500")
-    run_in(directory, "n_exc=100", "n_train=3000", "n_label=3000", "n_test=200", *every)
+    every = ("trainer.log_every=500", "trainer.evaluate_every=1500")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(*NO_PLOTS)
+        run_in(directory, "n_exc=100", "n_train=3000", "n_label=3000", "n_test=200", *every)
     return directory
 
 
 @pytest.fixture
 def without_plots(monkeypatch):
     """Have runs in this process make no plots, which are four fifths of the time that a tiny run takes."""
-    monkeypatch.setattr("stdp_run.training.plot_writer.PlotWriter._ask", lambda *_: None)
+    monkeypatch.setattr(*NO_PLOTS)
 
 
 @pytest.fixture

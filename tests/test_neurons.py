@@ -55,7 +55,6 @@ CONSTANTS = {
 }
 IMPLEMENTATIONS = ("torch", "compiled")
 GROUPS = tuple(CONSTANTS)
-FLOAT_GROUPS = GROUPS[:3]
 EXCITATORY = {
     "lif_stdp": oracle.Lif,
     "diehl_cook": lambda theta: oracle.Lif(refractory=5, theta=theta),
@@ -146,6 +145,10 @@ def random_currents(group, n_steps=300, n=12, seed=1):
 
 
 # ------------------------------------------------------------------------------------------------------------------
+
+
+def test_every_group_is_tested():
+    assert set(GROUPS) == set(neurons)
 
 
 @pytest.mark.parametrize("group", GROUPS)

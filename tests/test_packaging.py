@@ -20,7 +20,7 @@ def test_a_wheel_is_complete_and_runs_without_the_repository(tmp_path):
     package = ROOT / "stdp_run"
     expected = {path.relative_to(package) for path in package.rglob("*") if path.is_file()}
     expected = {path for path in expected if "__pycache__" not in path.parts}
-    expected |= {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.yaml")}
+    expected |= {path.relative_to(ROOT) for path in (ROOT / "conf").rglob("*.*")}
     packed = {path.relative_to(site / "stdp_run") for path in (site / "stdp_run").rglob("*") if path.is_file()}
     assert {path for path in packed if path.suffix != ".md"} == {path for path in expected if path.suffix != ".md"}
     assert Path("py.typed") in packed, "else its types are ignored where it is installed"

@@ -6,16 +6,6 @@ from pathlib import Path
 
 from stdp_run.config.schema import Config, read_settings
 
-# mode -> the module of this package that does it; imported when it is needed, as most take long to import.
-MODULES = {
-    "train": "train",
-    "eval": "evaluate",
-    "predict": "predict",
-    "export": "export",
-    "compare": "compare",
-    "stdp_window": "stdp_window",
-}
-
 
 @dataclass(frozen=True)
 class Invocation:
@@ -41,5 +31,6 @@ def run(config: Config, invocation: Invocation) -> float:
         UserError: something that was asked for cannot be had.
     """
     settings = read_settings(config)
-    module = importlib.import_module(f"{__name__}.{MODULES[settings.mode]}")
-    return module.run(settings, invocation)
+    name = "evaluate" if settings.mode == "eval" else settings.mode
+    # Imported when it is needed, as most take long to import.
+    return importlib.import_module(f"{__name__}.{name}").run(settings, invocation)

@@ -66,7 +66,7 @@ def predict(checkpoint: str | Path, images: str | Path, threads: int | None = No
     read, pixels, broken = [], [], []
     for file in found:
         try:
-            pixels.append(read_picture(file, network.height, network.width, frame=frame, invert=invert))
+            pixels.append(read_picture(file, dataset.height, dataset.width, frame=frame, invert=invert))
             read.append(file)
         except UserError as error:
             log.warning("%s", error)

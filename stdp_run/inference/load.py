@@ -50,16 +50,6 @@ class TrainedNetwork:
     classes: tuple[str, ...]  # [C]
     engine: Engine
 
-    @property
-    def height(self) -> int:
-        """Height of the pictures that the network takes, pixels."""
-        return self.settings.dataset.height
-
-    @property
-    def width(self) -> int:
-        """Width of the pictures that the network takes, pixels."""
-        return self.settings.dataset.width
-
     def classify(self, images: np.ndarray) -> Answers:
         """Present pictures with learning off and return the answers of the readout that the run was set to.
 
@@ -91,7 +81,7 @@ class TrainedNetwork:
         )
 
     def _flat(self, images: np.ndarray) -> np.ndarray:
-        height, width = self.height, self.width
+        height, width = self.settings.dataset.height, self.settings.dataset.width
         if images.dtype == np.uint8:
             if images.shape == (height, width):
                 return images.reshape(1, -1)

@@ -68,7 +68,6 @@ class PlotWriter:
     def __init__(self, directory: Path, put: Put, run: Plotted, weight: np.ndarray, images: int):
         self.weight, self.images = np.array(weight), images  # of the last plot, and when that was
         self._directory, self._put, self._run = directory, put, run
-        self._unit_of_weight, self._unit_of_theta = run.model.neuron.units
         self._plotted_at: int | None = None  # images seen at the last set that this object made
         self._asked: deque[Future] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plots")
@@ -141,7 +140,8 @@ class PlotWriter:
         return plots.Tiles(self._run.height, self._run.width, labels, self._run.classes)
 
     def _fields(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> Plot:
-        title, quantity = f"Receptive fields after {images_seen:,} images", f"weight ({self._unit_of_weight})"
+        title = f"Receptive fields after {images_seen:,} images"
+        quantity = f"weight ({self._run.model.neuron.units[0]})"
         return "receptive_fields", partial(plots.receptive_fields, weight, tiles, title=title, quantity=quantity)
 
     def _change(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> list[Plot]:
@@ -151,14 +151,14 @@ class PlotWriter:
         if images_before == images_seen:
             return []
         title = f"Weight change from {images_before:,} to {images_seen:,} images"
-        quantity = f"weight change ({self._unit_of_weight})"
+        quantity = f"weight change ({self._run.model.neuron.units[0]})"
         return [("weight_change", partial(plots.weight_change, before, weight, tiles, title=title, quantity=quantity))]
 
     def _histograms(self, images_seen: int, state: NetworkState) -> list[Plot]:
-        after = f"after {images_seen:,} images"
+        after, (of_weight, of_theta) = f"after {images_seen:,} images", self._run.model.neuron.units
         name = "threshold theta" if self._run.model.neuron.arithmetic == "int" else "adaptive threshold theta"
-        thetas = state.theta, f"{name} ({self._unit_of_theta})", f"Distribution of {name} {after}"
-        weights = state.weight, f"weight ({self._unit_of_weight})", f"Distribution of weights {after}"
+        thetas = state.theta, f"{name} ({of_theta})", f"Distribution of {name} {after}"
+        weights = state.weight, f"weight ({of_weight})", f"Distribution of weights {after}"
         return [
             ("theta", partial(plots.histogram, *thetas, counted_as="neurons")),
             # Most weights are near 0, and next to them no others would be seen.

@@ -1,143 +1,36 @@
 """The two engines compute the same network on real images; learning off changes nothing; runs resume bit for bit."""
 
 from dataclasses import replace
-from functools import cache
 
 import numpy as np
 import pytest
 import torch
 from helpers import oracle
-from test_neurons import CONSTANTS as NEURON_CONSTANTS
+from helpers.networks import (
+    ALIF,
+    ENGINES,
+    EPOCH,
+    N_LEARNED,
+    PAIRS,
+    all_pairs,
+    both_engines,
+    count,
+    largest_difference,
+    learn,
+    learned,
+    make,
+    make_model,
+    mnist,
+    one_pair_per_rule,
+    plain_network,
+    same_bits,
+)
 
-from stdp_run import neurons
-from stdp_run.config.build import build_rule, published_parameters
-from stdp_run.datasets import MNIST
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, even_out, spikes_below
-from stdp_run.engines.dense.engine import TorchEngine
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, Encoder, even_out, spikes_below
 from stdp_run.engines.event.engine import EventEngine
 from stdp_run.engines.selection import EngineOptions, make_engine
-from stdp_run.network import Encoder, Model, NetworkState, Reduction, initial_state
-from stdp_run.parameters import check_parameters, named_parameters
-
-# Constants under which a small network on 14 x 14 pixels and 60 steps spikes often, and weights reach w_max.
-_LEARN_FAST = {"a_post": 0.1, "a_pre": 3e-3}
-_FLOAT_NORM = {"w_norm": 30.0, "w_max": 0.5}
-# alif_stdp has its threshold at 2 instead of 13 above rest, so weights and inhibition are about a sixth.
-_ALIF = {"w_ie": 20.0, "w_init_max": 0.06}
-_ALIF_RULE = {"a_post": 0.02, "a_pre": 3e-3, "w_norm": 6.0, "w_max": 0.1}
-PAIRS = {
-    ("nearest_online", "lif_stdp"): (_LEARN_FAST | _FLOAT_NORM, {}),
-    ("nearest_online", "diehl_cook"): (_LEARN_FAST | _FLOAT_NORM, {}),
-    ("nearest_online", "alif_stdp"): (_ALIF_RULE, _ALIF),
-    ("full_online", "lif_stdp"): (_LEARN_FAST | _FLOAT_NORM, {}),
-    ("full_online", "diehl_cook"): (_LEARN_FAST | _FLOAT_NORM, {}),
-    ("full_online", "alif_stdp"): (_ALIF_RULE, _ALIF),
-    ("meta_nearest_online", "lif_stdp"): (_LEARN_FAST, {}),
-    ("meta_nearest_online", "diehl_cook"): (_LEARN_FAST, {}),
-    ("meta_nearest_online", "alif_stdp"): ({"a_post": 0.02, "a_pre": 1e-4, "w_max": 0.3}, _ALIF),
-    ("post_pre_int", "diehl_cook_int"): (
-        {"nu1": 1400, "w_max": 40, "max_threshold": 600},
-        {"max_threshold": 600},
-    ),
-}
-ONE_PER_RULE = [
-    ("nearest_online", "diehl_cook"),
-    ("full_online", "lif_stdp"),
-    ("meta_nearest_online", "diehl_cook"),
-    ("post_pre_int", "diehl_cook_int"),
-]
-ENGINES = {"torch": TorchEngine, "event": EventEngine}
-N_LEARNED = 30
-EPOCH = 1
-
-
-def pair_name(pair):
-    return "-".join(pair)
-
-
-all_pairs = pytest.mark.parametrize("pair", PAIRS, ids=pair_name)
-one_pair_per_rule = pytest.mark.parametrize("pair", ONE_PER_RULE, ids=pair_name)
-both_engines = pytest.mark.parametrize("engine", ENGINES)
-
-
-@pytest.fixture(autouse=True)
-def one_thread():
-    """Small tensors gain nothing from more, and lose much where the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@cache
-def mnist(stride=1) -> np.ndarray:
-    """Return the first 400 training images, of every stride-th row and column, [400, I]."""
-    images = MNIST(height=28, width=28, root=None).load().train.pixels[:400]
-    return np.ascontiguousarray(images[:, ::stride, ::stride]).reshape(400, -1)
-
-
-def make_model(
-    pair, n_inputs=196, n_exc=17, n_steps=60, rate_hz=500.0, dtype="float64", seed=3, rule=None, neuron=None, **options
-) -> Model:
-    """Return a model with the pair's constants; `rule` and `neuron` change some more, `options` the model's own."""
-    rule_class, published = published_parameters(pair[0], n_inputs)
-    group = neurons[pair[1]]
-    of_rule, of_neuron = PAIRS[pair]
-    # Checked, as a run does it: that also sets the order of the fields, and so which compiled code is found.
-    of_group = check_parameters(
-        "neuron", group.parameters, {**NEURON_CONSTANTS[pair[1]], **of_neuron, **(neuron or {})}
-    )
-    return Model(
-        n_inputs=n_inputs,
-        n_exc=n_exc,
-        rule=rule_class,
-        rule_parameters=build_rule(rule_class, {**published, **of_rule, **(rule or {})}, 1.0, n_inputs),
-        neuron=group,
-        neuron_parameters=named_parameters(group.__name__, of_group, 1.0),
-        encoder=Encoder(n_steps, rate_hz, 1.0),
-        seed=seed,
-        dtype=dtype,
-        **options,
-    )
-
-
-def make(engine: str, model: Model, state: NetworkState | None = None, **options):
-    return ENGINES[engine](model, state or initial_state(model), **options)
-
-
-def learn(engine, images, first=0, rates=None):
-    """Present images whose places begin at `first`; return the counts."""
-    index = np.arange(first, first + len(images))
-    # A rate that falls from image to image; integer rules take no other than 1, and ignore it.
-    rates = np.linspace(1, 0.4, 400)[index] if rates is None else rates
-    return engine.learn(images, index, EPOCH, rates)
-
-
-def count(engine, images, first=0):
-    return engine.count_spikes(images, np.arange(first, first + len(images)))
-
-
-@cache
-def learned(engine: str, pair) -> tuple[np.ndarray, NetworkState]:
-    """Return what a small network has counted and become after `N_LEARNED` images."""
-    network = make(engine, make_model(pair))
-    with torch.no_grad():
-        counts = learn(network, mnist(2)[:N_LEARNED])
-    return counts, network.state()
-
-
-def same_bits(first: NetworkState, second: NetworkState) -> bool:
-    a, b = first.arrays(), second.arrays()
-    return a.keys() == b.keys() and all(
-        a[name].dtype == b[name].dtype and a[name].tobytes() == b[name].tobytes() for name in a
-    )
-
-
-def largest_difference(first: NetworkState, second: NetworkState) -> float:
-    a, b = first.arrays(), second.arrays()
-    assert a.keys() == b.keys()
-    return max(np.abs(a[name].astype(np.float64) - b[name]).max() for name in a)
-
+from stdp_run.network import initial_state
+from stdp_run.rules.reduction import Reduction
 
 # ------------------------------------------------------------------------------------------------------------------
 # Learning on
@@ -160,11 +53,13 @@ def test_engines_learn_the_same(pair):
         assert (event_state.weight == model.rule_parameters.w_max).sum() > 5
 
 
-@pytest.mark.parametrize("neuron", ["diehl_cook", "lif_stdp"])
-@pytest.mark.parametrize("rule", ["nearest_online", "full_online"])
-def test_engines_learn_the_same_from_200_whole_images(rule, neuron):
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "pair", [pair for pair in PAIRS if "w_norm" in PAIRS[pair][0] and pair[1] != "alif_stdp"], ids="-".join
+)
+def test_engines_learn_the_same_from_200_intact_images(pair):
     options = {"a_post": 0.15, "a_pre": 1e-3, "w_norm": 120.0, "w_max": 0.3}
-    model = make_model((rule, neuron), n_inputs=784, n_exc=24, n_steps=100, rate_hz=400.0, rule=options)
+    model = make_model(pair, n_inputs=784, n_exc=24, n_steps=100, rate_hz=400.0, rule=options)
     networks = [make(engine, model) for engine in ENGINES]
     torch_counts, event_counts = (learn(network, mnist()[:200]) for network in networks)
     assert (torch_counts == event_counts).all()
@@ -175,7 +70,7 @@ def test_engines_learn_the_same_from_200_whole_images(rule, neuron):
     assert (networks[1].state().weight > 0.95 * 0.3).sum() > 20
 
 
-def test_engines_stay_one_bit_for_bit_with_integers_on_whole_images():
+def test_engines_stay_one_bit_for_bit_with_integers_on_intact_images():
     pair = ("post_pre_int", "diehl_cook_int")
     changed, of_neuron = {"nu1": 400, "w_max": 36, "max_threshold": 2000}, {"max_threshold": 2000}
     model = make_model(pair, n_inputs=784, n_exc=8, n_steps=100, rate_hz=300.0, rule=changed, neuron=of_neuron)
@@ -260,34 +155,18 @@ def still(model):
     return model.rule_parameters._replace(a_post=0.0, a_pre=0.0)
 
 
-# Measured over 50 images, 512 spikes: counts and theta are equal, weights differ by 8.0e-7 at most.
-FLOAT32_DIFFERENCE = 4e-6
+# Measured over 50 images, 790 spikes: counts are equal, weights differ by 1.2e-5 at most.
+FLOAT32_DIFFERENCE = 6e-5
 
 
 def test_in_float32_the_engines_differ_by_rounding():
-    model = make_model(("nearest_online", "diehl_cook"), dtype="float32")
+    model = make_model(("nearest_online", "lif_stdp"), dtype="float32")
     networks = [make(engine, model) for engine in ENGINES]
     torch_counts, event_counts = (learn(network, mnist(2)[:50]) for network in networks)
     assert (torch_counts == event_counts).all()
     states = [network.state() for network in networks]
     assert states[0].weight.dtype == states[1].weight.dtype == np.float32
     assert 0 < largest_difference(*states) < FLOAT32_DIFFERENCE
-
-
-def plain_network(pair, model, state):
-    """Return the plain-loop network with the model's constants."""
-    p, q = model.neuron_parameters, model.rule_parameters
-    fields = [name for name in q._fields if not name.startswith("d_")]
-    rule = oracle.RULES[pair[0]](state.weight.tolist(), **{name: getattr(q, name) for name in fields})
-    n = range(model.n_exc)
-    if pair[1] == "diehl_cook_int":
-        excitatory = [oracle.IntegerNeuron(p.max_threshold) for _ in n]
-        inhibitory = [oracle.IntegerInhibitory() for _ in n]
-        return oracle.Network(rule, excitatory, inhibitory, p.w_ei, p.w_ie, model.max_learners)
-    group = oracle.Alif if pair[1] == "alif_stdp" else oracle.Lif
-    excitatory = [group(p.refractory) for _ in n]
-    inhibitory = [oracle.LifInhibitory(p.inhibitory_refractory) for _ in n]
-    return oracle.Network(rule, excitatory, inhibitory, p.w_ei, p.w_ie, model.max_learners)
 
 
 @pytest.mark.parametrize("max_learners", [None, 1])
@@ -377,13 +256,8 @@ WIRINGS = {
 }
 
 
-@pytest.mark.parametrize("wiring", WIRINGS)
-@pytest.mark.parametrize("neuron", ["diehl_cook", "alif_stdp"])
-def test_intervals_of_steps_give_what_single_steps_give(neuron, wiring):
-    changed = {**(_ALIF if neuron == "alif_stdp" else {}), **WIRINGS[wiring]}
-    if neuron == "alif_stdp" and wiring != "as published":
-        return
-    rule = {"w_norm": 78.4, "w_max": 1.0} if neuron == "diehl_cook" else {"w_norm": 15.0}
+def check_intervals(neuron: str, rule: dict, changed: dict) -> None:
+    """Compare the counts of intervals with those of single steps, from images that are learned from and others."""
     model = make_model(("nearest_online", neuron), 784, 70, 250, 128.0, rule=rule, neuron=changed)
     intervals, steps = make("event", model), in_steps(make("event", model))
     counts = learn(intervals, mnist()[:40])
@@ -393,6 +267,16 @@ def test_intervals_of_steps_give_what_single_steps_give(neuron, wiring):
     assert (count(steps, mnist()[:40]) == evaluated).all()
     assert counts.sum() > 200
     assert evaluated.sum() > 200
+
+
+@pytest.mark.parametrize("wiring", WIRINGS)
+def test_intervals_of_steps_give_what_single_steps_give(wiring):
+    check_intervals("diehl_cook", {"w_norm": 78.4, "w_max": 1.0}, WIRINGS[wiring])
+
+
+@pytest.mark.slow
+def test_so_they_do_without_units():
+    check_intervals("alif_stdp", {"w_norm": 15.0}, ALIF)
 
 
 def test_without_its_bound_an_interval_would_miss_spikes():
@@ -479,10 +363,10 @@ def test_learning_in_several_calls_and_resuming_are_learning_in_one(pair, engine
 
 @both_engines
 def test_resuming_is_exact_in_float32_too_and_after_every_image(engine):
-    model = make_model(("nearest_online", "diehl_cook"), dtype="float32")
+    model = make_model(("nearest_online", "lif_stdp"), dtype="float32")
     whole, resumed = make(engine, model), make(engine, model)
-    counts = learn(whole, mnist(2)[:40])
-    for n in range(40):
+    counts = learn(whole, mnist(2)[:20])
+    for n in range(20):
         assert (learn(resumed, mnist(2)[n : n + 1], n) == counts[n]).all()
         resumed = make(engine, model, resumed.state())
     assert same_bits(resumed.state(), whole.state())
@@ -584,11 +468,11 @@ def test_batches_of_every_rule_learn_and_resume_exactly(pair, reduction):
     model = make_model(pair)
     options = {"batch_size": 6, "reduction": reduction}
     whole, resumed = make("torch", model, **options), make("torch", model, **options)
-    counts = learn(whole, mnist(2)[:20])
+    counts = learn(whole, mnist(2)[:14])
     assert counts.sum() > 10
     first = learn(resumed, mnist(2)[:12])
     resumed = make("torch", model, resumed.state(), **options)
-    assert (np.concatenate([first, learn(resumed, mnist(2)[12:20], 12)]) == counts).all()
+    assert (np.concatenate([first, learn(resumed, mnist(2)[12:14], 12)]) == counts).all()
     assert same_bits(resumed.state(), whole.state())
     assert all(np.isfinite(array).all() for array in whole.state().arrays().values())
 

@@ -81,7 +81,7 @@ def test_both_engines_agree_with_plain_loops(pair):
 def test_engines_agree(pair):
     once = make_model(pair, rate_hz=250.0)
     model = replace(again(once, 6, 250.0, 3), inference=again(once, 6, 250.0, 3, n_steps=50).encoder, n_presentations=2)
-    images = mnist(2)[:30]
+    images = mnist(2)[:20]
     networks = [make(engine, model) for engine in ENGINES]
     torch_counts, event_counts = (learn(network, images) for network in networks)
     assert (torch_counts == event_counts).all()

@@ -24,7 +24,7 @@ from stdp_run.engines.selection import EngineOptions, make_group
 from stdp_run.engines.side_by_side import EngineGroup
 from stdp_run.network import initial_state
 
-N_NETWORKS, N_IMAGES = 3, 10
+N_NETWORKS, N_IMAGES = 3, 6
 
 
 def batches() -> dict[int, TrainingBatch]:

@@ -43,12 +43,15 @@ ONE_PER_RULE = [
     ("meta_nearest_online", "diehl_cook"),
     ("post_pre_int", "diehl_cook_int"),
 ]
+# Compiling a pair takes seconds: these have every rule and every neuron group, the others are for `-m slow`.
+_FAST = [*ONE_PER_RULE, ("full_online", "alif_stdp")]
 ENGINES = {"torch": TorchEngine, "event": EventEngine}
-N_LEARNED = 30
+N_LEARNED = 20
 EPOCH = 1
 
-# Tests with an argument `pair` run where others of that pair do (conftest.py): its kernels are compiled once.
-all_pairs = pytest.mark.parametrize("pair", PAIRS, ids="-".join)
+all_pairs = pytest.mark.parametrize(
+    "pair", [pair if pair in _FAST else pytest.param(pair, marks=pytest.mark.slow) for pair in PAIRS], ids="-".join
+)
 one_pair_per_rule = pytest.mark.parametrize("pair", ONE_PER_RULE, ids="-".join)
 both_engines = pytest.mark.parametrize("engine", ENGINES)
 

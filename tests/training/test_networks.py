@@ -29,29 +29,29 @@ PLOTTED = (*SMALL, "trainer.plot_every=200")
 
 
 @pytest.fixture(scope="module")
-def three(tmp_path_factory):
-    """Three seeds side by side, what was printed, and the accuracy that was returned."""
-    directory, printed = tmp_path_factory.mktemp("three"), io.StringIO()
+def both(tmp_path_factory):
+    """Two seeds side by side, what was printed, and the accuracy that was returned."""
+    directory, printed = tmp_path_factory.mktemp("both"), io.StringIO()
     with contextlib.redirect_stdout(printed):
-        accuracy = run_in(directory, *PLOTTED, "networks=3", "seed=2")
+        accuracy = run_in(directory, *PLOTTED, "networks=2", "seed=2")
     return directory, printed.getvalue(), accuracy
 
 
-def test_each_seed_ends_as_it_would_alone(three, tmp_path):
-    directory, _, _ = three
-    assert sorted(path.name for path in directory.iterdir() if path.is_dir()) == ["seed_2", "seed_3", "seed_4"]
+def test_each_seed_ends_as_it_would_alone(both, tmp_path):
+    directory, _, _ = both
+    assert sorted(path.name for path in directory.iterdir() if path.is_dir()) == ["seed_2", "seed_3"]
     run_in(tmp_path / "alone", *PLOTTED, "seed=3")
     assert_same(directory / "seed_3", tmp_path / "alone")
-    weights = {left_by(directory / f"seed_{seed}")["arrays"]["weight"] for seed in (2, 3, 4)}
-    assert len(weights) == 3
+    weights = {left_by(directory / f"seed_{seed}")["arrays"]["weight"] for seed in (2, 3)}
+    assert len(weights) == 2
 
 
-def test_they_are_compared_at_the_end(three, tmp_path):
-    directory, printed, accuracy = three
-    assert "3 runs, 1 setting" in printed and "2 to 4" in printed and str(directory) in printed
+def test_they_are_compared_at_the_end(both, tmp_path):
+    directory, printed, accuracy = both
+    assert "2 runs, 1 setting" in printed and str(directory) in printed
     with (directory / "runs.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["directory"] for row in rows] == ["seed_2", "seed_3", "seed_4"]
+    assert [row["directory"] for row in rows] == ["seed_2", "seed_3"]
     assert accuracy == pytest.approx(np.mean([float(row["accuracy_all_activity"]) for row in rows]))
     assert {"comparison.csv", "comparison.md", "comparison.png"} <= {path.name for path in directory.iterdir()}
 
@@ -74,38 +74,40 @@ def test_what_cannot_be_built_is_refused_before_anything_is_written(tmp_path):
 # Resuming -------------------------------------------------------------------------------------------------------------
 
 
-def test_complete_networks_are_left_and_others_begin_again_with_their_own_settings(three, tmp_path, caplog):
-    directory = Path(shutil.copytree(three[0], tmp_path / "run"))
+def test_complete_networks_are_left_and_others_begin_again_with_their_own_settings(
+    both, without_plots, tmp_path, caplog
+):
+    directory = Path(shutil.copytree(both[0], tmp_path / "run"))
     for path in (directory / "seed_3").iterdir():  # as if stopped before the first checkpoint
         if path.name != "config.yaml":
             path.unlink()
-    kept = {seed: contents(directory / f"seed_{seed}") for seed in (2, 4)}
+    kept = contents(directory / "seed_2")
     with caplog.at_level(logging.INFO):
-        assert run_in(directory, f"resume={directory}") == three[2]
-    assert caplog.text.count("this run is complete; nothing to do") == 2
-    assert {seed: contents(directory / f"seed_{seed}") for seed in (2, 4)} == kept
-    assert left_by(directory / "seed_3")["arrays"] == left_by(three[0] / "seed_3")["arrays"]
+        assert run_in(directory, f"resume={directory}") == both[2]
+    assert caplog.text.count("this run is complete; nothing to do") == 1
+    assert contents(directory / "seed_2") == kept
+    assert left_by(directory / "seed_3")["arrays"] == left_by(both[0] / "seed_3")["arrays"]
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        assert run_in(directory, *PLOTTED, "networks=3", "seed=2") == three[2]
-    assert caplog.text.count("this run is complete; nothing to do") == 3
+        assert run_in(directory, *PLOTTED, "networks=2", "seed=2") == both[2]
+    assert caplog.text.count("this run is complete; nothing to do") == 2
 
 
-def test_what_does_not_fit_what_is_there_is_refused_by_name(three, tmp_path):
-    directory, _, _ = three
+def test_what_does_not_fit_what_is_there_is_refused_by_name(both, tmp_path):
+    directory, _, _ = both
     before = contents(directory)
-    same = (*PLOTTED, "networks=3", "seed=2")
+    same = (*PLOTTED, "networks=2", "seed=2")
     for asked, named in (
-        ((*same, "networks=2"), "networks=2 (there: 3)"),
+        ((*same, "networks=3"), "networks=3 (there: 2)"),
         ((*same, "seed=1"), "seed=1 (there: 2)"),
         ((*same, "rule.a_post=0.5"), "rule.a_post=0.5 (there: 0.04)"),
-        ((f"resume={directory}", "networks=4"), "networks=4 (there: 3)"),
-        ((*PLOTTED, "seed=2"), "networks=1 (there: 3)"),
+        ((f"resume={directory}", "networks=4"), "networks=4 (there: 2)"),
+        ((*PLOTTED, "seed=2"), "networks=1 (there: 2)"),
         ((*same, "resume=null"), "resume=null"),
     ):
         with pytest.raises(UserError, match=re.escape(named)):
             run_in(directory, *asked)
-    with pytest.raises(UserError, match=re.escape("networks=3 (there: 1)")):
+    with pytest.raises(UserError, match=re.escape("networks=2 (there: 1)")):
         run_in(directory / "seed_2", *same)
     assert contents(directory) == before
     assert RunDirectory(directory).holds_run() and RunDirectory(directory / "seed_2").holds_run()
@@ -113,9 +115,7 @@ def test_what_does_not_fit_what_is_there_is_refused_by_name(three, tmp_path):
 
 
 @pytest.mark.parametrize(("stops", "threads"), [((200, 100), 2), ((100, 300), 1)])
-def test_killed_out_of_step_each_ends_as_if_nothing_had_happened(
-    three, without_plots, tmp_path, caplog, stops, threads
-):
+def test_killed_out_of_step_each_ends_as_if_nothing_had_happened(both, without_plots, tmp_path, caplog, stops, threads):
     """The checkpoints of two networks are of different numbers of images; one may be waiting to be labelled already."""
     directory, write = tmp_path / "run", Tracker.scalars
 
@@ -140,7 +140,7 @@ def test_killed_out_of_step_each_ends_as_if_nothing_had_happened(
     assert resumed_at == list(stops)
     not_compared = ("plots", "images", "files")
     for seed in (2, 3):
-        assert_same(directory / f"seed_{seed}", three[0] / f"seed_{seed}", *not_compared, "config", "checkpoint_config")
+        assert_same(directory / f"seed_{seed}", both[0] / f"seed_{seed}", *not_compared, "config", "checkpoint_config")
 
 
 LONGER = (*SMALL, "n_train=6000", "trainer.checkpoint_every=200", "trainer.evaluate_every=null", "networks=2")

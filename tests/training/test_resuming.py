@@ -24,8 +24,9 @@ SMALL = (
     *("trainer.log_every=100", "trainer.label_window=200", "trainer.evaluate_every=250", "trainer.plot_every=200"),
     *("trainer.schedule=cosine", "trainer.checkpoint_every=60"),
 )
-# What a command may change when it resumes a run.
+# What a command may change when it resumes a run; and what a test leaves out that makes no plots.
 OPERATIONAL = ("config", "checkpoint_config", "files")
+PLOTS = ("plots", "images")
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +75,7 @@ def test_a_killed_run_ends_as_if_nothing_had_happened(killed, intact, tmp_path, 
     assert_same(run, intact)
 
 
-def test_a_signal_saves_and_says_how_to_resume(intact, tmp_path, caplog):
+def test_a_signal_saves_and_says_how_to_resume(intact, without_plots, tmp_path, caplog):
     with caplog.at_level(logging.INFO), pytest.raises(SystemExit) as stop:
         stopped(tmp_path / "run", 300, "SIGTERM")
     assert stop.value.code == 128 + signal.SIGTERM
@@ -83,10 +84,10 @@ def test_a_signal_saves_and_says_how_to_resume(intact, tmp_path, caplog):
     with caplog.at_level(logging.INFO):
         run_in(tmp_path / "run", f"resume={where}")
     assert f"resumed after {images} images" in caplog.text
-    assert_same(tmp_path / "run", intact, *OPERATIONAL)
+    assert_same(tmp_path / "run", intact, *OPERATIONAL, *PLOTS)
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(killed, intact, tmp_path, caplog):
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(killed, intact, without_plots, tmp_path, caplog):
     run = copied(killed, tmp_path)
     before, newest = sorted((run / "checkpoints").glob("images_*.pt"))
     damaged = bytearray(newest.read_bytes())
@@ -96,7 +97,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(killed, intact
         run_in(run, f"resume={run}")
     assert "damaged" in caplog.text and "the one before it is tried" in caplog.text
     assert f"resumed after {int(before.stem.split('_')[1])} images" in caplog.text
-    assert_same(run, intact, *OPERATIONAL)
+    assert_same(run, intact, *OPERATIONAL, *PLOTS)
 
 
 def test_other_settings_are_refused_by_name(killed, tmp_path):
@@ -116,11 +117,11 @@ def test_other_settings_are_refused_by_name(killed, tmp_path):
     assert contents(run) == before
 
 
-def test_what_does_not_bear_on_results_may_change(killed, intact, tmp_path):
+def test_what_does_not_bear_on_results_may_change(killed, intact, without_plots, tmp_path):
     run = copied(killed, tmp_path)
     changed = ("threads=1", "trainer.checkpoint_seconds=5", "trainer.checkpoint_every=null", "n_exc=12")
     run_in(run, f"resume={run}", *changed)
-    assert_same(run, intact, *OPERATIONAL)
+    assert_same(run, intact, *OPERATIONAL, *PLOTS)
     assert RunDirectory(run).config().n_exc == 12
 
 
@@ -135,7 +136,7 @@ def test_a_complete_run_is_left_alone(intact, tmp_path, caplog, capsys):
     assert contents(run) == before
 
 
-def test_a_run_and_an_evaluation_never_share_a_directory(intact, tmp_path):
+def test_a_run_and_an_evaluation_never_share_a_directory(intact, without_plots, tmp_path):
     run, checkpoint = copied(intact, tmp_path), f"checkpoint={intact}/checkpoint.pt"
     before = contents(run)
     with pytest.raises(UserError, match=r"hydra\.run\.dir=.*run: must be a directory without a run"):

@@ -62,8 +62,8 @@ def record_on_tape(work, changed, device):
 def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
     model = make_model(pair, n_steps=36)  # two whole chunks and a shorter one
     plain = TorchEngine(model, initial_state(model), batch_size=batch_size)
-    images = mnist(2)[:12]
-    rates = np.linspace(1, 0.3, 12) if model.neuron.arithmetic == "float" else np.ones(12)
+    images = mnist(2)[:8]
+    rates = np.linspace(1, 0.3, 8) if model.neuron.arithmetic == "float" else np.ones(8)
     expected = learn(plain, images, rates=rates)
     assert expected.sum() > 20
 

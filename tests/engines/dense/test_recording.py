@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers.networks import both_engines, learn, make, make_model, mnist, one_pair_per_rule
+from helpers.networks import both_engines, learned, make, make_model, mnist, one_pair_per_rule
 
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
 from stdp_run.engines.dense.recording import record_spikes
@@ -13,8 +13,7 @@ from stdp_run.engines.dense.recording import record_spikes
 @one_pair_per_rule
 def test_recorded_spikes_are_those_that_an_engine_counts(pair, engine):
     model = make_model(pair)
-    network = make(engine, model)
-    learn(network, mnist(2)[:30])
+    network = make(engine, model, learned(engine, pair)[1])
     pixels, index = mnist(2)[100:112], np.arange(300, 312)
     before = network.state()
     _, excitatory, inhibitory = record_spikes(model, before, pixels, index)
