@@ -34,7 +34,6 @@ class Engine(Protocol):
     """One network, and the means to present images to it."""
 
     name: str  # "event" or "torch"
-    device: str
     model: Model
 
     def learn(
@@ -53,7 +52,6 @@ class NetworkGroup(Protocol):
     """K networks side by side; nothing passes from one to another."""
 
     name: str
-    device: str
     models: Sequence[Model]  # [K]
 
     def answer(self, requests: Mapping[int, Request]) -> dict[int, Array]:

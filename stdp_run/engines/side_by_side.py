@@ -21,7 +21,7 @@ class EngineGroup:
 
     def __init__(self, engines: Sequence[Engine], n_threads: int):
         self._engines = engines
-        self.name, self.device = engines[0].name, engines[0].device
+        self.name = engines[0].name
         self.models: Sequence[Model] = [engine.model for engine in engines]
         self._pool = ThreadPoolExecutor(n_threads, thread_name_prefix="network")
 

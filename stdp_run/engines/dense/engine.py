@@ -27,7 +27,6 @@ class TorchEngine:
         self, model: Model, state: NetworkState, device: str = "cpu", batch_size: int = 1, reduction: str = "sum"
     ):
         self.model = model
-        self.device = device
         self.batch_size = batch_size
         place = torch.device(device)
         self.inference_batch = INFERENCE_BATCH[place.type]

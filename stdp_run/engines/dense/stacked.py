@@ -64,7 +64,6 @@ class StackedNetworks:
         if obstacle:
             raise ValueError(obstacle)
         self.models: Sequence[Model] = list(models)
-        self.device = device
         place = torch.device(device)
         arrays = {name: np.stack([state.arrays()[name] for state in states]) for name in states[0].arrays()}
         stacked = NetworkState(arrays.pop("weight"), arrays.pop("theta"), arrays)
