@@ -1,7 +1,7 @@
 """The few functions, beyond + - * >> and comparisons, from which rules and neuron groups are built.
 
-They act on torch tensors of any shape; the event engine compiles the same names for single numbers
-(stdp_run/engines/event/arithmetic.py). So an arithmetic that uses nothing else is written once and runs on both engines.
+They act on torch tensors of any shape; the event engine compiles the same names for single numbers and vectors
+(stdp_run/engines/event/arithmetic.py). So arithmetic that uses nothing else is written once and runs on both engines.
 """
 
 from typing import TYPE_CHECKING, Any

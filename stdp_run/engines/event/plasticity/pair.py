@@ -1,16 +1,16 @@
 """The compiled implementation of a `PairRule`; stdp_run.rules has the equations.
 
 The weights lie input-major, weight[I, E]. A neuron's row of weights can change within an image only if the neuron is
-active (stdp_run.engines.event.interval): then the weights of the active inputs lie in `active_weights`, as many neurons side by
-side as a block has places, so that an update of an input's synapses is a few instructions for all active neurons. On
-the weights of silent inputs only the norm and the clamp act.
+active (stdp_run.engines.event.interval): then the weights of the active inputs lie in `active_weights`, as many
+neurons side by side as a block has places, so that an update of an input's synapses is a few instructions for all
+active neurons. On the weights of silent inputs only the norm and the clamp act.
 
 At the end of an image all rows are folded: between images the weights are all there is to know, so that a resumed run
 opens the same rows. stdp_run.engines.event.plasticity.pair_rows says how rows are taken, scaled, clamped and folded.
 
-Per step: the rows of the inputs that spike, and all A rows of `active_weights` where a neuron fires; what is longest is to wait,
-from the norm over the changes, one after the other, to the next norm. Per active neuron and image: its column of I
-weights is read and written once.
+Per step: the rows of the inputs that spike, and all A rows of `active_weights` where a neuron fires; what takes longest
+is to wait, from the norm over the changes, one after the other, to the next norm. Per active neuron and image: its
+column of I weights is read and written once.
 """
 
 from typing import Any, NamedTuple

@@ -1,9 +1,9 @@
 """Rows of weights of active neurons during an image: taken, kept at their norm, clamped, and brought back.
 
-An active neuron's weights of the active inputs are stored in `active_weights`, beside those of the other active neurons. Those of
-silent inputs stay in `weight[I, E]`, with a copy in a row of `silent_weights` that saves reading a column at the end of the
-image; where very many neurons are active, as at the start, only the first of them have one. The true weights are what
-is stored times `scale`, so that normalising is one multiplication a row.
+An active neuron's weights of the active inputs are stored in `active_weights`, beside those of the other active
+neurons. Those of silent inputs stay in `weight[I, E]`, with a copy in a row of `silent_weights` that saves reading a
+column at the end of the image; where very many neurons are active, as at the start, only the first of them have one.
+The true weights are what is stored times `scale`, so that normalising is one multiplication a row.
 
 A row that the clamp at w_max cuts loses the norm again, and must be scaled at every further step until it has it
 back: `near` lists the silent inputs whose weights are close to w_max, the peaks bound all weights, so that they are
@@ -53,7 +53,7 @@ def open_block(memory, n_active_inputs, place):
 
 
 def weight_at(memory, place, k):
-    """Return where in `active_weights` the weight of the active neuron at place `place` from the k-th active input lies."""
+    """Return where in `active_weights` the weight of the neuron at `place` from the k-th active input lies."""
     return ((place // BLOCK) * memory.x.shape[0] + k) * BLOCK + place % BLOCK
 
 
@@ -80,12 +80,12 @@ def take_row(p, memory, weight, active_inputs, i, place):
 
 
 def silent_row_of(memory, place):
-    """Return which row of `silent_weights` is that of place `place`: the last is shared by all for which there is none."""
+    """Return which row of `silent_weights` is that of `place`: the last is shared by all for which there is none."""
     return min(place, memory.silent_weights.shape[0] - 1)
 
 
 def find_row(memory, weight, active_inputs, i, place):
-    """Return which row of `silent_weights` has the silent weights of an active neuron; fill the shared row with them."""
+    """Return which row of `silent_weights` an active neuron has; where it is the shared one, fill it."""
     number = silent_row_of(memory, place)
     if place >= memory.silent_weights.shape[0] - 1:
         row = memory.silent_weights[number]
