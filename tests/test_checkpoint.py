@@ -1,9 +1,7 @@
-import os
-
 import numpy as np
 import pytest
 
-from stdp_run import checkpoint, files
+from stdp_run import checkpoint
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.errors import UserError
 
@@ -66,31 +64,7 @@ def test_missing_and_foreign_files_are_refused(tmp_path):
         checkpoint.load(foreign)
 
 
-def test_a_failed_save_leaves_the_earlier_file(tmp_path, monkeypatch):
-    path = tmp_path / "checkpoint.pt"
-    checkpoint.save(path, CONTENT)
-    before = path.read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(UserError, match="cannot be written: No space left on device; what was there before is unch"):
-        checkpoint.save(path, Checkpoint({}, {"weight": np.zeros(10000)}))
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
-
-
 def test_the_network_of_a_checkpoint_is_its_state():
     arrays = {**CONTENT.arrays, "y": np.ones(2)}
     state = Checkpoint({}, arrays).state()
     assert state.weight is arrays["weight"] and state.theta is arrays["theta"] and state.persistent.keys() == {"y"}
-
-
-def test_others_may_read_a_file_as_the_umask_says(tmp_path):
-    before = os.umask(0o022)
-    try:
-        files.write_atomically(tmp_path / "result.json", b"{}")
-    finally:
-        os.umask(before)
-    assert (tmp_path / "result.json").stat().st_mode & 0o777 == 0o644

@@ -55,6 +55,15 @@ def test_a_write_that_fails_keeps_the_old_file_and_says_why(tmp_path, monkeypatc
     assert os.listdir(tmp_path) == ["result.json"]
 
 
+def test_others_may_read_a_file_as_the_umask_says(tmp_path):
+    before = os.umask(0o022)
+    try:
+        files.write_atomically(tmp_path / "result.json", b"{}")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "result.json").stat().st_mode & 0o777 == 0o644
+
+
 def test_only_what_this_program_left_unfinished_is_removed(tmp_path):
     ours = tmp_path / f".checkpoint.pt.0123{files._UNFINISHED}"
     others = [tmp_path / name for name in (".env.local", ".pre-commit-config.yaml", ".a.b")]

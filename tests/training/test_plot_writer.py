@@ -10,7 +10,6 @@ import pytest
 import torch
 from PIL import Image
 
-from stdp_run import files
 from stdp_run.config.build import published_model
 from stdp_run.errors import UserError
 from stdp_run.evaluation.metrics import Evaluation
@@ -256,22 +255,3 @@ def test_an_interrupted_run_is_not_held_up_and_keeps_its_own_error(tmp_path, tit
     assert put.names(20) == []
     assert "plotting failed: in the thread" in caplog.text
     assert not any(thread.name.startswith("plots") for thread in threading.enumerate())
-
-
-def test_a_plot_is_replaced_intact(tmp_path, monkeypatch):
-    with writer(tmp_path) as made:
-        made.while_learning(10, learned(), None)
-    before = (tmp_path / "theta.png").read_bytes()
-
-    def fail(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "replace", fail)
-    made = writer(tmp_path)
-    made.while_learning(20, learned(by=1), None)
-    with pytest.raises(UserError, match="No space left on device"):
-        made.close()
-    assert (tmp_path / "theta.png").read_bytes() == before
-    assert {path.name for path in tmp_path.iterdir()} == {
-        f"{name}.png" for name in ("receptive_fields", "weight_change", "theta", "weights")
-    }

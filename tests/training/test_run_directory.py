@@ -1,8 +1,5 @@
-import errno
 import json
 import logging
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -71,29 +68,6 @@ def test_one_process_at_a_time(tmp_path):
         pass
 
 
-@pytest.mark.slow
-def test_a_killed_process_holds_no_lock(tmp_path):
-    program = f"""
-import sys
-from pathlib import Path
-from stdp_run.training.run_directory import RunDirectory
-with RunDirectory(Path({str(tmp_path)!r})).locked(wait=False):
-    print("locked", flush=True)
-    sys.stdin.read()
-"""
-    holder = subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    directory = RunDirectory(tmp_path)
-    try:
-        assert holder.stdout.readline() == "locked\n"
-        with pytest.raises(UserError, match="another process is at work"), directory.locked(wait=False):
-            pass
-    finally:
-        holder.kill()
-        holder.communicate()
-    with directory.locked(wait=False):
-        pass
-
-
 def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path, monkeypatch):
     directory = RunDirectory(tmp_path)
     directory.save(content(1))
@@ -127,14 +101,3 @@ def test_a_run_leaves_the_files_of_others_alone(tmp_path, without_plots):
     assert {name for name in of_others if (tmp_path / name).read_text() == name} == of_others
     [events] = tmp_path.glob("events.out.tfevents.*.stdp-run")
     assert events.name != "events.out.tfevents.1.host.1.0.stdp-run"
-
-
-def test_where_there_are_no_locks_a_run_goes_through_and_the_log_says_so(without_plots, tmp_path, monkeypatch, caplog):
-    def no_locks(*_, **__):
-        raise OSError(errno.ENOLCK, "No locks available")
-
-    monkeypatch.setattr(files.FileLock, "acquire", no_locks)
-    with caplog.at_level(logging.WARNING):
-        run_in(tmp_path, "dataset=digits", "n_exc=10", "n_train=40", "n_test=20", "encoder.steps=40")
-    assert (tmp_path / "result.json").exists()
-    assert "this file system has no locks" in caplog.text and "No locks available" in caplog.text
