@@ -4,12 +4,13 @@ import pytest
 from helpers.refusals import refusal
 from hydra.errors import MissingConfigException
 
+from stdp_run import rules
 from stdp_run.cli import in_one_line
 
 ONE_LINE = [
-    ("rule=hebb", "rule=hebb: must be one of full_online, meta_nearest_online, nearest_online, post_pre_int"),
-    ("neuron=izhikevich", "neuron=izhikevich: must be one of alif_stdp, diehl_cook"),
-    ("dataset=cifar", "dataset=cifar: must be one of digits,"),
+    ("rule=hebb", f"rule=hebb: must be one of {', '.join(sorted(rules))}"),
+    ("neuron=izhikevich", "neuron=izhikevich: must be one of alif_stdp,"),
+    ("dataset=cifar", "dataset=cifar: must be one of "),
     ("encoder=rate", "encoder=rate: must be one of poisson"),
     ("encoder=3", "encoder=3: must be the name of a choice"),
     ("experiment=nope", "experiment=nope: must be one of"),

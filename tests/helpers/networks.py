@@ -43,14 +43,20 @@ ONE_PER_RULE = [
     ("meta_nearest_online", "diehl_cook"),
     ("post_pre_int", "diehl_cook_int"),
 ]
-# Compiling a pair takes seconds: these have every rule and every neuron group, the others are for `-m slow`.
-_FAST = [*ONE_PER_RULE, ("full_online", "alif_stdp")]
+# Compiling a pair takes seconds: without these, which `-m slow` runs, every rule and every neuron group is there still.
+_SLOW = [
+    ("nearest_online", "lif_stdp"),
+    ("nearest_online", "alif_stdp"),
+    ("full_online", "diehl_cook"),
+    ("meta_nearest_online", "lif_stdp"),
+    ("meta_nearest_online", "alif_stdp"),
+]
 ENGINES = {"torch": TorchEngine, "event": EventEngine}
 N_LEARNED = 20
 EPOCH = 1
 
 all_pairs = pytest.mark.parametrize(
-    "pair", [pair if pair in _FAST else pytest.param(pair, marks=pytest.mark.slow) for pair in PAIRS], ids="-".join
+    "pair", [pytest.param(pair, marks=pytest.mark.slow) if pair in _SLOW else pair for pair in PAIRS], ids="-".join
 )
 one_pair_per_rule = pytest.mark.parametrize("pair", ONE_PER_RULE, ids="-".join)
 both_engines = pytest.mark.parametrize("engine", ENGINES)
