@@ -237,8 +237,7 @@ def test_an_image_can_be_presented_several_times_for_its_answer(pair):
 def in_steps(engine: EventEngine) -> EventEngine:
     """Let an engine advance every neuron at every step."""
     for presenter in (engine._learning, engine._inference):
-        for scratch in presenter.scratch:
-            scratch.all_active[0] = True
+        presenter.scratch[:] = [scratch._replace(all_active=True) for scratch in presenter.scratch]
     return engine
 
 
