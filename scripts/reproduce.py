@@ -138,7 +138,7 @@ def run(directory: Path, command: str) -> int:
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "started.json").write_text(json.dumps(note, indent=2) + "\n")
     overrides = shlex.split(command)[1:]
-    code = wait_for([sys.executable, "-m", "stdp_run.cli", *overrides, f"hydra.run.dir={directory.resolve()}"])
+    code = wait_for([sys.executable, "-m", "stdp_run", *overrides, f"hydra.run.dir={directory.resolve()}"])
     if code:
         print(f"reproduce.py: {directory}: stdp-run ended with {code}", file=sys.stderr)
     return code

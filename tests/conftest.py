@@ -60,7 +60,7 @@ def stdp_run(tmp_path):
 
     def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 600, **environment: str):
         return subprocess.run(
-            [sys.executable, "-m", "stdp_run.cli", *arguments],
+            [sys.executable, "-m", "stdp_run", *arguments],
             cwd=cwd,
             env={**os.environ, **environment},
             capture_output=True,

@@ -13,7 +13,7 @@ from helpers.runs import TINY, contents, figures, result_of, run_in
 from PIL import Image
 
 from stdp_run import checkpoint
-from stdp_run.cli import canonical_rule
+from stdp_run.cli.overrides import canonical_rule
 from stdp_run.evaluation.readouts import READOUTS
 
 pytestmark = pytest.mark.usefixtures("without_plots")  # processes make theirs
@@ -77,7 +77,7 @@ def test_a_user_who_asks_for_the_traceback_gets_it(stdp_run):
 def smoke(tmp_path_factory):
     """The folder in which `stdp-run debug=smoke` ran, and the finished process."""
     folder = tmp_path_factory.mktemp("smoke")
-    command = [sys.executable, "-m", "stdp_run.cli", "debug=smoke"]
+    command = [sys.executable, "-m", "stdp_run", "debug=smoke"]
     return folder, subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
 
 

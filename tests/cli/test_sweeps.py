@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.runs import TINY, figures
 
-from stdp_run.cli import job_name, sweep_name
+from stdp_run.cli.sweeps import job_name, sweep_name
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc")
 
@@ -110,7 +110,7 @@ def undisturbed(tmp_path_factory) -> tuple[dict[str, dict], float]:
     """The results of a sweep of six that nobody stopped, and the seconds it took."""
     folder = tmp_path_factory.mktemp("undisturbed")
     begun = time.monotonic()
-    subprocess.run([sys.executable, "-m", "stdp_run.cli", "-m", *JOBS], cwd=folder, check=True, capture_output=True)
+    subprocess.run([sys.executable, "-m", "stdp_run", "-m", *JOBS], cwd=folder, check=True, capture_output=True)
     return results(sweep_of(folder)), time.monotonic() - begun
 
 
@@ -121,7 +121,7 @@ def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(undis
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     expected, seconds = undisturbed
     choose = random.Random(3)
-    command = [sys.executable, "-m", "stdp_run.cli", "-m", "hydra/launcher=joblib", *JOBS]
+    command = [sys.executable, "-m", "stdp_run", "-m", "hydra/launcher=joblib", *JOBS]
     for _ in range(3):
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
@@ -155,7 +155,7 @@ def test_other_launchers_run_and_compare_their_jobs(launcher, stdp_run, tmp_path
 def test_a_preempted_slurm_job_saves_and_is_queued_again(tmp_path):
     pytest.importorskip("hydra_plugins.hydra_submitit_launcher")
     options = ("n_exc=60", "n_train=9000", "n_label=500", "n_test=100", "trainer.checkpoint_every=500")
-    command = [sys.executable, "-m", "stdp_run.cli", "-m", "hydra/launcher=submitit_local", *options, "seed=1"]
+    command = [sys.executable, "-m", "stdp_run", "-m", "hydra/launcher=submitit_local", *options, "seed=1"]
     sweep = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 600
     while not list(tmp_path.rglob("images_*.pt")):

@@ -5,7 +5,7 @@ from helpers.refusals import refusal
 from hydra.errors import MissingConfigException
 
 from stdp_run import rules
-from stdp_run.cli import in_one_line
+from stdp_run.cli.messages import in_one_line
 
 ONE_LINE = [
     ("rule=hebb", f"rule=hebb: must be one of {', '.join(sorted(rules))}"),

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from helpers.runs import settings_of
 
-from stdp_run.cli import key_of
+from stdp_run.cli.overrides import key_of
 from stdp_run.config.compatibility import differences, settings_to_evaluate, settings_to_resume
 from stdp_run.config.schema import Settings
 from stdp_run.errors import UserError

@@ -7,7 +7,8 @@ from unittest import mock
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from stdp_run.cli import canonical_rule, explained, implied, in_one_line
+from stdp_run.cli.messages import explained, in_one_line
+from stdp_run.cli.overrides import canonical_rule, implied
 from stdp_run.config.build import build_model, conf_folder
 from stdp_run.config.schema import read_settings
 from stdp_run.errors import UserError

@@ -7,7 +7,7 @@ from pathlib import Path
 from hydra import compose, initialize_config_dir
 
 from stdp_run import checkpoint
-from stdp_run.cli import key_of
+from stdp_run.cli.overrides import key_of
 from stdp_run.commands import Invocation, run
 from stdp_run.config.build import conf_folder
 from stdp_run.config.schema import Settings, read_settings

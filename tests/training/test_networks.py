@@ -149,7 +149,7 @@ LONGER = (*SMALL, "n_train=6000", "trainer.checkpoint_every=200", "trainer.evalu
 def interrupted(folder: Path, number: signal.Signals, images: int) -> tuple[int, str]:
     """Start two networks, or resume them, and send a signal after some images; return exit code and messages."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "stdp_run.cli", *LONGER, "hydra.run.dir=run"],
+        [sys.executable, "-m", "stdp_run", *LONGER, "hydra.run.dir=run"],
         cwd=folder,
         env=dict(os.environ),
         stdout=subprocess.DEVNULL,

@@ -160,7 +160,7 @@ INTEGERS = ("rule=post_pre_int", *EVENT[:-1])
 
 def start(folder: Path, *arguments: str) -> subprocess.Popen:
     return subprocess.Popen(
-        [sys.executable, "-m", "stdp_run.cli", *arguments],
+        [sys.executable, "-m", "stdp_run", *arguments],
         cwd=folder,
         env=dict(os.environ),
         stdout=subprocess.DEVNULL,

@@ -19,7 +19,7 @@ TINY = ("n_exc=20", "n_train=120", "n_test=40", "n_label=60", "trainer.log_every
 def server(tmp_path_factory):
     """The address of a TensorBoard over a sweep of two runs."""
     folder = tmp_path_factory.mktemp("board")
-    command = [sys.executable, "-m", "stdp_run.cli", "-m", *TINY, "trainer.evaluate_every=60", "rule.a_post=0.04,0.02"]
+    command = [sys.executable, "-m", "stdp_run", "-m", *TINY, "trainer.evaluate_every=60", "rule.a_post=0.04,0.02"]
     subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=600)
     board = subprocess.Popen(
         [sys.executable, "-m", "tensorboard.main", "--logdir", "outputs", "--port", "0", "--host", "127.0.0.1"],

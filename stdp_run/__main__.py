@@ -1,0 +1,5 @@
+"""`python -m stdp_run` is `stdp-run`."""
+
+from stdp_run.cli import main
+
+main()

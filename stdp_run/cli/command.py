@@ -1,0 +1,76 @@
+"""The console script `stdp-run`: options, help, signals, and errors in the command line."""
+
+import os
+import signal
+import sys
+import textwrap
+from argparse import Namespace
+from collections.abc import Iterable
+from itertools import groupby
+from operator import itemgetter
+from pathlib import Path
+from typing import NoReturn
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from stdp_run.cli.job import BAD_INPUT, job
+from stdp_run.cli.messages import in_one_line
+from stdp_run.cli.overrides import canonical_rule, implied
+from stdp_run.config.build import conf_folder
+from stdp_run.errors import UserError
+from stdp_run.system import STOP_SIGNALS
+
+BROKEN_PIPE = 13  # SIGPIPE, which Windows does not have
+# Ctrl-C is an exception already, and USR2 belongs to submitit.
+SIGNALS_THAT_END = [number for number in STOP_SIGNALS if number.name in ("SIGTERM", "SIGUSR1")]
+
+
+def main() -> None:
+    """Run `stdp-run`."""
+    for number in SIGNALS_THAT_END:
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a mistake in the overrides over several lines, and exits
+    try:
+        arguments = [canonical_rule(argument) for argument in sys.argv[1:]]
+        sys.argv[1:] = [*arguments, *implied(arguments)]
+        options = read_options()
+        if options.help:  # Hydra's own help takes a second to find out what this one does not say
+            return print(help_text([conf_folder(), Path(options.config_dir or conf_folder())]), flush=True)
+        hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()
+    except BrokenPipeError:  # `stdp-run --help | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + BROKEN_PIPE)
+    except Exception as error:  # not of a job, which handles its own
+        of_command = isinstance(error, (UserError, HydraException, OmegaConfBaseException, OSError))
+        if show_traceback or not (of_command or HydraConfig.instance().cfg is None):
+            raise
+        print(f"stdp-run: error: {in_one_line(error)}", file=sys.stderr)
+        sys.exit(BAD_INPUT)
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+
+
+def read_options() -> Namespace:
+    """Return the options of the command; raise UserError for unknown ones, where Hydra prints a page of usage."""
+
+    def refuse(message: str) -> NoReturn:
+        raise UserError(message)
+
+    parser = get_args_parser()
+    parser.error = refuse  # type: ignore[method-assign]
+    return parser.parse_args()
+
+
+def help_text(folders: Iterable[Path]) -> str:
+    """Return the text of --help, with the config groups in the folders and their choices, for 80 columns."""
+    choices = {(file.parent.name, file.stem) for folder in folders for file in folder.glob("*/*.yaml")}
+    lines = []
+    for group, found in groupby(sorted(choices), itemgetter(0)):
+        line = f"  {group}: {', '.join(name for _, name in found)}"
+        lines += textwrap.wrap(line, 80, subsequent_indent="    ", break_on_hyphens=False)
+    return (conf_folder() / "help.txt").read_text().format(groups="\n".join(lines))
