@@ -28,6 +28,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
     """
     begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), str(asked.checkpoint)
     with directory.locked(wait=invocation.in_sweep):
+        directory.refuse_files_of_others()
         if directory.holds_run() or directory.mode() == "train":
             allowed = "a directory without a run, whose files the evaluation would replace"
             raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
@@ -37,7 +38,6 @@ def run(asked: Settings, invocation: Invocation) -> float:
         n_inputs = saved.arrays["weight"].shape[1]
         if model.n_inputs != n_inputs:
             raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
-        directory.write_config(settings)
         data = load_images(settings)
         labels = Labels(saved.extra["label"], saved.extra["mean_count"])
         if len(data.classes) != labels.n_classes:
@@ -46,6 +46,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         set_process_options(options.threads, options.tf32)
         choice = choose_once([model], options, None, invocation.sweep_directory)
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+        invocation.accepted(True)
         directory.write_config(settings)
         final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)

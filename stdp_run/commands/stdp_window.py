@@ -9,9 +9,11 @@ from stdp_run.commands import Invocation
 from stdp_run.config.build import import_class, published_parameters
 from stdp_run.config.schema import Settings
 from stdp_run.engines.replay import replay
+from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
 from stdp_run.rules.base import Rule
+from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
 
 LONGEST_MS = 100
@@ -49,15 +51,24 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
 
 
 def run(settings: Settings, invocation: Invocation) -> float:
-    """Plot the window of every registered rule, and of a rule of the user's own where one is configured."""
-    windows = {name: stdp_window(name) for name in rules.registered}
-    configured = import_class("rule", settings.rule.target, Rule)
-    if configured not in rules.registered.values():
-        windows[settings.rule.name] = stdp_window(configured, "torch", **settings.rule.constants)
-    figure = plots.stdp_windows(windows)
-    png, path = plots.to_png(figure), invocation.directory / "stdp_windows.png"
-    write_atomically(path, png)
-    with Tracker(invocation.directory) as tracker:
-        tracker.plot(0, "stdp_windows", png, plots.size_in_pixels(figure))
+    """Plot the window of every registered rule, and of a rule of the user's own where one is configured.
+
+    Raises:
+        UserError: the directory holds a run.
+    """
+    directory = RunDirectory(invocation.directory)
+    with directory.locked(wait=invocation.in_sweep):
+        if directory.mode():
+            raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run or an evaluation")
+        windows = {name: stdp_window(name) for name in rules.registered}
+        configured = import_class("rule", settings.rule.target, Rule)
+        if configured not in rules.registered.values():
+            windows[settings.rule.name] = stdp_window(configured, "torch", **settings.rule.constants)
+        figure = plots.stdp_windows(windows)
+        png, path = plots.to_png(figure), directory.path / "stdp_windows.png"
+        invocation.accepted(True)
+        write_atomically(path, png)
+        with Tracker(directory.path) as tracker:
+            tracker.plot(0, "stdp_windows", png, plots.size_in_pixels(figure))
     print(f"STDP windows of {', '.join(windows)}: {path}")
     return 0.0
