@@ -9,7 +9,7 @@ from stdp_run.cli.overrides import key_of
 
 # What does not change what a sweep or a job is about, and so not the name of its folder.
 NOT_IN_NAMES = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
-LONGEST_NAME, LONGEST_VALUE = 100, 24
+LONGEST_NAME, LONGEST_VALUE = 100, 32
 
 
 def run_name(mode: str, rule: str, n_exc: object, checkpoint: str | None) -> str:
@@ -54,7 +54,7 @@ def _setting(word: str) -> str:
     key, value = key_of(word).rpartition(".")[2], word.partition("=")[2]
     if _is_swept(word) and len(value) > LONGEST_VALUE:
         value = f"{value.count(',') + 1} values"
-    return _plain(f"{key}-{value[:LONGEST_VALUE]}")
+    return f"{key}-{_plain(value[:LONGEST_VALUE])}"
 
 
 def _plain(text: str) -> str:

@@ -24,12 +24,14 @@ class Sweep(Callback):
         if not isinstance(sweeper.storage, str) or sweeper.study_name is None:
             needed = "hydra.sweeper.storage=sqlite:///NAME.db and hydra.sweeper.study_name=NAME"
             return log.warning("this search cannot be resumed: that needs %s", needed)
-        complete, asked = complete_trials(sweeper.study_name, sweeper.storage), sweeper.n_trials
+        complete = trials_complete(sweeper.study_name, sweeper.storage)
         if complete:
-            left = max(0, asked - complete)
-            log.info("study %s: %d of %d trials complete, %d left", sweeper.study_name, complete, asked, left)
+            asked, left = sweeper.n_trials, max(0, sweeper.n_trials - sum(complete))
+            log.info("study %s: %d of %d trials complete, %d left", sweeper.study_name, sum(complete), asked, left)
             with read_write(config):
                 sweeper.n_trials = left
+                if sweeper.sampler.get("seed") is not None:
+                    sweeper.sampler.seed += len(complete)  # else it would choose the same again
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
@@ -53,11 +55,11 @@ class Sweep(Callback):
             sys.exit(JOB_FAILED)
 
 
-def complete_trials(study: str, storage: str) -> int:
-    """Return how many trials of a study, by its name, are complete; 0 where its storage does not have it yet."""
+def trials_complete(study: str, storage: str) -> list[bool]:
+    """Return of each trial of a study, by its name, whether it is complete; its storage need not have it yet."""
     import optuna  # comes with the sweeper
 
     if study not in {each.study_name for each in optuna.get_all_study_summaries(storage)}:
-        return 0
+        return []
     trials = optuna.load_study(study_name=study, storage=storage).trials
-    return sum(trial.state == optuna.trial.TrialState.COMPLETE for trial in trials)
+    return [trial.state == optuna.trial.TrialState.COMPLETE for trial in trials]

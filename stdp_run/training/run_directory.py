@@ -51,7 +51,8 @@ class RunDirectory:
                     yield
                 finally:
                     if {*self.path.iterdir()} - before == {lock}:
-                        lock.unlink()
+                        with suppress(OSError):  # Windows removes no open file
+                            lock.unlink()
         finally:
             if new:
                 with suppress(OSError):  # it is not empty

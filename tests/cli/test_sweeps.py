@@ -29,7 +29,7 @@ def results(sweep: Path) -> dict[str, dict]:
 
 def test_names_of_folders_tell_what_is_in_them_and_are_their_own():
     command = ["-m", "rule=nearest_online,full_online", "seed=1,2", "n_exc=100,400", "rule.a_post=choice(1,2)"]
-    told = "n_exc-100-400_a_post-choice-1-2_rule-2-values_seed-1-2"
+    told = "n_exc-100-400_a_post-choice-1-2_rule-nearest_online-full_online_seed-1-2"
     assert sweep_name(command).rpartition("_")[0] == told
     assert sweep_name([*command, "epochs=2", "values=[1,2]"]).rpartition("_")[0] == f"{told}_epochs-2_values-1-2"
     assert sweep_name(command) == sweep_name([*command[::-1], "hydra/launcher=joblib", "threads=1"])
@@ -186,9 +186,10 @@ def test_a_search_that_is_asked_for_again_does_the_trials_that_are_left_and_lear
     optuna = pytest.importorskip("optuna")
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     study = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=small")
-    options = ("hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=1")
+    options = ("hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=2")
     space = ("rule.a_post=interval(0.01,0.1)", "n_test=choice(40,10001)")
-    command = ("-m", "hydra/sweeper=optuna", *study, *options, *TINY, *space)
+    fixed = [word for word in TINY if "n_test" not in word]
+    command = ("-m", "hydra/sweeper=optuna", *study, *options, *fixed, *space)
     begun, complete = 0, 0
     for asked in (3, 3, 4, 4):
         left = asked - complete
@@ -201,5 +202,6 @@ def test_a_search_that_is_asked_for_again_does_the_trials_that_are_left_and_lear
         assert len(found) == begun + left
         begun, complete = len(found), sum(trial.state.name == "COMPLETE" for trial in found)
     assert {trial.state.name for trial in found} == {"COMPLETE", "FAIL"}
+    assert len({trial.params["rule.a_post"] for trial in found}) == begun, "a seed does not choose the same again"
     reached = {result["test_accuracy"] for result in results(sweep_of(tmp_path)).values()}
     assert {trial.value for trial in found if trial.state.name == "COMPLETE"} == reached
