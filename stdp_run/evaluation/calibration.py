@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 FLOORS = (1e-3, 1e-30)
-TEMPERATURES = (0.05, 1e3)  # the least and the largest that is tried
+TEMPERATURES = (0.05, 1e3)  # the least and the largest that may be found
+BISECTIONS = 24  # of the range between them: to six digits
 N_BINS = 15  # of confidence, as Guo et al. use
 
 
@@ -45,8 +46,6 @@ def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
     Targets are smoothed as Platt (1999) does, by one image more of each kind: else a few right answers would be enough
     for full confidence.
     """
-    from scipy.optimize import minimize_scalar  # slow to import
-
     answered = score.max(axis=1) > 0
     score, classes = score[answered], classes[answered]
     n_images, n_classes = score.shape
@@ -54,17 +53,25 @@ def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
         return Calibration()
     target = np.full(score.shape, 1 / (n_images + 2) / (n_classes - 1))
     target[np.arange(n_images), classes] = (n_images + 1) / (n_images + 2)
-    found = []
-    for floor in FLOORS:
-        log_score = np.log(score / score.max(axis=1, keepdims=True) + floor)
+    log_scores = [np.log(score / score.max(axis=1, keepdims=True) + floor) for floor in FLOORS]
+    return min(_fit(log_score, floor, target) for log_score, floor in zip(log_scores, FLOORS, strict=True))[1]
 
-        def loss(log_temperature: float, log_score: np.ndarray = log_score) -> float:
-            scaled = log_score / math.exp(log_temperature)  # [N, C], the highest of an image 0 but for the floor
-            return float(np.log(np.exp(scaled).sum(axis=1)).mean() - (target * scaled).sum(axis=1).mean())
 
-        best = minimize_scalar(loss, bounds=tuple(map(math.log, TEMPERATURES)), method="bounded")
-        found.append((best.fun, Calibration(math.exp(best.x), floor)))
-    return min(found)[1]
+def _fit(log_score: np.ndarray, floor: float, target: np.ndarray) -> tuple[float, Calibration]:
+    """Return the least mean cross entropy of `target`, [N, C], and the calibration with this floor that has it.
+
+    The cross entropy is convex in 1 / temperature. Where it is least, the mean of the logarithms that the probabilities
+    expect is that of the targets; the colder, the higher is the former.
+    """
+    wanted = (target * log_score).sum(axis=1).mean()
+    low, high = TEMPERATURES
+    for _ in range(BISECTIONS):
+        temperature = math.sqrt(low * high)
+        power = np.exp(log_score / temperature)  # [N, C]
+        expected = ((power * log_score).sum(axis=1) / power.sum(axis=1)).mean()
+        low, high = (temperature, high) if expected > wanted else (low, temperature)
+    loss = np.log(power.sum(axis=1)).mean() - wanted / temperature
+    return float(loss), Calibration(temperature, floor)
 
 
 class Reliability:
