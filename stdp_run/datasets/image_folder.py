@@ -52,7 +52,7 @@ class ImageFolder(Dataset):
         self.root, self._reader = root, PictureReader(height, width, prepare, invert)
         self.test_every = whole_positive("dataset.test_every", test_every)
         if not (class_names is None or isinstance(class_names, Mapping)):
-            allowed = "null, or the class of each folder, such as {zero:'0',one:'1'}"
+            allowed = "null, or the class of each folder, such as {zero:0,one:1}, in quotes"
             raise UserError.bad_value("dataset.class_names", class_names, allowed)
         self._class_of = {str(folder): str(name) for folder, name in (class_names or {}).items()}
 

@@ -88,7 +88,7 @@ def matched_by_name(data: Data, name: str, classes: Sequence[str]) -> Data:
     """
     if not set(data.classes) <= set(classes):
         known = f"the network's classes are {', '.join(classes)}"
-        mapped = "dataset=image_folder takes class_names, such as dataset.class_names={zero:'0',one:'1'}"
+        mapped = "image_folder takes others, such as 'dataset.class_names={zero:0,one:1}'"
         raise UserError(f"dataset={name}: its classes are {', '.join(data.classes)}; {known}; {mapped}")
     number = np.array([classes.index(each) for each in data.classes], dtype=np.int64)
     train, test = number[data.train_classes], number[data.test_classes]

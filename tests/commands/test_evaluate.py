@@ -68,7 +68,7 @@ def test_photographed_digits_are_framed_and_go_by_the_names_of_their_classes(tmp
             folder.mkdir(parents=True, exist_ok=True)
             page = np.pad(np.kron(digit, np.ones((3, 3))), ((10, 90), (60, 0)))  # beside the middle, on white paper
             Image.fromarray((240 - 0.8 * page).astype(np.uint8)).save(folder / f"{number}.png")
-    classes = ",".join(f"{name}:'{number}'" for number, name in enumerate(NAMES) if name != "six")
+    classes = ",".join(f"{name}:{number}" for number, name in enumerate(NAMES) if name != "six")
     command = ("mode=eval", f"checkpoint={finished_run}/checkpoint.pt", "dataset=image_folder")
     command = (*command, f"dataset.root={tmp_path}/mine")
     with pytest.raises(UserError, match=r"its classes are eight, five, four, .*; the network's classes are 0, 1, 2, "):

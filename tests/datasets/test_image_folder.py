@@ -118,7 +118,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path):
         ("width", 2.5, "a whole number of 1 or more"),
         ("test_every", 0, "a whole number of 1 or more"),
         ("invert", "maybe", "true or false, or null"),
-        ("class_names", "zero", "null, or the class of each folder, such as {zero:'0',one:'1'}"),
+        ("class_names", "zero", "null, or the class of each folder, such as {zero:0,one:1}, in quotes"),
     ],
 )
 def test_a_bad_setting_of_a_folder_is_named(tmp_path, key, value, allowed):
