@@ -17,21 +17,10 @@ class Sweep(Callback):
     """Leaves to a search by Optuna what is not done yet; at the end compares the jobs and names those that failed."""
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
-        """Take what an earlier command for the same study completed from the number of trials."""
-        sweeper = config.hydra.sweeper
-        if "optuna" not in sweeper._target_:
-            return
-        if not isinstance(sweeper.storage, str) or sweeper.study_name is None:
-            needed = "hydra.sweeper.storage=sqlite:///NAME.db and hydra.sweeper.study_name=NAME"
-            return log.warning("this search cannot be resumed: that needs %s", needed)
-        complete = trials_complete(sweeper.study_name, sweeper.storage)
-        if complete:
-            asked, left = sweeper.n_trials, max(0, sweeper.n_trials - sum(complete))
-            log.info("study %s: %d of %d trials complete, %d left", sweeper.study_name, sum(complete), asked, left)
+        """Leave to a search what an earlier command for the same study has not done."""
+        if "optuna" in config.hydra.sweeper._target_:
             with read_write(config):
-                sweeper.n_trials = left
-                if sweeper.sampler.get("seed") is not None:
-                    sweeper.sampler.seed += len(complete)  # else it would choose the same again
+                leave_trials(config.hydra.sweeper)
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
@@ -53,6 +42,22 @@ class Sweep(Callback):
         if failed:
             print(f"stdp-run: error: {len(failed)} failed, named above", file=sys.stderr)
             sys.exit(JOB_FAILED)
+
+
+def leave_trials(search: DictConfig) -> None:
+    """Take the trials that are complete in the storage of a search by Optuna from the number that it is to do."""
+    study, storage = search.study_name, search.storage
+    if study is None or not isinstance(storage, str):
+        needed = "hydra.sweeper.storage=sqlite:///NAME.db and hydra.sweeper.study_name=NAME"
+        log.warning("this search cannot be resumed: that needs %s", needed)
+        return
+    complete = trials_complete(study, storage)
+    if complete:
+        left = max(0, search.n_trials - sum(complete))
+        log.info("study %s: %d of %d trials complete, %d left", study, sum(complete), search.n_trials, left)
+        search.n_trials = left
+        if search.sampler.get("seed") is not None:
+            search.sampler.seed += len(complete)  # else it would choose the same again
 
 
 def trials_complete(study: str, storage: str) -> list[bool]:

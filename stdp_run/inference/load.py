@@ -6,6 +6,7 @@ answers = network.classify(images)          # uint8 [N, 28, 28], bright strokes 
 answers.names, answers.confidence
 """
 
+import logging
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from stdp_run.config.schema import Settings, or_null, read_settings
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError
+from stdp_run.evaluation.calibration import Calibration
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
@@ -27,6 +29,8 @@ from stdp_run.parameters import whole_positive
 
 CHECKPOINT = "checkpoint.pt"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -34,7 +38,7 @@ class Answers:
 
     class_index: np.ndarray  # [N] int64, place of the answer in `classes`; -1: no answer
     names: tuple[str | None, ...]  # [N] the name of the answer; None: no answer
-    confidence: np.ndarray  # [N] float64, the answer's share of the scores of all classes, 0 to 1; 0: no answer
+    confidence: np.ndarray  # [N] float64, the probability that the answer is right (`calibration`); 0: no answer
     score: np.ndarray  # [N, C] float64, the readout's score of each class
     counts: np.ndarray  # [N, E] int32, spikes of each excitatory neuron
     classes: tuple[str, ...]  # [C] the names of the classes
@@ -65,16 +69,14 @@ class TrainedNetwork:
         """
         pixels = self._flat(np.asarray(images))
         counts = self.engine.count_spikes(pixels, image_index(pixels))
-        score = np.zeros((len(pixels), len(self.classes)))
+        readout, score = self.settings.evaluator.readout, np.zeros((len(pixels), len(self.classes)))
         for part in slices(len(pixels)):
-            score[part] = READOUTS[self.settings.evaluator.readout](counts[part], self.labels)
+            score[part] = READOUTS[readout](counts[part], self.labels)
         class_index = answer(score)
-        answered = class_index != NO_ANSWER
-        total = score.sum(axis=1)
         return Answers(
             class_index=class_index,
             names=tuple(self.classes[index] if index != NO_ANSWER else None for index in class_index),
-            confidence=np.where(answered, score.max(axis=1), 0) / np.where(answered, total, 1),
+            confidence=self.labels.calibration.get(readout, Calibration()).confidence(score),
             score=score,
             counts=counts,
             classes=self.classes,
@@ -115,7 +117,7 @@ def load(path: str | Path, *, threads: int | None = None) -> TrainedNetwork:
     return TrainedNetwork(
         settings=settings,
         state=state,
-        labels=Labels(saved.extra["label"], saved.extra["mean_count"]),
+        labels=labels_of(saved),
         classes=tuple(saved.extra["classes"]),
         engine=make_engine(build_model(settings), state, options),
     )
@@ -134,3 +136,11 @@ def read_trained(path: str | Path) -> Checkpoint:
             "checkpoint", path, f"the {CHECKPOINT} of a finished run: the neurons of this one are not labelled yet"
         )
     return saved
+
+
+def labels_of(saved: Checkpoint) -> Labels:
+    """Return the labels of a finished run's network, with the calibration of its readouts."""
+    calibration = {name: Calibration(*each) for name, each in saved.extra.get("calibration", {}).items()}
+    if not calibration:
+        log.warning("checkpoint without calibration: confidence is only the answer's share of the scores")
+    return Labels(saved.extra["label"], saved.extra["mean_count"], calibration)
