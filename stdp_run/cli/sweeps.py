@@ -5,14 +5,16 @@ import logging
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from stdp_run.cli.job import JOB_FAILED
+from stdp_run.cli.job import JOB_FAILED, has_workers
 from stdp_run.cli.overrides import key_of
 from stdp_run.errors import UserError
+from stdp_run.training.workers import WaitForWorkers
 
 # What does not change what a sweep or a job is about, and so not the name of its folder.
 NOT_IN_NAMES = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
@@ -22,6 +24,13 @@ log = logging.getLogger(__name__)
 
 class EndOfSweep(Callback):
     """When all jobs of a sweep are done, compares them and names those that failed."""
+
+    def on_multirun_start(self, config: DictConfig, **_: object) -> None:
+        """Have this process wait for its workers when it is asked to stop."""
+        if has_workers(config.hydra):
+            if "joblib" in config.hydra.launcher._target_:
+                start_joblibs_tracker()
+            WaitForWorkers(Path(config.hydra.sweep.dir)).__enter__()  # until the process ends
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
@@ -42,6 +51,14 @@ class EndOfSweep(Callback):
         if failed:
             print(f"stdp-run: error: {len(failed)} failed, named above", file=sys.stderr)
             sys.exit(JOB_FAILED)
+
+
+def start_joblibs_tracker() -> None:
+    """Start a process that joblib would start later, and by which its workers would be open to signals again."""
+    with suppress(ImportError):
+        from joblib.externals.loky.backend.resource_tracker import ensure_running  # type: ignore[import-untyped]
+
+        ensure_running()
 
 
 def words_of_jobs(overrides: Iterable[str]) -> list[str]:

@@ -96,8 +96,7 @@ class TrainingRun:
         extra = {"progress": self.progress.saved(), "plotted": plotted, "wall_seconds": seconds}
         position = {"images": self.progress.images}
         self.directory.save(Checkpoint(self.settings.record, state.arrays(), position, extra))
-        if self._interruption.pending:
-            log.info("%s: saved after %d images", self.directory.path, self.progress.images)
+        self._interruption.saved[self.directory.path] = self.progress.images
 
     def plot(self, state: NetworkState) -> None:
         """Have the weights plotted, with the labels that images seen before give to the neurons."""

@@ -36,7 +36,7 @@ class RunDirectory:
         Raises:
             UserError: another process is at work in it and this one is not to `wait`.
         """
-        with files.locked(self.path / ".lock", wait, str(self.path)):
+        with files.locked(self.path / files.LOCK, wait, str(self.path)):
             for folder in (self.path, self.checkpoints):
                 files.remove_unfinished(folder)
             yield

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -94,6 +95,7 @@ class Bars:
 
     def __init__(self, visible: bool):
         self._visible = visible
+        tqdm.set_lock(threading.RLock())  # its own is for several processes too, and outlives one that is killed
         self._users: dict[str, list[tqdm]] = {}  # by what is done: the same bar, once for each run
 
     @contextmanager
