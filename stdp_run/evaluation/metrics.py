@@ -6,7 +6,7 @@ to be counted next, with learning off, are sent the counts [N, E] of one network
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,28 +66,17 @@ def slices(n_images: int) -> Iterator[slice]:
         yield slice(start, min(start + IMAGES_AT_ONCE, n_images))
 
 
-def label_neurons(
-    classes: np.ndarray, n_classes: int, progress: Callable[[int], object]
-) -> Generator[slice, np.ndarray, Labels]:
-    """Label neurons by their responses to training images.
-
-    Args:
-        classes: class of each image, [N].
-        n_classes: C.
-        progress: called with the number of images of each slice when it is done.
-    """
+def label_neurons(classes: np.ndarray, n_classes: int) -> Generator[slice, np.ndarray, Labels]:
+    """Label neurons by their responses to training images, of which `classes` [N] has each one's class of C."""
     sums = np.zeros(())
     for part in slices(len(classes)):
         counts = yield part
         sums = sums + sum_by_class(counts, classes[part], n_classes)
-        progress(len(counts))
     return assign_labels(sums, np.bincount(classes, minlength=n_classes))
 
 
-def evaluate(
-    labels: Labels, classes: np.ndarray, progress: Callable[[int], object]
-) -> Generator[slice, np.ndarray, Evaluation]:
-    """Compare the answers of every readout with the images' classes; arguments as in `label_neurons`."""
+def evaluate(labels: Labels, classes: np.ndarray) -> Generator[slice, np.ndarray, Evaluation]:
+    """Compare the answers of every readout with the images' `classes` [N]."""
     confusion = {name: np.zeros((labels.n_classes, labels.n_classes + 1), np.int64) for name in READOUTS}
     n_spikes, begun = 0, time.perf_counter()
     for part in slices(len(classes)):
@@ -95,7 +84,6 @@ def evaluate(
         n_spikes += int(counts.sum(dtype=np.int64))
         for name, readout in READOUTS.items():
             confusion[name] += confusion_matrix(classes[part], answer(readout(counts, labels)), labels.n_classes)
-        progress(len(counts))
     return Evaluation(
         n_images=len(classes),
         n_correct={name: int(np.trace(matrix)) for name, matrix in confusion.items()},

@@ -87,19 +87,26 @@ def drive_together(
     return [results[k] for k in range(len(runs))]
 
 
-def count_spikes(asking: Generator[slice, np.ndarray, Found], pixels: np.ndarray, index: np.ndarray) -> Steps[Found]:
+def count_spikes(
+    asking: Generator[slice, np.ndarray, Found],
+    pixels: np.ndarray,
+    index: np.ndarray,
+    progress: Callable[[int], object],
+) -> Steps[Found]:
     """Ask for the spike counts, with learning off, of the slices of images that an evaluation, `asking`, yields.
 
-    `pixels` are uint8 [N, I], `index` int64 [N] is the place of each image in its data set.
+    `pixels` are uint8 [N, I], `index` int64 [N] is the place of each image in its data set; `progress` is called with
+    the number of images whenever some are done.
     """
     try:
         part = next(asking)
         while True:
-            images = InferenceBatch(pixels[part], index[part])
-            counts = yield images
-            while len(counts) < len(images.pixels):
-                rest = InferenceBatch(*(each[len(counts) :] for each in images))
-                counts = np.concatenate([counts, (yield rest)])
-            part = asking.send(counts)
+            counts: list[np.ndarray] = []
+            rest = InferenceBatch(pixels[part], index[part])
+            while len(rest.pixels):
+                counts.append((yield rest))
+                progress(len(counts[-1]))
+                rest = InferenceBatch(*(each[len(counts[-1]) :] for each in rest))
+            part = asking.send(np.concatenate(counts))
     except StopIteration as end:
         return end.value

@@ -154,12 +154,12 @@ def label(data: Data, settings: Settings, bars: Bars) -> Steps[Labels]:
     """Label the neurons by training images, with learning off."""
     n_label = settings.n_label or len(data.train_pixels)
     with bars.open("labelling", n_label) as bar:
-        asking = metrics.label_neurons(data.train_classes[:n_label], len(data.classes), bar.update)
-        return (yield from count_spikes(asking, data.train_pixels[:n_label], np.arange(n_label)))
+        asking = metrics.label_neurons(data.train_classes[:n_label], len(data.classes))
+        return (yield from count_spikes(asking, data.train_pixels[:n_label], np.arange(n_label), bar.update))
 
 
 def measure(data: Data, labels: Labels, bars: Bars) -> Steps[Evaluation]:
     """Measure the accuracy of labelled neurons on the test images, with learning off."""
     with bars.open("testing", len(data.test_pixels)) as bar:
-        asking = metrics.evaluate(labels, data.test_classes, bar.update)
-        return (yield from count_spikes(asking, data.test_pixels, data.test_index))
+        asking = metrics.evaluate(labels, data.test_classes)
+        return (yield from count_spikes(asking, data.test_pixels, data.test_index, bar.update))
