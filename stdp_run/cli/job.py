@@ -34,6 +34,7 @@ def job(config: DictConfig) -> float:
 
     A job that fails in a sweep leaves the reason in `error.txt` and lets the others continue.
     """
+    logging.raiseExceptions = False  # a full disk would have it print a traceback for every line of run.log
     hydra_config = HydraConfig.get()
     with as_worker(hydra_config), Stoppable() as stoppable:
         stoppable.end_if_asked()
@@ -59,7 +60,7 @@ def _run(config: DictConfig, hydra_config: HydraConf, stoppable: Stoppable) -> f
         accuracy = run(config, invocation)
     except Exception as error:
         stoppable.end_if_asked()  # an import that is interrupted may fail with an error of its own
-        message = explained(error, folders)
+        message = explained(error, folders, directory)
         log.error("stdp-run: error: %s", message or f"{type(error).__name__}: {error}", exc_info=message is None)
         log.debug("", exc_info=error)
         if not in_sweep:
