@@ -137,6 +137,7 @@ class TrainingRun:
         result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
         result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
         results.write_result(path, result)
+        results.log_accuracy(result, self._name)
         write_report(path)
         self.directory.remove_checkpoints()
         return result
