@@ -52,7 +52,7 @@ def drive_together(
     """Present to networks what their runs ask for until all have ended; return what each has found.
 
     A run is sent the counts of the first images of its request, one or more: not always of all of them. When a signal
-    comes, each has first the time to save what it was sent.
+    comes, each has first the time to save what it was sent; those that end then are complete.
 
     Each of `runs` makes the steps of one network's run. At first a run should ask for `images_at_once`; later that
     follows from the speed.
@@ -71,10 +71,10 @@ def drive_together(
                 except StopIteration as end:
                     results[k] = end.value
                     requests.pop(k, None)
-            if stopping:
-                interruption.stop()
             # Those that learn go first, so that all stay in step.
             learning = {k: each for k, each in requests.items() if isinstance(each, TrainingBatch)}
+            if requests and (stopping or not learning):  # what was learned is saved
+                interruption.stop()
             begun = time.perf_counter()
             counts = answers = group.answer(learning or requests) if requests else {}
             seconds = time.perf_counter() - begun
