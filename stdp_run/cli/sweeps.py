@@ -28,9 +28,9 @@ class EndOfSweep(Callback):
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
         """Have this process wait for its workers when it is asked to stop."""
         if has_workers(config.hydra):
-            if "joblib" in config.hydra.launcher._target_:
-                start_joblibs_tracker()
-            WaitForWorkers(Path(config.hydra.sweep.dir)).__enter__()  # until the process ends
+            waiting = WaitForWorkers(Path(config.hydra.sweep.dir)).__enter__()  # until the process ends
+            start_helpers_of_joblib()
+            waiting.keep_signals()
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
@@ -53,12 +53,15 @@ class EndOfSweep(Callback):
             sys.exit(JOB_FAILED)
 
 
-def start_joblibs_tracker() -> None:
-    """Start a process that joblib would start later, and by which its workers would be open to signals again."""
+def start_helpers_of_joblib() -> None:
+    """Start the processes that joblib would start before its workers, and then let these have signals again."""
     with suppress(ImportError):
-        from joblib.externals.loky.backend.resource_tracker import ensure_running  # type: ignore[import-untyped]
+        from multiprocessing import resource_tracker
 
-        ensure_running()
+        from joblib.externals.loky.backend import resource_tracker as of_joblib  # type: ignore[import-untyped]
+
+        of_joblib.ensure_running()
+        resource_tracker.ensure_running()
 
 
 def words_of_jobs(overrides: Iterable[str]) -> list[str]:

@@ -31,6 +31,10 @@ class WaitForWorkers(Stoppable):
         super().__init__()
         self._sweep, self._waits = sweep, False
         (sweep / ASKED).unlink(missing_ok=True)
+        self.keep_signals()
+
+    def keep_signals(self) -> None:
+        """Have workers that are started from now on get no signals but from this process."""
         keep_from_children(KEPT_FROM_WORKERS)
 
     def end_if_asked(self, frame: FrameType | None = None) -> None:

@@ -72,10 +72,9 @@ def test_what_a_library_has_swallowed_stops_a_run_before_it_begins():
 
 
 def test_a_run_that_fails_after_a_signal_reports_its_error_and_then_ends():
-    with pytest.raises(SystemExit) as end, Stoppable():
-        with pytest.raises(ArithmeticError), Interruption(HERE):
-            raised(signal.SIGTERM)
-            raise ArithmeticError
+    with pytest.raises(SystemExit) as end, Stoppable(), pytest.raises(ArithmeticError), Interruption(HERE):
+        raised(signal.SIGTERM)
+        raise ArithmeticError
     assert end.value.code == 128 + signal.SIGTERM
 
 
