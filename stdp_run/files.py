@@ -14,6 +14,7 @@ from stdp_run.system import sync_folder
 
 log = logging.getLogger(__name__)
 
+LOCK = ".lock"  # of a directory: the process that holds it is at work there
 _UNFINISHED = ".stdp-run-unfinished"  # the ending of what is being written; no other program gives it
 
 
@@ -78,6 +79,12 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def wait_until_free(path: Path) -> None:
+    """Wait until no process holds the lock file `path`; not at all where the file system has no locks."""
+    with contextlib.suppress(OSError, NotImplementedError), FileLock(path):
+        pass
 
 
 def cache_folder(*names: str) -> Path:

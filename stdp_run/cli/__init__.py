@@ -2,10 +2,13 @@
 
 import sys
 
-from omegaconf import OmegaConf
+from stdp_run.training.signals import Stoppable
 
-from stdp_run.cli.command import main
-from stdp_run.cli.names import job_name, run_name, sweep_name
+with Stoppable():  # these take half a second
+    from omegaconf import OmegaConf
+
+    from stdp_run.cli.command import main
+    from stdp_run.cli.names import job_name, run_name, sweep_name
 
 __all__ = ["main"]
 

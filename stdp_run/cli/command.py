@@ -1,7 +1,6 @@
 """The console script `stdp-run`: options, help, signals, and errors in the command line."""
 
 import os
-import signal
 import sys
 import textwrap
 from argparse import ArgumentParser, Namespace
@@ -24,17 +23,24 @@ from stdp_run.cli.messages import in_one_line
 from stdp_run.cli.overrides import prepared
 from stdp_run.config.build import conf_folder
 from stdp_run.errors import UserError
-from stdp_run.system import STOP_SIGNALS
+from stdp_run.training.signals import Stoppable
 
 BROKEN_PIPE = 13  # SIGPIPE, which Windows does not have
-# Ctrl-C is an exception already, and USR2 belongs to submitit.
-SIGNALS_THAT_END = [number for number in STOP_SIGNALS if number.name in ("SIGTERM", "SIGUSR1")]
 
 
 def main() -> None:
     """Run `stdp-run`."""
-    for number in SIGNALS_THAT_END:
-        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    with Stoppable() as stoppable:
+        try:
+            _run(stoppable)
+        except SystemExit:
+            if stoppable.pending:
+                of_sweep = "; the same command resumes the sweep" if {"-m", "--multirun"} & set(sys.argv) else ""
+                print(f"stdp-run: ended by {stoppable.pending.name}{of_sweep}", file=sys.stderr)
+            raise
+
+
+def _run(stoppable: Stoppable) -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a mistake in the overrides over several lines, and exits
     try:
@@ -51,13 +57,12 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + BROKEN_PIPE)
     except Exception as error:  # not of a job, which handles its own
+        stoppable.end_if_asked()  # an import that is interrupted may fail with an error of its own
         of_command = isinstance(error, (UserError, HydraException, OmegaConfBaseException, OSError))
         if show_traceback or not (of_command or HydraConfig.instance().cfg is None):
             raise
         print(f"stdp-run: error: {in_one_line(error)}", file=sys.stderr)
         sys.exit(BAD_INPUT)
-    except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)
 
 
 def read_options() -> Namespace:

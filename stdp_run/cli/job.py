@@ -3,12 +3,10 @@
 import logging
 import math
 import os
-import signal
 import sys
-import threading
 import time
-from contextlib import suppress
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import product
 from pathlib import Path
 
@@ -23,10 +21,11 @@ from stdp_run.cli.records import FOLDER, open_logs, remove_unused_folders, write
 from stdp_run.commands import Invocation, run
 from stdp_run.config.build import relatives
 from stdp_run.errors import UserError
+from stdp_run.training.signals import Stoppable
+from stdp_run.training.workers import SECONDS_TO_SAVE, watch_sweep
 
 BAD_INPUT = 2
 JOB_FAILED = 1
-SECONDS_TO_SAVE = 20
 
 log = logging.getLogger(__name__)
 
@@ -36,14 +35,19 @@ def job(config: DictConfig) -> float:
 
     A job that fails in a sweep leaves the reason in `error.txt` and lets the others continue.
     """
+    logging.raiseExceptions = False  # a full disk would have it print a traceback for every line of run.log
     hydra_config = HydraConfig.get()
+    with as_worker(hydra_config), Stoppable() as stoppable:
+        stoppable.end_if_asked()
+        return _run(config, hydra_config, stoppable)
+
+
+def _run(config: DictConfig, hydra_config: HydraConf, stoppable: Stoppable) -> float:
     directory = Path(hydra_config.runtime.output_dir)
     folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
     # A rule or neuron group of one's own lies beside its YAML.
     sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
-    if "joblib" in hydra_config.launcher._target_:
-        end_with_parent()
     reason = directory / "error.txt"
 
     def accepted(begins: bool) -> None:
@@ -63,7 +67,8 @@ def job(config: DictConfig) -> float:
         )
         accuracy = run(config, invocation)
     except Exception as error:
-        message = explained(error, folders)
+        stoppable.end_if_asked()  # an import that is interrupted may fail with an error of its own
+        message = explained(error, folders, directory)
         log.error("stdp-run: error: %s", message or f"{type(error).__name__}: {error}", exc_info=message is None)
         log.debug("", exc_info=error)
         if not in_sweep:
@@ -102,16 +107,22 @@ def tuning(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> 
     return f"{line}; tuned={nearby} takes all of {nearby.replace('-', ' with ', 1)}" if nearby else line
 
 
-@cache
-def end_with_parent() -> None:
-    """Have this process save and end when the one that started it is gone, which joblib's workers else outlive."""
-    parent = os.getppid()
+def has_workers(hydra_config: HydraConf) -> bool:
+    """Return whether the jobs of a sweep run on this machine in processes of their own."""
+    return hydra_config.launcher._target_.endswith((".JoblibLauncher", ".LocalLauncher"))
 
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(SECONDS_TO_SAVE)
-        os._exit(128 + signal.SIGTERM)  # a worker with nobody to report to may hang
 
-    threading.Thread(target=watch, daemon=True).start()
+@contextmanager
+def as_worker(hydra_config: HydraConf) -> Iterator[None]:
+    """Have a job that runs in a worker stop with its sweep."""
+    if not has_workers(hydra_config):
+        yield
+        return
+    of_joblib = hydra_config.launcher._target_.endswith(".JoblibLauncher")
+    watch_sweep(Path(hydra_config.sweep.dir), os.getppid() if of_joblib else None)
+    try:
+        yield
+    except SystemExit:
+        if of_joblib:  # it ends all workers when the first reports, and others may still have to save
+            time.sleep(SECONDS_TO_SAVE)
+        raise

@@ -18,12 +18,12 @@ from stdp_run.errors import UserError
 EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "tune"}
 
 
-def explained(error: Exception, folders: list[Path]) -> str | None:
-    """Return in one line what a user did wrong, or can mend; None if it is a fault of the program."""
+def explained(error: Exception, folders: list[Path], directory: Path) -> str | None:
+    """Return in one line what a user did wrong, or can mend, in a job's directory; None: a fault of the program."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return f"{error.filename or 'outputs'}: {error.strerror}; the last checkpoint is unharmed"
+        return f"{error.filename or directory}: {error.strerror}; the last checkpoint is unharmed"
     own = [folder for folder in folders if folder != conf_folder()]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if any(Path(frame.filename).is_relative_to(folder) for folder in own):

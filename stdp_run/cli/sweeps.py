@@ -2,13 +2,15 @@
 
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, read_write
 
-from stdp_run.cli.job import JOB_FAILED
+from stdp_run.cli.job import JOB_FAILED, has_workers
 from stdp_run.errors import UserError
+from stdp_run.training.workers import WaitForWorkers
 
 log = logging.getLogger(__name__)
 
@@ -17,10 +19,14 @@ class Sweep(Callback):
     """Leaves to a search by Optuna what is not done yet; at the end compares the jobs and names those that failed."""
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
-        """Leave to a search what an earlier command for the same study has not done."""
+        """Leave to a search what is not done, and have this process wait for its workers when it is asked to stop."""
         if "optuna" in config.hydra.sweeper._target_:
             with read_write(config):
                 leave_trials(config.hydra.sweeper)
+        if has_workers(config.hydra):
+            waiting = WaitForWorkers(Path(config.hydra.sweep.dir)).__enter__()  # until the process ends
+            start_helpers_of_joblib()
+            waiting.keep_signals()
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
@@ -58,6 +64,17 @@ def leave_trials(search: DictConfig) -> None:
         search.n_trials = left
         if search.sampler.get("seed") is not None:
             search.sampler.seed += len(complete)  # else it would choose the same again
+
+
+def start_helpers_of_joblib() -> None:
+    """Start the processes that joblib would start before its workers, and then let these have signals again."""
+    with suppress(ImportError):
+        from multiprocessing import resource_tracker
+
+        from joblib.externals.loky.backend import resource_tracker as of_joblib  # type: ignore[import-untyped]
+
+        of_joblib.ensure_running()
+        resource_tracker.ensure_running()
 
 
 def trials_complete(study: str, storage: str) -> list[bool]:

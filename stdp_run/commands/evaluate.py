@@ -52,6 +52,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
         result["train_images_per_second"] = None
         results.write_result(directory.path, result)
+        results.log_accuracy(result)
     print(results.summary_table(result, directory.path))
     return result["test_accuracy"]
 

@@ -35,6 +35,7 @@ class Engine(Protocol):
 
     name: str  # "event" or "torch"
     model: Model
+    inference_batch: int  # images whose spikes are counted at once, so that a signal need not wait for long
 
     def learn(
         self, pixels: Array, image_index: Array, epoch: int, rate: Array, max_learners: Array | None = None
@@ -65,7 +66,7 @@ class NetworkGroup(Protocol):
 
 
 def answer(engine: Engine, request: Request) -> Array:
-    """Return the spike counts [N, E] that the engine answers a request with."""
+    """Return the spike counts [N, E] of the first images of a request, of all where it is to learn."""
     if isinstance(request, TrainingBatch):
         return engine.learn(*request)
-    return engine.count_spikes(*request)
+    return engine.count_spikes(*(each[: engine.inference_batch] for each in request))

@@ -114,7 +114,8 @@ def decide(models: Sequence[Model], options: EngineOptions, has_gpu: bool, trial
     if obstacle:
         return ON_CPU._replace(why=obstacle[0])
     if not options.learning:
-        return EVENT._replace(why="the faster one")
+        learned_there = options.batch_size > 1
+        return ON_CPU._replace(why="as it learned") if learned_there else EVENT._replace(why="the faster one here")
     what = "side by side" if len(models) > 1 else "(batch_size=1)"
     return EVENT._replace(why=f"the faster one for online learning {what}")
 
@@ -126,10 +127,9 @@ def faster_online(models: Sequence[Model], options: EngineOptions, choice: Choic
     """
     if choice.engine == "event" or _not_compiled(models[0]):
         return None
-    change = "batch_size=1" if options.batch_size > 1 else "engine=auto device=cpu"
+    change = "batch_size=1" if options.batch_size > 1 else "device=cpu"
+    change = f"engine=event {change}" if options.engine == "torch" else change
     if choice.device == "cpu":
-        if options.engine == "torch" and options.batch_size == 1:
-            return None  # asked for in so many words
         return f"on a CPU the event engine learns faster, from one image at a time: {change}"
     here, event = trial(choice), trial(EVENT)
     if event <= here:
@@ -195,7 +195,7 @@ def _fastest(candidates: Sequence[Choice], trial: SpeedTrial) -> Choice:
 
 def _event_obstacle(model: Model, options: EngineOptions) -> tuple[str, str] | None:
     """Return why the event engine cannot run this, and what would let it."""
-    if options.batch_size > 1:
+    if options.learning and options.batch_size > 1:
         return f"batch_size={options.batch_size}: the event engine learns from one image at a time", "must be 1"
     if options.device == "cuda":
         return "device=cuda: the event engine runs on the CPU", "must be cpu or auto"

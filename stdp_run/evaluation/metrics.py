@@ -6,7 +6,7 @@ to be counted next, with learning off, are sent the counts [N, E] of one network
 
 import math
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -69,18 +69,11 @@ def slices(n_images: int) -> Iterator[slice]:
         yield slice(start, min(start + IMAGES_AT_ONCE, n_images))
 
 
-def label_neurons(
-    classes: np.ndarray, n_classes: int, progress: Callable[[int], object]
-) -> Generator[slice, np.ndarray, Labels]:
+def label_neurons(classes: np.ndarray, n_classes: int) -> Generator[slice, np.ndarray, Labels]:
     """Label neurons by their responses to training images, and calibrate every readout.
 
     The images that calibrate are answered by the labels from the images before them: those that helped to label a
-    neuron would be answered with more confidence than others.
-
-    Args:
-        classes: class of each image, [N].
-        n_classes: C.
-        progress: called with the number of images of each slice when it is done.
+    neuron would be answered with more confidence than others. `classes` [N] has the class of each image, of C.
     """
     first = len(classes) - min(MOST_CALIBRATING, len(classes) // 2)  # that calibrates
     sums = np.zeros(())  # [C, E] in the end; of whole numbers, and so the same in any order
@@ -95,16 +88,13 @@ def label_neurons(
             for name, readout in READOUTS.items():
                 scores[name].append(readout(after, labels))
             sums = sums + sum_by_class(after, classes[begin : part.stop], n_classes)
-        progress(len(counts))
     labels = assign_labels(sums, np.bincount(classes, minlength=n_classes))
     fitted = {name: fit_calibration(np.concatenate(each), classes[first:]) for name, each in scores.items() if each}
     return replace(labels, calibration=fitted)
 
 
-def evaluate(
-    labels: Labels, classes: np.ndarray, progress: Callable[[int], object]
-) -> Generator[slice, np.ndarray, Evaluation]:
-    """Compare the answers of every readout with the images' classes; arguments as in `label_neurons`."""
+def evaluate(labels: Labels, classes: np.ndarray) -> Generator[slice, np.ndarray, Evaluation]:
+    """Compare the answers of every readout with the images' `classes` [N]."""
     confusion = {name: np.zeros((labels.n_classes, labels.n_classes + 1), np.int64) for name in READOUTS}
     reliability = {name: Reliability() for name in READOUTS}
     n_spikes, begun = 0, time.perf_counter()
@@ -117,7 +107,6 @@ def evaluate(
             confusion[name] += confusion_matrix(classes[part], answers, labels.n_classes)
             confidence = labels.calibration.get(name, Calibration()).confidence(score)
             reliability[name].add(confidence, answers == classes[part])
-        progress(len(counts))
     return Evaluation(
         n_images=len(classes),
         n_correct={name: int(np.trace(matrix)) for name, matrix in confusion.items()},

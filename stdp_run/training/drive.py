@@ -52,7 +52,7 @@ def drive_together(
     """Present to networks what their runs ask for until all have ended; return what each has found.
 
     A run is sent the counts of the first images of its request, one or more: not always of all of them. When a signal
-    comes, each has first the time to save what it was sent.
+    comes, each has first the time to save what it was sent; those that end then are complete.
 
     Each of `runs` makes the steps of one network's run. At first a run should ask for `images_at_once`; later that
     follows from the speed.
@@ -71,10 +71,10 @@ def drive_together(
                 except StopIteration as end:
                     results[k] = end.value
                     requests.pop(k, None)
-            if stopping:
-                interruption.stop()
             # Those that learn go first, so that all stay in step.
             learning = {k: each for k, each in requests.items() if isinstance(each, TrainingBatch)}
+            if requests and (stopping or not learning):  # what was learned is saved
+                interruption.stop()
             begun = time.perf_counter()
             counts = answers = group.answer(learning or requests) if requests else {}
             seconds = time.perf_counter() - begun
@@ -87,19 +87,26 @@ def drive_together(
     return [results[k] for k in range(len(runs))]
 
 
-def count_spikes(asking: Generator[slice, np.ndarray, Found], pixels: np.ndarray, index: np.ndarray) -> Steps[Found]:
+def count_spikes(
+    asking: Generator[slice, np.ndarray, Found],
+    pixels: np.ndarray,
+    index: np.ndarray,
+    progress: Callable[[int], object],
+) -> Steps[Found]:
     """Ask for the spike counts, with learning off, of the slices of images that an evaluation, `asking`, yields.
 
-    `pixels` are uint8 [N, I], `index` int64 [N] is the place of each image in its data set.
+    `pixels` are uint8 [N, I], `index` int64 [N] is the place of each image in its data set; `progress` is called with
+    the number of images whenever some are done.
     """
     try:
         part = next(asking)
         while True:
-            images = InferenceBatch(pixels[part], index[part])
-            counts = yield images
-            while len(counts) < len(images.pixels):
-                rest = InferenceBatch(*(each[len(counts) :] for each in images))
-                counts = np.concatenate([counts, (yield rest)])
-            part = asking.send(counts)
+            counts: list[np.ndarray] = []
+            rest = InferenceBatch(pixels[part], index[part])
+            while len(rest.pixels):
+                counts.append((yield rest))
+                progress(len(counts[-1]))
+                rest = InferenceBatch(*(each[len(counts[-1]) :] for each in rest))
+            part = asking.send(np.concatenate(counts))
     except StopIteration as end:
         return end.value

@@ -1,6 +1,7 @@
 """The figures of a run: what `result.json` holds, and the short table that ends a run."""
 
 import json
+import logging
 import platform
 import subprocess
 from importlib import metadata
@@ -12,6 +13,8 @@ from stdp_run.datasets.selection import Data
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import Model
+
+log = logging.getLogger(__name__)
 
 
 def describe(settings: Settings, model: Model, data: Data, labels: Labels, final: Evaluation, seconds: float) -> dict:
@@ -60,7 +63,9 @@ def summary_table(result: dict, directory: Path) -> str:
     rows = []
     for name, value in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]
-        rows.append((f"{result['split']} accuracy, {name}", f"{value:.2%}  (95%: {low:.2%} to {high:.2%})"))
+        text = f"{value:.2%}  (95%: {low:.2%} to {high:.2%})"
+        judged_by = "  <- evaluator.readout" if name == result["readout"] else ""
+        rows.append((f"{result['split']} accuracy, {name}", text + judged_by))
     readout = result["readout"]
     if readout in (error := result.get("calibration_error", {})):  # not in results of earlier versions
         rows.append((f"calibration error, {readout}", f"{error[readout]:.2%}  (confidence against accuracy)"))
@@ -72,6 +77,13 @@ def summary_table(result: dict, directory: Path) -> str:
     rows.append(("results", relative_path(directory)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
+
+
+def log_accuracy(result: dict, name: str = "") -> None:
+    """Have the log say the accuracy of every readout, by which `summary_table` ends a run, and which is judged by."""
+    judged_by = {result["readout"]: " (evaluator.readout)"}
+    each = (f"{readout} {value:.2%}{judged_by.get(readout, '')}" for readout, value in result["accuracy"].items())
+    log.info("%s%s accuracy: %s", f"{name}, " if name else "", result["split"], ", ".join(each))
 
 
 def relative_path(directory: Path) -> str:

@@ -96,8 +96,7 @@ class TrainingRun:
         extra = {"progress": self.progress.saved(), "plotted": plotted, "wall_seconds": seconds}
         position = {"images": self.progress.images}
         self.directory.save(Checkpoint(self.settings.record, state.arrays(), position, extra))
-        if self._interruption.pending:
-            log.info("%s: saved after %d images", self.directory.path, self.progress.images)
+        self._interruption.saved[self.directory.path] = self.progress.images
 
     def plot(self, state: NetworkState) -> None:
         """Have the weights plotted, with the labels that images seen before give to the neurons."""
@@ -139,6 +138,7 @@ class TrainingRun:
         result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
         result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
         results.write_result(path, result)
+        results.log_accuracy(result, self._name)
         write_report(path)
         self.directory.remove_checkpoints()
         return result
@@ -156,12 +156,12 @@ def label(data: Data, settings: Settings, bars: Bars) -> Steps[Labels]:
     """Label the neurons by training images, with learning off."""
     n_label = settings.n_label or len(data.train_pixels)
     with bars.open("labelling", n_label) as bar:
-        asking = metrics.label_neurons(data.train_classes[:n_label], len(data.classes), bar.update)
-        return (yield from count_spikes(asking, data.train_pixels[:n_label], np.arange(n_label)))
+        asking = metrics.label_neurons(data.train_classes[:n_label], len(data.classes))
+        return (yield from count_spikes(asking, data.train_pixels[:n_label], np.arange(n_label), bar.update))
 
 
 def measure(data: Data, labels: Labels, bars: Bars) -> Steps[Evaluation]:
     """Measure the accuracy of labelled neurons on the test images, with learning off."""
     with bars.open("testing", len(data.test_pixels)) as bar:
-        asking = metrics.evaluate(labels, data.test_classes, bar.update)
-        return (yield from count_spikes(asking, data.test_pixels, data.test_index))
+        asking = metrics.evaluate(labels, data.test_classes)
+        return (yield from count_spikes(asking, data.test_pixels, data.test_index, bar.update))

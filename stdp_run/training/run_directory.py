@@ -40,7 +40,7 @@ class RunDirectory:
         Raises:
             UserError: another process is at work in it and this one is not to `wait`.
         """
-        lock, new = self.path / ".lock", not self.path.exists()
+        lock, new = self.path / files.LOCK, not self.path.exists()
         self.path.mkdir(exist_ok=True)
         before = set(self.path.iterdir())
         try:

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from tqdm import tqdm
 
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
@@ -16,7 +15,7 @@ from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import NetworkState
 from stdp_run.training.drive import Network, Steps
 from stdp_run.training.signals import Interruption
-from stdp_run.training.tracking import Bars, Tracker
+from stdp_run.training.tracking import Bar, Bars, Tracker
 
 
 def learning_rate(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
@@ -131,7 +130,7 @@ class Trainer:
             return True
         return seconds is not None and time.monotonic() - saved_at >= seconds
 
-    def _report(self, network: Network, run: Run, bar: tqdm) -> Steps[None]:
+    def _report(self, network: Network, run: Run, bar: Bar) -> Steps[None]:
         """Do what is due since the last report."""
         options, progress = self._options, self._progress
         if progress.reported == progress.images:
@@ -150,7 +149,7 @@ class Trainer:
         """Return whether a multiple of `every` images was reached since the last report."""
         return every is not None and self._progress.reported // every != self._progress.images // every
 
-    def _log(self, state: NetworkState, bar: tqdm) -> None:
+    def _log(self, state: NetworkState, bar: Bar) -> None:
         """Write a row of metrics about the images since the last one."""
         progress = self._progress
         counts, classes = np.concatenate(progress.counts), np.concatenate(progress.classes)
@@ -171,7 +170,7 @@ class Trainer:
         )
         progress.counts, progress.classes, progress.window_seconds = [], [], 0.0
         if accuracy is not None:
-            bar.set_postfix_str(f"running accuracy {accuracy:.1%}")
+            bar.remark(f"running accuracy {accuracy:.1%}")
 
     def _rate(self, seen: np.ndarray) -> np.ndarray:
         """Return the factor of the learning-rate schedule for images before which some were seen."""

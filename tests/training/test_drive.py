@@ -68,9 +68,10 @@ def test_an_evaluation_gets_the_counts_of_whole_slices_however_they_were_served(
         assert [len(each) for each in counts] == [2, 3]
         return np.concatenate(counts)
 
-    group = Group(1, most)
-    [found] = complete(group, [count_spikes(evaluation(), index[:, None], index)])
+    group, done = Group(1, most), []
+    [found] = complete(group, [count_spikes(evaluation(), index[:, None], index, done.append)])
     assert np.array_equal(found, counts_of(InferenceBatch(index, index)))
+    assert sum(done) == 5 and max(done) <= most
 
 
 def test_each_run_gets_its_own_counts_and_result():

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
-from helpers.runs import assert_same, contents, left_by, run_in
+from helpers.runs import assert_same, contents, left_by, result_of, run_in
 
 from stdp_run.errors import UserError
 from stdp_run.training.run_directory import RunDirectory
@@ -139,10 +139,20 @@ def test_a_run_and_an_evaluation_never_share_a_directory(intact, without_plots, 
     assert json.loads((evaluated / "result.json").read_text())["test_images"] == 50
 
 
-def test_the_log_says_that_constants_are_tuned(tmp_path, caplog, without_plots):
+def test_the_log_says_that_constants_are_tuned_and_how_the_run_ended(tmp_path, caplog, capsys, without_plots):
     with caplog.at_level(logging.INFO):
-        run_in(tmp_path / "run", *SMALL, "n_train=20", "n_label=20", "n_test=20", tuning="constants tuned for it")
+        tiny = ("n_train=20", "n_label=20", "n_test=20", "evaluator.readout=proportion")
+        run_in(tmp_path / "run", *SMALL, *tiny, tuning="constants tuned for it")
     assert "constants tuned for it" in caplog.text
+    result = result_of(tmp_path / "run")
+    assert len(result["accuracy"]) == 4
+    marked = [row.split()[2] for row in capsys.readouterr().out.splitlines() if row.endswith("<- evaluator.readout")]
+    assert marked == ["proportion"]
+    for name, accuracy in result["accuracy"].items():
+        assert f"{name} {accuracy:.2%}" + " (evaluator.readout)" * (name == "proportion") in caplog.text
+
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
 
 
 # Real processes -------------------------------------------------------------------------------------------------------
@@ -240,7 +250,7 @@ def test_killed_and_resumed_on_the_other_engine_and_in_integers(tmp_path, argume
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=lambda number: number.name)
 def test_a_signal_saves_and_exits_with_its_own_code(uninterrupted, tmp_path, number):
     run, _ = uninterrupted
     process = start(tmp_path, *EVENT, "trainer.checkpoint_every=null", "hydra.run.dir=run")
@@ -297,7 +307,8 @@ def test_a_full_disk_leaves_the_earlier_checkpoint_usable(uninterrupted, small_d
     _, errors = process.communicate(timeout=600)
     assert process.returncode == 2, errors
     assert "Traceback" not in errors
-    assert re.search(r"stdp-run: error: .*No space left on device", errors), errors
+    [line] = [line for line in errors.splitlines() if "No space left on device" in line]
+    assert line.startswith(f"stdp-run: error: {small_disk}/run"), "it names what cannot be written"
     kept = list(checkpoints.glob("images_*.pt"))
     assert kept
     filler.unlink()

@@ -1,9 +1,13 @@
 import io
 import json
+import logging
 import sys
 
+import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from stdp_run.errors import UserError
+from stdp_run.training import tracking
 from stdp_run.training.tracking import Bars, Tracker
 
 
@@ -45,3 +49,34 @@ def test_runs_side_by_side_share_a_bar(monkeypatch):
     with Bars(visible=False).open("learning", 10) as hidden:
         hidden.update(10)
     assert len(terminal.getvalue()) == written
+
+
+def test_where_there_is_no_bar_the_log_says_now_and_then_how_far_it_is(monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    now = [0.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with Bars(visible=False).open("learning", 10, 2) as bar:
+        for _ in range(4):
+            now[0] += tracking.SECONDS_BETWEEN_LINES / 2
+            bar.update(1)
+            bar.remark("running accuracy 50%")
+    assert caplog.messages == [f"learning: {n} of 10 images, running accuracy 50%" for n in (4, 6)]
+
+
+@pytest.mark.parametrize("write", ["scalars", "plot"])
+def test_a_full_disk_is_an_error_that_names_the_directory(tmp_path, write):
+    limits = pytest.importorskip("resource")
+    before = limits.getrlimit(limits.RLIMIT_FSIZE)
+    line = f"^{tmp_path}: cannot be written: .*; the last checkpoint is unharmed$"
+    try:
+        with pytest.raises(UserError, match=line), Tracker(tmp_path) as tracker:
+            limits.setrlimit(limits.RLIMIT_FSIZE, (1000, before[1]))  # as a disk that is full after so many bytes
+            for images in range(100):
+                if write == "scalars":
+                    tracker.scalars(images, {"value": 1.0})
+                else:
+                    tracker.plot(images, "plot", bytes(1000), (10, 10))
+            tracker.save()
+    finally:
+        limits.setrlimit(limits.RLIMIT_FSIZE, before)
+    assert (tmp_path / "metrics.jsonl").stat().st_size <= 1000

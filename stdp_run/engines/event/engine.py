@@ -113,6 +113,7 @@ class EventEngine:
     def __init__(self, model: Model, state: NetworkState, n_threads: int = 1):
         self.model = model
         self._n_threads = n_threads
+        self.inference_batch = 5 * IMAGES_PER_TASK * n_threads
         dtype = model.weight_dtype
         neuron_parameters = cast(model.neuron_parameters, dtype.type)
         rule_parameters = cast(model.rule_parameters, dtype.type)
