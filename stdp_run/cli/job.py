@@ -20,7 +20,8 @@ from omegaconf import DictConfig, OmegaConf
 from stdp_run.cli.messages import explained
 from stdp_run.cli.overrides import key_of
 from stdp_run.commands import Invocation, run
-from stdp_run.config.build import relatives
+from stdp_run.config.build import conf_folder, relatives
+from stdp_run.config.own_code import name_folder
 from stdp_run.errors import UserError
 
 BAD_INPUT = 2
@@ -38,13 +39,12 @@ def job(config: DictConfig) -> float:
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
     folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
-    # A rule or neuron group of one's own lies beside its YAML.
-    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     if "joblib" in hydra_config.launcher._target_:
         end_with_parent()
     reason = directory / "error.txt"
     try:
+        own_folder(config, hydra_config)
         invocation = Invocation(
             directory,
             explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
@@ -69,6 +69,26 @@ def job(config: DictConfig) -> float:
     return accuracy
 
 
+def own_folder(config: DictConfig, hydra_config: HydraConf) -> None:
+    """Put the folder of --config-dir into the config; say in the log which of its choices the package's stand before.
+
+    Raises:
+        UserError: the key is given on the command line.
+    """
+    if "config_dir" in map(key_of, hydra_config.overrides.task):
+        raise UserError.bad_value(
+            "config_dir", config.config_dir, "given as --config-dir FOLDER, which finds its YAML too"
+        )
+    for source in hydra_config.runtime.config_sources:
+        if source.provider != "command-line":
+            continue
+        config.config_dir = name_folder(source.path)
+        for group, choice in hydra_config.runtime.choices.items():
+            own, known = (folder / group / f"{choice}.yaml" for folder in (Path(source.path), conf_folder()))
+            if own.is_file() and known.is_file() and not own.samefile(known):
+                log.warning("%s=%s: the package's is taken; %s needs another name to be used", group, choice, own)
+
+
 def tuning(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> str:
     """Return in a line whose tuned constants are in effect; empty where tuned=none was asked for, as by presets.
 
@@ -85,7 +105,9 @@ def tuning(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> 
         raise UserError.bad_value("tuned", tuned, f"one of {', '.join(there)}")
     line = f"no tuned constants for {rule} with {neuron}: neurons and encoder are as published"
     targets = {part: str(OmegaConf.select(config, f"{part}._target_")) for part in ("rule", "neuron")}
-    based_on = [relatives(part, str(choices.get(part)), target, folders) for part, target in targets.items()]
+    based_on = [
+        relatives(part, str(choices.get(part)), target, folders, config.config_dir) for part, target in targets.items()
+    ]
     nearby = next((name for pair in product(*based_on) if (name := "-".join(pair)) in there), None)
     return f"{line}; tuned={nearby} takes all of {nearby.replace('-', ' with ', 1)}" if nearby else line
 

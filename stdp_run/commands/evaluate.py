@@ -9,7 +9,6 @@ from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import load_images
 from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.evaluation.labels import Labels
 from stdp_run.inference.load import read_trained
 from stdp_run.training import result as results
 from stdp_run.training.drive import drive
@@ -31,15 +30,15 @@ def run(asked: Settings, invocation: Invocation) -> float:
         if directory.holds_run() or directory.mode() == "train":
             allowed = "a directory without a run, whose files the evaluation would replace"
             raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
-        saved = read_trained(path)
-        settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
+        trained = read_trained(path, asked.config_dir)
+        settings = settings_to_evaluate(asked, trained.saved.config, path, invocation.explicit)
         model, name = build_model(settings), settings.dataset.name
-        n_inputs = saved.arrays["weight"].shape[1]
+        n_inputs = trained.model.n_inputs
         if model.n_inputs != n_inputs:
             raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
         directory.write_config(settings)
         data = load_images(settings)
-        labels = Labels(saved.extra["label"], saved.extra["mean_count"])
+        labels = trained.labels
         if len(data.classes) != labels.n_classes:
             raise UserError(f"dataset={name}: {len(data.classes)} classes; the network knows {labels.n_classes}")
         options = engine_options(settings, invocation.job, learning=False)
@@ -47,7 +46,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         choice = choose_once([model], options, None, invocation.sweep_directory)
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
         directory.write_config(settings)
-        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
+        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, trained.state, options, choice))
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
         result["train_images_per_second"] = None
         results.write_result(directory.path, result)

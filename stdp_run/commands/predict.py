@@ -35,7 +35,7 @@ def run(settings: Settings, _: Invocation) -> float:
     """
     images, csv_path = settings.predict.images, settings.predict.csv
     assert settings.checkpoint is not None and images is not None  # the settings of this mode have them
-    prediction = predict(settings.checkpoint, images, settings.threads)
+    prediction = predict(settings.checkpoint, images, settings.threads, settings.config_dir)
     print(table(prediction))
     if csv_path is not None:
         write_atomically(Path(csv_path), csv_text(prediction).encode())
@@ -44,7 +44,9 @@ def run(settings: Settings, _: Invocation) -> float:
     return 0.0
 
 
-def predict(checkpoint: str | Path, images: str | Path, threads: int | None = None) -> Prediction:
+def predict(
+    checkpoint: str | Path, images: str | Path, threads: int | None = None, config_dir: str | None = None
+) -> Prediction:
     """Have a trained network answer pictures.
 
     A file that cannot be read is named in a warning on the log, and the others are still answered. Pictures are framed
@@ -54,13 +56,13 @@ def predict(checkpoint: str | Path, images: str | Path, threads: int | None = No
     Args:
         checkpoint: a run's directory, or the checkpoint.pt in it.
         images: a picture or a folder of pictures (`stdp_run.inference.pictures.find_pictures`).
-        threads: as for `stdp_run.load`.
+        threads, config_dir: as for `stdp_run.load`.
 
     Raises:
         UserError: the checkpoint cannot be used, there is no picture, or none can be read.
     """
     found = find_pictures(images)
-    network = load(checkpoint, threads=threads)
+    network = load(checkpoint, threads=threads, config_dir=config_dir)
     dataset = network.settings.dataset
     frame, invert = dataset.name == "mnist", dataset.options.get("invert")
     read, pixels, broken = [], [], []
