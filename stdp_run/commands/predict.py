@@ -10,8 +10,8 @@ import numpy as np
 
 from stdp_run.commands import Invocation
 from stdp_run.config.schema import Settings
-from stdp_run.errors import UserError
-from stdp_run.files import write_atomically
+from stdp_run.errors import UserError, printable
+from stdp_run.files import csv_cell, write_atomically
 from stdp_run.inference.load import Answers, load
 from stdp_run.inference.pictures import find_pictures, read_picture
 
@@ -38,7 +38,7 @@ def run(settings: Settings, _: Invocation) -> float:
     prediction = predict(settings.checkpoint, images, settings.threads, settings.config_dir)
     print(table(prediction))
     if csv_path is not None:
-        write_atomically(Path(csv_path), csv_text(prediction).encode())
+        write_atomically(Path(csv_path), csv_text(prediction).encode(errors="surrogateescape"))
     if prediction.broken:
         raise UserError(f"predict.images={images}: {len(prediction.broken)} could not be read, named above")
     return 0.0
@@ -81,9 +81,9 @@ def predict(
 def table(prediction: Prediction) -> str:
     """Return a header and a line for each picture: file, answer, confidence."""
     answers = prediction.answers
-    names = ["none" if name is None else name for name in answers.names]
+    names = ["none" if name is None else printable(name) for name in answers.names]
     shares = [f"{confidence:.0%}" for confidence in answers.confidence]
-    rows = [("file", "answer", "confidence"), *zip(map(str, prediction.files), names, shares, strict=True)]
+    rows = [("file", "answer", "confidence"), *zip(map(printable, prediction.files), names, shares, strict=True)]
     first, second, third = (max(map(len, column)) for column in zip(*rows, strict=True))
     return "\n".join(f"{file:<{first}}  {name:<{second}}  {share:>{third}}" for file, name, share in rows)
 
@@ -91,7 +91,8 @@ def table(prediction: Prediction) -> str:
 def csv_text(prediction: Prediction) -> str:
     """Return the answers as CSV (RFC 4180): file, answer, confidence (0 to 1) and each class's score_NAME.
 
-    Without an answer the field is empty, and the confidence 0.
+    Without an answer the field is empty, and the confidence 0. What a spreadsheet would take for a formula begins with
+    an apostrophe.
     """
     answers = prediction.answers
     buffer = io.StringIO(newline="")
@@ -99,5 +100,7 @@ def csv_text(prediction: Prediction) -> str:
     writer.writerow(["file", "answer", "confidence", *(f"score_{name}" for name in answers.classes)])
     for n, file in enumerate(prediction.files):
         scores = [f"{value:.6g}" for value in answers.score[n]]
-        writer.writerow([file, answers.names[n] or "", f"{answers.confidence[n]:.6f}", *scores])
+        writer.writerow(
+            [csv_cell(str(file)), csv_cell(answers.names[n] or ""), f"{answers.confidence[n]:.6f}", *scores]
+        )
     return buffer.getvalue()

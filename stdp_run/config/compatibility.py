@@ -42,7 +42,10 @@ def settings_to_resume(asked: Settings, there: dict[str, Any], path: Path, expli
     taken = {key for key in explicit if _within(key, *OPERATIONAL)}
     values = {key: value for key, value in flat(asked.record).items() if key in taken or _within(key, *_OF_COMMANDS)}
     values |= _own_folder(asked)
-    return read_settings(there).with_values(values)
+    try:
+        return read_settings(there).with_values(values)
+    except UserError as error:
+        raise UserError(f"{path} holds a run with settings that cannot be used: {error}") from error
 
 
 def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, explicit: Sequence[str]) -> Settings:
