@@ -48,6 +48,11 @@ class Checkpoint:
             check.refuse("classes", "must be names, one or more")
         check.array("label", np.int64, (model.n_exc,), -1, len(classes) - 1)
         check.array("mean_count", np.float64, (len(classes), model.n_exc), 0)
+        calibration = check.has("calibration", dict) if "calibration" in self.extra else {}
+        for readout, values in calibration.items():
+            each = check.items(f"calibration.{readout}", values, [0, 1])  # temperature and floor
+            each.number(0, above=0)
+            each.number(1)
 
     def check_progress(self, model: Model, n_classes: int, path: str | Path) -> None:
         """Raise UserError, naming `path`, unless a run of that model can be resumed from this."""
@@ -100,12 +105,13 @@ class _Contents:
             self.refuse(name, f"holds {len(values)} values; must be {', '.join(map(str, known))}")
         return _Contents(self._path, values, f"{self._prefix}{name}.")
 
-    def number(self, name: object, whole: bool = False) -> None:
-        """Check a number of 0 or more."""
+    def number(self, name: object, whole: bool = False, above: float | None = None) -> None:
+        """Check a number of 0 or more, or `above` a limit."""
         value: Any = self._values.get(name)
         kinds = (int,) if whole else (int, float)
-        if type(value) not in kinds or not 0 <= value < math.inf:
-            self.refuse(name, f"must be a {'whole ' * whole}number of 0 or more")
+        if type(value) not in kinds or not 0 <= value < math.inf or (above is not None and value <= above):
+            least = "of 0 or more" if above is None else f"above {above}"
+            self.refuse(name, f"must be a {'whole ' * whole}number {least}")
 
     def array(
         self,

@@ -111,6 +111,11 @@ CRAFTED = {
     "numbers as classes": (changed("extra", "classes", to=list(range(10))), "classes must be names, one or more"),
     "a text as classes": (changed("extra", "classes", to="0123456789"), "classes is of type str; must be of type list"),
     "no class": (changed("extra", "classes", to=lambda _: []), "classes must be names, one or more"),
+    "a temperature of 0": (
+        changed("extra", "calibration", to={"proportion": [0.0, 0.0]}),
+        "calibration.proportion.0 must be a number above 0",
+    ),
+    "no floor": (changed("extra", "calibration", to={"proportion": [1.0]}), "calibration.proportion holds 1 values"),
     "no labels": (changed(*LABEL), "the neurons of this one are not labelled yet"),
     "no settings": (changed("config", to=lambda _: {}), "dataset=null: must be a group of keys"),
     "a setting too few": (changed("config", "n_exc"), "n_exc: missing"),

@@ -200,7 +200,13 @@ def test_histogram_counts_every_value_and_names_the_unit():
 
 def test_histogram_tells_of_values_that_are_not_finite():
     axes = plots.histogram([1.0, 2.0, np.nan, np.inf], "theta (mV)", "Thresholds").axes[0]
-    assert axes.get_title() == "Thresholds\n2 values, 1 to 2, 2 more not finite"
+    assert axes.get_title() == "Thresholds\n2 values, smallest 1, largest 2; 2 more not finite"
+
+
+def test_a_histogram_of_weights_begins_at_0_where_the_smallest_is_next_to_it():
+    axes = plots.histogram([1.5e-9, 0.5, 0.9999], "weight", "Weights", counted_as="synapses").axes[0]
+    assert axes.get_title() == "Weights\n3 synapses, smallest 0, largest 0.9999"
+    assert axes.get_xlim()[0] == 0
 
 
 def test_a_histogram_on_a_logarithmic_scale_shows_a_single_value_among_many():

@@ -28,6 +28,8 @@ def histogram(
         style.describe(axes, f"{title}\nno {counted_as}", xlabel, f"number of {counted_as}")
         return figure
     low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean(dtype=np.float64))
+    if 0 < low < 1e-3 * high:
+        low = 0.0  # as far as can be seen, and the scale then begins with a 0
     scale = max(abs(low), abs(high)) or 1.0
     spread = (low, high) if high - low > 1e-6 * scale else (low - 0.5 * scale, high + 0.5 * scale)
     counts, edges = np.histogram(finite, bins=BINS, range=spread)
@@ -44,7 +46,8 @@ def histogram(
         style.whole_numbers(axes)
     axes.legend(frameon=False, loc="best", fontsize=11)
     others = values.size - finite.size
-    summary = f"{finite.size:,} {counted_as}, {low:.4g} to {high:.4g}{f', {others:,} more not finite' * bool(others)}"
+    summary = f"{finite.size:,} {counted_as}, smallest {low:.4g}, largest {high:.4g}"
+    summary += f"; {others:,} more not finite" * bool(others)
     style.describe(axes, f"{title}\n{summary}", xlabel, f"number of {counted_as}")
     return figure
 
