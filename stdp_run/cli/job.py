@@ -21,7 +21,7 @@ from stdp_run.cli.messages import explained
 from stdp_run.cli.overrides import key_of
 from stdp_run.commands import Invocation, run
 from stdp_run.config.build import conf_folder, relatives
-from stdp_run.config.own_code import name_folder
+from stdp_run.config.own_code import in_use, name_folder
 from stdp_run.errors import UserError
 
 BAD_INPUT = 2
@@ -55,7 +55,7 @@ def job(config: DictConfig) -> float:
         )
         accuracy = run(config, invocation)
     except Exception as error:
-        message = explained(error, folders)
+        message = explained(error, [*folders, *in_use])
         log.error("stdp-run: error: %s", message or f"{type(error).__name__}: {error}", exc_info=message is None)
         log.debug("", exc_info=error)
         if not in_sweep:

@@ -25,6 +25,7 @@ T = TypeVar("T")
 log = logging.getLogger(__name__)
 
 PACKAGE = __name__.partition(".")[0]
+in_use: set[Path] = set()  # folders of which code runs in this process
 _named: set[Path] = set()  # in this process: the list may not be writable
 
 
@@ -122,6 +123,7 @@ def _load(spec: ModuleSpec, config_dir: str) -> None:
     """Import the module of a spec, which may import what lies beside it."""
     if config_dir not in sys.path:
         sys.path.append(config_dir)
+    in_use.add(Path(config_dir))
     module = module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

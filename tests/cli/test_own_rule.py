@@ -83,6 +83,14 @@ def test_later_commands_find_a_rule_of_ones_own_where_the_user_has_named_its_fol
         done = stdp_run(*command)
         assert done.returncode == 0, done.stderr
     assert figures(tmp_path / "begun") == figures(tmp_path / "run")
+    rule = tmp_path / "mine" / "soft_bound.py"
+    right = rule.read_text()
+    rule.write_text(right.replace("p.w_max", "p.w_top"))  # a mistake, of which the file is named
+    for file in ("result.json", "checkpoint.pt"):
+        (tmp_path / "begun" / file).unlink()
+    mistaken = stdp_run(*commands["resume"])
+    assert (mistaken.returncode, "Traceback" in mistaken.stderr) == (2, False) and f"{rule}, line " in mistaken.stderr
+    rule.write_text(right)
     (tmp_path / "mine").rename(tmp_path / "moved")
     assert "is not there any more; --config-dir FOLDER names another" in stdp_run(*commands["export"]).stderr
     assert stdp_run("--config-dir", "moved", *commands["export"]).returncode == 0
