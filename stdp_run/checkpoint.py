@@ -44,8 +44,8 @@ class Checkpoint:
         check = _Contents(path, self.extra)
         check.state(self.arrays, model)
         classes = check.has("classes", list)
-        if not classes or not all(isinstance(name, str) for name in classes):
-            check.refuse("classes", "must be names, one or more")
+        if not classes or not all(isinstance(name, str) for name in classes) or len(set(classes)) < len(classes):
+            check.refuse("classes", "must be different names, one or more")
         check.array("label", np.int64, (model.n_exc,), -1, len(classes) - 1)
         check.array("mean_count", np.float64, (len(classes), model.n_exc), 0)
         calibration = check.has("calibration", dict) if "calibration" in self.extra else {}

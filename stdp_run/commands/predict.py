@@ -10,10 +10,11 @@ import numpy as np
 
 from stdp_run.commands import Invocation
 from stdp_run.config.schema import Settings
+from stdp_run.datasets.picture_files import ENDINGS, pictures_below
+from stdp_run.datasets.pictures import reader_for
 from stdp_run.errors import UserError, printable
 from stdp_run.files import csv_cell, write_atomically
 from stdp_run.inference.load import Answers, load
-from stdp_run.inference.pictures import find_pictures, read_picture
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,12 @@ def predict(
 ) -> Prediction:
     """Have a trained network answer pictures.
 
-    A file that cannot be read is named in a warning on the log, and the others are still answered. Pictures are framed
-    as in MNIST where the network learned MNIST; else the whole picture is resized, and `dataset.invert` holds where
-    the dataset has it.
+    A file that cannot be read is named in a warning on the log, and the others are still answered. Pictures are
+    prepared as those that the network learned (`stdp_run.datasets.pictures.reader_for`); the log says how.
 
     Args:
         checkpoint: a run's directory, or the checkpoint.pt in it.
-        images: a picture or a folder of pictures (`stdp_run.inference.pictures.find_pictures`).
+        images: a picture or a folder of pictures (`find_pictures`).
         threads, config_dir: as for `stdp_run.load`.
 
     Raises:
@@ -63,19 +63,40 @@ def predict(
     """
     found = find_pictures(images)
     network = load(checkpoint, threads=threads, config_dir=config_dir)
-    dataset = network.settings.dataset
-    frame, invert = dataset.name == "mnist", dataset.options.get("invert")
+    reader = reader_for(network.settings.dataset)
     read, pixels, broken = [], [], []
     for file in found:
         try:
-            pixels.append(read_picture(file, dataset.height, dataset.width, frame=frame, invert=invert))
+            pixels.append(reader.read(file))
             read.append(file)
         except UserError as error:
             log.warning("%s", error)
             broken.append(file)
     if not read:
         raise UserError.bad_value("predict.images", images, "pictures; none of the files there can be read as one")
+    log.info("%s", reader.summary())
     return Prediction(tuple(read), network.classify(np.stack(pixels)), tuple(broken))
+
+
+def find_pictures(path: str | Path) -> list[Path]:
+    """Return the pictures at `path`, sorted by folder, then name.
+
+    A file is taken whatever its name. Of a folder, the files in it and in all folders below that end in .png, .jpg,
+    .jpeg, .bmp, .gif, .webp, .tif, .tiff, .ppm or .pgm. What starts with a dot is left out.
+
+    Raises:
+        UserError: nothing is there, or no picture is.
+    """
+    wanted = f"a picture, or a folder with pictures ({', '.join(ending[1:] for ending in ENDINGS)})"
+    place = Path(path)
+    if place.is_file():
+        return [place]
+    if not place.is_dir():
+        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no such file or folder")
+    found = pictures_below(place)
+    if not found:
+        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no picture in this folder")
+    return found
 
 
 def table(prediction: Prediction) -> str:

@@ -6,6 +6,7 @@ answers = network.classify(images)          # uint8 [N, 28, 28], bright strokes 
 answers.names, answers.confidence
 """
 
+import logging
 import os
 import zlib
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from stdp_run.config.schema import Settings, or_null, read_settings
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
+from stdp_run.evaluation.calibration import Calibration
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
@@ -30,6 +32,8 @@ from stdp_run.parameters import whole_positive
 
 CHECKPOINT = "checkpoint.pt"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Answers:
@@ -37,7 +41,7 @@ class Answers:
 
     class_index: np.ndarray  # [N] int64, place of the answer in `classes`; -1: no answer
     names: tuple[str | None, ...]  # [N] the name of the answer; None: no answer
-    confidence: np.ndarray  # [N] float64, the answer's share of the scores of all classes, 0 to 1; 0: no answer
+    confidence: np.ndarray  # [N] float64, the probability that the answer is right (`calibration`); 0: no answer
     score: np.ndarray  # [N, C] float64, the readout's score of each class
     counts: np.ndarray  # [N, E] int32, spikes of each excitatory neuron
     classes: tuple[str, ...]  # [C] the names of the classes
@@ -75,16 +79,14 @@ class TrainedNetwork:
         """
         pixels = self._flat(np.asarray(images))
         counts = self.engine.count_spikes(pixels, image_index(pixels))
-        score = np.zeros((len(pixels), len(self.classes)))
+        readout, score = self.settings.evaluator.readout, np.zeros((len(pixels), len(self.classes)))
         for part in slices(len(pixels)):
-            score[part] = READOUTS[self.settings.evaluator.readout](counts[part], self.labels)
+            score[part] = READOUTS[readout](counts[part], self.labels)
         class_index = answer(score)
-        answered = class_index != NO_ANSWER
-        total = score.sum(axis=1)
         return Answers(
             class_index=class_index,
             names=tuple(self.classes[index] if index != NO_ANSWER else None for index in class_index),
-            confidence=np.where(answered, score.max(axis=1), 0) / np.where(answered, total, 1),
+            confidence=self.labels.calibration.get(readout, Calibration()).confidence(score),
             score=score,
             counts=counts,
             classes=self.classes,
@@ -120,9 +122,16 @@ def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int
         UserError: there is no such file, it is damaged or no checkpoint, or its run had not finished.
     """
     or_null(whole_positive)("threads", threads)
-    _, settings, model, state, labels, classes = read_trained(path, config_dir)
     options = EngineOptions(device="cpu", threads=threads, learning=False)
-    return TrainedNetwork(settings, state, labels, classes, make_engine(model, state, options))
+    trained = read_trained(path, config_dir)
+    state = trained.saved.state()
+    return TrainedNetwork(
+        settings=trained.settings,
+        state=state,
+        labels=trained.labels(),
+        classes=trained.classes,
+        engine=make_engine(trained.model, state, options),
+    )
 
 
 class Trained(NamedTuple):
@@ -131,9 +140,19 @@ class Trained(NamedTuple):
     saved: Checkpoint
     settings: Settings  # of the run, as for mode=eval
     model: Model
-    state: NetworkState
-    labels: Labels
-    classes: tuple[str, ...]  # [C]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, [C]."""
+        return tuple(self.saved.extra["classes"])
+
+    def labels(self) -> Labels:
+        """Return the neurons' labels, with the calibration of the readouts."""
+        extra = self.saved.extra
+        calibration = {name: Calibration(*each) for name, each in extra.get("calibration", {}).items()}
+        if not calibration:
+            log.warning("checkpoint without calibration: confidence is only the answer's share of the scores")
+        return Labels(extra["label"], extra["mean_count"], calibration)
 
 
 def read_trained(path: str | Path, config_dir: str | Path | None = None) -> Trained:
@@ -157,5 +176,4 @@ def read_trained(path: str | Path, config_dir: str | Path | None = None) -> Trai
     except (UserError, RecursionError) as error:
         raise UserError(f"checkpoint={path}: {error}") from error
     saved.check_trained(model, path)
-    labels = Labels(saved.extra["label"], saved.extra["mean_count"])
-    return Trained(saved, settings, model, saved.state(), labels, tuple(saved.extra["classes"]))
+    return Trained(saved, settings, model)

@@ -133,6 +133,7 @@ class TrainingRun:
         """Write the trained network, the result and the report; return the result."""
         path, progress, data = self.directory.path, self.progress, self._data
         extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
+        extra["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
         content = Checkpoint(self.settings.record, state.arrays(), {"images": progress.images}, extra)
         checkpoint.save(path / "checkpoint.pt", content)
         seconds = time.perf_counter() - self._begun

@@ -108,9 +108,13 @@ CRAFTED = {
     "broken labels": (changed(*LABEL, to=lambda a: a + 0.5), "label is float64 [100]; must be int64 [100]"),
     "counts below 0": (changed(*COUNT, to=with_value(-1)), "mean_count must be 0 or more"),
     "counts of a class": (changed(*COUNT, to=lambda a: a[:9]), "mean_count is float64 [9, 100]; must be float64 [10,"),
-    "numbers as classes": (changed("extra", "classes", to=list(range(10))), "classes must be names, one or more"),
+    "numbers as classes": (
+        changed("extra", "classes", to=list(range(10))),
+        "classes must be different names, one or more",
+    ),
     "a text as classes": (changed("extra", "classes", to="0123456789"), "classes is of type str; must be of type list"),
-    "no class": (changed("extra", "classes", to=lambda _: []), "classes must be names, one or more"),
+    "a class twice": (changed("extra", "classes", to=["0"] * 10), "classes must be different names, one or more"),
+    "no class": (changed("extra", "classes", to=lambda _: []), "classes must be different names, one or more"),
     "a temperature of 0": (
         changed("extra", "calibration", to={"proportion": [0.0, 0.0]}),
         "calibration.proportion.0 must be a number above 0",
