@@ -51,7 +51,7 @@ class Checkpoint:
         calibration = check.has("calibration", dict) if "calibration" in self.extra else {}
         for readout, values in calibration.items():
             each = check.items(f"calibration.{readout}", values, [0, 1])  # temperature and floor
-            each.number(0, above=0)
+            each.number(0, least="above 0")
             each.number(1)
 
     def check_progress(self, model: Model, n_classes: int, path: str | Path) -> None:
@@ -105,12 +105,11 @@ class _Contents:
             self.refuse(name, f"holds {len(values)} values; must be {', '.join(map(str, known))}")
         return _Contents(self._path, values, f"{self._prefix}{name}.")
 
-    def number(self, name: object, whole: bool = False, above: float | None = None) -> None:
-        """Check a number of 0 or more, or `above` a limit."""
+    def number(self, name: object, whole: bool = False, least: str = "of 0 or more") -> None:
+        """Check a number of 0 or more, or "above 0"."""
         value: Any = self._values.get(name)
         kinds = (int,) if whole else (int, float)
-        if type(value) not in kinds or not 0 <= value < math.inf or (above is not None and value <= above):
-            least = "of 0 or more" if above is None else f"above {above}"
+        if type(value) not in kinds or not 0 <= value < math.inf or (least == "above 0" and value == 0):
             self.refuse(name, f"must be a {'whole ' * whole}number {least}")
 
     def array(
