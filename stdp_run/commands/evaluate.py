@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_evaluate
-from stdp_run.config.schema import DatasetSettings, Settings, read_settings
+from stdp_run.config.schema import DatasetSettings, Settings
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.datasets.selection import load_images, matched_by_name
 from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.inference.load import labels_of, read_trained
+from stdp_run.inference.load import read_trained
 from stdp_run.training import result as results
 from stdp_run.training.drive import drive
 from stdp_run.training.engine_choice import choose_once, engine_options
@@ -33,22 +33,24 @@ def run(asked: Settings, invocation: Invocation) -> float:
         if directory.holds_run() or directory.mode() == "train":
             allowed = "a directory without a run, whose files the evaluation would replace"
             raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
-        saved = read_trained(path)
-        settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
-        settings = _prepared_as_learned(settings, read_settings(saved.config).dataset, invocation.explicit)
+        trained = read_trained(path, asked.config_dir)
+        settings = settings_to_evaluate(asked, trained.saved.config, path, invocation.explicit)
+        settings = _prepared_as_learned(settings, trained.settings.dataset, invocation.explicit)
         model, name = build_model(settings), settings.dataset.name
-        n_inputs = saved.arrays["weight"].shape[1]
+        n_inputs = trained.model.n_inputs
         if model.n_inputs != n_inputs:
             raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
-        labels, classes = labels_of(saved), saved.extra["classes"]
-        data = matched_by_name(load_images(settings), name, classes)
+        labels = trained.labels()
+        data = matched_by_name(load_images(settings), name, trained.classes)
         options = engine_options(settings, invocation.job, learning=False)
         set_process_options(options.threads, options.tf32)
         choice = choose_once([model], options, None, invocation.sweep_directory)
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
         invocation.accepted(True)
         directory.write_config(settings)
-        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
+        final = drive(
+            measure(data, labels, Bars(invocation.bars)), make_engine(model, trained.saved.state(), options, choice)
+        )
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
         result["train_images_per_second"] = None
         results.write_result(directory.path, result)

@@ -211,6 +211,7 @@ class Settings:
     resume: str | None = _checked(or_null(text))
     max_learners: int | None = _checked(or_null(whole_positive))
     checkpoint: str | None = _checked(or_null(text))
+    config_dir: str | None = _checked(or_null(text))
 
     def __post_init__(self):
         for key, modes, needed in OF_MODES:
@@ -257,11 +258,12 @@ def read_settings(config: Config) -> Settings:
     Raises:
         UserError: a key is missing or unknown, has a value that is not allowed, or refers to what is not there.
     """
-    composed = OmegaConf.create(config)
     try:
+        composed = OmegaConf.create(config)
         record = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    record.setdefault("config_dir", None)  # which records did not always have
     n_inputs = _read(DatasetSettings, record.get("dataset"), "dataset.").n_inputs
     for section in ("rule", "neuron"):
         if isinstance(record.get(section), dict):

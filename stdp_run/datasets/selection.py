@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stdp_run.config.build import import_class
+from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import DatasetSettings, Settings
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.errors import UserError
@@ -31,7 +31,7 @@ def load_images(settings: Settings) -> Data:
         UserError: the dataset has fewer images than asked for, other ones than it says, or cannot be had.
     """
     section = settings.dataset
-    loaded = build_dataset(section).load()
+    loaded = build_dataset(section, settings.config_dir).load()
     _check(section, loaded)
     training, test = loaded.train, loaded.test
     n_learn, test_index = len(training.labels), np.arange(len(test.labels))
@@ -60,13 +60,15 @@ def load_images(settings: Settings) -> Data:
     )
 
 
-def build_dataset(section: DatasetSettings) -> Dataset:
+def build_dataset(section: DatasetSettings, config_dir: str | None = None) -> Dataset:
     """Return the dataset that the settings describe: its class is given the size and the options that it takes.
+
+    A class of one's own lies in `config_dir`.
 
     Raises:
         UserError: the class cannot be imported, an option is unknown or missing, or its value is not allowed.
     """
-    cls = import_class("dataset", section.target, Dataset)
+    cls = import_class("dataset", section.target, Dataset, config_dir)
     known = inspect.signature(cls).parameters
     for key, value in section.options.items():
         if key not in known:

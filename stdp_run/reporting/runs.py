@@ -35,7 +35,7 @@ COUNTS = {"n_train": "train_images", "n_test": "test_images", "n_label": "label_
 FIGURES = ("directory", "state", "reason", "readout", "split", "accuracy", *SPEED, *COUNTS.values())
 # Settings that say nothing about a result: where a run lies, and how it is logged, saved and resumed.
 IGNORED = (
-    *("seed", "mode", "resume", "threads"),
+    *("seed", "mode", "resume", "threads", "config_dir"),
     *("trainer.log_every", "trainer.label_window", "trainer.evaluate_every", "trainer.plot_every"),
 )
 IGNORED_START = ("checkpoint", "trainer.checkpoint", "predict.", "export.", "compare.")

@@ -63,6 +63,8 @@ class TrainingRun:
         self._tracker: Tracker  # open while there are steps
         self._plots: PlotWriter
         self._resumed_at: int | None = None
+        if saved:
+            saved.check_progress(self.model, len(data.classes), self.directory.checkpoints)
         self.state = saved.state() if saved else initial_state(self.model)  # that the network starts from
         self._plotted = (self.state.weight, 0)  # by the last plot: the weights, and after how many images
         if saved:

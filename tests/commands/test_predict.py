@@ -1,6 +1,7 @@
 """Pictures on disk answered by a real trained network: the table, the CSV, broken files, and accuracy kept."""
 
 import csv
+import io
 import logging
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from helpers.runs import run_in
 from PIL import Image
 
-from stdp_run.commands.predict import find_pictures, predict, table
+from stdp_run import checkpoint
+from stdp_run.commands.predict import csv_text, find_pictures, predict, table
 from stdp_run.errors import UserError
 from stdp_run.inference.load import load
 
@@ -76,6 +78,26 @@ def test_a_single_picture_and_errors(finished_run, folder, tmp_path):
         predict(finished_run, folder / "broken.jpg")
     with pytest.raises(UserError, match=r"predict\.images=.*nowhere: must be a picture"):
         predict(finished_run, tmp_path / "nowhere")
+
+
+def test_names_of_files_and_classes_reach_the_terminal_and_the_csv_as_text(finished_run, mnist, tmp_path, caplog):
+    odd = ["-1+1.png", "=1.png", "\x1b[31m.png", "two\nlines.png", "\udcff.png"]
+    (tmp_path / "pictures").mkdir()
+    for name in odd:
+        Image.fromarray(mnist.test.pixels[0]).save(tmp_path / "pictures" / name)
+    (tmp_path / "pictures" / "no\npicture.png").write_bytes(b"")
+    saved = checkpoint.load(finished_run / "checkpoint.pt")
+    saved.extra["classes"] = [f"=\x1b{digit}" for digit in range(10)]
+    checkpoint.save(tmp_path / "named.pt", saved)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path / "pictures")
+        prediction = predict(tmp_path / "named.pt", ".")
+        lines = table(prediction).splitlines()
+        rows = list(csv.reader(io.StringIO(csv_text(prediction), newline="")))[1:]
+    assert len(lines) == 1 + len(odd) and "".join(lines).isprintable() and r"two\nlines.png  =\x1b" in "".join(lines)
+    assert [record.getMessage().isprintable() for record in caplog.records] == [True]
+    assert {row[0] for row in rows} == {f"'{name}" if name[0] in "=-" else name for name in odd}
+    assert {row[1][:3] for row in rows} == {"'=\x1b"} and float(rows[0][2]) > 0
 
 
 def test_finding_pictures(tmp_path):

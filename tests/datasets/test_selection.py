@@ -10,7 +10,7 @@ import pytest
 import yaml
 from helpers.errors import message_of
 
-from stdp_run.config.build import import_class
+from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import DatasetSettings
 from stdp_run.datasets import Dataset, ImageFolder, Images, Loaded
 from stdp_run.datasets.selection import build_dataset, load_images, matched_by_name
@@ -46,11 +46,12 @@ SECTION = DatasetSettings(
 
 @pytest.fixture(autouse=True)
 def own_class(monkeypatch):
-    monkeypatch.setattr("stdp_run.datasets.selection.import_class", lambda section, target, base: Stripes)
+    monkeypatch.setattr("stdp_run.datasets.selection.import_class", lambda *_: Stripes)
 
 
 def images(section=SECTION, n_train=None, n_test=None, n_label=None, mode="train"):
-    return load_images(SimpleNamespace(mode=mode, dataset=section, n_train=n_train, n_test=n_test, n_label=n_label))
+    counts = {"n_train": n_train, "n_test": n_test, "n_label": n_label}
+    return load_images(SimpleNamespace(mode=mode, dataset=section, config_dir=None, **counts))
 
 
 def test_a_users_own_class_is_given_its_options():

@@ -103,6 +103,11 @@ def test_what_is_no_finished_run_is_refused(finished_run, tmp_path):
         load(finished_run, threads=0)
 
 
+def test_a_network_is_shown_in_one_line(network, finished_run):
+    of = "nearest_online with lif_stdp: 100 neurons, 784 inputs, 10 classes of mnist"
+    assert repr(network) == f"TrainedNetwork({of}; {finished_run})"
+
+
 def test_classes_go_by_the_names_in_the_checkpoint(finished_run, tmp_path):
     saved = checkpoint.load(finished_run / "checkpoint.pt")
     extra = {**saved.extra, "classes": list("abcdefghij")}
