@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from stdp_run.cli.messages import explained
 from stdp_run.cli.overrides import key_of
+from stdp_run.cli.records import FOLDER, open_logs, remove_unused_folders, write_command
 from stdp_run.commands import Invocation, run
 from stdp_run.config.build import conf_folder, relatives
 from stdp_run.config.own_code import in_use, name_folder
@@ -43,6 +44,12 @@ def job(config: DictConfig) -> float:
     if "joblib" in hydra_config.launcher._target_:
         end_with_parent()
     reason = directory / "error.txt"
+
+    def accepted(begins: bool) -> None:
+        if begins:
+            write_command(config, directory)
+        open_logs()
+
     try:
         own_folder(config, hydra_config)
         invocation = Invocation(
@@ -52,6 +59,7 @@ def job(config: DictConfig) -> float:
             bars=not in_sweep or "basic" in hydra_config.launcher._target_,
             sweep_directory=Path(hydra_config.sweep.dir) if in_sweep else None,
             tuning=tuning(config, hydra_config, folders),
+            accepted=accepted,
         )
         accuracy = run(config, invocation)
     except Exception as error:
@@ -61,10 +69,14 @@ def job(config: DictConfig) -> float:
         if not in_sweep:
             sys.exit(JOB_FAILED if message is None else BAD_INPUT)
         with suppress(OSError):
-            reason.write_text(f"{message or repr(error)}\n")
+            reason.write_text(f"{message or repr(error)}\n", encoding="utf-8")
+            if not (directory / FOLDER).exists():
+                write_command(config, directory)
         if "basic" not in hydra_config.sweeper._target_:
             raise
         return math.nan
+    finally:
+        remove_unused_folders()
     reason.unlink(missing_ok=True)
     return accuracy
 

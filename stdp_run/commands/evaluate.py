@@ -29,6 +29,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
     """
     begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), str(asked.checkpoint)
     with directory.locked(wait=invocation.in_sweep):
+        directory.refuse_files_of_others()
         if directory.holds_run() or directory.mode() == "train":
             allowed = "a directory without a run, whose files the evaluation would replace"
             raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
@@ -39,13 +40,13 @@ def run(asked: Settings, invocation: Invocation) -> float:
         n_inputs = trained.model.n_inputs
         if model.n_inputs != n_inputs:
             raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
-        directory.write_config(settings)
         labels = trained.labels()
         data = matched_by_name(load_images(settings), name, trained.classes)
         options = engine_options(settings, invocation.job, learning=False)
         set_process_options(options.threads, options.tf32)
         choice = choose_once([model], options, None, invocation.sweep_directory)
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+        invocation.accepted(True)
         directory.write_config(settings)
         final = drive(
             measure(data, labels, Bars(invocation.bars)), make_engine(model, trained.saved.state(), options, choice)

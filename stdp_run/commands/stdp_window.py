@@ -7,13 +7,15 @@ import numpy as np
 
 from stdp_run import rules
 from stdp_run.commands import Invocation
-from stdp_run.config.build import published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import Settings
 from stdp_run.engines.replay import replay
+from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
 from stdp_run.rules.base import Rule
+from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
 
 LONGEST_MS = 100
@@ -52,25 +54,40 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
 
 
 def run(settings: Settings, invocation: Invocation) -> float:
-    """Plot the window of every registered rule as published, and that of the rule configured as it is configured."""
-    name, configured = settings.rule.name, import_class("rule", settings.rule.target, Rule, settings.config_dir)
-    windows = {name: _window(rule) for name, rule in rules.registered.items()}
-    constants = settings.rule.constants
-    changed = _changed(configured, constants, settings.dataset.n_inputs)
-    as_published = ", ".join(other for other in windows if other != name or not changed)
-    drawn = [f"{as_published} as published"]
-    if changed:
-        engine = "event" if name in windows else "torch"
-        published = windows[name].change if name in windows else None
-        windows[name] = _window(configured, engine, **constants)._replace(published=published, constants=changed)
-        drawn.insert(0, f"{name} with {changed}")
-    figure = plots.stdp_windows(windows)
-    png, path = plots.to_png(figure), invocation.directory / "stdp_windows.png"
-    write_atomically(path, png)
-    with Tracker(invocation.directory) as tracker:
-        tracker.plot(0, "stdp_windows", png, plots.size_in_pixels(figure))
-    print(f"STDP windows of {'; '.join(drawn)}: {path}")
+    """Plot the window of every registered rule as published, and that of the rule configured as it is configured.
+
+    Raises:
+        UserError: the directory holds a run, or a constant is not allowed.
+    """
+    directory = RunDirectory(invocation.directory)
+    with directory.locked(wait=invocation.in_sweep):
+        if directory.mode():
+            raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run or an evaluation")
+        windows, drawn = _windows(settings)
+        figure = plots.stdp_windows(windows)
+        png, path = plots.to_png(figure), directory.path / "stdp_windows.png"
+        invocation.accepted(True)
+        write_atomically(path, png)
+        with Tracker(directory.path) as tracker:
+            tracker.plot(0, "stdp_windows", png, plots.size_in_pixels(figure))
+    print(f"STDP windows of {drawn}: {path}")
     return 0.0
+
+
+def _windows(settings: Settings) -> tuple[dict[str, plots.Window], str]:
+    """Return what is plotted, by the name of the rule, and in words."""
+    name, constants, n_inputs = settings.rule.name, settings.rule.constants, settings.dataset.n_inputs
+    rule = import_class("rule", settings.rule.target, Rule, settings.config_dir)
+    build_rule(rule, constants, settings.encoder.dt, n_inputs)  # refuses what is not allowed
+    windows = {name: _window(rule) for name, rule in rules.registered.items()}
+    is_own, changed = rule not in rules.registered.values(), _changed(rule, constants, n_inputs)
+    if not (is_own or changed):
+        return windows, f"{', '.join(windows)} as published"
+    others = ", ".join(other for other in windows if other != name)
+    published = None if is_own else windows[name].change
+    window = _window(rule, "torch" if is_own else "event", **constants)
+    windows[name] = window._replace(published=published, constants=changed)
+    return windows, f"{name} with {changed}; {others} as published"
 
 
 def _window(rule: type[Rule], engine: str = "event", **constants: Any) -> plots.Window:

@@ -53,9 +53,18 @@ def _fits(condition: Callable[[Any], bool], allowed: str) -> Callable[[str, obje
     return check
 
 
-def one_of(*choices: str) -> Callable[[str, object], str]:
+class OneOf(tuple[str, ...]):
+    """A check that lets one of these choices pass."""
+
+    def __call__(self, key: str, value: object) -> Any:
+        if value not in self:
+            raise UserError.bad_value(key, value, f"one of {', '.join(self)}")
+        return value
+
+
+def one_of(*choices: str) -> OneOf:
     """Return a check that lets one of `choices` pass."""
-    return _fits(lambda value: value in choices, f"one of {', '.join(choices)}")
+    return OneOf(choices)
 
 
 def or_null(inner: Callable) -> Callable[[str, object], Any]:
@@ -229,6 +238,18 @@ class Settings:
         for key, value in values.items():
             OmegaConf.update(changed, key, value)
         return read_settings(changed)
+
+
+def choices_of(key: str) -> tuple[str, ...]:
+    """Return the choices of a key, such as "trainer.schedule"; none where they are no fixed set, or there is no key."""
+    section: Any = Settings
+    *outer, last = key.split(".")
+    for name in outer:
+        section = next((item.type for item in fields(section) if item.name == name), None)
+        if not is_dataclass(section):
+            return ()
+    check = next((item.metadata.get("check") for item in fields(section) if item.name == last), None)
+    return check if isinstance(check, OneOf) else ()
 
 
 def read_settings(config: Config) -> Settings:

@@ -102,7 +102,7 @@ def find_runs(directory: Path) -> DataFrame:
         raise UserError.bad_value("compare.dir", directory, "a folder that is there")
     rows = []
     for path, files in _folders(Path(directory)):
-        # A job that failed before its settings were known has left only the line that says so, beside Hydra's folder.
+        # A job that failed before it began has left only the line that says so, beside the command as it was given.
         if "config.yaml" in files or ("error.txt" in files and (path / ".hydra").is_dir()):
             row = _read_run(path, Path(directory))
             alone = row.get("networks", "1") == "1" or row["state"] == "failed"
@@ -136,7 +136,8 @@ def _settings(runs: DataFrame) -> list[str]:
 
 
 def _read_run(path: Path, searched: Path) -> dict[str, object]:
-    readers: dict[str, Callable[[Path], dict]] = {"config.yaml": _read_settings, "result.json": _read_figures}
+    config = "config.yaml" if (path / "config.yaml").exists() else ".hydra/config.yaml"
+    readers: dict[str, Callable[[Path], dict]] = {config: _read_settings, "result.json": _read_figures}
     found: dict[str, dict] = {name: {} for name in readers}
     problems = []
     for name, read in readers.items():

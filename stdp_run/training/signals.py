@@ -7,6 +7,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+from stdp_run.config.command_line import command_to_resume
 from stdp_run.system import STOP_SIGNALS
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Interruption:
             SystemExit: the signal had no handler; the code is 128 + its number.
         """
         if self.pending is not None:
-            log.warning("%s: stopped; `stdp-run resume=%s` resumes", self.pending.name, self._directory)
+            log.warning("%s: stopped; `%s` resumes", self.pending.name, command_to_resume(self._directory))
             self._hand_on(self.pending, None)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
