@@ -7,7 +7,7 @@ import numpy as np
 
 from stdp_run import rules
 from stdp_run.commands import Invocation
-from stdp_run.config.build import published_parameters
+from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import Settings
 from stdp_run.engines.replay import replay
@@ -57,13 +57,13 @@ def run(settings: Settings, invocation: Invocation) -> float:
     """Plot the window of every registered rule as published, and that of the rule configured as it is configured.
 
     Raises:
-        UserError: the directory holds a run.
+        UserError: the directory holds a run, or a constant is not allowed.
     """
-    windows, drawn = _windows(settings)
     directory = RunDirectory(invocation.directory)
     with directory.locked(wait=invocation.in_sweep):
         if directory.mode():
             raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run or an evaluation")
+        windows, drawn = _windows(settings)
         figure = plots.stdp_windows(windows)
         png, path = plots.to_png(figure), directory.path / "stdp_windows.png"
         invocation.accepted(True)
@@ -75,18 +75,19 @@ def run(settings: Settings, invocation: Invocation) -> float:
 
 
 def _windows(settings: Settings) -> tuple[dict[str, plots.Window], str]:
-    """Return the windows by name of the rule, and which constants they are of."""
-    name, configured = settings.rule.name, import_class("rule", settings.rule.target, Rule, settings.config_dir)
+    """Return what is plotted, by the name of the rule, and in words."""
+    name, constants, n_inputs = settings.rule.name, settings.rule.constants, settings.dataset.n_inputs
+    rule = import_class("rule", settings.rule.target, Rule, settings.config_dir)
+    build_rule(rule, constants, settings.encoder.dt, n_inputs)  # refuses what is not allowed
     windows = {name: _window(rule) for name, rule in rules.registered.items()}
-    constants = settings.rule.constants
-    changed = _changed(configured, constants, settings.dataset.n_inputs)
-    as_published = f"{', '.join(other for other in windows if other != name or not changed)} as published"
-    if not changed:
-        return windows, as_published
-    engine = "event" if name in windows else "torch"
-    published = windows[name].change if name in windows else None
-    windows[name] = _window(configured, engine, **constants)._replace(published=published, constants=changed)
-    return windows, f"{name} with {changed}; {as_published}"
+    is_own, changed = rule not in rules.registered.values(), _changed(rule, constants, n_inputs)
+    if not (is_own or changed):
+        return windows, f"{', '.join(windows)} as published"
+    others = ", ".join(other for other in windows if other != name)
+    published = None if is_own else windows[name].change
+    window = _window(rule, "torch" if is_own else "event", **constants)
+    windows[name] = window._replace(published=published, constants=changed)
+    return windows, f"{name} with {changed}; {others} as published"
 
 
 def _window(rule: type[Rule], engine: str = "event", **constants: Any) -> plots.Window:

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from helpers.errors import message_of
 from helpers.runs import run_in
 
 from stdp_run import rules
@@ -72,3 +73,10 @@ def test_a_rule_of_the_users_own_has_a_window_as_well(tmp_path, drawn):
     run_in(tmp_path, "mode=stdp_window", "tuned=none", "rule.a_post=0.2", *target)
     assert list(drawn) == [*rules, "half"]
     assert drawn["half"].change.max() == pytest.approx(20, rel=0.02) and "a_post=0.2, a_pre=" in drawn["half"].constants
+
+
+def test_a_constant_that_is_not_allowed_is_refused(tmp_path):
+    for wrong in ("rule.w_max=much", "rule.a_post=nan", "+rule.more=1"):
+        line = message_of(lambda word=wrong: run_in(tmp_path, "mode=stdp_window", word))
+        assert line.startswith(f"{wrong.lstrip('+')}: ")
+    assert not list(tmp_path.glob("*.png"))
