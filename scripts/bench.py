@@ -4,12 +4,12 @@
     python scripts/bench.py --json                        # the same with machine, versions and commit
     python scripts/bench.py --output speed.json speed.md  # both, in files
     python scripts/bench.py --rules full_online --n-exc 100 400 25600
-    python scripts/bench.py --threads 2                   # and evaluation on two cores beside one
+    python scripts/bench.py --threads 2                   # and two cores beside one
     python scripts/bench.py --n-exc --peers ../peers/bin/python   # other simulators on the same images and core
 
-Every figure is the median of several runs on the same real images, in CPU seconds of one core; evaluation on one and on
-several cores is compared by the clock, and needs a machine with nothing else to do. "spread" is that of learning, from
-the slowest run to the fastest. Machines are noisy: compare ratios to the floor of the same run. Each row is measured in
+Every figure is the median of several runs on the same real images, in CPU seconds of one core; one and several cores
+are compared by the clock, which needs a machine with nothing else to do. "spread" is that of learning, from the slowest
+run to the fastest. Machines are noisy: compare ratios to the floor of the same run. Each row is measured in
 a process of its own, after a warm-up by learning from up to 1,000 images. Constants are the published ones: 250 steps
 of 1 ms, 128 Hz, float32, with the neuron group diehl_cook for float rules.
 
@@ -43,7 +43,7 @@ from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event import engine as event
 from stdp_run.engines.event.jit import Kernel
 from stdp_run.engines.event.row_sums import add_rows
-from stdp_run.engines.event.spike_sampling import make_train, sample_spikes
+from stdp_run.engines.event.spike_sampling import make_trains, sample_spikes, train_of
 from stdp_run.engines.event.vectors import zeros_for_vectors
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.training.result import commit, versions
@@ -94,14 +94,14 @@ class Network:
         self.model: Model = published_model(rule, self.neuron, n_exc, ENCODER)
         self.engine = event.EventEngine(self.model, initial_state(self.model), n_threads=1)
         self._current = zeros_for_vectors(self.engine._weight.shape[1], self.model.weight_dtype)
-        self._train = make_train(ENCODER.n_steps, self.model.n_inputs)
+        self._train = train_of(make_trains(1, ENCODER.n_steps, self.model.n_inputs), 0)
         self._floor = Kernel(floor_of)
         self._pixels = pixels
         self._epoch = 0
 
-    def learn(self, n: int) -> None:
+    def learn(self, n: int, engine=None) -> None:
         """Learn from the first `n` images, as in one more epoch."""
-        self.engine.learn(self._pixels[:n], np.arange(n), self._epoch, np.ones(n))
+        (engine or self.engine).learn(self._pixels[:n], np.arange(n), self._epoch, np.ones(n))
         self._epoch += 1
 
     def evaluate(self, n: int, engine=None) -> None:
@@ -167,24 +167,34 @@ def speeds(taken: dict[str, list[float]], n: int, spikes_per_image: float, n_exc
 
 
 def scaling(network: Network, n: int, repeats: int, cores: list[int]) -> dict:
-    """Return evaluation on one core and on all `cores`, in turn; "of_linear" is 1 where twice the cores take half."""
+    """Return evaluation and learning on one core and on all `cores`, in turn.
+
+    "of_linear" is 1 where twice the cores evaluate in half the time, "learning_factor" by how much learning is faster,
+    for which a second core samples spikes.
+    """
     # Threads take whole tasks of images: an uneven number would measure the division, not the cores.
     share = event.IMAGES_PER_TASK * len(cores)
     n = min(-(-n // share) * share, len(network._pixels))
+    os.sched_setaffinity(0, cores)  # threads inherit it
     several = event.EventEngine(network.model, network.engine.state(), n_threads=len(cores))
-    one_taken, all_taken = [], []
+    taken = {1: [], len(cores): []}
+    factors = []
+    network.learn(n, several)  # compiles
     for _ in range(repeats):
-        os.sched_setaffinity(0, cores[:1])
-        one_taken.append(seconds(lambda: network.evaluate(n), time.perf_counter))
-        os.sched_setaffinity(0, cores)
-        all_taken.append(seconds(lambda: network.evaluate(n, several), time.perf_counter))
-    one, every = n / statistics.median(one_taken), n / statistics.median(all_taken)
+        learning = []
+        for used, engine in ((1, network.engine), (len(cores), several)):
+            os.sched_setaffinity(0, cores[:used])
+            taken[used].append(seconds(lambda engine=engine: network.evaluate(n, engine), time.perf_counter))
+            learning.append(seconds(lambda engine=engine: network.learn(n, engine), time.perf_counter))
+        factors.append(learning[0] / learning[1])
+    one, every = (n / statistics.median(values) for values in taken.values())
     return {
         "n": len(cores),
         "images": n,
         "one_images_per_second": one,
         "all_images_per_second": every,
         "of_linear": every / one / len(cores),
+        "learning_factor": statistics.median(factors),
     }
 
 
@@ -271,9 +281,10 @@ def table(rows: list[dict]) -> str:
     ]
     if rows and "threads" in rows[0]:
         n = rows[0]["threads"]["n"]
-        head += [f"evaluating/s on {n} cores", "of linear"]
+        head += [f"evaluating/s on {n} cores", "of linear", "learning"]
         for line, row in zip(lines, rows, strict=True):
             line += [f"{row['threads']['all_images_per_second']:,.0f}", f"{row['threads']['of_linear']:.0%}"]
+            line += [f"x {row['threads']['learning_factor']:.2f}"]
     return markdown(head, lines)
 
 
@@ -306,7 +317,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--images", type=positive, default=1000, help="most images per run")
     parser.add_argument("--seconds", type=float, default=1.0, help="fewer images where a run would take longer")
     parser.add_argument("--repeats", type=positive, default=5)
-    parser.add_argument("--threads", type=int, default=1, metavar="N", help="measure evaluation on N cores too")
+    parser.add_argument("--threads", type=int, default=1, metavar="N", help="measure on N cores too")
     parser.add_argument("--peers", nargs="+", type=program, metavar="PYTHON", help="Pythons of the peers' environments")
     parser.add_argument("--peer-names", nargs="+", default=list(compare.NAMES), choices=compare.NAMES, metavar="PEER")
     parser.add_argument("--peer-n-exc", nargs="+", type=int, default=[100, 400], metavar="N")

@@ -1,9 +1,10 @@
 """Unsupervised learning of handwritten digits by spike-timing-dependent plasticity (STDP): see README.md.
 
-Public names: `load` (a trained network), `replay` (a learning rule alone), and the lists `rules` and `neurons`.
+Public names: `load` (a trained network), `replay` (a learning rule alone), the lists `rules` and `neurons`, and
+`__version__`.
 """
 
-import importlib
+import importlib.metadata
 from typing import Any
 
 _PUBLIC = {"load": "stdp_run.inference.load", "replay": "stdp_run.engines.replay"}
@@ -14,10 +15,12 @@ def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: torch takes seconds."""
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
+    if name == "__version__":
+        return importlib.metadata.version("stdp-run")
     if name in _REGISTRIES:
         return importlib.import_module(f"stdp_run.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted((*globals(), *_PUBLIC, *_REGISTRIES))
+    return sorted((*globals(), "__version__", *_PUBLIC, *_REGISTRIES))

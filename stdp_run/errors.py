@@ -1,13 +1,18 @@
 """The one exception that a person at the command line is meant to read."""
 
 from collections.abc import Iterable
+from unicodedata import category
 
 
 class UserError(Exception):
     """A mistake in what was asked for, told in one line that names the key, the value and what is allowed.
 
-    The command line prints the line and exits with a non-zero code; it prints no traceback.
+    The command line prints the line and exits with a non-zero code; it prints no traceback. The line is printable,
+    whatever names of files or classes are in it.
     """
+
+    def __init__(self, line: str):
+        super().__init__(printable(line))
 
     @classmethod
     def bad_value(cls, key: str, value: object, allowed: str) -> "UserError":
@@ -25,3 +30,13 @@ def shown(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return f"[{','.join(map(shown, value))}]"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def printable(text: object) -> str:
+    r"""Return a text that may be a stranger's in one line without control characters: as \n, \x1b and so on."""
+    return "".join(map(_escaped, str(text)))
+
+
+def _escaped(character: str) -> str:
+    is_space = category(character) == "Zs"  # of any width
+    return character if character.isprintable() or is_space else character.encode("unicode_escape").decode()

@@ -87,6 +87,17 @@ def wait_until_free(path: Path) -> None:
         pass
 
 
+def csv_cell(text: str) -> str:
+    """Return a text as it may stand in a CSV: an apostrophe before what a spreadsheet would take for a formula."""
+    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return text
+    try:
+        float(text)  # -1.5 stays a number
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
 def cache_folder(*names: str) -> Path:
     """Return the folder stdp_run/NAME/... of the user's cache, for what can be made again; it need not exist.
 

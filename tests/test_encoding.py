@@ -20,7 +20,7 @@ from stdp_run.encoding import (
     uniform_words,
 )
 from stdp_run.engines.event.jit import Kernel
-from stdp_run.engines.event.spike_sampling import make_train, sample_spikes
+from stdp_run.engines.event.spike_sampling import make_trains, sample_spikes, train_of
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.neurons import LIF, IntegerDiehlCook
 from stdp_run.parameters import named_parameters
@@ -55,7 +55,7 @@ def torch_train(images, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIK
 
 def event_train(image, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKES_LEARNING) -> np.ndarray:
     """Return what the event engine samples, [T, I]."""
-    train = make_train(n_steps, len(image))
+    train = train_of(make_trains(1, n_steps, len(image)), 0)
     sample()(image, spike_thresholds(rate_hz, 1.0), index, epoch, seed, stream, train)
     spikes = np.zeros((n_steps, len(image)), np.uint8)
     for t in range(n_steps):

@@ -115,3 +115,13 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert files.cache_folder() == tmp_path / ".cache" / "stdp_run"
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("x")', "-", "--1"])
+def test_a_formula_in_a_csv_is_made_text(text):
+    assert files.csv_cell(text) == f"'{text}"
+
+
+@pytest.mark.parametrize("text", ["", "-1.5", "+3", "-1e-05", "-inf", "a=1", "1-2", "digit 0.png", "'=1"])
+def test_numbers_and_other_texts_in_a_csv_stay_as_they_are(text):
+    assert files.csv_cell(text) == text

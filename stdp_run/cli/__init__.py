@@ -8,10 +8,11 @@ with Stoppable():  # these take half a second
     from omegaconf import OmegaConf
 
     from stdp_run.cli.command import main
-    from stdp_run.cli.sweeps import job_name, sweep_name
+    from stdp_run.cli.names import job_name, run_name, sweep_name
 
 __all__ = ["main"]
 
 # The cache hands every job the name that its sweep was given.
 OmegaConf.register_new_resolver("sweep_name", lambda: sweep_name(sys.argv[1:]), use_cache=True, replace=True)
 OmegaConf.register_new_resolver("job_name", job_name, replace=True)
+OmegaConf.register_new_resolver("run_name", run_name, replace=True)

@@ -3,7 +3,7 @@
 import os
 import sys
 import textwrap
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from itertools import groupby
 from operator import itemgetter
@@ -16,9 +16,11 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+import stdp_run
+from stdp_run.cli.completion import offered
 from stdp_run.cli.job import BAD_INPUT, job
 from stdp_run.cli.messages import in_one_line
-from stdp_run.cli.overrides import canonical_rule, implied
+from stdp_run.cli.overrides import prepared
 from stdp_run.config.build import conf_folder
 from stdp_run.errors import UserError
 from stdp_run.training.signals import Stoppable
@@ -42,11 +44,14 @@ def _run(stoppable: Stoppable) -> None:
     show_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # else Hydra prints a mistake in the overrides over several lines, and exits
     try:
-        arguments = [canonical_rule(argument) for argument in sys.argv[1:]]
-        sys.argv[1:] = [*arguments, *implied(arguments)]
+        sys.argv[1:] = prepared(sys.argv[1:])
         options = read_options()
         if options.help:  # Hydra's own help takes a second to find out what this one does not say
             return print(help_text([conf_folder(), Path(options.config_dir or conf_folder())]), flush=True)
+        if options.shell_completion and options.overrides[:1] and options.overrides[0].startswith("query="):
+            completed = offered()
+            if completed is not None:
+                return print("\n".join(completed))
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()
     except BrokenPipeError:  # `stdp-run --help | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -66,8 +71,9 @@ def read_options() -> Namespace:
     def refuse(message: str) -> NoReturn:
         raise UserError(message)
 
-    parser = get_args_parser()
+    parser = ArgumentParser(parents=[get_args_parser()], add_help=False, conflict_handler="resolve")
     parser.error = refuse  # type: ignore[method-assign]
+    parser.add_argument("--version", action="version", version=f"stdp-run {stdp_run.__version__}")
     return parser.parse_args()
 
 

@@ -16,8 +16,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from stdp_run.cli.messages import explained
 from stdp_run.cli.overrides import key_of
+from stdp_run.cli.records import FOLDER, open_logs, remove_unused_folders, write_command
 from stdp_run.commands import Invocation, run
-from stdp_run.config.build import relatives
+from stdp_run.config.build import conf_folder, relatives
+from stdp_run.config.own_code import in_use, name_folder
 from stdp_run.errors import UserError
 from stdp_run.training.signals import Stoppable
 from stdp_run.training.workers import SECONDS_TO_SAVE, watch_sweep
@@ -43,11 +45,16 @@ def job(config: DictConfig) -> float:
 def _run(config: DictConfig, hydra_config: HydraConf, stoppable: Stoppable) -> float:
     directory = Path(hydra_config.runtime.output_dir)
     folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
-    # A rule or neuron group of one's own lies beside its YAML.
-    sys.path.extend(str(folder) for folder in folders if str(folder) not in sys.path)
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     reason = directory / "error.txt"
+
+    def accepted(begins: bool) -> None:
+        if begins:
+            write_command(config, directory)
+        open_logs()
+
     try:
+        own_folder(config, hydra_config)
         invocation = Invocation(
             directory,
             explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
@@ -55,22 +62,47 @@ def _run(config: DictConfig, hydra_config: HydraConf, stoppable: Stoppable) -> f
             bars=not in_sweep or "basic" in hydra_config.launcher._target_,
             sweep_directory=Path(hydra_config.sweep.dir) if in_sweep else None,
             tuning=tuning(config, hydra_config, folders),
+            accepted=accepted,
         )
         accuracy = run(config, invocation)
     except Exception as error:
         stoppable.end_if_asked()  # an import that is interrupted may fail with an error of its own
-        message = explained(error, folders, directory)
+        message = explained(error, [*folders, *in_use], directory)
         log.error("stdp-run: error: %s", message or f"{type(error).__name__}: {error}", exc_info=message is None)
         log.debug("", exc_info=error)
         if not in_sweep:
             sys.exit(JOB_FAILED if message is None else BAD_INPUT)
         with suppress(OSError):
-            reason.write_text(f"{message or repr(error)}\n")
+            reason.write_text(f"{message or repr(error)}\n", encoding="utf-8")
+            if not (directory / FOLDER).exists():
+                write_command(config, directory)
         if "basic" not in hydra_config.sweeper._target_:
             raise
         return math.nan
+    finally:
+        remove_unused_folders()
     reason.unlink(missing_ok=True)
     return accuracy
+
+
+def own_folder(config: DictConfig, hydra_config: HydraConf) -> None:
+    """Put the folder of --config-dir into the config; say in the log which of its choices the package's stand before.
+
+    Raises:
+        UserError: the key is given on the command line.
+    """
+    if "config_dir" in map(key_of, hydra_config.overrides.task):
+        raise UserError.bad_value(
+            "config_dir", config.config_dir, "given as --config-dir FOLDER, which finds its YAML too"
+        )
+    for source in hydra_config.runtime.config_sources:
+        if source.provider != "command-line":
+            continue
+        config.config_dir = name_folder(source.path)
+        for group, choice in hydra_config.runtime.choices.items():
+            own, known = (folder / group / f"{choice}.yaml" for folder in (Path(source.path), conf_folder()))
+            if own.is_file() and known.is_file() and not own.samefile(known):
+                log.warning("%s=%s: the package's is taken; %s needs another name to be used", group, choice, own)
 
 
 def tuning(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> str:
@@ -89,7 +121,9 @@ def tuning(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> 
         raise UserError.bad_value("tuned", tuned, f"one of {', '.join(there)}")
     line = f"no tuned constants for {rule} with {neuron}: neurons and encoder are as published"
     targets = {part: str(OmegaConf.select(config, f"{part}._target_")) for part in ("rule", "neuron")}
-    based_on = [relatives(part, str(choices.get(part)), target, folders) for part, target in targets.items()]
+    based_on = [
+        relatives(part, str(choices.get(part)), target, folders, config.config_dir) for part, target in targets.items()
+    ]
     nearby = next((name for pair in product(*based_on) if (name := "-".join(pair)) in there), None)
     return f"{line}; tuned={nearby} takes all of {nearby.replace('-', ' with ', 1)}" if nearby else line
 

@@ -43,12 +43,17 @@ def in_one_line(error: Exception) -> str:
         key = cause.full_key
         given = next((item for item in sys.argv[1:] if f"{key_of(item)}.".startswith(f"{key}.")), key)
         known = sorted(str(name) for name in cause.parent_node if name not in ("_target_", "hydra"))
-        return f"{given}: unknown key; known beside it: {', '.join(known)}"
+        hint = "; others belong to hydra/sweeper=optuna" if f"{key}".startswith("hydra.sweeper.") else ""
+        return f"{given}: unknown key; known beside it: {', '.join(known)}{hint}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
-        return f"{key}={error.filename}: cannot be written: {error.strerror}"
+        reason = error.strerror
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
+            around = next(path for path in Path(error.filename).absolute().parents if path.is_dir())
+            reason = f"{around} is not writable ({reason})"
+        return f"{key}={error.filename}: cannot be written: {reason}"
     if isinstance(error, OverrideParseException):
-        quoted = "\"KEY='VALUE'\" where VALUE has brackets, commas or quotation marks"
+        quoted = "\"KEY='VALUE'\" where VALUE has brackets, commas, quotation marks or letters that are not ASCII"
         return f"{error.override}: must be KEY=VALUE, or {quoted}"
     if isinstance(error, ValueError) and "group override" in str(error):  # Hydra does not say which
         groups = [item for item in sys.argv[1:] if (conf_folder() / key_of(item)).is_dir()]

@@ -1,32 +1,28 @@
-"""Sweeps: the names of their folders and those of their jobs, and what is printed when all jobs are done."""
+"""What happens around the jobs of a sweep: which trials of a search are left, and what is printed at the end."""
 
-import hashlib
 import logging
-import re
 import sys
-from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig
+from omegaconf import DictConfig, read_write
 
 from stdp_run.cli.job import JOB_FAILED, has_workers
-from stdp_run.cli.overrides import key_of
 from stdp_run.errors import UserError
 from stdp_run.training.workers import WaitForWorkers
-
-# What does not change what a sweep or a job is about, and so not the name of its folder.
-NOT_IN_NAMES = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
 
 log = logging.getLogger(__name__)
 
 
-class EndOfSweep(Callback):
-    """When all jobs of a sweep are done, compares them and names those that failed."""
+class Sweep(Callback):
+    """Leaves to a search by Optuna what is not done yet; at the end compares the jobs and names those that failed."""
 
     def on_multirun_start(self, config: DictConfig, **_: object) -> None:
-        """Have this process wait for its workers when it is asked to stop."""
+        """Leave to a search what is not done, and have this process wait for its workers when it is asked to stop."""
+        if "optuna" in config.hydra.sweeper._target_:
+            with read_write(config):
+                leave_trials(config.hydra.sweeper)
         if has_workers(config.hydra):
             waiting = WaitForWorkers(Path(config.hydra.sweep.dir)).__enter__()  # until the process ends
             start_helpers_of_joblib()
@@ -45,12 +41,29 @@ class EndOfSweep(Callback):
         except UserError as error:  # the sweep was not about learning, or every job failed before it began
             log.warning("%s", error)
             named = set()
+        print(f"\nresults  {directory}")
         for reason in failed:
             if reason.parent not in named:
-                print(f"failed: {reason.parent}: {reason.read_text().strip()}", file=sys.stderr)
+                print(f"failed: {reason.parent}: {reason.read_text(encoding='utf-8').strip()}", file=sys.stderr)
         if failed:
             print(f"stdp-run: error: {len(failed)} failed, named above", file=sys.stderr)
             sys.exit(JOB_FAILED)
+
+
+def leave_trials(search: DictConfig) -> None:
+    """Take the trials that are complete in the storage of a search by Optuna from the number that it is to do."""
+    study, storage = search.study_name, search.storage
+    if study is None or not isinstance(storage, str):
+        needed = "hydra.sweeper.storage=sqlite:///NAME.db and hydra.sweeper.study_name=NAME"
+        log.warning("this search cannot be resumed: that needs %s", needed)
+        return
+    complete = trials_complete(study, storage)
+    if complete:
+        left = max(0, search.n_trials - sum(complete))
+        log.info("study %s: %d of %d trials complete, %d left", study, sum(complete), search.n_trials, left)
+        search.n_trials = left
+        if search.sampler.get("seed") is not None:
+            search.sampler.seed += len(complete)  # else it would choose the same again
 
 
 def start_helpers_of_joblib() -> None:
@@ -64,26 +77,11 @@ def start_helpers_of_joblib() -> None:
         resource_tracker.ensure_running()
 
 
-def words_of_jobs(overrides: Iterable[str]) -> list[str]:
-    """Return those overrides that say what a sweep or a job is about, whatever order they were given in."""
-    words = [item for item in overrides if "=" in item and item[0] != "-" and key_of(item) not in NOT_IN_NAMES]
-    return sorted(item for item in words if not key_of(item).startswith(("hydra.", "hydra/")))
+def trials_complete(study: str, storage: str) -> list[bool]:
+    """Return of each trial of a study, by its name, whether it is complete; its storage need not have it yet."""
+    import optuna  # comes with the sweeper
 
-
-def job_name(overrides: Iterable[str]) -> str:
-    """Return a name for a job's folder that tells its settings, as far as they fit, and is its own."""
-    words = words_of_jobs(overrides)
-    return _with_digest("_".join(words), words)
-
-
-def sweep_name(overrides: Iterable[str]) -> str:
-    """Return a name for a sweep's folder that tells what is swept and is its own."""
-    words = words_of_jobs(overrides)
-    swept = [key_of(item) for item in words if re.search(r",|^[^=]+=\w+\(", item)]
-    return _with_digest("_".join(key.rpartition(".")[2] for key in swept), words)
-
-
-def _with_digest(text: str, words: list[str]) -> str:
-    shown = re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:80].strip("-_.")
-    digest = hashlib.sha256("\n".join(words).encode()).hexdigest()[:8]
-    return f"{shown}_{digest}" if shown else digest
+    if study not in {each.study_name for each in optuna.get_all_study_summaries(storage)}:
+        return []
+    trials = optuna.load_study(study_name=study, storage=storage).trials
+    return [trial.state == optuna.trial.TrialState.COMPLETE for trial in trials]

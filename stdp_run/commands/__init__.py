@@ -1,6 +1,7 @@
 """What a command does: one module for each mode, each with one function `run(settings, invocation) -> float`."""
 
 import importlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,9 @@ class Invocation:
     bars: bool = True  # progress bars may be shown
     sweep_directory: Path | None = None  # of the sweep that the job belongs to; shared by its jobs
     tuning: str = ""  # a line about the tuned constants that are in effect, for the log of a run
+    # Called once the command is accepted and its directory locked, with whether a run begins there: until then nothing
+    # is written.
+    accepted: Callable[[bool], None] = lambda begins: None
 
     @property
     def in_sweep(self) -> bool:

@@ -1,15 +1,16 @@
 """mode=eval: measure the accuracy of a trained network again, on its data or on what the command names."""
 
 import time
+from collections.abc import Sequence
 
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_evaluate
-from stdp_run.config.schema import Settings
-from stdp_run.datasets.selection import load_images
+from stdp_run.config.schema import DatasetSettings, Settings
+from stdp_run.datasets.pictures import reader_for
+from stdp_run.datasets.selection import load_images, matched_by_name
 from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.evaluation.labels import Labels
 from stdp_run.inference.load import read_trained
 from stdp_run.training import result as results
 from stdp_run.training.drive import drive
@@ -28,29 +29,39 @@ def run(asked: Settings, invocation: Invocation) -> float:
     """
     begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), str(asked.checkpoint)
     with directory.locked(wait=invocation.in_sweep):
+        directory.refuse_files_of_others()
         if directory.holds_run() or directory.mode() == "train":
             allowed = "a directory without a run, whose files the evaluation would replace"
             raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
-        saved = read_trained(path)
-        settings = settings_to_evaluate(asked, saved.config, path, invocation.explicit)
+        trained = read_trained(path, asked.config_dir)
+        settings = settings_to_evaluate(asked, trained.saved.config, path, invocation.explicit)
+        settings = _prepared_as_learned(settings, trained.settings.dataset, invocation.explicit)
         model, name = build_model(settings), settings.dataset.name
-        n_inputs = saved.arrays["weight"].shape[1]
+        n_inputs = trained.model.n_inputs
         if model.n_inputs != n_inputs:
             raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
-        directory.write_config(settings)
-        data = load_images(settings)
-        labels = Labels(saved.extra["label"], saved.extra["mean_count"])
-        if len(data.classes) != labels.n_classes:
-            raise UserError(f"dataset={name}: {len(data.classes)} classes; the network knows {labels.n_classes}")
+        labels = trained.labels()
+        data = matched_by_name(load_images(settings), name, trained.classes)
         options = engine_options(settings, invocation.job, learning=False)
         set_process_options(options.threads, options.tf32)
         choice = choose_once([model], options, None, invocation.sweep_directory)
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+        invocation.accepted(True)
         directory.write_config(settings)
-        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, saved.state(), options, choice))
+        final = drive(
+            measure(data, labels, Bars(invocation.bars)), make_engine(model, trained.saved.state(), options, choice)
+        )
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
         result["train_images_per_second"] = None
         results.write_result(directory.path, result)
         results.log_accuracy(result)
     print(results.summary_table(result, directory.path))
     return result["test_accuracy"]
+
+
+def _prepared_as_learned(settings: Settings, learned: DatasetSettings, explicit: Sequence[str]) -> Settings:
+    """Return the settings by which pictures are prepared as mode=predict does, unless the command says how."""
+    options, reader = settings.dataset.options, reader_for(learned)
+    taken = {"prepare": reader.prepare, "invert": reader.invert} if "dataset.prepare" not in explicit else {}
+    taken = {key: value for key, value in taken.items() if key in options and f"dataset.{key}" not in explicit}
+    return settings.with_values({f"dataset.{key}": value for key, value in taken.items()})

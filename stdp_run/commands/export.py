@@ -13,5 +13,5 @@ def run(settings: Settings, _: Invocation) -> float:
     """Export the network of `settings.checkpoint` to `settings.export.to`; return 0, as no accuracy is measured."""
     path, to = settings.checkpoint, settings.export.to
     assert path is not None and to is not None  # the settings of this mode have them
-    log.info("%s: weights, thresholds and labels of %s", export(path, to), path)
+    log.info("%s: weights, thresholds and labels of %s", export(path, to, settings.config_dir), path)
     return 0.0

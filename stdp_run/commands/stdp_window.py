@@ -1,17 +1,21 @@
 """STDP windows: how much a pair of spikes changes a weight, by the time between them, as `replay` finds it."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from stdp_run import rules
 from stdp_run.commands import Invocation
-from stdp_run.config.build import import_class, published_parameters
+from stdp_run.config.build import published_parameters
+from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import Settings
 from stdp_run.engines.replay import replay
+from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
 from stdp_run.rules.base import Rule
+from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
 
 LONGEST_MS = 100
@@ -21,8 +25,9 @@ N_INPUTS = 500
 def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return (time from input to output spike in ms [K], mean weight change [K]) for one pair of spikes each.
 
-    One neuron has 500 synapses of equal weight, in the middle of its bounds and at its norm. A float rule gets a spike
-    at one of them, so that scaling the row hardly counts; a rule with stochastic rounding at all, for the mean.
+    One neuron has 500 synapses of equal weight, at its norm and in the middle of its bounds (0 to 1 where a rule has no
+    w_max). A float rule gets a spike at one of them, so that scaling the row hardly counts; a rule with stochastic
+    rounding at all, for the mean.
 
     Args:
         rule: a registered name, or a rule class of one's own.
@@ -30,7 +35,7 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
         **constants: of the rule; what is left out has its published value.
     """
     rule_class, known = published_parameters(rule, N_INPUTS)
-    w_max, integer = {**known, **constants}["w_max"], rule_class.arithmetic == "int"
+    w_max, integer = {**known, **constants}.get("w_max", 1), rule_class.arithmetic == "int"
     middle = w_max // 2 if integer else w_max / 2
     if "w_norm" in rule_class.parameters:
         constants["w_norm"] = middle * N_INPUTS
@@ -49,15 +54,57 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
 
 
 def run(settings: Settings, invocation: Invocation) -> float:
-    """Plot the window of every registered rule, and of a rule of the user's own where one is configured."""
-    windows = {name: stdp_window(name) for name in rules.registered}
-    configured = import_class("rule", settings.rule.target, Rule)
-    if configured not in rules.registered.values():
-        windows[settings.rule.name] = stdp_window(configured, "torch", **settings.rule.constants)
-    figure = plots.stdp_windows(windows)
-    png, path = plots.to_png(figure), invocation.directory / "stdp_windows.png"
-    write_atomically(path, png)
-    with Tracker(invocation.directory) as tracker:
-        tracker.plot(0, "stdp_windows", png, plots.size_in_pixels(figure))
-    print(f"STDP windows of {', '.join(windows)}: {path}")
+    """Plot the window of every registered rule as published, and that of the rule configured as it is configured.
+
+    Raises:
+        UserError: the directory holds a run.
+    """
+    windows, drawn = _windows(settings)
+    directory = RunDirectory(invocation.directory)
+    with directory.locked(wait=invocation.in_sweep):
+        if directory.mode():
+            raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run or an evaluation")
+        figure = plots.stdp_windows(windows)
+        png, path = plots.to_png(figure), directory.path / "stdp_windows.png"
+        invocation.accepted(True)
+        write_atomically(path, png)
+        with Tracker(directory.path) as tracker:
+            tracker.plot(0, "stdp_windows", png, plots.size_in_pixels(figure))
+    print(f"STDP windows of {drawn}: {path}")
     return 0.0
+
+
+def _windows(settings: Settings) -> tuple[dict[str, plots.Window], str]:
+    """Return the windows by name of the rule, and which constants they are of."""
+    name, configured = settings.rule.name, import_class("rule", settings.rule.target, Rule, settings.config_dir)
+    windows = {name: _window(rule) for name, rule in rules.registered.items()}
+    constants = settings.rule.constants
+    changed = _changed(configured, constants, settings.dataset.n_inputs)
+    as_published = f"{', '.join(other for other in windows if other != name or not changed)} as published"
+    if not changed:
+        return windows, as_published
+    engine = "event" if name in windows else "torch"
+    published = windows[name].change if name in windows else None
+    windows[name] = _window(configured, engine, **constants)._replace(published=published, constants=changed)
+    return windows, f"{name} with {changed}; {as_published}"
+
+
+def _window(rule: type[Rule], engine: str = "event", **constants: Any) -> plots.Window:
+    """Return the window of a rule in % of its largest weight, if it has one."""
+    w_max = {**published_parameters(rule, N_INPUTS)[1], **constants}.get("w_max")
+    delays, change = stdp_window(rule, engine, **constants)
+    mean = "mean " if rule.arithmetic == "int" else ""  # over the synapses, of stochastic rounding
+    if not w_max:
+        return plots.Window(delays, change, f"{mean}weight change")
+    return plots.Window(delays, 100 * change / w_max, f"{mean}weight change (% of w_max = {w_max:g})")
+
+
+def _changed(rule: type[Rule], constants: Mapping[str, Any], n_inputs: int) -> str:
+    """Return the constants of a rule that are not as published: all of a rule of one's own; empty if there are none.
+
+    The norm of the weights is left out, as a window does not depend on it.
+    """
+    _, published = published_parameters(rule, n_inputs)
+    changed = {key: value for key, value in constants.items() if key != "w_norm" and value != published.get(key)}
+    before = {key: f" (published {value:g})" for key, value in published.items()}
+    return ", ".join(f"{key}={value:g}{before.get(key, '')}" for key, value in changed.items())

@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from pathlib import Path
+from typing import NamedTuple
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
@@ -28,6 +28,15 @@ from stdp_run.training.tracking import Bars
 
 log = logging.getLogger(__name__)
 
+Run = tuple[Settings, RunDirectory]  # what is asked, and where
+
+
+class Done(NamedTuple):
+    """What became of runs."""
+
+    results: list[dict]
+    trained: bool  # whether there was anything to do
+
 
 def run(settings: Settings, invocation: Invocation) -> float:
     """Bring the run in the directory to its end; return its test accuracy.
@@ -39,15 +48,16 @@ def run(settings: Settings, invocation: Invocation) -> float:
     """
     directory = RunDirectory(invocation.directory)
     with directory.locked(wait=invocation.in_sweep):
+        directory.refuse_files_of_others()
         if directory.mode() == "eval":
             raise UserError(f"{directory.path} holds the evaluation of a network; hydra.run.dir=PATH starts elsewhere")
         resumed = directory.config() if settings.resume not in ("auto", None) else None
-        if invocation.tuning and resumed is None:
-            log.info("%s", invocation.tuning)
         if (resumed or settings).networks > 1:
             return _run_side_by_side(settings, directory, invocation)
-        [result] = _complete([(settings, directory)], directory.path, invocation)
-    print(summary_table(result, directory.path))
+        done = _complete([(settings, directory)], None, invocation)
+    [result] = done.results
+    if done.trained or not invocation.in_sweep:
+        print(summary_table(result, directory.path))
     return result["test_accuracy"]
 
 
@@ -56,24 +66,21 @@ def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invo
 
     settings = _as_resumed(asked, directory, None, invocation)
     networks = [(each, RunDirectory(directory.path / name)) for name, each in read_networks(settings)]
-    for each, _ in networks:
-        build_model(each)  # refuses what cannot be built before anything is written
-    if not directory.holds_run():
-        directory.write_config(settings)
     with ExitStack() as locks:
         for _, below in networks:
-            below.path.mkdir(exist_ok=True)
             locks.enter_context(below.locked(wait=invocation.in_sweep))
-        results = _complete(networks, directory.path, invocation)
-    print(to_text(write_comparison(directory.path)))
-    print(f"\nresults  {relative_path(directory.path)}")
-    return statistics.mean(result["test_accuracy"] for result in results)
+            below.refuse_files_of_others()
+        done = _complete(networks, (settings, directory), invocation)
+    if done.trained or not invocation.in_sweep:
+        print(to_text(write_comparison(directory.path)))
+        print(f"\nresults  {relative_path(directory.path)}")
+    return statistics.mean(result["test_accuracy"] for result in done.results)
 
 
-def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, invocation: Invocation) -> list[dict]:
-    """Bring runs, whose directories are locked, to their end; return their results.
+def _complete(runs: Sequence[Run], around: Run | None, invocation: Invocation) -> Done:
+    """Bring runs, whose directories are locked, to their end.
 
-    `directory` is what `resume` is given to resume all of them.
+    `around` has what is asked of several side by side, and the directory around theirs.
     """
     unfinished = []
     results = [place.result() for _, place in runs]
@@ -81,23 +88,24 @@ def _complete(runs: Sequence[tuple[Settings, RunDirectory]], directory: Path, in
         saved = place.newest() if result is None else None
         settings = _as_resumed(asked, place, saved, invocation)
         if result is None:
-            unfinished.append(Start(settings, place, saved, place.path.name if place.path != directory else ""))
+            unfinished.append(Start(settings, place, saved, place.path.name if around else ""))
             continue
         log.info("%s: this run is complete; nothing to do", place.path)
         if not (place.path / "report.html").exists():
             write_report(place.path)
-    made = iter(_train(unfinished, directory, invocation) if unfinished else ())
-    return [next(made) if result is None else result for result in results]
+    made = iter(_train(unfinished, around, invocation) if unfinished else ())
+    return Done([next(made) if result is None else result for result in results], trained=bool(unfinished))
 
 
-def _train(unfinished: Sequence[Start], directory: Path, invocation: Invocation) -> list[dict]:
-    """Train the networks of unfinished runs, side by side if there are several; return the results."""
+def _train(unfinished: Sequence[Start], around: Run | None, invocation: Invocation) -> list[dict]:
+    """Train the networks of unfinished runs, side by side if there are several; return the results.
+
+    Nothing is written before all that can be refused was checked.
+    """
     begun, bars = time.perf_counter(), Bars(invocation.bars)
-    for each in unfinished:
-        if each.saved is None:
-            each.directory.clear()
-            each.directory.write_config(each.settings)
-    models = [build_model(each.settings) for each in unfinished]  # refuses what cannot be built before images are read
+    if invocation.tuning and unfinished[0].settings.resume in ("auto", None):  # else they are the run's own
+        log.info("%s", invocation.tuning)
+    models = [build_model(each.settings) for each in unfinished]
     resumed = next((each.settings for each in unfinished if each.saved is not None), None)
     options = engine_options(resumed or unfinished[0].settings, invocation.job)
     known = Choice(resumed.engine, resumed.device) if resumed else None
@@ -106,10 +114,16 @@ def _train(unfinished: Sequence[Start], directory: Path, invocation: Invocation)
     choice = choose_once(models, options, known, invocation.sweep_directory)
     chosen = {"engine": choice.engine, "device": choice.device}
     starts = [each._replace(settings=each.settings.with_values(chosen)) for each in unfinished]
+    directory = around[1] if around else starts[0].directory
+    begins = not directory.holds_run()
+    invocation.accepted(begins)
+    if around and begins:
+        directory.write_config(around[0])
     for each in starts:
         if each.saved is None:
+            each.directory.clear()
             each.directory.write_config(each.settings)
-    with Interruption(directory) as interruption, logging_redirect_tqdm():  # log lines appear above the bars
+    with Interruption(directory.path) as interruption, logging_redirect_tqdm():  # log lines appear above the bars
         runs = [TrainingRun(each, data, interruption, bars, begun) for each in starts]
         group = make_group(models, [each.state for each in runs], options, choice)
         return drive_together([each.steps for each in runs], group, options.batch_size, interruption)

@@ -1,24 +1,21 @@
-"""From settings to the things they name: the network, and classes by their import path."""
+"""From settings to the network that they describe, and to constants as they were published."""
 
-import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 
 from stdp_run import neurons, rules
+from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import Settings, per_input
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, Model
 from stdp_run.neurons import NeuronGroup
 from stdp_run.parameters import check_parameters, named_parameters
 from stdp_run.rules.base import Rule
-
-T = TypeVar("T")
 
 
 def conf_folder() -> Path:
@@ -34,8 +31,8 @@ def build_model(settings: Settings) -> Model:
         UserError: a constant is missing, unknown or not allowed, the rule cannot work with the neuron group, or one of
             them is not what it says.
     """
-    rule = import_class("rule", settings.rule.target, Rule)
-    neuron = import_class("neuron", settings.neuron.target, NeuronGroup)
+    rule = import_class("rule", settings.rule.target, Rule, settings.config_dir)
+    neuron = import_class("neuron", settings.neuron.target, NeuronGroup, settings.config_dir)
     if rule.arithmetic != neuron.arithmetic:
         kinds = f"{settings.rule.name} computes in {rule.arithmetic} and {settings.neuron.name} does not"
         raise UserError(f"neuron={settings.neuron.name}: {kinds}; use neuron={rule.neuron}")
@@ -79,28 +76,6 @@ def _build(section: str, cls: type[Rule] | type[NeuronGroup], constants: Mapping
     return named_parameters(cls, check_parameters(section, cls.parameters, constants), dt_ms)
 
 
-def import_class(section: str, target: str, base: type[T]) -> type[T]:
-    """Return the class at the import path `target`, the `_target_` of a section, which must derive from `base`.
-
-    Raises:
-        UserError: it cannot be imported, or is not what the section needs; the line names the file.
-    """
-    key = f"{section}._target_"
-    module_name, _, class_name = target.rpartition(".")
-    if not module_name:
-        raise UserError.bad_value(key, target, f"the path of a class, module.Class, from {base.__name__}")
-    try:
-        cls = getattr(importlib.import_module(module_name), class_name)
-    except Exception as error:
-        where = "a module of one's own lies in the folder of --config-dir"
-        with suppress(Exception):  # there is no such module, or its package cannot be imported either
-            where = f"in {cast(Any, importlib.util.find_spec(module_name)).origin}"
-        raise UserError(f"{key}={target}: {type(error).__name__}: {error}; {where}") from error
-    if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise UserError.bad_value(key, target, f"a class derived from {base.__module__}.{base.__name__}")
-    return cls
-
-
 # ------------------------------------------------------------------------------------------------------------------
 # Constants as they were published, and what was tuned.
 
@@ -140,7 +115,7 @@ def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[
     return rule_class, published("rule", name, n_inputs) if name else {}
 
 
-def relatives(group: str, name: str, target: str, folders: Sequence[Path]) -> list[str]:
+def relatives(group: str, name: str, target: str, folders: Sequence[Path], config_dir: str | None) -> list[str]:
     """Return what a rule or neuron group is based on, itself first: by the defaults of its YAML, then by its class.
 
     Args:
@@ -148,13 +123,14 @@ def relatives(group: str, name: str, target: str, folders: Sequence[Path]) -> li
         name: the choice, NAME in GROUP/NAME.yaml.
         target: the import path of its class.
         folders: the folders with config groups, the first that has the YAML counts.
+        config_dir: the one of them in which a class of one's own lies.
     """
     found = [name]
     for each in found:  # which grows on the way
         found += [parent for parent in _read_yaml(group, each, folders)[0] if parent not in found]
     registry = rules.registered if group == "rule" else neurons.registered
     with suppress(UserError):  # a class that cannot be imported is refused where it is needed
-        bases = import_class(group, target, object).__mro__
+        bases = import_class(group, target, object, config_dir).__mro__
         found += [name for cls in bases for name, known in registry.items() if known is cls]
     return found
 

@@ -12,7 +12,7 @@ _OF_COMMANDS = ("mode", "resume", "checkpoint", "predict", "export", "compare")
 # What changes nothing in a result, and so may differ when a run is resumed: keys and sections.
 OPERATIONAL = (
     *_OF_COMMANDS,
-    *("threads", "trainer.checkpoint_every", "trainer.checkpoint_seconds", "trainer.plot_every"),
+    *("threads", "trainer.checkpoint_every", "trainer.checkpoint_seconds", "trainer.plot_every", "config_dir"),
 )
 ENGINE_KEYS = ("engine", "device", "batch_size", "reduction", "tf32", "threads")
 CHOSEN_ONCE = ("engine", "device")  # a run that was begun with auto keeps what was chosen then
@@ -41,7 +41,11 @@ def settings_to_resume(asked: Settings, there: dict[str, Any], path: Path, expli
         return asked.with_values({key: there[key] for key in CHOSEN_ONCE if key in there})
     taken = {key for key in explicit if _within(key, *OPERATIONAL)}
     values = {key: value for key, value in flat(asked.record).items() if key in taken or _within(key, *_OF_COMMANDS)}
-    return read_settings(there).with_values(values)
+    values |= _own_folder(asked)
+    try:
+        return read_settings(there).with_values(values)
+    except UserError as error:
+        raise UserError(f"{path} holds a run with settings that cannot be used: {error}") from error
 
 
 def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, explicit: Sequence[str]) -> Settings:
@@ -55,7 +59,7 @@ def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, ex
     if changed:
         raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
     config = asked.record
-    record = {**learned, **{key: config[key] for key in (*_OF_COMMANDS, *ENGINE_KEYS)}}
+    record = {**learned, **{key: config[key] for key in (*_OF_COMMANDS, *ENGINE_KEYS)}, **_own_folder(asked)}
     # These count images of the data set, or of the split, that was learned.
     if any(_within(key, "dataset") for key in explicit):
         record["n_train"] = record["n_label"] = None
@@ -66,6 +70,11 @@ def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, ex
         record[section] = config[section] if section in explicit else {**learned[section], **chosen}
     record |= {key: config[key] for key in ("n_test", "n_train", "n_label") if key in explicit}
     return read_settings(record)
+
+
+def _own_folder(asked: Settings) -> dict[str, object]:
+    """Return the folder of classes of one's own, where the command names one: it may have moved since."""
+    return {"config_dir": asked.config_dir} if asked.config_dir else {}
 
 
 def flat(config: Mapping, prefix: str = "") -> dict[str, object]:

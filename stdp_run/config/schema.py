@@ -53,9 +53,18 @@ def _fits(condition: Callable[[Any], bool], allowed: str) -> Callable[[str, obje
     return check
 
 
-def one_of(*choices: str) -> Callable[[str, object], str]:
+class OneOf(tuple[str, ...]):
+    """A check that lets one of these choices pass."""
+
+    def __call__(self, key: str, value: object) -> Any:
+        if value not in self:
+            raise UserError.bad_value(key, value, f"one of {', '.join(self)}")
+        return value
+
+
+def one_of(*choices: str) -> OneOf:
     """Return a check that lets one of `choices` pass."""
-    return _fits(lambda value: value in choices, f"one of {', '.join(choices)}")
+    return OneOf(choices)
 
 
 def or_null(inner: Callable) -> Callable[[str, object], Any]:
@@ -202,6 +211,7 @@ class Settings:
     resume: str | None = _checked(or_null(text))
     max_learners: int | None = _checked(or_null(whole_positive))
     checkpoint: str | None = _checked(or_null(text))
+    config_dir: str | None = _checked(or_null(text))
 
     def __post_init__(self):
         for key, modes, needed in OF_MODES:
@@ -230,17 +240,30 @@ class Settings:
         return read_settings(changed)
 
 
+def choices_of(key: str) -> tuple[str, ...]:
+    """Return the choices of a key, such as "trainer.schedule"; none where they are no fixed set, or there is no key."""
+    section: Any = Settings
+    *outer, last = key.split(".")
+    for name in outer:
+        section = next((item.type for item in fields(section) if item.name == name), None)
+        if not is_dataclass(section):
+            return ()
+    check = next((item.metadata.get("check") for item in fields(section) if item.name == last), None)
+    return check if isinstance(check, OneOf) else ()
+
+
 def read_settings(config: Config) -> Settings:
     """Return the checked settings of a config: composed by Hydra, or the record that a run keeps.
 
     Raises:
         UserError: a key is missing or unknown, has a value that is not allowed, or refers to what is not there.
     """
-    composed = OmegaConf.create(config)
     try:
+        composed = OmegaConf.create(config)
         record = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+    record.setdefault("config_dir", None)  # which records did not always have
     n_inputs = _read(DatasetSettings, record.get("dataset"), "dataset.").n_inputs
     for section in ("rule", "neuron"):
         if isinstance(record.get(section), dict):

@@ -1,15 +1,17 @@
 """A user's own pictures: one folder per class."""
 
 import logging
+from collections.abc import Mapping
+from copy import copy
 from pathlib import Path
 
 import numpy as np
 
-from stdp_run.config.schema import flag
 from stdp_run.datasets.base import Dataset, Images, Loaded, existing_folder
-from stdp_run.datasets.picture_files import ENDINGS, open_grey, pictures_below, resized
+from stdp_run.datasets.picture_files import ENDINGS, pictures_below
+from stdp_run.datasets.pictures import PictureReader
 from stdp_run.errors import UserError
-from stdp_run.parameters import Check, whole_positive
+from stdp_run.parameters import whole_positive
 
 log = logging.getLogger(__name__)
 
@@ -19,25 +21,40 @@ Pictures = dict[str, list[Path]]  # class -> its pictures, both sorted
 
 
 class ImageFolder(Dataset):
-    """Pictures in one folder per class, made greyscale and resized.
+    """Pictures in one folder per class, prepared by `PictureReader`.
 
     Either ROOT/train/CLASS/* and ROOT/test/CLASS/*, or ROOT/CLASS/*, of which every `test_every`th picture of a class,
-    in the order of the names, is for testing. What starts with a dot is left out. The classes are mixed evenly, always
-    in the same way: learning is online, and the first or last so many images must be a fair sample.
+    in the order of the names, is for testing (1: all of them, and none is left to learn from). What starts with a dot
+    is left out. The classes are mixed evenly, always in the same way: learning is online, and the first or last so many
+    images must be a fair sample.
     """
 
     name = "image_folder"
 
     def __init__(
-        self, *, root: str | None = None, height: int = 28, width: int = 28, test_every: int = 5, invert: bool = False
+        self,
+        *,
+        root: str | None = None,
+        height: int = 28,
+        width: int = 28,
+        prepare: str,
+        invert: bool | None = None,
+        test_every: int = 5,
+        class_names: Mapping[str, str] | None = None,
     ) -> None:
-        """Take `root` (required) and the size in pixels; `invert` is for dark ink on white. Raises UserError."""
+        """Take `root` (required), how pictures are prepared, and the names of folders that are not those of classes.
+
+        Raises:
+            UserError: a value is not allowed.
+        """
         if root is None:
             raise UserError.bad_value("dataset.root", root, f"a folder that holds {_WANTED}")
-        at_least_two = Check("a whole number of 2 or more", whole=True, minimum=2)
-        self.root, self.invert = root, flag("dataset.invert", invert)
-        self.size = (whole_positive("dataset.height", height), whole_positive("dataset.width", width))
-        self.test_every = at_least_two("dataset.test_every", test_every)
+        self.root, self._reader = root, PictureReader(height, width, prepare, invert)
+        self.test_every = whole_positive("dataset.test_every", test_every)
+        if not (class_names is None or isinstance(class_names, Mapping)):
+            allowed = "null, or the class of each folder, such as {zero:0,one:1}, in quotes"
+            raise UserError.bad_value("dataset.class_names", class_names, allowed)
+        self._class_of = {str(folder): str(name) for folder, name in (class_names or {}).items()}
 
     def load(self) -> Loaded:
         """Return uint8 [N, height, width]; raise UserError for missing, empty or unlike folders and broken images."""
@@ -46,15 +63,14 @@ class ImageFolder(Dataset):
             train, test = self._two_folders(root) if self._has_two(root) else self._one_folder(root)
         except OSError as error:
             raise self._error(f"{error.filename}: {error.strerror}") from None
-        for part, pictures in (("training", train), ("test", test)):
-            if not any(pictures.values()):
-                raise self._error(
-                    f"no {part} images; must hold {_WANTED} (dataset.test_every={self.test_every} takes a test image "
-                    f"from classes of {self.test_every} images or more)"
-                )
-        loaded = Loaded(self._images(train), self._images(test), tuple(train), f"the images in {root}")
+        if not any(test.values()):
+            every = self.test_every
+            raise self._error(f"no test images; dataset.test_every={every} takes them from classes of {every} or more")
+        reader = copy(self._reader)
+        loaded = Loaded(self._images(train, reader), self._images(test, reader), tuple(train), f"the images in {root}")
         n_train, n_test = len(loaded.train.labels), len(loaded.test.labels)
         log.info("Image folder: %d training and %d test images in %s", n_train, n_test, root)
+        log.info("%s (dataset.prepare=%s)", reader.summary(), reader.prepare)
         return loaded
 
     def _error(self, problem: str) -> UserError:
@@ -82,27 +98,32 @@ class ImageFolder(Dataset):
         return train, {name: paths[every - 1 :: every] for name, paths in found.items()}
 
     def _pictures(self, folder: Path) -> Pictures:
-        classes = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
-        if not classes:
+        folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        if not folders:
             raise self._error(f"no class folders in {folder}; must hold {_WANTED}")
-        found = {name: pictures_below(folder / name) for name in classes}
-        for name, paths in found.items():
+        if unknown := self._class_of.keys() - set(folders):
+            there = f"the folders in {folder} ({', '.join(folders)})"
+            raise UserError(f"dataset.class_names: {', '.join(sorted(unknown))}: must be among {there}")
+        found: Pictures = {}
+        for name in folders:
+            paths = pictures_below(folder / name)
             if not paths:
                 kinds = ", ".join(ending[1:] for ending in ENDINGS)
                 raise self._error(f"no images in {folder / name}; must hold images ({kinds})")
-        return found
+            found.setdefault(self._class_of.get(name, name), []).extend(paths)
+        return dict(sorted(found.items()))
 
-    def _images(self, pictures: Pictures) -> Images:
+    def _images(self, pictures: Pictures, reader: PictureReader) -> Images:
         """Read pictures, every class spread evenly from first to last, and in the order given within a class."""
         samples = sorted(
             ((n + 0.5) / len(paths), label, path)
             for label, paths in enumerate(pictures.values())
             for n, path in enumerate(paths)
         )
-        pixels = np.empty((len(samples), *self.size), dtype=np.uint8)
+        pixels = np.empty((len(samples), reader.height, reader.width), dtype=np.uint8)
         for index, (_, _, path) in enumerate(samples):
             try:
-                pixels[index] = resized(open_grey(path, self.invert), *self.size, self.invert)
+                pixels[index] = reader.read(path)
             except UserError as error:
                 raise self._error(str(error)) from None
         return Images(pixels, np.array([label for _, label, _ in samples], dtype=np.int64))

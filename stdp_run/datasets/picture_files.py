@@ -51,14 +51,6 @@ def open_grey(path: str | Path, invert: bool | None) -> "Image":
         raise UserError(f"{path}: cannot be read as an image ({reason})") from None
 
 
-def resized(picture: "Image", height: int, width: int, invert: bool) -> np.ndarray:
-    """Return a greyscale picture as uint8 [height, width], bright on black where its ink is dark (`invert`)."""
-    from PIL import Image
-
-    values = np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
-    return 255 - values if invert else values
-
-
 def _eight_bit(picture: "Image") -> "Image":
     """Scale grey of 16 bits, or in floating point, to 8 bits; Pillow's own conversion would cut it off at 255."""
     from PIL import Image

@@ -1,11 +1,12 @@
 """The images of a run: the dataset that its settings name, which images it learns from, and which it is measured on."""
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stdp_run.config.build import import_class
+from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import DatasetSettings, Settings
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.errors import UserError
@@ -30,7 +31,7 @@ def load_images(settings: Settings) -> Data:
         UserError: the dataset has fewer images than asked for, other ones than it says, or cannot be had.
     """
     section = settings.dataset
-    loaded = build_dataset(section).load()
+    loaded = build_dataset(section, settings.config_dir).load()
     _check(section, loaded)
     training, test = loaded.train, loaded.test
     n_learn, test_index = len(training.labels), np.arange(len(test.labels))
@@ -41,27 +42,33 @@ def load_images(settings: Settings) -> Data:
         if n_learn < 1:
             raise UserError.bad_value("dataset.n_validation", section.n_validation, f"below {len(training.labels)}")
         test, test_index = training, np.arange(n_learn, len(training.labels))
+    if settings.mode == "train" and n_learn == 0:
+        raise UserError(f"dataset={section.name}: all its images are for testing; there must be some to learn from")
+    if len(test_index) == 0:
+        raise UserError(f"dataset={section.name}: no images with dataset.split={section.split}; must be one or more")
     n_train = _at_most("n_train", settings.n_train, n_learn)
     test_index = test_index[: _at_most("n_test", settings.n_test, len(test_index))]
     _at_most("n_label", settings.n_label, n_train)
     n_inputs = section.n_inputs
     return Data(
         train_pixels=training.pixels[:n_train].reshape(-1, n_inputs),
-        train_classes=training.labels[:n_train],
+        train_classes=training.labels[:n_train].astype(np.int64),
         test_pixels=test.pixels[test_index].reshape(-1, n_inputs),
-        test_classes=test.labels[test_index],
+        test_classes=test.labels[test_index].astype(np.int64),
         test_index=test_index,
-        classes=loaded.classes,
+        classes=tuple(loaded.classes),
     )
 
 
-def build_dataset(section: DatasetSettings) -> Dataset:
+def build_dataset(section: DatasetSettings, config_dir: str | None = None) -> Dataset:
     """Return the dataset that the settings describe: its class is given the size and the options that it takes.
+
+    A class of one's own lies in `config_dir`.
 
     Raises:
         UserError: the class cannot be imported, an option is unknown or missing, or its value is not allowed.
     """
-    cls = import_class("dataset", section.target, Dataset)
+    cls = import_class("dataset", section.target, Dataset, config_dir)
     known = inspect.signature(cls).parameters
     for key, value in section.options.items():
         if key not in known:
@@ -73,18 +80,48 @@ def build_dataset(section: DatasetSettings) -> Dataset:
     return cls(**{key: value for key, value in given.items() if key in known})
 
 
+def matched_by_name(data: Data, name: str, classes: Sequence[str]) -> Data:
+    """Return the images of dataset `name` with the class numbers of a network that knows `classes`.
+
+    The order of the dataset's classes plays no part, and it need not have all that the network knows.
+
+    Raises:
+        UserError: the dataset has a class that is none of the network's.
+    """
+    if not set(data.classes) <= set(classes):
+        known = f"the network's classes are {', '.join(classes)}"
+        mapped = "image_folder takes others, such as 'dataset.class_names={zero:0,one:1}'"
+        raise UserError(f"dataset={name}: its classes are {', '.join(data.classes)}; {known}; {mapped}")
+    number = np.array([classes.index(each) for each in data.classes], dtype=np.int64)
+    train, test = number[data.train_classes], number[data.test_classes]
+    return replace(data, train_classes=train, test_classes=test, classes=tuple(classes))
+
+
 def _check(section: DatasetSettings, loaded: Loaded) -> None:
     """Raise UserError unless the images are as the dataset says: a user's own class may be mistaken."""
-    size, n_classes = (section.height, section.width), len(loaded.classes)
+    size, where = (section.height, section.width), f"dataset={section.name}: its"
+    if not isinstance(loaded, Loaded):
+        raise UserError(f"{where} load() returned {type(loaded).__name__}; must be a stdp_run.datasets.Loaded")
+    classes = loaded.classes
+    if not isinstance(classes, (tuple, list)) or not all(isinstance(name, str) for name in classes):
+        raise UserError(f"{where} classes are {type(classes).__name__} {classes}; must be a tuple of texts")
+    if len(set(classes)) < len(classes):
+        raise UserError(f"{where} classes are {', '.join(classes)}; must be different")
     for name in ("train", "test"):
         images: Images = getattr(loaded, name)
+        if not isinstance(images, Images):
+            raise UserError(f"{where} {name} is {type(images).__name__}; must be stdp_run.datasets.Images")
         pixels, labels = images.pixels, images.labels
-        what = f"{pixels.dtype} {list(pixels.shape)} with {labels.dtype} labels {list(labels.shape)}"
-        if pixels.dtype != np.uint8 or pixels.shape != (len(pixels), *size) or labels.shape != (len(pixels),):
-            wanted = f"uint8 [N, {size[0]}, {size[1]}] with labels [N]"
-            raise UserError(f"dataset={section.name}: its {name} images are {what}; must be {wanted}")
-        if len(labels) == 0 or labels.min() < 0 or labels.max() >= n_classes:
-            raise UserError(f"dataset={section.name}: its {name} labels must be 0 to {n_classes - 1}, one or more")
+        if not isinstance(pixels, np.ndarray) or not isinstance(labels, np.ndarray):
+            found = f"{type(pixels).__name__} with labels of {type(labels).__name__}"
+            raise UserError(f"{where} {name} images are {found}; must be NumPy arrays")
+        fits = pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[1:] == size
+        if not fits or labels.shape != pixels.shape[:1] or labels.dtype.kind not in "iu":
+            found = f"{pixels.dtype} {list(pixels.shape)} with {labels.dtype} labels {list(labels.shape)}"
+            wanted = f"uint8 [N, {size[0]}, {size[1]}] with whole numbers [N] as labels"
+            raise UserError(f"{where} {name} images are {found}; must be {wanted}")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
+            raise UserError(f"{where} {name} labels must be 0 to {len(classes) - 1}")
 
 
 def _at_most(key: str, asked: int | None, there: int) -> int:

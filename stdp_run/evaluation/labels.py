@@ -3,9 +3,12 @@
 They come from training images only, with learning off (Diehl & Cook 2015, section 2.5).
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
+
+from stdp_run.evaluation.calibration import Calibration
 
 NO_LABEL = -1
 
@@ -16,6 +19,7 @@ class Labels:
 
     label: np.ndarray  # [E] int64, the class that a neuron answers most, or NO_LABEL where it never spiked
     mean_count: np.ndarray  # [C, E] mean spikes per image of each class
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by readout; of one not there, as shares
 
     @property
     def n_classes(self) -> int:

@@ -7,14 +7,16 @@ to be counted next, with learning off, are sent the counts [N, E] of one network
 import math
 import time
 from collections.abc import Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from stdp_run.evaluation.calibration import Calibration, Reliability, fit_calibration
 from stdp_run.evaluation.labels import Labels, assign_labels, sum_by_class
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
 
 IMAGES_AT_ONCE = 1000  # so that counts and scores never need much memory
+MOST_CALIBRATING = 5000  # images, the last ones by which neurons are labelled, and at most half of those
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,7 @@ class Evaluation:
     confusion: dict[str, np.ndarray]  # by readout, [C, C + 1]: true class, answer; the last column: no answer
     spikes_per_image: float
     images_per_second: float
+    calibration_error: dict[str, float] = field(default_factory=dict)  # by readout: how far confidence is off
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -67,29 +70,50 @@ def slices(n_images: int) -> Iterator[slice]:
 
 
 def label_neurons(classes: np.ndarray, n_classes: int) -> Generator[slice, np.ndarray, Labels]:
-    """Label neurons by their responses to training images, of which `classes` [N] has each one's class of C."""
-    sums = np.zeros(())
+    """Label neurons by their responses to training images, and calibrate every readout.
+
+    The images that calibrate are answered by the labels from the images before them: those that helped to label a
+    neuron would be answered with more confidence than others. `classes` [N] has the class of each image, of C.
+    """
+    first = len(classes) - min(MOST_CALIBRATING, len(classes) // 2)  # that calibrates
+    sums = np.zeros(())  # [C, E] in the end; of whole numbers, and so the same in any order
+    scores: dict[str, list[np.ndarray]] = {name: [] for name in READOUTS}
     for part in slices(len(classes)):
         counts = yield part
-        sums = sums + sum_by_class(counts, classes[part], n_classes)
-    return assign_labels(sums, np.bincount(classes, minlength=n_classes))
+        begin = min(max(first, part.start), part.stop)
+        before, after = np.split(counts, [begin - part.start])
+        sums = sums + sum_by_class(before, classes[part.start : begin], n_classes)
+        if len(after):
+            labels = assign_labels(sums, np.bincount(classes[:begin], minlength=n_classes))
+            for name, readout in READOUTS.items():
+                scores[name].append(readout(after, labels))
+            sums = sums + sum_by_class(after, classes[begin : part.stop], n_classes)
+    labels = assign_labels(sums, np.bincount(classes, minlength=n_classes))
+    fitted = {name: fit_calibration(np.concatenate(each), classes[first:]) for name, each in scores.items() if each}
+    return replace(labels, calibration=fitted)
 
 
 def evaluate(labels: Labels, classes: np.ndarray) -> Generator[slice, np.ndarray, Evaluation]:
     """Compare the answers of every readout with the images' `classes` [N]."""
     confusion = {name: np.zeros((labels.n_classes, labels.n_classes + 1), np.int64) for name in READOUTS}
+    reliability = {name: Reliability() for name in READOUTS}
     n_spikes, begun = 0, time.perf_counter()
     for part in slices(len(classes)):
         counts = yield part
         n_spikes += int(counts.sum(dtype=np.int64))
         for name, readout in READOUTS.items():
-            confusion[name] += confusion_matrix(classes[part], answer(readout(counts, labels)), labels.n_classes)
+            score = readout(counts, labels)
+            answers = answer(score)
+            confusion[name] += confusion_matrix(classes[part], answers, labels.n_classes)
+            confidence = labels.calibration.get(name, Calibration()).confidence(score)
+            reliability[name].add(confidence, answers == classes[part])
     return Evaluation(
         n_images=len(classes),
         n_correct={name: int(np.trace(matrix)) for name, matrix in confusion.items()},
         confusion=confusion,
         spikes_per_image=n_spikes / len(classes),
         images_per_second=len(classes) / max(time.perf_counter() - begun, 1e-9),
+        calibration_error={name: each.expected_error for name, each in reliability.items()},
     )
 
 

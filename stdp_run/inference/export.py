@@ -16,7 +16,7 @@ from stdp_run.inference.load import read_trained
 LAYOUT = "stdp-run export 1"
 
 
-def export(path: str | Path, to: str | Path) -> Path:
+def export(path: str | Path, to: str | Path, config_dir: str | Path | None = None) -> Path:
     """Write a trained network's arrays to a file that other programs read; return its path.
 
     With E excitatory neurons, I inputs (the pixels of a picture, row by row) and C classes, both formats hold
@@ -38,6 +38,7 @@ def export(path: str | Path, to: str | Path) -> Path:
     Args:
         path: a run's directory, or the checkpoint.pt in it.
         to: the file to write, ending in .safetensors (needs the package safetensors) or .npz.
+        config_dir: as for `stdp_run.load`.
 
     Raises:
         UserError: `path` as in `load`; `to` ends otherwise or cannot be written; safetensors is not installed.
@@ -47,7 +48,7 @@ def export(path: str | Path, to: str | Path) -> Path:
         raise UserError.bad_value("export.to", to, f"a file that ends in {' or '.join(FORMATS)}")
     if ending == ".safetensors" and find_spec("safetensors") is None:  # asked before any work is done
         raise UserError(f'export.to={to}: needs the package safetensors: pip install "stdp_run[export]", or use .npz')
-    saved = read_trained(path)
+    saved = read_trained(path, config_dir).saved
     found = {**saved.arrays, **saved.extra}
     arrays = {name: np.ascontiguousarray(found[name]) for name in ("weight", "theta", "label", "mean_count")}
     files.write_atomically(Path(to), FORMATS[ending](arrays, list(found["classes"]), json.dumps(saved.config)))

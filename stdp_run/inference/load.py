@@ -6,26 +6,33 @@ answers = network.classify(images)          # uint8 [N, 28, 28], bright strokes 
 answers.names, answers.confidence
 """
 
+import logging
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from stdp_run import checkpoint
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_model
+from stdp_run.config.own_code import name_folder
 from stdp_run.config.schema import Settings, or_null, read_settings
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, printable
+from stdp_run.evaluation.calibration import Calibration
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
-from stdp_run.network import NetworkState
+from stdp_run.network import Model, NetworkState
 from stdp_run.parameters import whole_positive
 
 CHECKPOINT = "checkpoint.pt"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,13 +41,13 @@ class Answers:
 
     class_index: np.ndarray  # [N] int64, place of the answer in `classes`; -1: no answer
     names: tuple[str | None, ...]  # [N] the name of the answer; None: no answer
-    confidence: np.ndarray  # [N] float64, the answer's share of the scores of all classes, 0 to 1; 0: no answer
+    confidence: np.ndarray  # [N] float64, the probability that the answer is right (`calibration`); 0: no answer
     score: np.ndarray  # [N, C] float64, the readout's score of each class
     counts: np.ndarray  # [N, E] int32, spikes of each excitatory neuron
     classes: tuple[str, ...]  # [C] the names of the classes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class TrainedNetwork:
     """A network that has learned and whose neurons are labelled; `load` makes one. Nothing it does changes it."""
 
@@ -49,6 +56,13 @@ class TrainedNetwork:
     labels: Labels  # label[E], mean_count[C, E]
     classes: tuple[str, ...]  # [C]
     engine: Engine
+
+    def __repr__(self) -> str:
+        settings, (n_exc, n_inputs) = self.settings, self.state.weight.shape
+        sizes = f"{n_exc} neurons, {n_inputs} inputs, {len(self.classes)} classes of {settings.dataset.name}"
+        return printable(
+            f"TrainedNetwork({settings.rule.name} with {settings.neuron.name}: {sizes}; {settings.checkpoint})"
+        )
 
     def classify(self, images: np.ndarray) -> Answers:
         """Present pictures with learning off and return the answers of the readout that the run was set to.
@@ -65,16 +79,14 @@ class TrainedNetwork:
         """
         pixels = self._flat(np.asarray(images))
         counts = self.engine.count_spikes(pixels, image_index(pixels))
-        score = np.zeros((len(pixels), len(self.classes)))
+        readout, score = self.settings.evaluator.readout, np.zeros((len(pixels), len(self.classes)))
         for part in slices(len(pixels)):
-            score[part] = READOUTS[self.settings.evaluator.readout](counts[part], self.labels)
+            score[part] = READOUTS[readout](counts[part], self.labels)
         class_index = answer(score)
-        answered = class_index != NO_ANSWER
-        total = score.sum(axis=1)
         return Answers(
             class_index=class_index,
             names=tuple(self.classes[index] if index != NO_ANSWER else None for index in class_index),
-            confidence=np.where(answered, score.max(axis=1), 0) / np.where(answered, total, 1),
+            confidence=self.labels.calibration.get(readout, Calibration()).confidence(score),
             score=score,
             counts=counts,
             classes=self.classes,
@@ -96,11 +108,13 @@ def image_index(pixels: np.ndarray) -> np.ndarray:
     return np.array([zlib.crc32(row.tobytes()) & 0x7FFFFFFF for row in pixels], dtype=np.int64)
 
 
-def load(path: str | Path, *, threads: int | None = None) -> TrainedNetwork:
+def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int | None = None) -> TrainedNetwork:
     """Return the network that a finished run left. Nothing that belongs to the whole process is changed.
 
     Args:
         path: the run's directory, or the checkpoint.pt in it.
+        config_dir: the folder with the code of a rule or a neuron group of one's own, which is then imported. It is
+            needed once: until it has been named by this or by --config-dir, nothing from it is run.
         threads: how many pictures are presented side by side; None: as many as there are cores. A network that only
             the torch engine can run keeps to torch's own number of threads.
 
@@ -108,23 +122,45 @@ def load(path: str | Path, *, threads: int | None = None) -> TrainedNetwork:
         UserError: there is no such file, it is damaged or no checkpoint, or its run had not finished.
     """
     or_null(whole_positive)("threads", threads)
-    saved = read_trained(path)
     options = EngineOptions(device="cpu", threads=threads, learning=False)
-    settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path)})
-    state = saved.state()
+    trained = read_trained(path, config_dir)
+    state = trained.saved.state()
     return TrainedNetwork(
-        settings=settings,
+        settings=trained.settings,
         state=state,
-        labels=Labels(saved.extra["label"], saved.extra["mean_count"]),
-        classes=tuple(saved.extra["classes"]),
-        engine=make_engine(build_model(settings), state, options),
+        labels=trained.labels(),
+        classes=trained.classes,
+        engine=make_engine(trained.model, state, options),
     )
 
 
-def read_trained(path: str | Path) -> Checkpoint:
-    """Return the checkpoint of a finished run, given its directory or the file; raises UserError as `load` does."""
+class Trained(NamedTuple):
+    """What a finished run left, checked."""
+
+    saved: Checkpoint
+    settings: Settings  # of the run, as for mode=eval
+    model: Model
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The names of the classes, [C]."""
+        return tuple(self.saved.extra["classes"])
+
+    def labels(self) -> Labels:
+        """Return the neurons' labels, with the calibration of the readouts."""
+        extra = self.saved.extra
+        calibration = {name: Calibration(*each) for name, each in extra.get("calibration", {}).items()}
+        if not calibration:
+            log.warning("checkpoint without calibration: confidence is only the answer's share of the scores")
+        return Labels(extra["label"], extra["mean_count"], calibration)
+
+
+def read_trained(path: str | Path, config_dir: str | Path | None = None) -> Trained:
+    """Return the network of a finished run, given its directory or the file; arguments and errors as for `load`."""
+    if not isinstance(path, str | Path) or not str(path):
+        raise UserError.bad_value("checkpoint", path, f"the directory of a finished run, or the {CHECKPOINT} in it")
     file = Path(path)
-    if file.is_dir():
+    if os.path.isdir(file):
         file = file / CHECKPOINT
         if not file.exists():
             raise UserError.bad_value("checkpoint", path, f"a finished run: there is no {CHECKPOINT} in this folder")
@@ -133,4 +169,11 @@ def read_trained(path: str | Path) -> Checkpoint:
         raise UserError.bad_value(
             "checkpoint", path, f"the {CHECKPOINT} of a finished run: the neurons of this one are not labelled yet"
         )
-    return saved
+    named = {} if config_dir is None else {"config_dir": name_folder(config_dir)}
+    try:
+        settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path), **named})
+        model = build_model(settings)
+    except (UserError, RecursionError) as error:
+        raise UserError(f"checkpoint={path}: {error}") from error
+    saved.check_trained(model, path)
+    return Trained(saved, settings, model)

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from stdp_run.files import write_atomically
+from stdp_run.errors import printable
+from stdp_run.files import csv_cell, write_atomically
 from stdp_run.reporting import plots
 from stdp_run.reporting.plots.style import Figure, counted, last_parts
-from stdp_run.reporting.runs import COUNTS, SPEED, Comparison, Series, compare, find_runs, heading
+from stdp_run.reporting.runs import COUNTS, SPEED, Comparison, DataFrame, Series, compare, find_runs, heading
 
 LINE_WIDTH = 110  # where there is no terminal
 MOST_ROWS = 30
@@ -56,7 +57,7 @@ def to_csv(comparison: Comparison) -> str:
     columns += ["interval_95_low", "interval_95_high"]
     columns += [column for name in comparison.readouts for column in _spread(f"accuracy_{name}")]
     table = comparison.groups[[*columns, *SPEED]].assign(seeds=comparison.groups["seeds"].map(" ".join))
-    return table.rename(columns=heading).to_csv(index=False, lineterminator="\n")
+    return _as_csv(table)
 
 
 def _spread(name: str) -> list[str]:
@@ -67,7 +68,12 @@ def runs_to_csv(comparison: Comparison) -> str:
     """Return one row for each run: settings, seed, accuracy of each readout, images/s, seconds, directory, state."""
     accuracies = [f"accuracy_{name}" for name in comparison.readouts]
     columns = [*comparison.keys, "seed", "readout", *accuracies, *SPEED, "directory", "state", "reason"]
-    return comparison.runs.reindex(columns=columns).rename(columns=heading).to_csv(index=False, lineterminator="\n")
+    return _as_csv(comparison.runs.reindex(columns=columns))
+
+
+def _as_csv(table: DataFrame) -> str:
+    cells = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
+    return cells.rename(columns=lambda key: csv_cell(heading(key))).to_csv(index=False, lineterminator="\n")
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -77,7 +83,10 @@ Table = dict[str, list[str]]  # the cells of each column by its title
 
 
 def _columns(comparison: Comparison) -> tuple[Table, list[str]]:
-    """Return the columns that are not empty throughout, settings first, and those that may be left out, first first."""
+    """Return the columns that are not empty throughout, settings first, and those that may be left out, first first.
+
+    Everything in them is printable, whatever names and values the runs have.
+    """
     groups, several = comparison.groups, comparison.groups["n_seeds"] > 1
     settings = {heading(key): [" ".join(six_digits(text).split()) for text in groups[key]] for key in comparison.keys}
     table: Table = {**settings, "seeds": [_seeds(seeds) for seeds in groups["seeds"]]}
@@ -93,7 +102,8 @@ def _columns(comparison: Comparison) -> tuple[Table, list[str]]:
     table["wall (s)"] = _written(groups[SPEED[1]], ",.1f")
     # The settings that users change most are named first.
     droppable = ["wall (s)", "images/s", *reversed(others), "95% of one run", "min to max", *reversed(settings)]
-    return {title: cells for title, cells in table.items() if any(cells)}, droppable
+    shown = {printable(title): [*map(printable, cells)] for title, cells in table.items() if any(cells)}
+    return shown, [printable(title) for title in droppable]
 
 
 def _written(values: Series, form: str) -> list[str]:
@@ -132,7 +142,7 @@ def _right(cells: Sequence[str]) -> bool:
 
 
 def _summary(comparison: Comparison) -> list[str]:
-    """Return in a sentence or two what is compared."""
+    """Return in a sentence or two what is compared, printable."""
     groups = comparison.groups
     if not len(groups):
         return ["No run is finished yet."]
@@ -140,14 +150,17 @@ def _summary(comparison: Comparison) -> list[str]:
     readout = f" ({comparison.readout})" if comparison.readout else ""
     spread = ", mean and standard deviation (sd) over seeds" if groups["n_seeds"].max() > 1 else ""
     lines = [f"{counts}{', best first' if len(groups) > 1 else ''}: {comparison.measure}{readout}{spread}."]
-    return lines + ([f"The same in all: {comparison.in_common}."] if comparison.in_common else [])
+    lines += [f"The same in all: {comparison.in_common}."] if comparison.in_common else []
+    return [printable(line) for line in lines]
 
 
 def _others(comparison: Comparison) -> dict[str, list[tuple[str, str]]]:
-    """Return (directory, reason) of the runs without a result, by their heading."""
+    """Return (directory, reason), printable, of the runs without a result, by their heading."""
     found = {"Failed": comparison.of_state("failed"), "Not finished": comparison.of_state("unfinished")}
     return {
-        f"{title} ({len(runs)})": list(zip(runs["directory"], runs["reason"], strict=True))
+        f"{title} ({len(runs)})": list(
+            zip(runs["directory"].map(printable), runs["reason"].map(printable), strict=True)
+        )
         for title, runs in found.items()
         if len(runs)
     }
@@ -233,7 +246,7 @@ def draw(comparison: Comparison) -> Figure:
         texts = groups[key]
         if key in COUNTS:
             texts = texts.where(texts != "null", groups[COUNTS[key]].map("{:.0f}".format))
-        settings[heading(key)] = [_cut(six_digits(text)) for text in texts]
+        settings[printable(heading(key))] = [_cut(printable(six_digits(text))) for text in texts]
     mean = 100 * groups["accuracy_mean"]
     low, high = (100 * groups[f"interval_95_{end}"] for end in ("low", "high"))
     bars = [(100 * groups["accuracy_sd"]).fillna(length).fillna(0) for length in (mean - low, high - mean)]

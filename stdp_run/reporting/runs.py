@@ -35,7 +35,7 @@ COUNTS = {"n_train": "train_images", "n_test": "test_images", "n_label": "label_
 FIGURES = ("directory", "state", "reason", "readout", "split", "accuracy", *SPEED, *COUNTS.values())
 # Settings that say nothing about a result: where a run lies, and how it is logged, saved and resumed.
 IGNORED = (
-    *("seed", "mode", "resume", "threads"),
+    *("seed", "mode", "resume", "threads", "config_dir"),
     *("trainer.log_every", "trainer.label_window", "trainer.evaluate_every", "trainer.plot_every"),
 )
 IGNORED_START = ("checkpoint", "trainer.checkpoint", "predict.", "export.", "compare.")
@@ -102,7 +102,7 @@ def find_runs(directory: Path) -> DataFrame:
         raise UserError.bad_value("compare.dir", directory, "a folder that is there")
     rows = []
     for path, files in _folders(Path(directory)):
-        # A job that failed before its settings were known has left only the line that says so, beside Hydra's folder.
+        # A job that failed before it began has left only the line that says so, beside the command as it was given.
         if "config.yaml" in files or ("error.txt" in files and (path / ".hydra").is_dir()):
             row = _read_run(path, Path(directory))
             alone = row.get("networks", "1") == "1" or row["state"] == "failed"
@@ -136,7 +136,8 @@ def _settings(runs: DataFrame) -> list[str]:
 
 
 def _read_run(path: Path, searched: Path) -> dict[str, object]:
-    readers: dict[str, Callable[[Path], dict]] = {"config.yaml": _read_settings, "result.json": _read_figures}
+    config = "config.yaml" if (path / "config.yaml").exists() else ".hydra/config.yaml"
+    readers: dict[str, Callable[[Path], dict]] = {config: _read_settings, "result.json": _read_figures}
     found: dict[str, dict] = {name: {} for name in readers}
     problems = []
     for name, read in readers.items():

@@ -39,6 +39,7 @@ def describe(settings: Settings, model: Model, data: Data, labels: Labels, final
         "test_accuracy": final.accuracy[readout],
         "accuracy": final.accuracy,
         "accuracy_interval_95": {name: list(final.interval(name)) for name in final.accuracy},
+        "calibration_error": final.calibration_error,
         "accuracy_per_class": {
             name: dict(zip(data.classes, final.accuracy_per_class(name), strict=True)) for name in final.accuracy
         },
@@ -65,6 +66,9 @@ def summary_table(result: dict, directory: Path) -> str:
         text = f"{value:.2%}  (95%: {low:.2%} to {high:.2%})"
         judged_by = "  <- evaluator.readout" if name == result["readout"] else ""
         rows.append((f"{result['split']} accuracy, {name}", text + judged_by))
+    readout = result["readout"]
+    if readout in (error := result.get("calibration_error", {})):  # not in results of earlier versions
+        rows.append((f"calibration error, {readout}", f"{error[readout]:.2%}  (confidence against accuracy)"))
     rate = result["train_images_per_second"]
     learning = "" if rate is None else f"learning {rate:,.0f}, "
     rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))

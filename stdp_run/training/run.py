@@ -63,6 +63,8 @@ class TrainingRun:
         self._tracker: Tracker  # open while there are steps
         self._plots: PlotWriter
         self._resumed_at: int | None = None
+        if saved:
+            saved.check_progress(self.model, len(data.classes), self.directory.checkpoints)
         self.state = saved.state() if saved else initial_state(self.model)  # that the network starts from
         self._plotted = (self.state.weight, 0)  # by the last plot: the weights, and after how many images
         if saved:
@@ -130,6 +132,7 @@ class TrainingRun:
         """Write the trained network, the result and the report; return the result."""
         path, progress, data = self.directory.path, self.progress, self._data
         extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
+        extra["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
         content = Checkpoint(self.settings.record, state.arrays(), {"images": progress.images}, extra)
         checkpoint.save(path / "checkpoint.pt", content)
         seconds = time.perf_counter() - self._begun

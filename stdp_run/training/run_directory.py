@@ -20,6 +20,8 @@ from stdp_run.training.tracking import EVENTS_SUFFIX
 log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
+# What a run replaces; a program of another kind, or a user, may have files of these names.
+REPLACED = ("config.yaml", "result.json", "metrics.jsonl", "checkpoint.pt", "report.html")
 
 
 class RunDirectory:
@@ -33,13 +35,28 @@ class RunDirectory:
     def locked(self, wait: bool) -> Iterator[None]:
         """Keep every other process out of the directory, and remove what killed ones were writing.
 
+        The directory is made where it is missing. One to which nothing was added is left as it was.
+
         Raises:
             UserError: another process is at work in it and this one is not to `wait`.
         """
-        with files.locked(self.path / files.LOCK, wait, str(self.path)):
-            for folder in (self.path, self.checkpoints):
-                files.remove_unfinished(folder)
-            yield
+        lock, new = self.path / files.LOCK, not self.path.exists()
+        self.path.mkdir(exist_ok=True)
+        before = set(self.path.iterdir())
+        try:
+            with files.locked(lock, wait, str(self.path)):
+                for folder in (self.path, self.checkpoints):
+                    files.remove_unfinished(folder)
+                try:
+                    yield
+                finally:
+                    if {*self.path.iterdir()} - before == {lock}:
+                        with suppress(OSError):  # Windows removes no open file
+                            lock.unlink()
+        finally:
+            if new:
+                with suppress(OSError):  # it is not empty
+                    self.path.rmdir()
 
     def config(self) -> Settings | None:
         """Return the settings of what is there; None if there are none, or they cannot be read."""
@@ -112,6 +129,18 @@ class RunDirectory:
         """Return the mode of the command that left its settings there; None if there are none."""
         there = self.config()
         return there.mode if there else None
+
+    def refuse_files_of_others(self) -> None:
+        """Refuse a directory with files that a run would replace and that are none's.
+
+        Raises:
+            UserError: there are such files.
+        """
+        if self.config() is not None or self._newest_first():
+            return
+        found = ", ".join(name for name in REPLACED if (self.path / name).exists())
+        if found:
+            raise UserError(f"{self.path} holds {found}, but no run; hydra.run.dir=PATH starts elsewhere")
 
     def clear(self) -> None:
         """Remove what a run without a checkpoint, of which nothing can be used, has left behind."""

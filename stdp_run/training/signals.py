@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Self
 
+from stdp_run.config.command_line import command_to_resume
 from stdp_run.system import STOP_SIGNALS, discard_output
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Interruption(Stoppable):
             return
         for directory, images in self.saved.items():
             log.info("%s: saved after %d images", directory, images)
-        log.warning("%s: stopped; `stdp-run resume=%s` resumes", self.pending.name, self._directory)
+        log.warning("%s: stopped; `%s` resumes", self.pending.name, command_to_resume(self._directory))
         self.end_if_asked()
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:

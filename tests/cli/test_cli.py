@@ -12,7 +12,9 @@ import pytest
 from helpers.runs import TINY, contents, figures, result_of, run_in
 from PIL import Image
 
+import stdp_run as stdp_run_package
 from stdp_run import checkpoint
+from stdp_run.cli.completion import offered
 from stdp_run.cli.overrides import canonical_rule
 from stdp_run.evaluation.readouts import READOUTS
 
@@ -40,9 +42,41 @@ finally:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr == "set()\n", "these take seconds to import"
-    for word in ("rule: full_online", "neuron: alif_stdp", "dataset: digits", "n_exc=400", "debug=smoke", "-m rule="):
+    for word in (
+        *READOUTS,
+        "evaluator.readout=all_activity",
+        "rule: full_online",
+        "neuron: alif_stdp",
+        "dataset: digits",
+        "n_exc=400",
+        "debug=smoke",
+        "-m rule=",
+    ):
         assert word in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_the_version_is_this_programs(stdp_run):
+    assert stdp_run("--version").stdout == f"stdp-run {stdp_run_package.__version__}\n"
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'version = "{stdp_run_package.__version__}"' in project
+
+
+def test_a_shell_completes_the_choices_of_a_key(monkeypatch):
+    modes = ["mode=train", "mode=eval", "mode=predict", "mode=export", "mode=compare", "mode=stdp_window"]
+    words = {
+        "stdp-run mode=": modes,
+        "stdp-run seed=1 mode=e": ["mode=eval", "mode=export"],
+        "stdp-run trainer.schedule=co": ["trainer.schedule=constant", "trainer.schedule=cosine"],
+        "stdp-run +evaluator.readout=m": ["evaluator.readout=multinomial_bayes"],
+        "stdp-run mode=dance": [],
+    }
+    for line, expected in words.items():
+        monkeypatch.setenv("COMP_LINE", line)
+        assert [word.lstrip("+") for word in offered() or []] == expected, line
+    for line in ("stdp-run rule=", "stdp-run n_exc=", "stdp-run nope.at.all=", "stdp-run mode", "stdp-run seed=1 "):
+        monkeypatch.setenv("COMP_LINE", line)
+        assert offered() is None, line
 
 
 # How a command is refused is tested without processes, in tests/config and where it is refused; here is what is left.
@@ -50,6 +84,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 BAD_INPUT = [
     ("tuned=nope", "tuned=nope: must be one of "),
     ("--nope", "unrecognized arguments: --nope"),
+    slow("hydra.run.dir=/proc/outputs/run", "hydra.run.dir=/proc/outputs: cannot be written: /proc is not writable"),
     ("hydra.run.dir=/dev/null/run", "hydra.run.dir=/dev/null/run: cannot be written: Not a directory"),
     slow("-m hydra.sweep.dir=/dev/null/x seed=1,2", "hydra.sweep.dir=/dev/null/x: cannot be written"),
     slow("--config-dir nowhere", "nowhere' not found"),

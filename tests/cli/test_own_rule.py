@@ -5,8 +5,10 @@ import re
 from pathlib import Path
 
 import pytest
+from helpers.runs import figures
 
 from stdp_run.config.build import conf_folder, relatives
+from stdp_run.config.own_code import name_folder
 
 README = Path(__file__).parents[2] / "README.md"
 SMALL = ("n_exc=20", "n_train=200", "n_test=100", "encoder.steps=100", "hydra.run.dir=run")
@@ -47,15 +49,68 @@ def test_the_readmes_example_learns_and_says_whose_constants_it_has(stdp_run, tm
         ("{}", "Rule"),
     ],
 )
-def test_what_a_rule_of_ones_own_is_based_on(tmp_path, monkeypatch, yaml, base):
+def test_what_a_rule_of_ones_own_is_based_on(tmp_path, yaml, base):
     (tmp_path / "rule").mkdir()
     (tmp_path / "rule" / "mine.yaml").write_text(yaml)
     module = f"mine_{base.lower()}"
     (tmp_path / f"{module}.py").write_text(f"from stdp_run import rules\nclass Mine(rules.{base}):\n    pass\n")
-    monkeypatch.syspath_prepend(tmp_path)
+    own = name_folder(tmp_path)
     expected = {"PairRule": ["mine", "nearest_online"], "FullOnline": ["mine", "full_online"], "Rule": ["mine"]}[base]
-    assert relatives("rule", "mine", f"{module}.Mine", [tmp_path, conf_folder()]) == expected
-    assert relatives("neuron", "diehl_cook", "stdp_run.neurons.DiehlCook", [conf_folder()])[1] == "lif_stdp"
+    assert relatives("rule", "mine", f"{module}.Mine", [tmp_path, conf_folder()], own) == expected
+    assert relatives("neuron", "diehl_cook", "stdp_run.neurons.DiehlCook", [conf_folder()], None)[1] == "lif_stdp"
+
+
+@pytest.mark.slow
+def test_later_commands_find_a_rule_of_ones_own_where_the_user_has_named_its_folder(stdp_run, tmp_path, example):
+    tiny = ("n_exc=10", "n_train=40", "n_label=40", "n_test=20", "encoder.steps=20", "engine=torch")
+    assert stdp_run(*example, *tiny, "hydra.run.dir=run").returncode == 0
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "config.yaml").write_text((tmp_path / "run" / "config.yaml").read_text())
+    picture = tmp_path / "run" / "receptive_fields.png"
+    commands = {
+        "resume": ("resume=begun",),
+        "eval": ("mode=eval", "checkpoint=run", "hydra.run.dir=again", "engine=torch"),
+        "predict": ("mode=predict", "checkpoint=run", f"predict.images={picture}"),
+        "export": ("mode=export", "checkpoint=run", "export.to=network.npz"),
+        "compare": ("mode=compare", "compare.dir=."),
+    }
+    elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # as on another machine, or for another user
+    for name, command in commands.items():
+        refused = stdp_run(*command, **elsewhere)
+        assert refused.returncode == (0 if name == "compare" else 2), refused.stderr
+        assert name == "compare" or f"lie in {tmp_path / 'mine'}; --config-dir {tmp_path / 'mine'} " in refused.stderr
+        assert len([line for line in refused.stderr.splitlines() if "error" in line]) == (name != "compare")
+        done = stdp_run(*command)
+        assert done.returncode == 0, done.stderr
+    assert figures(tmp_path / "begun") == figures(tmp_path / "run")
+    rule = tmp_path / "mine" / "soft_bound.py"
+    right = rule.read_text()
+    rule.write_text(right.replace("p.w_max", "p.w_top"))  # a mistake, of which the file is named
+    for file in ("result.json", "checkpoint.pt"):
+        (tmp_path / "begun" / file).unlink()
+    mistaken = stdp_run(*commands["resume"])
+    assert (mistaken.returncode, "Traceback" in mistaken.stderr) == (2, False) and f"{rule}, line " in mistaken.stderr
+    rule.write_text(right)
+    (tmp_path / "mine").rename(tmp_path / "moved")
+    assert "is not there any more; --config-dir FOLDER names another" in stdp_run(*commands["export"]).stderr
+    assert stdp_run("--config-dir", "moved", *commands["export"]).returncode == 0
+    assert stdp_run("--config-dir", "moved", *commands["eval"][:2], "hydra.run.dir=third").returncode == 0
+
+
+def test_a_class_is_not_taken_from_the_current_folder(stdp_run, tmp_path):
+    (tmp_path / "evil.py").write_text("open('trace', 'w')\n")
+    done = stdp_run("rule._target_=evil.Rule")  # python -m, which has the current folder on its path
+    assert (done.returncode, (tmp_path / "trace").exists()) == (2, False)
+    assert "rule._target_=evil.Rule: not in the package stdp_run; --config-dir FOLDER" in done.stderr
+
+
+def test_a_yaml_that_the_package_has_as_well_is_named(stdp_run, tmp_path, example):
+    own = tmp_path / "mine" / "rule" / "nearest_online.yaml"
+    own.write_text("_target_: nowhere.Rule\nname: nearest_online\n")
+    done = stdp_run("--config-dir", "mine", "mode=compare", "compare.dir=.")
+    assert f"rule=nearest_online: the package's is taken; {own} needs another name to be used" in done.stderr
+    refused = stdp_run("config_dir=mine", "mode=compare", "compare.dir=.")
+    assert "config_dir=mine: must be given as --config-dir FOLDER" in refused.stderr
 
 
 @pytest.mark.slow

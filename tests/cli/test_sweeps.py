@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers.runs import TINY, figures
 
-from stdp_run.cli.sweeps import job_name, sweep_name
+from stdp_run.cli.names import job_name, run_name, sweep_name
 
 needs_proc = pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc")
 
@@ -29,14 +29,23 @@ def results(sweep: Path) -> dict[str, dict]:
 
 def test_names_of_folders_tell_what_is_in_them_and_are_their_own():
     command = ["-m", "rule=nearest_online,full_online", "seed=1,2", "n_exc=100,400", "rule.a_post=choice(1,2)"]
-    assert sweep_name(command).rpartition("_")[0] == "n_exc_a_post_rule_seed"
+    told = "n_exc-100-400_a_post-choice-1-2_rule-nearest_online-full_online_seed-1-2"
+    assert sweep_name(command).rpartition("_")[0] == told
+    assert sweep_name([*command, "epochs=2", "values=[1,2]"]).rpartition("_")[0] == f"{told}_epochs-2_values-1-2"
     assert sweep_name(command) == sweep_name([*command[::-1], "hydra/launcher=joblib", "threads=1"])
     assert sweep_name(command) != sweep_name([*command, "epochs=2"])
     assert job_name(["seed=1", "rule=full_online"]).rpartition("_")[0] == "rule-full_online_seed-1"
     names = {job_name([f"data=a{separator}b"]) for separator in ".,-/ "}
     assert len(names) == 5, "what cannot stand in a name still tells jobs apart"
     assert all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)
-    assert len(job_name([f"a.key.{k}=some.long.value" for k in range(50)])) < 100
+    many = [f"a.key.{k}=some.long.value" for k in range(50)]
+    assert len(job_name(many)) < 100
+    assert 80 < len(sweep_name([*many, f"seed={','.join(map(str, range(99)))}"])) < 120
+    assert sweep_name([*many, "seed=1,2"]).startswith("seed-1-2_")
+    assert run_name("train", "full_online", 100, None) == "full_online_100"
+    assert run_name("stdp_window", "full_online", 100, None) == "stdp_window"
+    for checkpoint in ("outputs/day/time_mine", "outputs/day/time_mine/", "outputs/day/time_mine/checkpoint.pt"):
+        assert run_name("eval", "nearest_online", 400, checkpoint) == "eval_time_mine"
 
 
 def test_a_failed_job_lets_the_others_continue_and_the_same_command_does_only_what_is_left(stdp_run, tmp_path):
@@ -71,6 +80,8 @@ def fail_in_part(stdp_run, folder: Path, launcher: str) -> None:
     again = stdp_run(*command)
     assert again.returncode == 1
     assert again.stderr.count("this run is complete; nothing to do") == 1
+    assert again.stdout.count("silent neurons") == 1, "what is complete gets a line, not its figures again"
+    assert again.stdout.rstrip().endswith(f"results  {sweep.relative_to(folder)}")
     assert f"{damaged.relative_to(folder)}: damaged; it is made again" in again.stderr.replace(f"{folder}/", "")
     assert (complete.read_bytes(), complete.stat().st_mtime_ns) == kept
     assert results(sweep) == first
@@ -171,20 +182,26 @@ def test_a_preempted_slurm_job_saves_and_is_queued_again(tmp_path):
 
 
 @pytest.mark.slow
-def test_optuna_resumes_with_its_storage_and_learns_from_failures(stdp_run, tmp_path):
+def test_a_search_that_is_asked_for_again_does_the_trials_that_are_left_and_learns_from_failures(stdp_run, tmp_path):
     optuna = pytest.importorskip("optuna")
     pytest.importorskip("hydra_plugins.hydra_optuna_sweeper")
     study = ("hydra.sweeper.storage=sqlite:///study.db", "hydra.sweeper.study_name=small")
-    options = ("hydra.sweeper.direction=maximize", "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=1")
+    options = ("hydra.sweeper.direction=maximize", "hydra.sweeper.n_jobs=1", "hydra.sweeper.sampler.seed=2")
     space = ("rule.a_post=interval(0.01,0.1)", "n_test=choice(40,10001)")
-    command = ("-m", "hydra/sweeper=optuna", *study, *options, *TINY, *space)
-    for trials in (3, 6):
-        done = stdp_run(*command)
+    fixed = [word for word in TINY if "n_test" not in word]
+    command = ("-m", "hydra/sweeper=optuna", *study, *options, *fixed, *space)
+    begun, complete = 0, 0
+    for asked in (3, 3, 4, 4):
+        left = asked - complete
+        done = stdp_run(*command, f"hydra.sweeper.n_trials={asked}")
         assert done.returncode in (0, 1), done.stderr
         assert "Traceback" not in done.stderr
+        if begun:
+            assert f"study small: {complete} of {asked} trials complete, {left} left" in done.stdout + done.stderr
         found = optuna.load_study(study_name="small", storage=f"sqlite:///{tmp_path}/study.db").trials
-        assert len(found) == trials
-    states = {trial.state.name for trial in found}
-    assert "COMPLETE" in states and states <= {"COMPLETE", "FAIL"}
+        assert len(found) == begun + left
+        begun, complete = len(found), sum(trial.state.name == "COMPLETE" for trial in found)
+    assert {trial.state.name for trial in found} == {"COMPLETE", "FAIL"}
+    assert len({trial.params["rule.a_post"] for trial in found}) == begun, "a seed does not choose the same again"
     reached = {result["test_accuracy"] for result in results(sweep_of(tmp_path)).values()}
     assert {trial.value for trial in found if trial.state.name == "COMPLETE"} == reached

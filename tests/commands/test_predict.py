@@ -1,6 +1,7 @@
 """Pictures on disk answered by a real trained network: the table, the CSV, broken files, and accuracy kept."""
 
 import csv
+import io
 import logging
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from helpers.runs import run_in
 from PIL import Image
 
-from stdp_run.commands.predict import predict, table
+from stdp_run import checkpoint
+from stdp_run.commands.predict import csv_text, find_pictures, predict, table
 from stdp_run.errors import UserError
 from stdp_run.inference.load import load
 
@@ -64,7 +66,7 @@ def test_the_command_prints_the_table_and_the_csv_holds_the_scores(finished_run,
         score = np.array([float(row[f"score_{digit}"]) for digit in range(10)])
         assert score == pytest.approx(prediction.answers.score[n], rel=1e-5)
         assert row["answer"] == str(score.argmax())
-        assert float(row["confidence"]) == pytest.approx(score.max() / score.sum(), abs=1e-4)
+        assert float(row["confidence"]) == pytest.approx(prediction.answers.confidence[n], abs=1e-6)
 
 
 def test_a_single_picture_and_errors(finished_run, folder, tmp_path):
@@ -76,6 +78,46 @@ def test_a_single_picture_and_errors(finished_run, folder, tmp_path):
         predict(finished_run, folder / "broken.jpg")
     with pytest.raises(UserError, match=r"predict\.images=.*nowhere: must be a picture"):
         predict(finished_run, tmp_path / "nowhere")
+
+
+def test_names_of_files_and_classes_reach_the_terminal_and_the_csv_as_text(finished_run, mnist, tmp_path, caplog):
+    odd = ["-1+1.png", "=1.png", "\x1b[31m.png", "two\nlines.png", "\udcff.png"]
+    (tmp_path / "pictures").mkdir()
+    for name in odd:
+        Image.fromarray(mnist.test.pixels[0]).save(tmp_path / "pictures" / name)
+    (tmp_path / "pictures" / "no\npicture.png").write_bytes(b"")
+    saved = checkpoint.load(finished_run / "checkpoint.pt")
+    saved.extra["classes"] = [f"=\x1b{digit}" for digit in range(10)]
+    checkpoint.save(tmp_path / "named.pt", saved)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path / "pictures")
+        prediction = predict(tmp_path / "named.pt", ".")
+        lines = table(prediction).splitlines()
+        rows = list(csv.reader(io.StringIO(csv_text(prediction), newline="")))[1:]
+    assert len(lines) == 1 + len(odd) and "".join(lines).isprintable() and r"two\nlines.png  =\x1b" in "".join(lines)
+    assert [record.getMessage().isprintable() for record in caplog.records] == [True]
+    assert {row[0] for row in rows} == {f"'{name}" if name[0] in "=-" else name for name in odd}
+    assert {row[1][:3] for row in rows} == {"'=\x1b"} and float(rows[0][2]) > 0
+
+
+def test_finding_pictures(tmp_path):
+    def touch(name):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+        return path
+
+    deep = [touch("below/z.png"), touch("below/deeper/a.JPG")]
+    touch("notes.txt"), touch(".hidden/c.png"), touch("below/._z.png")
+    assert find_pictures(tmp_path) == deep
+    here = [touch("1.png"), touch("10.tiff"), touch("b.webp")]
+    assert find_pictures(str(tmp_path)) == here + deep, "pictures in the folder itself do not hide those below"
+    assert find_pictures(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
+    (tmp_path / "bare").mkdir()
+    with pytest.raises(UserError, match=r"images=.*bare: must be a picture, or a folder .*no picture in this folder"):
+        find_pictures(tmp_path / "bare")
+    with pytest.raises(UserError, match=r"images=nowhere: must be a picture, .*no such file"):
+        find_pictures("nowhere")
 
 
 FORMATS = {

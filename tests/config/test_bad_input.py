@@ -60,6 +60,15 @@ ONE_LINE = [
     ("mode=eval checkpoint=a predict.csv=b", "predict.csv=b: must be null with mode=eval, as it is for mode=predict"),
     ("export.to=a.npz", "export.to=a.npz: must be null with mode=train"),
     ("compare.dir=a", "compare.dir=a: must be null with mode=train"),
+    ("seed=", "seed=: the value is empty, as of a variable that is not set; null stands for none"),
+    ("resume=", "resume=: the value is empty"),
+    ("hydra.run.dir=''", "hydra.run.dir='': the value is empty"),
+    ("-m seed=", "seed=: the value is empty"),
+    (
+        "seed=ä",
+        "seed=ä: must be KEY=VALUE, or \"KEY='VALUE'\" where VALUE has brackets, commas, quotation marks or letters",
+    ),
+    ("hydra.sweeper.n_trials=2", "known beside it: max_batch_size, params; others belong to hydra/sweeper=optuna"),
     ("resume=nowhere", "resume=nowhere: must be auto, null, or the directory of a run"),
     ("resume=nowhere -m", "resume=nowhere: resumes one run; the same command without it resumes a sweep"),
 ]

@@ -15,7 +15,8 @@ def test_sections_are_typed_and_the_record_is_the_resolved_config():
     assert (settings.rule.name, settings.rule.target) == ("nearest_online", "stdp_run.rules.NearestOnline")
     assert settings.rule.constants["a_pre"] == settings.rule.constants["a_post"] == 0.04
     assert settings.dataset.n_inputs == 28 * 30
-    assert settings.dataset.options == {"root": None, "test_every": 5, "invert": False}
+    own = {"root": None, "prepare": "frame", "invert": None, "test_every": 5, "class_names": None}
+    assert settings.dataset.options == own
     assert settings.record["rule"]["a_pre"] == 0.04
     assert "${" not in str(settings.record)
     assert read_settings(settings.record).record == settings.record, "a saved record reads the same"

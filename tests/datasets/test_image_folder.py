@@ -18,8 +18,8 @@ def write_images(root: Path, counts: dict[str, int], size: tuple[int, int] = (20
             Image.new("L", size, 10 * number).save(root / name / f"{number:02}.png")
 
 
-def folder(root, **keys) -> datasets.Loaded:
-    return datasets.ImageFolder(root=str(root), **keys).load()
+def folder(root, prepare="none", **keys) -> datasets.Loaded:
+    return datasets.ImageFolder(root=str(root), prepare=prepare, **keys).load()
 
 
 def test_every_fifth_image_of_a_class_is_for_testing(tmp_path):
@@ -35,6 +35,8 @@ def test_every_fifth_image_of_a_class_is_for_testing(tmp_path):
     # The classes are mixed: the first half is a fair sample.
     assert np.bincount(loaded.train.labels[:7]).tolist() in ([4, 3], [5, 2])
     assert len(folder(tmp_path, test_every=2).test.labels) == 8
+    every = folder(tmp_path, test_every=1)
+    assert (len(every.train.labels), len(every.test.labels)) == (0, 16)
 
 
 def test_train_and_test_folders_are_taken_as_they_are(tmp_path):
@@ -55,13 +57,36 @@ def test_pictures_of_every_kind_become_grey(tmp_path):
     pixels = folder(tmp_path, height=8, width=8).train.pixels
     assert np.array_equal(pixels[0], ramp // 257)
     assert pixels[1].max() == 0 and (pixels[2] == 76).all()
-    inverted = folder(tmp_path, height=8, width=8, invert=True).train.pixels
+    inverted = folder(tmp_path, height=8, width=8, prepare="resize", invert=True).train.pixels
     assert (inverted[1][:4] == 255).all() and (inverted[1][4:] == 0).all()  # on white, then inverted
     assert (inverted[2] == 255 - 76).all()
 
 
+def test_digits_on_white_paper_are_learned_as_those_of_mnist(tmp_path, mnist, caplog):
+    digits = mnist.train.pixels[:40]
+    for part, every in (("train", 1), ("test", 4)):
+        (tmp_path / part / "digit").mkdir(parents=True)
+        for number in range(0, 40, every):
+            paper = 255 - digits[number] if number % 5 else digits[number]
+            Image.fromarray(paper).save(tmp_path / part / "digit" / f"{number:02}.png")
+    with caplog.at_level("INFO"):
+        loaded = folder(tmp_path, prepare="frame")
+    assert np.array_equal(loaded.train.pixels, digits) and np.array_equal(loaded.test.pixels, digits[::4])
+    said = "50 pictures: dark ink in 40, bright in 10; framed as in MNIST, 28 x 28 (dataset.prepare=frame)"
+    assert said in caplog.messages
+    assert folder(tmp_path, prepare="none").train.pixels[1, 0, 0] == 255
+
+
+def test_a_folder_may_have_another_name_than_its_class(tmp_path):
+    write_images(tmp_path, {"zero": 5, "nought": 5, "one": 5})
+    loaded = folder(tmp_path, class_names={"zero": 0, "nought": "0"})
+    assert loaded.classes == ("0", "one") and np.bincount(loaded.train.labels).tolist() == [8, 4]
+    text = message_of(lambda: folder(tmp_path, class_names={"null": "0"}))
+    assert text.startswith("dataset.class_names: null: must be among the folders in") and "nought, one, zero" in text
+
+
 def test_a_folder_that_cannot_be_used_is_named(tmp_path):
-    assert message_of(lambda: datasets.ImageFolder()).startswith("dataset.root=null: must be a folder")
+    assert message_of(lambda: datasets.ImageFolder(prepare="frame")).startswith("dataset.root=null: must be a folder")
     assert "no such folder" in message_of(lambda: folder(tmp_path / "none"))
     assert "no class folders" in message_of(lambda: folder(tmp_path))
 
@@ -91,8 +116,9 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path):
     [
         ("height", 0, "a whole number of 1 or more"),
         ("width", 2.5, "a whole number of 1 or more"),
-        ("test_every", 1, "a whole number of 2 or more"),
-        ("invert", "maybe", "true or false"),
+        ("test_every", 0, "a whole number of 1 or more"),
+        ("invert", "maybe", "true or false, or null"),
+        ("class_names", "zero", "null, or the class of each folder, such as {zero:0,one:1}, in quotes"),
     ],
 )
 def test_a_bad_setting_of_a_folder_is_named(tmp_path, key, value, allowed):

@@ -10,10 +10,10 @@ import pytest
 import yaml
 from helpers.errors import message_of
 
-from stdp_run.config.build import import_class
+from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import DatasetSettings
 from stdp_run.datasets import Dataset, ImageFolder, Images, Loaded
-from stdp_run.datasets.selection import build_dataset, load_images
+from stdp_run.datasets.selection import build_dataset, load_images, matched_by_name
 
 CONF = Path(__file__).parents[2] / "conf" / "dataset"
 
@@ -46,11 +46,12 @@ SECTION = DatasetSettings(
 
 @pytest.fixture(autouse=True)
 def own_class(monkeypatch):
-    monkeypatch.setattr("stdp_run.datasets.selection.import_class", lambda section, target, base: Stripes)
+    monkeypatch.setattr("stdp_run.datasets.selection.import_class", lambda *_: Stripes)
 
 
-def images(section=SECTION, n_train=None, n_test=None, n_label=None):
-    return load_images(SimpleNamespace(dataset=section, n_train=n_train, n_test=n_test, n_label=n_label))
+def images(section=SECTION, n_train=None, n_test=None, n_label=None, mode="train"):
+    counts = {"n_train": n_train, "n_test": n_test, "n_label": n_label}
+    return load_images(SimpleNamespace(mode=mode, dataset=section, config_dir=None, **counts))
 
 
 def test_a_users_own_class_is_given_its_options():
@@ -76,6 +77,58 @@ def test_more_than_there_is_cannot_be_had():
     assert message_of(lambda: images(all_of_it)) == "dataset.n_validation=10: must be below 10"
 
 
+def test_a_network_knows_classes_by_their_names():
+    data = images()
+    number_of = {"none": 0, "odd": 1, "even": 2}
+    matched = matched_by_name(data, "stripes", list(number_of))
+    assert matched.classes == ("none", "odd", "even")
+    for part in ("train_classes", "test_classes"):
+        names = [data.classes[number] for number in getattr(data, part)]
+        assert getattr(matched, part).tolist() == [number_of[name] for name in names]
+    text = message_of(lambda: matched_by_name(data, "stripes", ["even", "2"]))
+    assert text.startswith("dataset=stripes: its classes are even, odd; the network's classes are even, 2; ")
+
+
+ZEROS, LABELS = np.zeros((4, 3, 2), np.uint8), np.zeros(4, np.int64)
+GOOD = Images(ZEROS, LABELS)
+
+
+@pytest.mark.parametrize(
+    ("returned", "expected"),
+    [
+        (None, "load() returned NoneType; must be a stdp_run.datasets.Loaded"),
+        ((GOOD, GOOD), "load() returned tuple; must be a stdp_run.datasets.Loaded"),
+        (Loaded(ZEROS, GOOD, ("a",), ""), "train is ndarray; must be stdp_run.datasets.Images"),
+        (Loaded(GOOD, Images(ZEROS.tolist(), LABELS), ("a",), ""), "test images are list with labels of ndarray;"),
+        (
+            Loaded(GOOD, Images(ZEROS, [0] * 4), ("a",), ""),
+            "test images are ndarray with labels of list; must be NumPy",
+        ),
+        (Loaded(Images(ZEROS / 255, LABELS), GOOD, ("a",), ""), "train images are float64 [4, 3, 2] with int64 labels"),
+        (Loaded(Images(ZEROS[0, 0, 0], LABELS), GOOD, ("a",), ""), "train images are "),
+        (
+            Loaded(Images(ZEROS, LABELS / 1), GOOD, ("a",), ""),
+            "train images are uint8 [4, 3, 2] with float64 labels",
+        ),
+        (Loaded(GOOD, GOOD, "a", ""), "classes are str a; must be a tuple of texts"),
+        (Loaded(GOOD, GOOD, (0,), ""), "classes are tuple (0,); must be a tuple of texts"),
+        (Loaded(GOOD, GOOD, ("a", "a"), ""), "classes are a, a; must be different"),
+    ],
+)
+def test_a_dataset_that_returns_something_else_is_refused(monkeypatch, returned, expected):
+    monkeypatch.setattr(Stripes, "load", lambda _: returned)
+    assert message_of(images).startswith(f"dataset=stripes: its {expected}")
+
+
+def test_only_learning_needs_training_images(monkeypatch):
+    none = Images(ZEROS[:0], LABELS[:0])
+    monkeypatch.setattr(Stripes, "load", lambda _: Loaded(none, GOOD, ("a",), ""))
+    assert len(images(mode="eval").test_classes) == 4
+    assert message_of(images) == "dataset=stripes: all its images are for testing; there must be some to learn from"
+    text = message_of(lambda: images(replace(SECTION, split="train"), mode="eval"))
+    assert text == "dataset=stripes: no images with dataset.split=train; must be one or more"
+
+
 def test_options_are_those_that_the_class_takes():
     text = message_of(lambda: images(replace(SECTION, options={"contrast": 1, "colour": "red"})))
     assert text.startswith("dataset.colour=red: unknown key; known here: classes, contrast, height,")
@@ -87,7 +140,7 @@ def test_images_that_are_not_as_the_dataset_says_are_refused():
     text = message_of(lambda: images(replace(SECTION, height=2, width=3)))
     assert "its train images are uint8 [10, 3, 2]" in text and "must be uint8 [N, 2, 3]" in text
     text = message_of(lambda: images(replace(SECTION, options={"contrast": 1, "classes": 1})))
-    assert text == "dataset=stripes: its train labels must be 0 to 0, one or more"
+    assert text == "dataset=stripes: its train labels must be 0 to 0"
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)

@@ -24,6 +24,7 @@ from helpers.runs import settings_of
 
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, presentation_key
+from stdp_run.engines.event.sampling_ahead import IMAGES_AT_ONCE
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, initial_state
 
@@ -51,6 +52,16 @@ def present_in_plain_loops(plain, image, n, encoder, learning, epoch, seed):
         if counts.sum() >= encoder.min_spikes:
             break
     return counts.tolist(), repeat
+
+
+@one_pair_per_rule
+def test_spikes_sampled_ahead_by_a_second_thread_are_the_same(pair):
+    model = again(make_model(pair), 8, 300.0, 2)
+    one, two = (make("event", model, n_threads=n) for n in (1, 2))
+    images = mnist(2)[: 3 * IMAGES_AT_ONCE + 5]
+    expected = learn(one, images)
+    in_parts = [learn(two, images[first : first + 60], first) for first in range(0, len(images), 60)]
+    assert (np.concatenate(in_parts) == expected).all() and same_bits(one.state(), two.state())
 
 
 @pytest.mark.parametrize("pair", ONE_PER_RULE[:3], ids="-".join)

@@ -1,9 +1,12 @@
 """What is reported of a network: the generators that label and evaluate, intervals, and the running accuracy."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from stdp_run.evaluation import metrics
+from stdp_run.evaluation.labels import assign_labels, sum_by_class
 from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS
 
@@ -30,6 +33,31 @@ def test_every_image_counts_once_whatever_their_number(n):
     assert result.confusion["all_activity"].sum() == n
     assert result.confusion["all_activity"][1, 2] == silent
     assert result.spikes_per_image == pytest.approx(9 * (n - silent) / n)
+
+
+def test_labels_are_those_of_all_images_whatever_number_calibrates(monkeypatch):
+    rng = np.random.default_rng(0)
+    counts, classes = rng.poisson(0.5, (1700, 6)), rng.integers(3, size=1700)
+    whole = assign_labels(sum_by_class(counts, classes, 3), np.bincount(classes))
+    for most in (0, 300, 900, 5000):
+        monkeypatch.setattr(metrics, "MOST_CALIBRATING", most)
+        labels = answered(metrics.label_neurons(classes, 3, int), counts)
+        assert np.array_equal(labels.mean_count, whole.mean_count) and np.array_equal(labels.label, whole.label)
+        assert labels.calibration.keys() == (READOUTS.keys() if most else set())
+
+
+def test_images_calibrate_as_ones_that_were_not_seen():
+    rng = np.random.default_rng(0)  # pure noise: no answer is right more often than by chance
+    counts, classes = rng.poisson(0.1, (400, 500)), rng.integers(2, size=400)
+    labels = answered(metrics.label_neurons(classes, 2, int), counts)
+    result = answered(metrics.evaluate(labels, classes, int), counts)
+    assert result.accuracy["naive_bayes"] > 0.85, "on images that gave the labels"
+    later, their = rng.poisson(0.1, (2000, 500)), rng.integers(2, size=2000)
+    result = answered(metrics.evaluate(labels, their, int), later)
+    plain = answered(metrics.evaluate(replace(labels, calibration={}), their, int), later)
+    for name in READOUTS:
+        assert result.calibration_error[name] < 0.12, name
+    assert plain.calibration_error["naive_bayes"] > 0.3 and plain.confusion.keys() == result.confusion.keys()
 
 
 def test_a_silent_network_has_no_labels_and_no_answers():

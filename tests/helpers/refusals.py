@@ -8,7 +8,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from stdp_run.cli.messages import explained, in_one_line
-from stdp_run.cli.overrides import canonical_rule, implied
+from stdp_run.cli.overrides import prepared
 from stdp_run.config.build import build_model, conf_folder
 from stdp_run.config.schema import read_settings
 from stdp_run.errors import UserError
@@ -16,12 +16,12 @@ from stdp_run.errors import UserError
 
 def refusal(*arguments: str) -> str:
     """Return the line with which a command is refused while its config is composed, read, or its network built."""
-    words = [canonical_rule(argument) for argument in arguments]
-    with mock.patch.object(sys, "argv", ["stdp-run", *words]):
+    with mock.patch.object(sys, "argv", ["stdp-run", *arguments]):
         try:
+            words = prepared(list(arguments))
             GlobalHydra.instance().clear()
             with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-                config = compose("config", overrides=[*words, *implied(words)])
+                config = compose("config", overrides=words)
         except Exception as error:
             return in_one_line(error)
     try:

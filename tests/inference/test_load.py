@@ -40,7 +40,25 @@ def test_score_and_confidence_come_of_the_counts(network, images):
         score = np.array([answers.counts[n, label == c].mean() if (label == c).any() else 0 for c in range(10)])
         assert answers.score[n] == pytest.approx(score)
         assert answers.class_index[n] == score.argmax()
-        assert answers.confidence[n] == pytest.approx(score.max() / score.sum())
+        temperature, floor = network.labels.calibration["all_activity"]
+        power = (score / score.max() + floor) ** (1 / temperature)
+        assert answers.confidence[n] == pytest.approx(power.max() / power.sum())
+
+
+def test_confidence_is_how_often_answers_are_right(network, mnist):
+    answers = network.classify(mnist.test.pixels[:2000])
+    accuracy = (answers.class_index == mnist.test.labels[:2000]).mean()
+    shares = answers.score.max(axis=1) / answers.score.sum(axis=1)
+    assert abs(answers.confidence.mean() - accuracy) < 0.08 < 0.15 < abs(shares.mean() - accuracy)
+
+
+def test_without_a_calibration_confidence_is_a_share_and_the_log_says_so(finished_run, tmp_path, images, caplog):
+    saved = checkpoint.load(finished_run / "checkpoint.pt")
+    extra = {key: value for key, value in saved.extra.items() if key != "calibration"}
+    checkpoint.save(tmp_path / "early.pt", checkpoint.Checkpoint(saved.config, saved.arrays, extra=extra))
+    answers = load(tmp_path / "early.pt").classify(images[:50])
+    assert "checkpoint without calibration" in caplog.text
+    assert answers.confidence == pytest.approx(answers.score.max(axis=1) / answers.score.sum(axis=1))
 
 
 def test_a_picture_gets_the_same_answer_wherever_it_stands(finished_run, network, images):
@@ -83,6 +101,11 @@ def test_what_is_no_finished_run_is_refused(finished_run, tmp_path):
             use(tmp_path / "early.pt")
     with pytest.raises(UserError, match="threads=0: must be a whole number of 1 or more, or null"):
         load(finished_run, threads=0)
+
+
+def test_a_network_is_shown_in_one_line(network, finished_run):
+    of = "nearest_online with lif_stdp: 100 neurons, 784 inputs, 10 classes of mnist"
+    assert repr(network) == f"TrainedNetwork({of}; {finished_run})"
 
 
 def test_classes_go_by_the_names_in_the_checkpoint(finished_run, tmp_path):

@@ -84,6 +84,21 @@ def rows_of(text: str) -> list[dict]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+def test_names_of_others_reach_the_terminal_and_spreadsheets_as_text(tmp_path):
+    write_run(tmp_path / "=a\x1b[31m", 0.5, rule__name="-evil\n", epochs=-1.5)
+    write_run(tmp_path / "@b", 0.6, rule__name="+1", epochs=-2.5)
+    write_run(tmp_path / "\x1bfailed", None)
+    (tmp_path / "\x1bfailed" / "error.txt").write_text("\x1b[2J =1")
+    comparison = write_comparison(tmp_path)
+    for text in (to_text(comparison, 200), (tmp_path / "comparison.md").read_text()):
+        assert all(line.isprintable() for line in text.splitlines()) and r"\x1b" in text
+    runs = rows_of((tmp_path / "runs.csv").read_text())
+    assert [row["directory"] for row in runs] == ["'@b", "'=a\x1b[31m", "\x1bfailed"]
+    assert [row["rule"] for row in runs[:2]] == ["+1", "'-evil\n"]  # +1 is a number
+    settings = rows_of((tmp_path / "comparison.csv").read_text())
+    assert [row["epochs"] for row in settings] == ["-2.5", "-1.5"]
+
+
 # Groups ---------------------------------------------------------------------------------------------------------------
 
 

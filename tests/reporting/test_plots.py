@@ -200,7 +200,13 @@ def test_histogram_counts_every_value_and_names_the_unit():
 
 def test_histogram_tells_of_values_that_are_not_finite():
     axes = plots.histogram([1.0, 2.0, np.nan, np.inf], "theta (mV)", "Thresholds").axes[0]
-    assert axes.get_title() == "Thresholds\n2 values, 1 to 2, 2 more not finite"
+    assert axes.get_title() == "Thresholds\n2 values, smallest 1, largest 2; 2 more not finite"
+
+
+def test_a_histogram_of_weights_begins_at_0_where_the_smallest_is_next_to_it():
+    axes = plots.histogram([1.5e-9, 0.5, 0.9999], "weight", "Weights", counted_as="synapses").axes[0]
+    assert axes.get_title() == "Weights\n3 synapses, smallest 0, largest 0.9999"
+    assert axes.get_xlim()[0] == 0
 
 
 def test_a_histogram_on_a_logarithmic_scale_shows_a_single_value_among_many():
@@ -245,21 +251,25 @@ def test_a_single_excitatory_spike_can_be_seen(neurons):
 def test_a_window_is_drawn_in_order_and_no_line_crosses_zero():
     delta = np.array([3.0, -1.0, 0.0, -2.0, 1.0])
     change = np.array([0.3, -0.1, 0.05, -0.2, 0.1])
-    axes = plots.stdp_windows({"pair": (delta, change)}).axes[0]
+    published = plots.Window(delta, change, "weight change (%)", "a_post=2 (published 1)", published=2 * change)
+    axes = plots.stdp_windows({"pair": published}).axes[0]
     drawn = {line.get_label(): line.get_xydata().tolist() for line in axes.lines[2:]}
+    dashed = drawn.pop("with published constants")
+    assert np.array_equal(dashed, [[-2, -0.4], [-1, -0.2], [0, np.nan], [1, 0.2], [3, 0.6]], equal_nan=True)
     assert drawn == {
         "post before pre": [[-2, -0.2], [-1, -0.1]],
         "same step": [[0, 0.05]],
         "pre before post": [[1, 0.1], [3, 0.3]],
     }
-    assert "ms" in axes.get_xlabel() and "pair" in axes.get_title()
+    assert "ms" in axes.get_xlabel() and axes.get_ylabel() == "weight change (%)"
+    assert axes.get_title().replace("\N{NO-BREAK SPACE}", " ") == "pair\nwith a_post=2 (published 1)"
 
 
 @pytest.mark.parametrize("rules", [1, 3, 4])
 def test_windows_of_several_rules_have_a_named_panel_each(rules):
-    windows = {f"rule {size}": (np.linspace(-5, 5, size), np.ones(size)) for size in range(10, 10 + rules)}
+    windows = {f"rule {size}": plots.Window(np.linspace(-5, 5, size), np.ones(size)) for size in range(10, 10 + rules)}
     figure = plots.stdp_windows(windows)
-    assert [axes.get_title() for axes in figure.axes] == list(windows)
+    assert [axes.get_title() for axes in figure.axes] == [f"{name}\nconstants as published" for name in windows]
     assert sum(len(line.get_xdata()) for line in figure.axes[-1].lines[2:]) == 9 + rules
 
 
@@ -297,8 +307,8 @@ DEGENERATE = {
     "no spikes": lambda: _raster(np.zeros((1, 350, 784), bool), np.zeros((1, 350, 1), bool)),
     "no steps": lambda: _raster(np.zeros((3, 0, 1), bool), np.zeros((3, 0, 1), bool)),
     "all spikes": lambda: _raster(np.ones((1, 2, 1), bool), np.ones((1, 2, 3), bool)),
-    "no pairs": lambda: plots.stdp_windows({"pair": (NONE, NONE)}),
-    "no effect": lambda: plots.stdp_windows({"pair": (np.arange(-3, 4), np.zeros(7))}),
+    "no pairs": lambda: plots.stdp_windows({"pair": plots.Window(NONE, NONE)}),
+    "no effect": lambda: plots.stdp_windows({"pair": plots.Window(np.arange(-3, 4), np.zeros(7))}),
     "no accuracy": lambda: plots.accuracy_curve([], []),
     "one evaluation": lambda: plots.accuracy_curve([], [], evaluations=([60_000], [1.0]), chance=0.1),
     "accuracy of no images": lambda: plots.accuracy_curve([0], [0.0], evaluations=([0], [0.0])),

@@ -13,8 +13,10 @@ import time
 from pathlib import Path
 
 import pytest
+from helpers.errors import message_of
 from helpers.runs import assert_same, contents, left_by, result_of, run_in
 
+from stdp_run import checkpoint
 from stdp_run.errors import UserError
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
@@ -100,6 +102,34 @@ def test_other_settings_are_refused_by_name(killed, tmp_path):
         assert all(item in str(error.value) for item in named) and "\n" not in str(error.value), error.value
         assert "threads" not in str(error.value)
     assert contents(run) == before
+
+
+CRAFTED = {
+    "no progress": (lambda extra: extra.pop("progress"), "progress is missing; must be of type dict"),
+    "a word too many": (lambda extra: extra["progress"].update(add=1), "progress holds 9 values; must be images, "),
+    "half an image": (lambda extra: extra["progress"].update(images=0.5), "progress.images must be a whole number"),
+    "not as many": (lambda extra: extra["progress"]["counts"].pop(), "progress.counts must be 1 arrays"),
+    "class 99": (lambda extra: extra["progress"]["classes"][0].fill(99), "progress.part.classes must be 0 to 9"),
+    "counts below 0": (lambda extra: extra["progress"]["counts"][0].fill(-1), "progress.part.counts must be 0 or more"),
+    "windows": (
+        lambda extra: extra["progress"]["estimate"].append([1]),
+        "progress.estimate holds 1 values; must be 0, 1",
+    ),
+    "plotted": (lambda extra: extra["plotted"].pop(), "plotted holds 1 values; must be 0, 1"),
+    "seconds": (lambda extra: extra.update(wall_seconds=float("nan")), "wall_seconds must be a number of 0 or more"),
+}
+
+
+@pytest.mark.parametrize("kind", CRAFTED)
+def test_a_checkpoint_that_no_run_left_is_refused(killed, tmp_path, kind):
+    run = copied(killed, tmp_path)
+    change, expected = CRAFTED[kind]
+    for file in (run / "checkpoints").iterdir():
+        saved = checkpoint.load(file)
+        change(saved.extra)
+        checkpoint.save(file, saved)
+    line = message_of(lambda: run_in(run, *SMALL))
+    assert line.startswith(f"checkpoint={run / 'checkpoints'}: ") and expected in line
 
 
 def test_what_does_not_bear_on_results_may_change(killed, intact, without_plots, tmp_path):

@@ -8,7 +8,7 @@ from helpers.runs import run_in
 from stdp_run import checkpoint, files
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.errors import UserError
-from stdp_run.training.run_directory import RunDirectory
+from stdp_run.training.run_directory import REPLACED, RunDirectory
 
 
 def content(images: int) -> Checkpoint:
@@ -88,6 +88,17 @@ def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path,
     assert folder.is_dir() and (tmp_path / ".env.local").exists()
     assert (tmp_path / ".pre-commit-config.yaml").exists() and (tmp_path / ".result.json.x3a").exists()
     assert directory.newest().position == {"images": 1}
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+@pytest.mark.parametrize("name", REPLACED)
+def test_files_that_a_run_would_replace_and_that_are_no_runs_are_refused(tmp_path, finished_run, mode, name):
+    (tmp_path / name).write_text("name: of the user\n")
+    words = ("n_exc=10", "n_train=40") if mode == "train" else ("mode=eval", f"checkpoint={finished_run}")
+    with pytest.raises(UserError, match=f"holds {name}, but no run; hydra.run.dir=PATH starts elsewhere"):
+        run_in(tmp_path, *words)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "name: of the user\n"
 
 
 def test_a_run_leaves_the_files_of_others_alone(tmp_path, without_plots):

@@ -18,6 +18,8 @@ from stdp_run.engines.event.interval import has_intervals, make_interval_scratch
 from stdp_run.engines.event.jit import Bindings, Kernel, methods, namespace
 from stdp_run.engines.event.plasticity import IntervalFunctions, StepwiseFunctions, implementation_of, none
 from stdp_run.engines.event.presentation import Images, Network, Presentation, present
+from stdp_run.engines.event.sampling_ahead import SamplingAhead
+from stdp_run.engines.event.spike_sampling import SpikeTrain, make_trains
 from stdp_run.engines.event.stepwise import make_scratch, present_stepwise
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.errors import UserError
@@ -68,13 +70,41 @@ class Presenter(NamedTuple):
 
     kernel: Kernel
     encoder: Encoder
+    n_exc: int
     presentation: Presentation  # but for the epoch
     networks: list[Network]  # of one weight[I, E]
+    trains: list[SpikeTrain]
     scratch: list[Any]
+
+    def images(self, pixels: np.ndarray, image_index: np.ndarray, *schedule: np.ndarray) -> Images:
+        """Return images as the kernel takes them; `schedule` is (rate, max_learners) where it learns."""
+        n = len(pixels)
+        rate, max_learners = schedule or (np.zeros(n), np.zeros(n))
+        weight, counts = self.networks[0].weight, np.zeros((n, self.n_exc), np.int32)
+        return Images(
+            np.ascontiguousarray(self.encoder.prepare(pixels)),
+            np.ascontiguousarray(image_index, np.int64),
+            np.ascontiguousarray(rate, weight.dtype),
+            np.ascontiguousarray(max_learners, np.int64),
+            counts,
+        )
+
+    def arguments(self, thread: int, images: Images, epoch: int) -> tuple:
+        """Return what the kernel is called with on a thread."""
+        presentation = self.presentation._replace(epoch=epoch)
+        return self.networks[thread], images, presentation, self.trains[thread], self.scratch[thread]
+
+    def present(self, thread: int, images: Images, epoch: int) -> np.ndarray:
+        """Present images on a thread; return the spike counts [N, E] int32."""
+        self.kernel(*self.arguments(thread, images, epoch))
+        return images.counts
 
 
 class EventEngine:
-    """A network that learns from images one at a time; with learning off they are presented on several threads."""
+    """A network that learns from images one at a time, while a second thread samples the spikes of the next ones.
+
+    With learning off, images are presented on several threads.
+    """
 
     name = "event"
     device = "cpu"
@@ -104,6 +134,10 @@ class EventEngine:
 
         learning = Network(neuron_parameters, rule_parameters, memory, self._weight, self._theta)
         self._learning = self._presenter(True, implementation.functions, [learning])
+        self._ahead: SamplingAhead | None = None
+        if n_threads > 1:
+            no_images, encoder = self._no_images(self._learning), self._learning.encoder
+            self._ahead = SamplingAhead(encoder.n_steps, no_images, self._learning.presentation)
         # Where only a rule made for single steps stands in the way of intervals, there is none with learning off.
         in_intervals = isinstance(implementation.functions, IntervalFunctions) or has_intervals(model)
         inference = [
@@ -122,18 +156,22 @@ class EventEngine:
         return Presenter(
             compile_kernel(functions, model.rule if learning else None, model.neuron),
             encoder,
-            Presentation(learning, 0, model.seed, stream, encoder.thresholds_by_repeat, encoder.min_spikes),
+            model.n_exc,
+            Presentation(learning, 0, model.seed, stream, encoder.thresholds_by_repeat, encoder.min_spikes, False),
             networks,
+            [make_trains(1, encoder.n_steps, model.n_inputs) for _ in networks],
             [make(model, learning, network) for network in networks],
         )
+
+    def _no_images(self, presenter: Presenter) -> Images:
+        return presenter.images(np.zeros((0, self.model.n_inputs), np.uint8), np.zeros(0))
 
     def _compile(self, presenter: Presenter) -> None:
         """Compile by presenting no image, so that the first images are not slower than the rest."""
         names = self.model.rule.__name__, self.model.neuron.__name__
-        no_images = np.zeros((0, self.model.n_inputs), np.uint8), np.zeros(0)
         start = time.perf_counter()
         with compile_errors_named(self.model.rule, self.model.neuron):
-            is_new = presenter.kernel.compile(*self._arguments(presenter, 0, *no_images, 0))
+            is_new = presenter.kernel.compile(*presenter.arguments(0, self._no_images(presenter), 0))
         if is_new:
             what = "learning" if presenter.presentation.learning else "inference"
             log.info("compiled %s with %s for %s: %.1f s, once", *names, what, time.perf_counter() - start)
@@ -155,9 +193,20 @@ class EventEngine:
         """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
         if max_learners is None:
             max_learners = np.full(len(pixels), self.model.max_learners or 0)
-        arguments = self._arguments(self._learning, 0, pixels, image_index, epoch, rate, max_learners)
-        self._learning.kernel(*arguments)
-        return arguments[1].counts
+        presenter = self._learning
+
+        def images(part: slice) -> Images:
+            return presenter.images(pixels[part], image_index[part], rate[part], max_learners[part])
+
+        if self._ahead is None:
+            return presenter.present(0, images(slice(None)), epoch)
+        [network], [scratch] = presenter.networks, presenter.scratch
+        presentation = presenter.presentation._replace(epoch=epoch, sampled=True)
+        counts = []
+        for part, trains in self._ahead.sampled(images, len(pixels), presentation):
+            presenter.kernel(network, part, presentation, trains, scratch)
+            counts.append(part.counts)
+        return np.concatenate(counts)
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `InferenceBatch`."""
@@ -170,26 +219,9 @@ class EventEngine:
             for start in range(thread * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
                 part = slice(start, start + IMAGES_PER_TASK)
                 for number in range(self.model.n_presentations):
-                    arguments = self._arguments(presenter, thread, pixels[part], image_index[part], number)
-                    presenter.kernel(*arguments)
-                    counts[part] += arguments[1].counts
+                    images = presenter.images(pixels[part], image_index[part])
+                    counts[part] += presenter.present(thread, images, number)
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))
         return counts
-
-    def _arguments(
-        self, presenter: Presenter, thread: int, pixels: np.ndarray, image_index: np.ndarray, epoch: int, *schedule: Any
-    ) -> tuple[Network, Images, Presentation, Any]:
-        """Return what a kernel is called with on a thread; `schedule` is (rate, max_learners) where it learns."""
-        n = len(pixels)
-        rate, max_learners = schedule or (np.zeros(n), np.zeros(n))
-        images = Images(
-            np.ascontiguousarray(presenter.encoder.prepare(pixels)),
-            np.ascontiguousarray(image_index, np.int64),
-            np.ascontiguousarray(rate, self.model.weight_dtype),
-            np.ascontiguousarray(max_learners, np.int64),
-            np.zeros((n, self.model.n_exc), np.int32),
-        )
-        presentation = presenter.presentation._replace(epoch=epoch)
-        return presenter.networks[thread], images, presentation, presenter.scratch[thread]

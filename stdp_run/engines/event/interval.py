@@ -34,7 +34,6 @@ from stdp_run.engines.event.active import (
 from stdp_run.engines.event.arithmetic import float_bits
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.presentation import EventStep, Network
-from stdp_run.engines.event.spike_sampling import SpikeTrain, make_train
 from stdp_run.engines.event.subthreshold import (
     LONGEST_INTERVAL,
     Subthreshold,
@@ -55,7 +54,6 @@ MOST_NEWLY_ACTIVE = 4
 class IntervalScratch(NamedTuple):
     """Constants and working arrays of one thread, T steps, E neurons in whole vectors."""
 
-    train: SpikeTrain
     all_active: bool  # all neurons are active always, as their group is not linear
     theta_decay: np.ndarray  # [T + 1] float64, the decay of theta over n steps
     joining: np.ndarray  # [E] int32, the neurons that become active
@@ -69,7 +67,6 @@ def make_interval_scratch(model: Model, learning: bool, network: Network) -> Int
     is_linear = has_intervals(model)
     d, _, _, d_theta = model.neuron.between_spikes(network.neuron_parameters) if is_linear else (1, 0, 0, 1)
     return IntervalScratch(
-        train=make_train(n_steps, model.n_inputs),
         all_active=not (is_linear and (network.weight >= 0).all()),
         theta_decay=np.cumprod(np.append(1.0, np.full(n_steps, d_theta if learning else 1.0))),
         joining=np.zeros(n_columns, np.int32),
@@ -98,10 +95,10 @@ def list_first_active(memory, all_active, n_exc, joining, limit):
     return n_joining
 
 
-def present_in_intervals(network, image, learning, scratch):
+def present_in_intervals(network, image, train, learning, scratch):
     """Present an image; add the excitatory spikes to its counts."""
     p, p_rule, memory, weight, theta = network
-    train, all_active, theta_decay, joining, active, arrays = scratch
+    all_active, theta_decay, joining, active, arrays = scratch
     active_inputs, counts, max_learners = image.active_inputs, image.counts, image.max_learners
     decay, growth, limit, v, v_next = arrays.decay, arrays.growth, arrays.limit, arrays.v, arrays.v_next
     places, first = train.places, train.first

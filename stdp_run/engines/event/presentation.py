@@ -10,7 +10,7 @@ import numpy as np
 
 from stdp_run.encoding import presentation_key
 from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.spike_sampling import sample_spikes
+from stdp_run.engines.event.spike_sampling import sample_spikes, train_of
 
 kernel = Bound("kernel")
 
@@ -44,6 +44,7 @@ class Presentation(NamedTuple):
     stream: int  # of stdp_run.encoding
     thresholds: np.ndarray  # int64 [R, 256] by pixel value: a random word below it is a spike
     min_spikes: int  # an image that evokes fewer is presented again with the next thresholds, if there are any
+    sampled: bool  # the spikes of the first presentation of each image are in its spike train already
 
 
 class Image(NamedTuple):
@@ -71,24 +72,40 @@ class EventStep(NamedTuple):
 # Compiled code.
 
 
-def present(network, images, presentation, scratch):
+def sample_ahead(images, presentation, trains):
+    """Sample the spikes of the first presentation of each image into its spike train."""
+    key = presentation_key(presentation.epoch, 0)
+    for n in range(images.pixels.shape[0]):
+        sample(images, n, 0, key, presentation, trains, n)
+
+
+def sample(images, n, repeat, key, presentation, trains, place):
+    """Sample the spikes of an image, for its presentation `repeat`, into the spike train at a place."""
+    thresholds, index = presentation.thresholds[repeat], images.image_index[n]
+    seed, stream, train = presentation.seed, presentation.stream, train_of(trains, place)
+    trains.n_active[place] = sample_spikes(images.pixels[n], thresholds, index, key, seed, stream, train)
+
+
+def present(network, images, presentation, trains, scratch):
     """Present images one after the other; add the excitatory spikes to their counts.
 
     Where `presentation.learning`, weight, theta and memory change. An image with fewer than `min_spikes` spikes is
-    presented again, as long as there are further thresholds; its counts are those of the last presentation.
+    presented again, as long as there are further thresholds; its counts are those of the last presentation. Spike
+    trains are as many as images, or fewer, which serve in turn.
     """
-    seed, thresholds, train = presentation.seed, presentation.thresholds, scratch.train
-    n_steps = train.first.shape[0] - 1
+    n_steps, n_trains = trains.first.shape[1] - 1, trains.first.shape[0]
     n = repeat = np.int64(0)
     while n < images.pixels.shape[0]:
         counts, index = images.counts[n], images.image_index[n]
         key = presentation_key(presentation.epoch, repeat)
-        n_active = sample_spikes(images.pixels[n], thresholds[repeat], index, key, seed, presentation.stream, train)
-        active_inputs = train.active_inputs[:n_active]
-        image = Image(n_steps, active_inputs, counts, images.rate[n], images.max_learners[n], index, key, seed)
-        kernel.present_image(network, image, presentation.learning, scratch)
+        if repeat or not presentation.sampled:
+            sample(images, n, repeat, key, presentation, trains, n % n_trains)
+        train = train_of(trains, n % n_trains)
+        inputs, rate, learners = train.active_inputs[: train.n_active], images.rate[n], images.max_learners[n]
+        image = Image(n_steps, inputs, counts, rate, learners, index, key, presentation.seed)
+        kernel.present_image(network, image, train, presentation.learning, scratch)
         repeat += 1
-        if repeat < thresholds.shape[0] and counts.sum() < presentation.min_spikes:
+        if repeat < presentation.thresholds.shape[0] and counts.sum() < presentation.min_spikes:
             counts[:] = 0
         else:
             n += 1

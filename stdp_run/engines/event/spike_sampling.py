@@ -22,8 +22,12 @@ PIXELS_PER_WORD = 64
 
 
 class SpikeTrain(NamedTuple):
-    """The input spikes of one image, by step, pixels ascending in a step; I inputs, T steps."""
+    """The input spikes of one image, by step, pixels ascending in a step; I inputs, T steps.
 
+    `make_trains` has those of several images: every array has one axis more, in front.
+    """
+
+    n_active: np.ndarray  # [] int64, how many inputs are active
     active_inputs: np.ndarray  # [I] uint32, the pixels that are not black
     limits: np.ndarray  # [I] int64, by place in `active_inputs`: a random word below this is a spike
     bits: np.ndarray  # [T, words] uint64 without gaps: a bit for each place in `active_inputs`
@@ -32,17 +36,18 @@ class SpikeTrain(NamedTuple):
     first: np.ndarray  # [T + 1] int64, where in `places` a step begins
 
 
-def make_train(n_steps: int, n_inputs: int) -> SpikeTrain:
-    """Return memory for one image; what no image needs is never touched."""
+def make_trains(n_images: int, n_steps: int, n_inputs: int) -> SpikeTrain:
+    """Return memory for some images; what no image needs is never touched."""
     n_words = -(-n_inputs // PIXELS_PER_WORD)
-    bits = np.zeros((n_steps + STEPS_PER_COUNTER) * n_words, np.uint64)
+    bits = np.zeros((n_images, (n_steps + STEPS_PER_COUNTER) * n_words), np.uint64)
     return SpikeTrain(
-        active_inputs=np.zeros(n_inputs + PIXELS_PER_WORD, np.uint32),
-        limits=np.zeros(n_inputs + PIXELS_PER_WORD, np.int64),
+        n_active=np.zeros(n_images, np.int64),
+        active_inputs=np.zeros((n_images, n_inputs + PIXELS_PER_WORD), np.uint32),
+        limits=np.zeros((n_images, n_inputs + PIXELS_PER_WORD), np.int64),
         bits=bits,
         bytes=bits.view(np.uint8),
-        places=np.zeros(n_steps * n_inputs + PIXELS_PER_WORD, np.uint32),
-        first=np.zeros(n_steps + 1, np.int64),
+        places=np.zeros((n_images, n_steps * n_inputs + PIXELS_PER_WORD), np.uint32),
+        first=np.zeros((n_images, n_steps + 1), np.int64),
     )
 
 
@@ -99,6 +104,19 @@ def count_ones(typing_context, value):
 
 # ------------------------------------------------------------------------------------------------------------------
 # Compiled code.
+
+
+def train_of(trains, k):
+    """Return the spike train of the k-th image."""
+    return SpikeTrain(
+        trains.n_active[k],
+        trains.active_inputs[k],
+        trains.limits[k],
+        trains.bits[k],
+        trains.bytes[k],
+        trains.places[k],
+        trains.first[k],
+    )
 
 
 def sample_spikes(image, thresholds, image_index, presentation, seed, stream, train):

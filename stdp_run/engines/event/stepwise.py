@@ -11,7 +11,6 @@ import numpy as np
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.presentation import EventStep, Network
 from stdp_run.engines.event.row_sums import add_rows
-from stdp_run.engines.event.spike_sampling import SpikeTrain, make_train
 from stdp_run.engines.event.vectors import zeros_for_vectors
 from stdp_run.network import Model
 
@@ -22,7 +21,6 @@ plasticity = Bound("plasticity")
 class StepwiseScratch(NamedTuple):
     """Working arrays of one thread; nothing in them outlives an image. E counts the padding of the weights' rows."""
 
-    train: SpikeTrain
     fired: np.ndarray  # [neurons without padding] int32, those that spike in this step
     current: np.ndarray  # [E]
     v: np.ndarray  # [E]
@@ -41,7 +39,7 @@ def make_scratch(model: Model, learning: bool, network: Network) -> StepwiseScra
     dtype = model.weight_dtype
     dtypes = dtype, dtype, np.int32, np.uint8, np.uint8, dtype, np.int32, dtype, np.int32, np.uint8
     arrays = (zeros_for_vectors(len(network.theta), kind) for kind in dtypes)
-    return StepwiseScratch(make_train(model.encoder.n_steps, model.n_inputs), np.zeros(model.n_exc, np.int32), *arrays)
+    return StepwiseScratch(np.zeros(model.n_exc, np.int32), *arrays)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -113,10 +111,10 @@ def keep_first(fired, learns, n_learners, max_learners):
     return kept, n_learners
 
 
-def present_stepwise(network, image, learning, scratch):
+def present_stepwise(network, image, train, learning, scratch):
     """Present an image; add the excitatory spikes to its counts."""
     p, p_rule, memory, weight, theta = network
-    train, fired, current, learns = scratch.train, scratch.fired, scratch.current, scratch.learns
+    fired, current, learns = scratch.fired, scratch.current, scratch.learns
     counts, max_learners = image.counts, image.max_learners
     scratch.v[:], _, scratch.inhibitory_v[:] = neuron.initial(p)
     scratch.refractory[:] = 0

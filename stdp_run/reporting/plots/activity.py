@@ -1,8 +1,9 @@
 """What neurons and learning rules do: how values spread, spikes over time, and weight change by spike timing."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,6 +28,8 @@ def histogram(
         style.describe(axes, f"{title}\nno {counted_as}", xlabel, f"number of {counted_as}")
         return figure
     low, high, mean = float(finite.min()), float(finite.max()), float(finite.mean(dtype=np.float64))
+    if 0 < low < 1e-3 * high:
+        low = 0.0  # as far as can be seen, and the scale then begins with a 0
     scale = max(abs(low), abs(high)) or 1.0
     spread = (low, high) if high - low > 1e-6 * scale else (low - 0.5 * scale, high + 0.5 * scale)
     counts, edges = np.histogram(finite, bins=BINS, range=spread)
@@ -43,7 +46,8 @@ def histogram(
         style.whole_numbers(axes)
     axes.legend(frameon=False, loc="best", fontsize=11)
     others = values.size - finite.size
-    summary = f"{finite.size:,} {counted_as}, {low:.4g} to {high:.4g}{f', {others:,} more not finite' * bool(others)}"
+    summary = f"{finite.size:,} {counted_as}, smallest {low:.4g}, largest {high:.4g}"
+    summary += f"; {others:,} more not finite" * bool(others)
     style.describe(axes, f"{title}\n{summary}", xlabel, f"number of {counted_as}")
     return figure
 
@@ -109,22 +113,34 @@ def _raster_panel(axes: Axes, spikes: np.ndarray, dt_ms: float, colour: str, dot
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def stdp_windows(windows: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Figure:
-    """Draw the window of each named rule, (t_post - t_pre [K] in ms, weight change [K]), two panels to a row."""
+class Window(NamedTuple):
+    """The STDP window of a rule."""
+
+    delta_ms: np.ndarray  # [K] t_post - t_pre
+    change: np.ndarray  # [K] of the weight
+    quantity: str = "weight change"  # that `change` is, with its unit
+    constants: str = ""  # those that are not as published; empty: all are
+    published: np.ndarray | None = None  # [K] the change with published constants, where `change` has others
+
+
+def stdp_windows(windows: Mapping[str, Window]) -> Figure:
+    """Draw the window of each named rule, two panels to a row."""
     columns, rows = min(2, len(windows)), math.ceil(len(windows) / 2)
-    figure = style.new_figure(300 + 450 * columns, 70 + 410 * rows)
+    figure = style.new_figure(300 + 450 * columns, 70 + 430 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     figure.suptitle("STDP windows" if len(windows) > 1 else "STDP window", fontsize=14)
-    for axes, (rule, (delta_ms, change)) in zip(panels, windows.items(), strict=False):
-        _window_panel(axes, np.asarray(delta_ms), np.asarray(change), rule)
+    for axes, (rule, window) in zip(panels, windows.items(), strict=False):
+        constants = f"with {window.constants}" if window.constants else "constants as published"
+        constants = constants.replace(" (published ", "\N{NO-BREAK SPACE}(published\N{NO-BREAK SPACE}")
+        _window_panel(axes, window, "\n".join([rule, *textwrap.wrap(constants, 62)]))
     for axes in panels[len(windows) :]:
         axes.remove()
     return figure
 
 
-def _window_panel(axes: Axes, delta_ms: np.ndarray, change: np.ndarray, title: str) -> None:
-    order = np.argsort(delta_ms, kind="stable")
-    delta_ms, change = delta_ms[order], change[order]
+def _window_panel(axes: Axes, window: Window, title: str) -> None:
+    order = np.argsort(window.delta_ms, kind="stable")
+    delta_ms, change = window.delta_ms[order], window.change[order]
     axes.axhline(0, color=style.GREY, linewidth=1)
     axes.axvline(0, color=style.GREY, linewidth=1)
     # A window usually jumps at 0, so no line may cross it.
@@ -137,6 +153,11 @@ def _window_panel(axes: Axes, delta_ms: np.ndarray, change: np.ndarray, title: s
     for name, chosen, look in sides:
         if chosen.any():
             axes.plot(delta_ms[chosen], change[chosen], linewidth=1.6, label=name, **look)
-    style.describe(axes, title, "t_post - t_pre (ms)", "weight change")
+    if window.published is not None:
+        published = np.where(delta_ms == 0, np.nan, window.published[order])
+        name = "with published constants"
+        axes.plot(delta_ms, published, color=style.GREY, linewidth=1.4, linestyle="--", zorder=1, label=name)
+    style.describe(axes, title, "t_post - t_pre (ms)", window.quantity)
+    axes.title.set_fontsize(11)
     if len(change):
         axes.legend(frameon=False, fontsize=10)

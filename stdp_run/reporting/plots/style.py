@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from stdp_run.errors import printable
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
@@ -80,7 +82,7 @@ def counted(number: int, noun: str) -> str:
 
 def short(name: object, length: int = 16) -> str:
     """Return a name, cut off where it is too long to stand beside others."""
-    name = str(name)
+    name = printable(name)
     return name if len(name) <= length else name[: length - 1] + "…"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from stdp_run.errors import printable
 from stdp_run.reporting.plots.style import DOTS_PER_INCH, Axes, Figure, ScalarMappable, new_figure
 
 MOST_TILES = 400
@@ -142,7 +143,7 @@ def _write_labels(axes: Axes, tiles: Tiles, chosen: np.ndarray, columns: int, sc
 
     labels = np.asarray(tiles.labels)[chosen]
     places = np.flatnonzero(labels >= 0)
-    names = [str(label if tiles.classes is None else tiles.classes[label]) for label in labels[places]]
+    names = [printable(label if tiles.classes is None else tiles.classes[label]) for label in labels[places]]
     widths = {name: _width(name) for name in names}
     size = min(max(0.24 * tiles.height * scale, 10), 20, (tiles.width * scale - 4) / max(widths.values(), default=1))
     if min(tiles.height, tiles.width) * scale < SMALLEST_LABELLED_TILE_PIXELS or size < SMALLEST_LABEL_PIXELS:

@@ -1,4 +1,4 @@
-"""A user's own pictures, made into pictures like those of MNIST.
+"""The ink of a user's own picture, found and framed like the digits of MNIST.
 
 A photograph or drawing goes through these steps (numbers are for 28 x 28; other sizes in proportion):
 
@@ -13,14 +13,11 @@ A photograph or drawing goes through these steps (numbers are for 28 x 28; other
 A picture should show one digit on a plain background, and no table around the paper.
 """
 
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
-
-from stdp_run.datasets.picture_files import ENDINGS, open_grey, pictures_below, resized
-from stdp_run.errors import UserError
 
 _BOX_SHARE = 20 / 28  # of the picture's sides: the box that ink is scaled into
 _CENTRE_TOLERANCE = 1 / 28  # of the picture's sides: MNIST's own centres of mass are at most half a pixel off
@@ -39,63 +36,53 @@ _MIN_SPECK_SHARE = 0.02  # of the largest piece of ink
 _MIN_STROKE = 1.5 / 20  # of the ink's longer side: MNIST's thinnest strokes
 
 
-def find_pictures(path: str | Path) -> list[Path]:
-    """Return the pictures at `path`, sorted.
+class Framed(NamedTuple):
+    """A picture as MNIST would have it."""
 
-    A file is taken whatever its name. Of a folder, the files in it that end in .png, .jpg, .jpeg, .bmp, .gif, .webp,
-    .tif, .tiff, .ppm or .pgm; if there is none, those in all the folders below it. What starts with a dot is left out.
+    pixels: np.ndarray  # uint8 [height, width], bright on black; all black where no ink was found
+    dark: bool  # whether its ink was darker than what it lay on
 
-    Raises:
-        UserError: nothing is there, or no picture is.
+
+def framed(grey: np.ndarray, height: int, width: int, invert: bool | None) -> Framed:
+    """Return grey uint8 [h, w] as MNIST would have it; what is of this size and framed already is left bit for bit.
+
+    `invert` says whether ink is darker than its background; None: decide by the picture, its border first.
     """
-    wanted = f"a picture, or a folder with pictures ({', '.join(ending[1:] for ending in ENDINGS)})"
-    place = Path(path)
-    if place.is_file():
-        return [place]
-    if not place.is_dir():
-        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no such file or folder")
-    found = pictures_below(place)
-    if not found:
-        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no picture in this folder")
-    return sorted([picture for picture in found if picture.parent == place] or found)
-
-
-def read_picture(
-    path: str | Path, height: int, width: int, *, frame: bool = True, invert: bool | None = None
-) -> np.ndarray:
-    """Return a picture as the network takes it: uint8 [height, width], bright on black.
-
-    Any size, colour, depth and orientation tag; of an animation the first picture. Transparent parts get a background
-    that the ink stands out from. With `frame`, digits are framed as in MNIST, as described above; a picture that is
-    height x width and framed already is returned as it is, or inverted; a picture without ink is all black. Without
-    `frame`, for other things than digits, the whole picture is resized, as the dataset image_folder does.
-
-    Args:
-        path: the file.
-        height, width: pixels.
-        frame: whether to look for ink and to frame it.
-        invert: whether ink is darker than its background; None: decide by the picture, its border first.
-
-    Raises:
-        UserError: the file cannot be read as an image.
-    """
-    picture = open_grey(path, invert)
-    if frame:
-        return _framed(np.asarray(picture), height, width, invert)
-    if invert is None:
-        invert = _is_dark_ink(_coarse(np.asarray(picture)))
-    return resized(picture, height, width, invert)
-
-
-def _framed(grey: np.ndarray, height: int, width: int, invert: bool | None) -> np.ndarray:
-    """Return grey [h, w] as MNIST would have it, uint8 [height, width]."""
     if grey.shape == (height, width):
         for picture, dark in ((grey, False), (255 - grey, True)):
             if invert in (None, dark) and _is_framed(picture):
-                return picture
-    ink = _find_ink(grey, invert)
+                return Framed(picture, dark)
+    reduced = _resized(grey, _WORKING_SIDE)
+    dark = has_dark_ink(reduced) if invert is None else invert
+    ink = _find_ink(grey, reduced, dark)
     box = _bounding_box(ink)
-    return np.zeros((height, width), np.uint8) if box is None else _place(ink, box, height, width)
+    return Framed(np.zeros((height, width), np.uint8) if box is None else _place(ink, box, height, width), dark)
+
+
+def has_dark_ink(grey: np.ndarray) -> bool:
+    """Return whether what differs from the background of grey [h, w] is darker, not brighter, than it.
+
+    The background is a quadratic surface, fitted so that the sum of absolute differences is least (by iteratively
+    reweighted least squares): what covers less than half of the picture does not bend it. The border counts eight
+    times, and the corners more: a digit that is cut close may fill most of a border, but not of the corners. Where
+    nothing differs from that surface, as in a picture that is nearly filled, the border is the background.
+    """
+    coarse = _coarse(grey)
+    height, width = coarse.shape
+    y, x = (axis.ravel() for axis in np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij"))
+    at_border = (np.abs(y) >= 1 - 2 * _BORDER_SHARE) + 1 * (np.abs(x) >= 1 - 2 * _BORDER_SHARE)
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    values = coarse.ravel()
+    importance = _BORDER_IMPORTANCE**at_border
+    border = np.median(values[at_border > 0])
+    difference = values - border
+    for _ in range(10):
+        weighted = terms.T * (importance / np.maximum(np.abs(difference), 1))
+        difference = values - terms @ np.linalg.lstsq(weighted @ terms, weighted @ values, rcond=None)[0]
+    spread = 2 * np.median(np.abs(difference))
+    darker = np.maximum(-difference - spread, 0).sum()
+    brighter = np.maximum(difference - spread, 0).sum()
+    return bool(darker > brighter if darker != brighter else border > values.mean())
 
 
 def _is_framed(picture: np.ndarray) -> bool:
@@ -112,13 +99,12 @@ def _is_framed(picture: np.ndarray) -> bool:
     return bool(centred and 0.75 < fill.max() < 1 + 1.5 / box.min())
 
 
-def _find_ink(grey: np.ndarray, invert: bool | None) -> np.ndarray:
+def _find_ink(grey: np.ndarray, reduced: np.ndarray, dark: bool) -> np.ndarray:
     """Return the ink of a picture or of a part of it, float [h, w] from 0 to 1.
 
     A small figure on a large page is looked for on the reduced page, and then looked at again in the full picture.
     """
-    reduced = _resized(grey, _WORKING_SIDE)
-    ink = _ink(reduced, invert)
+    ink = _ink(reduced, dark)
     box = _bounding_box(ink)
     scale = max(grey.shape) / max(reduced.shape)
     if box is None or scale == 1:
@@ -129,39 +115,14 @@ def _find_ink(grey: np.ndarray, invert: bool | None) -> np.ndarray:
         return ink
     near = [max(0, int((start - side / 2) * scale)) for start in (top, left)]
     far = [int((stop + side / 2) * scale) + 1 for stop in (bottom, right)]
-    closer = _ink(_resized(grey[near[0] : far[0], near[1] : far[1]], _WORKING_SIDE), invert)
+    closer = _ink(_resized(grey[near[0] : far[0], near[1] : far[1]], _WORKING_SIDE), dark)
     return ink if _bounding_box(closer) is None else closer
 
 
-def _ink(grey: np.ndarray, invert: bool | None) -> np.ndarray:
+def _ink(grey: np.ndarray, dark: bool) -> np.ndarray:
     """Return how much ink is where, float [h, w]: 0 for paper, 1 for the ink's own tone."""
-    coarse = _coarse(grey)
-    dark = _is_dark_ink(coarse) if invert is None else invert
-    background = _stretched(_background(coarse, dark), grey.shape)
+    background = _stretched(_background(_coarse(grey), dark), grey.shape)
     return _levelled((background - grey) / np.maximum(background, _DIMMEST) if dark else (grey - background) / 255)
-
-
-def _is_dark_ink(coarse: np.ndarray) -> bool:
-    """Return whether what differs from the background is darker, not brighter, than it.
-
-    The background is a quadratic surface, fitted so that the sum of absolute differences is least (by iteratively
-    reweighted least squares): what covers less than half of the picture does not bend it. The border counts eight
-    times, and the corners more: a digit that is cut close may fill most of a border, but not of the corners.
-    """
-    height, width = coarse.shape
-    y, x = (axis.ravel() for axis in np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij"))
-    at_border = (np.abs(y) >= 1 - 2 * _BORDER_SHARE) + 1 * (np.abs(x) >= 1 - 2 * _BORDER_SHARE)
-    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
-    values = coarse.ravel()
-    importance = _BORDER_IMPORTANCE**at_border
-    difference = values - np.median(values[at_border > 0])
-    for _ in range(10):
-        weighted = terms.T * (importance / np.maximum(np.abs(difference), 1))
-        difference = values - terms @ np.linalg.lstsq(weighted @ terms, weighted @ values, rcond=None)[0]
-    spread = 2 * np.median(np.abs(difference))
-    darker = np.maximum(-difference - spread, 0).sum()
-    brighter = np.maximum(difference - spread, 0).sum()
-    return bool(darker > brighter)
 
 
 def _background(coarse: np.ndarray, dark: bool) -> np.ndarray:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageSequence
 
+from stdp_run.datasets.pictures import PictureReader
 from stdp_run.errors import UserError
-from stdp_run.inference.pictures import find_pictures, read_picture
 
 SIDE = 600  # pixels of a synthetic photograph
 
@@ -23,6 +23,10 @@ def saved(picture, kind="PNG", **options):
     (picture if isinstance(picture, Image.Image) else Image.fromarray(picture)).save(file, kind, **options)
     file.seek(0)
     return file
+
+
+def read_picture(file, height=28, width=28, prepare="frame", invert=None):
+    return PictureReader(height, width, prepare, invert).read(file)
 
 
 def enlarged(digit, side=280, method=Image.Resampling.BICUBIC):
@@ -181,29 +185,49 @@ def test_without_ink_a_picture_is_all_black(level):
     assert not read_picture(saved(np.zeros((50, 50, 4), np.uint8)), 28, 28).any()
 
 
-def test_without_framing_a_picture_is_read_as_the_data_set_image_folder_reads_it(tmp_path, digits):
-    from stdp_run.datasets import ImageFolder
-
-    for name in "ab":
-        (tmp_path / name).mkdir()
-        for n in range(2):
-            drawing = np.dstack([255 - enlarged(digits[n], 90)] * 3 + [np.full((90, 90), 255, np.uint8)])
-            drawing[:20, :, 3] = 0
-            Image.fromarray(drawing).save(tmp_path / name / f"{n}.png")
-    for invert in (True, False):
-        loaded = ImageFolder(root=str(tmp_path), height=20, width=24, test_every=2, invert=invert).load()
-        for part, file in ((loaded.train, "0.png"), (loaded.test, "1.png")):
-            read = read_picture(tmp_path / "a" / file, 20, 24, frame=False, invert=invert)
-            assert np.array_equal(read, part.pixels[0])
+@pytest.mark.parametrize("prepare", ["frame", "resize"])
+def test_dark_ink_is_found_and_made_bright_and_left_alone_only_on_request(digits, prepare):
+    coat = np.zeros((28, 28), np.uint8)
+    coat[1:27, 3:25] = 200  # most of the picture
+    for picture in (*digits, coat) if prepare == "resize" else digits:
+        bright, dark = (read_picture(saved(each), prepare=prepare) for each in (picture, 255 - picture))
+        assert np.array_equal(bright, dark) and bright.any()
+        assert prepare == "frame" or np.array_equal(bright, picture)
+        assert np.array_equal(read_picture(saved(255 - picture), prepare="none"), 255 - picture)
+        assert np.array_equal(read_picture(saved(255 - picture), prepare=prepare, invert=True), dark)
+    assert np.array_equal(read_picture(saved(digits[0]), prepare="resize", invert=True), 255 - digits[0])
 
 
-def test_without_framing_the_border_says_what_is_background():
-    coat = np.full((90, 90), 255, np.uint8)
-    coat[10:80, 25:65] = 40
-    for picture in (coat, 255 - coat):
-        read = read_picture(saved(picture), 28, 28, frame=False)
-        assert read[0, 0] == 0 and read[14, 14] == 215
-    assert read_picture(saved(coat), 28, 28, frame=False, invert=False)[14, 14] == 40
+def test_the_log_says_what_was_done(digits):
+    reader = PictureReader(28, 28, "frame", None)
+    for picture in (digits[0], 255 - digits[1], 255 - digits[2], np.zeros((28, 28), np.uint8)):
+        reader.read(saved(picture))
+    assert reader.summary() == (
+        "4 pictures: dark ink in 2, bright in 1; framed as in MNIST, 28 x 28; nothing found in 1: all black"
+    )
+    summaries = {}
+    for prepare, invert in (("resize", True), ("none", None)):
+        reader = PictureReader(20, 24, prepare, invert)
+        reader.read(saved(digits[0]))
+        summaries[prepare] = reader.summary()
+    assert summaries == {
+        "resize": "1 picture: dark ink, as dataset.invert says; taken whole, 20 x 24",
+        "none": "1 picture: only resized, 20 x 24",
+    }
+
+
+@pytest.mark.parametrize(
+    ("prepare", "invert", "expected"),
+    [
+        ("crop", None, "dataset.prepare=crop: must be one of frame, resize, none"),
+        ("resize", "maybe", "dataset.invert=maybe: must be true or false, or null"),
+        ("none", True, "dataset.invert=true: must be null or false with dataset.prepare=none, which leaves"),
+    ],
+)
+def test_a_bad_preparation_is_named(prepare, invert, expected):
+    with pytest.raises(UserError) as caught:
+        PictureReader(28, 28, prepare, invert)
+    assert str(caught.value).startswith(expected)
 
 
 def test_broken_pictures_are_named_in_one_line(tmp_path, digits):
@@ -217,23 +241,3 @@ def test_broken_pictures_are_named_in_one_line(tmp_path, digits):
         read_picture(tmp_path / "nowhere.png", 28, 28)
     with pytest.raises(UserError, match="cannot be read as an image"):
         read_picture(tmp_path, 28, 28)
-
-
-def test_finding_pictures(tmp_path):
-    def touch(name):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        return path
-
-    deep = [touch("below/deeper/a.JPG"), touch("below/z.png")]
-    touch("notes.txt"), touch(".hidden/c.png"), touch("below/._z.png")
-    assert find_pictures(tmp_path) == deep
-    here = [touch("1.png"), touch("10.tiff"), touch("b.webp")]
-    assert find_pictures(str(tmp_path)) == here, "pictures in the folder itself hide those below"
-    assert find_pictures(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
-    (tmp_path / "bare").mkdir()
-    with pytest.raises(UserError, match=r"images=.*bare: must be a picture, or a folder .*no picture in this folder"):
-        find_pictures(tmp_path / "bare")
-    with pytest.raises(UserError, match=r"images=nowhere: must be a picture, .*no such file"):
-        find_pictures("nowhere")

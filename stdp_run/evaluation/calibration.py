@@ -1,0 +1,92 @@
+"""Confidence: how probable it is that a network's answer is right, by the answers it gave to images it had not seen.
+
+A readout's scores say which class is the most probable, and not how probable: a class's share of the scores may be
+close to 1 for many wrong answers. Calibrated, the probability of class c is
+
+    P(c) = q_c / sum_k q_k        q_c = (score_c / max_k score_k + floor)^(1 / temperature)
+
+Temperature scaling (Guo et al. 2017, arXiv 1706.04599) on the logarithms of the scores. The floor says what a score of
+0 is worth, which a temperature cannot change: with mean counts it is common and excludes little; a Bayesian readout,
+whose scores are probabilities already, tells classes apart that lie far below any floor that suits counts. So both are
+fitted, the floor out of `FLOORS`. The answer, the class of the highest score, stays what it is.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+FLOORS = (1e-3, 1e-30)
+TEMPERATURES = (0.05, 1e3)  # the least and the largest that may be found
+BISECTIONS = 24  # of the range between them: to six digits
+N_BINS = 15  # of confidence, as Guo et al. use
+
+
+class Calibration(NamedTuple):
+    """What makes a readout's scores probabilities; as it stands, the shares of the scores."""
+
+    temperature: float = 1.0
+    floor: float = 0.0
+
+    def probability(self, score: np.ndarray) -> np.ndarray:
+        """Return the probability of each class, [N, C], from scores [N, C]; 0 where no class scored."""
+        best = score.max(axis=1, keepdims=True)
+        power = (score / np.where(best > 0, best, 1) + self.floor) ** (1 / self.temperature)
+        return np.where(best > 0, power / np.maximum(power.sum(axis=1, keepdims=True), 1), 0.0)
+
+    def confidence(self, score: np.ndarray) -> np.ndarray:
+        """Return the probability, [N], of the class with the highest score; 0 where no class scored."""
+        return self.probability(score).max(axis=1)
+
+
+def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
+    """Return the calibration under which the classes [N] of images are most probable, given their scores [N, C].
+
+    Images for which no class scored say nothing about it; the calibration is that of shares where no others are there.
+    Targets are smoothed as Platt (1999) does, by one image more of each kind: else a few right answers would be enough
+    for full confidence.
+    """
+    answered = score.max(axis=1) > 0
+    score, classes = score[answered], classes[answered]
+    n_images, n_classes = score.shape
+    if n_images == 0 or n_classes < 2:
+        return Calibration()
+    target = np.full(score.shape, 1 / (n_images + 2) / (n_classes - 1))
+    target[np.arange(n_images), classes] = (n_images + 1) / (n_images + 2)
+    log_scores = [np.log(score / score.max(axis=1, keepdims=True) + floor) for floor in FLOORS]
+    return min(_fit(log_score, floor, target) for log_score, floor in zip(log_scores, FLOORS, strict=True))[1]
+
+
+def _fit(log_score: np.ndarray, floor: float, target: np.ndarray) -> tuple[float, Calibration]:
+    """Return the least mean cross entropy of `target`, [N, C], and the calibration with this floor that has it.
+
+    The cross entropy is convex in 1 / temperature. Where it is least, the mean of the logarithms that the probabilities
+    expect is that of the targets; the colder, the higher is the former.
+    """
+    wanted = (target * log_score).sum(axis=1).mean()
+    low, high = TEMPERATURES
+    for _ in range(BISECTIONS):
+        temperature = math.sqrt(low * high)
+        power = np.exp(log_score / temperature)  # [N, C]
+        expected = ((power * log_score).sum(axis=1) / power.sum(axis=1)).mean()
+        low, high = (temperature, high) if expected > wanted else (low, temperature)
+    loss = np.log(power.sum(axis=1)).mean() - wanted / temperature
+    return float(loss), Calibration(temperature, floor)
+
+
+class Reliability:
+    """Whether answers are right as often as their confidence says, over images in parts."""
+
+    def __init__(self) -> None:
+        self._confidence, self._right, self._images = np.zeros((3, N_BINS))  # sums by bin of confidence
+
+    def add(self, confidence: np.ndarray, right: np.ndarray) -> None:
+        """Count answers by their confidence [N] and by whether they are right [N]."""
+        place = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+        for sums, values in ((self._confidence, confidence), (self._right, right), (self._images, None)):
+            sums += np.bincount(place, values, N_BINS)
+
+    @property
+    def expected_error(self) -> float:
+        """The expected calibration error: how far confidence and accuracy lie apart, bin by bin (Guo et al. 2017)."""
+        return float(np.abs(self._confidence - self._right).sum() / max(self._images.sum(), 1))

@@ -1,0 +1,93 @@
+"""What is typed reaches a command as it was typed: paths of any kind, a printed command, an empty variable."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers.runs import composed, result_of
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from stdp_run.cli.overrides import PATHS, prepared
+from stdp_run.config.command_line import command_to_resume
+
+NASTY = (
+    *("a b", "a=b", "it's", 'a "b"', "a,b", "a(1).png", "[a].png", "{a: b}", "größe/ü", "$HOME", "a\\b", "a\\", "\\'"),
+    *("2026", "true", "1e3", "'a", 'a"', "a;b&c|d", "#a", "!a", "a\tb", "*"),
+)
+
+
+def value_of(argument: str) -> object:
+    return OverridesParser.create().parse_override(argument).value()
+
+
+@pytest.mark.parametrize("value", NASTY)
+def test_a_path_is_taken_as_it_is(value):
+    [argument] = prepared([f"dataset.root={value}"])
+    assert value_of(argument) == value
+    assert composed(argument).dataset.root == value
+
+
+def test_every_key_with_a_path_has_the_users_folder_quotes_and_null():
+    for key in set(PATHS) - {"resume"}:
+        assert value_of(prepared([f"{key}=~/x"])[0]) == f"{Path.home()}/x"
+        assert value_of(prepared([f"+{key}='a b'"])[0]) == "a b"
+        assert value_of(prepared([f"{key}=null"])[0]) is None
+        assert value_of(prepared([f"{key}=a/${{seed}}"])[0]) == "a/${seed}"
+    assert prepared(["rule.name=a b", "resume=auto"]) == ["rule.name=a b", "resume='auto'"]
+
+
+def test_in_a_sweep_commas_and_functions_give_several_paths():
+    words = ["-m", "dataset.root=a,b", "checkpoint=choice(a,b)"]
+    assert prepared(words) == words
+    assert prepared(["-m", "dataset.root=a b"]) == ["-m", "dataset.root='a b'"]
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="has no bash")
+@pytest.mark.parametrize("name", NASTY)
+def test_the_printed_command_resumes_when_it_is_pasted_into_a_shell(tmp_path, name):
+    directory = tmp_path / name
+    directory.mkdir(parents=True)
+    (directory / "config.yaml").touch()
+    shell = f"stdp-run() {{ printf '%s\\n' \"$@\"; }}\n{command_to_resume(directory)}"
+    pasted = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
+    assert [value_of(item) for item in prepared([pasted.removesuffix("\n")])] == [str(directory)] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("bash") is None, reason="has no bash")
+def test_what_a_stopped_run_prints_resumes_it(tmp_path):
+    nasty = 'it\'s a "größe", [x]={y} $HOME & (1) ~'
+    long = ("n_exc=20", "n_train=6000", "n_label=60", "n_test=40", "trainer.checkpoint_every=100")
+    command = [sys.executable, "-m", "stdp_run", *long, f"hydra.run.dir={nasty}"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not list((tmp_path / nasty).glob("checkpoints/*")):
+        assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=600)
+    [printed] = [line for line in errors.splitlines() if line.startswith("SIGTERM: stopped; `")]
+    pasted = printed.partition("`")[2].rpartition("`")[0]
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "stdp-run").write_text(f'#!/bin/sh\nexec {sys.executable} -m stdp_run "$@"\n')
+    (tmp_path / "bin" / "stdp-run").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", pasted], cwd="/", env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert "resumed after" in done.stderr
+    assert result_of(tmp_path / nasty)["train_images"] == 6000
+    assert [path.name for path in tmp_path.iterdir() if path.name != "bin"] == [nasty]
+
+
+@pytest.mark.slow
+def test_folders_and_files_of_any_name(stdp_run, tmp_path, finished_run):
+    folder = tmp_path / "größe (1), 'a'"
+    shutil.copytree(finished_run, folder / "run")
+    compared = stdp_run("mode=compare", f"compare.dir={folder.name}")
+    assert compared.returncode == 0, compared.stderr
+    assert (folder / "comparison.csv").exists()
+    exported = stdp_run("mode=export", f"checkpoint={folder.name}/run", f"export.to={folder.name}/a[1].npz")
+    assert exported.returncode == 0, exported.stderr
+    assert (folder / "a[1].npz").exists()
