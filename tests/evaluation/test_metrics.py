@@ -41,7 +41,7 @@ def test_labels_are_those_of_all_images_whatever_number_calibrates(monkeypatch):
     whole = assign_labels(sum_by_class(counts, classes, 3), np.bincount(classes))
     for most in (0, 300, 900, 5000):
         monkeypatch.setattr(metrics, "MOST_CALIBRATING", most)
-        labels = answered(metrics.label_neurons(classes, 3, int), counts)
+        labels = answered(metrics.label_neurons(classes, 3), counts)
         assert np.array_equal(labels.mean_count, whole.mean_count) and np.array_equal(labels.label, whole.label)
         assert labels.calibration.keys() == (READOUTS.keys() if most else set())
 
@@ -49,12 +49,12 @@ def test_labels_are_those_of_all_images_whatever_number_calibrates(monkeypatch):
 def test_images_calibrate_as_ones_that_were_not_seen():
     rng = np.random.default_rng(0)  # pure noise: no answer is right more often than by chance
     counts, classes = rng.poisson(0.1, (400, 500)), rng.integers(2, size=400)
-    labels = answered(metrics.label_neurons(classes, 2, int), counts)
-    result = answered(metrics.evaluate(labels, classes, int), counts)
+    labels = answered(metrics.label_neurons(classes, 2), counts)
+    result = answered(metrics.evaluate(labels, classes), counts)
     assert result.accuracy["naive_bayes"] > 0.85, "on images that gave the labels"
     later, their = rng.poisson(0.1, (2000, 500)), rng.integers(2, size=2000)
-    result = answered(metrics.evaluate(labels, their, int), later)
-    plain = answered(metrics.evaluate(replace(labels, calibration={}), their, int), later)
+    result = answered(metrics.evaluate(labels, their), later)
+    plain = answered(metrics.evaluate(replace(labels, calibration={}), their), later)
     for name in READOUTS:
         assert result.calibration_error[name] < 0.12, name
     assert plain.calibration_error["naive_bayes"] > 0.3 and plain.confusion.keys() == result.confusion.keys()

@@ -27,7 +27,7 @@ def refusal(*arguments: str) -> str:
     try:
         build_model(read_settings(config))
     except UserError as error:
-        line = explained(error, [Path(conf_folder())])
+        line = explained(error, [Path(conf_folder())], Path())
         assert line is not None and "\n" not in line
         return line
     raise AssertionError(f"{' '.join(arguments)} is not refused")

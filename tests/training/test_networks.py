@@ -127,7 +127,7 @@ def test_killed_out_of_step_each_ends_as_if_nothing_had_happened(both, without_p
     checkpoints = ("trainer.checkpoint_every=50", "seed=2", "networks=2")
     with pytest.MonkeyPatch.context() as patch, pytest.raises(InterruptedError):
         patch.setattr(Tracker, "scalars", scalars)
-        patch.setattr(Tracker, "seed", property(lambda self: int(self._board.log_dir[-1])), raising=False)
+        patch.setattr(Tracker, "seed", property(lambda self: int(self._directory.name[-1])), raising=False)
         patch.setattr("stdp_run.training.run_directory.KEPT_CHECKPOINTS", 10)
         run_in(directory, *PLOTTED, *checkpoints)
     for seed, images in zip((2, 3), stops, strict=True):
