@@ -2,7 +2,6 @@
 
 import logging
 import math
-import os
 import sys
 import time
 from collections.abc import Iterator
@@ -140,11 +139,11 @@ def as_worker(hydra_config: HydraConf) -> Iterator[None]:
     if not has_workers(hydra_config):
         yield
         return
-    of_joblib = hydra_config.launcher._target_.endswith(".JoblibLauncher")
-    watch_sweep(Path(hydra_config.sweep.dir), os.getppid() if of_joblib else None)
+    watch_sweep(Path(hydra_config.sweep.dir))
     try:
         yield
     except SystemExit:
-        if of_joblib:  # it ends all workers when the first reports, and others may still have to save
+        if "joblib" in hydra_config.launcher._target_:
+            # It ends all workers when the first reports, and others may still have to save.
             time.sleep(SECONDS_TO_SAVE)
         raise

@@ -4,6 +4,7 @@ Of the signals only the sweep's own process takes notice, whichever processes th
 a file of the sweep's folder, which the workers watch, and ends when none is at work any more.
 """
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -49,18 +50,18 @@ class WaitForWorkers(Stoppable):
 
 
 @cache
-def watch_sweep(sweep: Path, parent: int | None = None) -> None:
+def watch_sweep(sweep: Path) -> None:
     """Have this process, a worker, stop its job when the sweep is asked to, and not by signals.
 
-    With a `parent` it also saves and ends when that process is gone.
+    One of joblib's, which would outlive its sweep, also saves and ends when that is gone.
     """
     Stoppable.listens_to = tuple(number for number in Stoppable.listens_to if number not in KEPT_FROM_WORKERS)
     for number in KEPT_FROM_WORKERS:
         signal.signal(number, signal.SIG_IGN)
-    asked, terminal = sweep / ASKED, terminal_output()
+    asked, terminal, parent = sweep / ASKED, terminal_output(), multiprocessing.parent_process()
 
     def orphaned() -> bool:
-        return parent is not None and os.getppid() != parent
+        return parent is not None and os.getppid() != parent.pid
 
     def watch() -> None:
         while not asked.exists() and not orphaned():

@@ -58,7 +58,7 @@ def sweep(tmp_path):
     for each in begun:
         if each._process.poll() is None:
             each.signal(signal.SIGKILL, group=True)
-            each.end()
+        each.end()
 
 
 AT_WORK = [
@@ -137,3 +137,17 @@ def workers_of(folder: Path) -> list[int]:
             if "LokyProcess" in (process / "cmdline").read_text() and (process / "cwd").resolve() == folder.resolve():
                 found.append(int(process.name))
     return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc")
+@pytest.mark.parametrize("file", ["hydra.yaml", "metrics.jsonl"])
+def test_jobs_side_by_side_end_when_their_sweep_is_killed(sweep, file):
+    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
+    killed = sweep("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *LONG, "seed=1,2")
+    killed.wait_for(lambda: len(killed.found(file)) == 2)
+    killed.signal(signal.SIGKILL)
+    deadline = time.monotonic() + 120
+    while workers_of(killed.folder):
+        assert time.monotonic() < deadline, "workers live on without their sweep"
+        time.sleep(0.1)
+    assert killed.end()[0] == -signal.SIGKILL and not killed.found("result.json")
