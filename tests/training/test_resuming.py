@@ -242,18 +242,28 @@ def uninterrupted(tmp_path_factory):
     return folder / "intact", run_intact(folder, *EVENT)
 
 
+def newest_checkpoint(run: Path) -> int:
+    """Return after how many images the newest checkpoint of a run was saved; 0 if there is none."""
+    return max((int(file.stem.split("_")[1]) for file in run.glob("checkpoints/images_*.pt")), default=0)
+
+
 def kill_and_resume(folder: Path, arguments: tuple[str, ...], kills: int, seconds: float, seed: int) -> list[int]:
-    """Kill a run up to `kills` times, each time at a random moment of the `seconds` it takes, and let it end.
+    """Kill a run of `seconds` up to `kills` times, each a while after it has saved up to three times, and let it end.
 
     Return after how many images it was resumed, each time.
     """
-    choose = random.Random(seed)
+    choose, run = random.Random(seed), folder / "run"
+    (n_images,) = (int(each.partition("=")[2]) for each in arguments if each.startswith("n_train="))
     resumed_at = []
     for kill in range(kills + 1):
         process = start(folder, *arguments, "hydra.run.dir=run")
         if kill < kills:
-            begins(folder / "run", process)
-            time.sleep(choose.uniform(0, 0.3) * seconds)
+            begins(run, process)
+            for _ in range(choose.randint(0, 3)):
+                before = newest_checkpoint(run)
+                while process.poll() is None and before == newest_checkpoint(run) < n_images:
+                    time.sleep(0.005)
+            time.sleep(choose.uniform(0, 0.05) * seconds)
             process.kill()
         _, errors = process.communicate(timeout=600)
         resumed_at += [int(n) for n in re.findall(r"resumed after (\d+) images", errors)]
