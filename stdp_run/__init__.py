@@ -23,4 +23,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted((*globals(), "__version__", *_PUBLIC, *_REGISTRIES))
+    return sorted(("__version__", *_PUBLIC, *_REGISTRIES))

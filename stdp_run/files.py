@@ -1,6 +1,7 @@
 """Files that are written intact or not at all, locks between processes, and the user's cache folder."""
 
 import contextlib
+import errno
 import logging
 import os
 import uuid
@@ -39,6 +40,12 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
             temporary.unlink()
 
 
+def check_place(key: str, path: str) -> None:
+    """Raise UserError unless a file can be at `path`, the value of `key`: not a folder, and in one that is there."""
+    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
+        raise UserError.bad_value(key, path, "a file to write, in a folder that is there")
+
+
 def remove_unfinished(folder: Path) -> None:
     """Remove what killed processes were writing in a folder; the caller holds its lock."""
     for leftover in folder.glob(f".*{_UNFINISHED}"):
@@ -69,9 +76,9 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
                 raise UserError(f"{what}: another process is at work there") from None
             log.info("%s: another process is at work there; waiting for it", what)
             lock.acquire(timeout=-1)
-    except PermissionError as error:
-        raise UserError(f"{what}: cannot be written: {error.strerror}") from None
     except (OSError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(f"{what}: cannot be written: {error.strerror}") from None
         log.warning("%s: this file system has no locks (%s); two processes must not work there at once", what, error)
         yield
         return

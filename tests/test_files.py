@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -102,6 +103,22 @@ def test_a_file_system_without_locks_is_reported_and_stops_nothing(tmp_path, mon
     with files.locked(tmp_path / ".lock", wait=False, what="it"):
         pass
     assert "it: this file system has no locks" in caplog.text
+
+
+def test_a_file_system_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
+    def read_only(self):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(UnixFileLock, "_acquire", read_only)
+    with pytest.raises(UserError, match="run: cannot be written: "), files.locked(tmp_path / "lock", True, "run"):
+        raise AssertionError
+
+
+def test_where_a_file_is_to_be_written_is_looked_at_before(tmp_path):
+    files.check_place("predict.csv", str(tmp_path / "new.csv"))
+    for place in (tmp_path, tmp_path / "none" / "new.csv"):
+        with pytest.raises(UserError, match=re.escape(f"predict.csv={place}: must be a file to write, in a folder ")):
+            files.check_place("predict.csv", str(place))
 
 
 def test_what_fails_while_a_lock_is_held_is_not_taken_for_a_lock_that_failed(tmp_path):

@@ -81,7 +81,8 @@ def _run(config: DictConfig, hydra_config: HydraConf, stoppable: Stoppable) -> f
         return math.nan
     finally:
         remove_unused_folders()
-    reason.unlink(missing_ok=True)
+    if in_sweep:
+        reason.unlink(missing_ok=True)
     return accuracy
 
 

@@ -52,6 +52,8 @@ def implied(arguments: list[str]) -> list[str]:
     if values.get("resume", "null").strip("'\"") in ("auto", "null"):
         return []
     resume = str(OverridesParser.create().parse_override(given["resume"]).value())
+    if "hydra.run.dir" in given:
+        raise UserError(f"{given['hydra.run.dir']}: resume={resume} writes in that directory; leave one of the two out")
     if any(item in ("-m", "--multirun") for item in arguments):
         raise UserError(f"resume={resume}: resumes one run; the same command without it resumes a sweep")
     if not (Path(resume) / "config.yaml").is_file():

@@ -12,6 +12,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
+from stdp_run.errors import UserError
+
 FOLDER = ".hydra"
 
 _new_folders: list[Path] = []  # that Hydra made for the command, the innermost first
@@ -31,7 +33,12 @@ class RunLog(logging.FileHandler):
             self._waiting.append(record)
 
     def open_file(self) -> None:
+        """Open the file and write what waits; raise UserError if it cannot be written."""
         waiting, self._waiting = self._waiting or [], None
+        try:
+            self.stream = self._open()
+        except OSError as error:
+            raise UserError(f"{self.baseFilename}: cannot be written: {error.strerror}") from None
         for record in waiting:
             super().emit(record)
 

@@ -13,7 +13,7 @@ from stdp_run.config.schema import Settings
 from stdp_run.datasets.picture_files import ENDINGS, pictures_below
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.errors import UserError, printable
-from stdp_run.files import csv_cell, write_atomically
+from stdp_run.files import check_place, csv_cell, write_atomically
 from stdp_run.inference.load import Answers, load
 
 log = logging.getLogger(__name__)
@@ -36,10 +36,13 @@ def run(settings: Settings, _: Invocation) -> float:
     """
     images, csv_path = settings.predict.images, settings.predict.csv
     assert settings.checkpoint is not None and images is not None  # the settings of this mode have them
+    if csv_path is not None:
+        check_place("predict.csv", csv_path)
     prediction = predict(settings.checkpoint, images, settings.threads, settings.config_dir)
     print(table(prediction))
     if csv_path is not None:
         write_atomically(Path(csv_path), csv_text(prediction).encode(errors="surrogateescape"))
+        log.info("%s: the answers", csv_path)
     if prediction.broken:
         raise UserError(f"predict.images={images}: {len(prediction.broken)} could not be read, named above")
     return 0.0

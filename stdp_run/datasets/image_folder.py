@@ -10,7 +10,7 @@ import numpy as np
 from stdp_run.datasets.base import Dataset, Images, Loaded, existing_folder
 from stdp_run.datasets.picture_files import ENDINGS, pictures_below
 from stdp_run.datasets.pictures import PictureReader
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, printable
 from stdp_run.parameters import whole_positive
 
 log = logging.getLogger(__name__)
@@ -68,8 +68,9 @@ class ImageFolder(Dataset):
             raise self._error(f"no test images; dataset.test_every={every} takes them from classes of {every} or more")
         reader = copy(self._reader)
         loaded = Loaded(self._images(train, reader), self._images(test, reader), tuple(train), f"the images in {root}")
+        names = printable(", ".join(loaded.classes))
         n_train, n_test = len(loaded.train.labels), len(loaded.test.labels)
-        log.info("Image folder: %d training and %d test images in %s", n_train, n_test, root)
+        log.info("Image folder: %d training and %d test images in %s; classes: %s", n_train, n_test, root, names)
         log.info("%s (dataset.prepare=%s)", reader.summary(), reader.prepare)
         return loaded
 
@@ -99,6 +100,9 @@ class ImageFolder(Dataset):
 
     def _pictures(self, folder: Path) -> Pictures:
         folders = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+        loose = sum(path.name.lower().endswith(ENDINGS) for path in folder.iterdir() if path.is_file())
+        if loose and folders:
+            log.warning("%d pictures in %s itself are left out: they are in no class's folder", loose, folder)
         if not folders:
             raise self._error(f"no class folders in {folder}; must hold {_WANTED}")
         if unknown := self._class_of.keys() - set(folders):

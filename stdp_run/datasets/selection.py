@@ -88,10 +88,11 @@ def matched_by_name(data: Data, name: str, classes: Sequence[str]) -> Data:
     Raises:
         UserError: the dataset has a class that is none of the network's.
     """
-    if not set(data.classes) <= set(classes):
-        known = f"the network's classes are {', '.join(classes)}"
-        mapped = "image_folder takes others, such as 'dataset.class_names={zero:0,one:1}'"
-        raise UserError(f"dataset={name}: its classes are {', '.join(data.classes)}; {known}; {mapped}")
+    if unknown := [each for each in data.classes if each not in classes]:
+        known = f"the network knows {', '.join(classes)}"
+        example = f"'dataset.class_names={{{unknown[0]}:{classes[0]}}}' says which a folder of image_folder holds"
+        problem = f"classes that the network does not know: {', '.join(unknown)}"
+        raise UserError(f"dataset={name}: {problem}; {known}; {example}")
     number = np.array([classes.index(each) for each in data.classes], dtype=np.int64)
     train, test = number[data.train_classes], number[data.test_classes]
     return replace(data, train_classes=train, test_classes=test, classes=tuple(classes))

@@ -31,11 +31,12 @@ from stdp_run.network import Model, NetworkState
 from stdp_run.parameters import whole_positive
 
 CHECKPOINT = "checkpoint.pt"
+SHOWN = 10  # answers that are printed
 
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Answers:
     """What a network answers to N pictures."""
 
@@ -45,6 +46,11 @@ class Answers:
     score: np.ndarray  # [N, C] float64, the readout's score of each class
     counts: np.ndarray  # [N, E] int32, spikes of each excitatory neuron
     classes: tuple[str, ...]  # [C] the names of the classes
+
+    def __repr__(self) -> str:
+        shown = [f"{name} ({share:.0%})" for name, share in zip(self.names[:SHOWN], self.confidence, strict=False)]
+        more = ", ..." if len(self.names) > SHOWN else ""
+        return printable(f"Answers({len(self.names)}: {', '.join(shown)}{more})")
 
 
 @dataclass(frozen=True, repr=False)

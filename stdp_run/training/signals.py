@@ -108,7 +108,7 @@ def terminal_output() -> list[int]:
 class Interruption(Stoppable):
     """A context of runs, in which a signal is only noted; where nothing is lost, `stop` then does what it asks for.
 
-    The same signal a second time does not wait.
+    The same signal a second time does not wait, and nothing more is saved.
 
     `directory` is what `resume` is given to resume what was stopped; `saved` receives what each run has saved.
     """
@@ -116,6 +116,7 @@ class Interruption(Stoppable):
     def __init__(self, directory: Path):
         super().__init__()
         self._directory = directory
+        self._at_once = False
         self.saved: dict[Path, int] = {}  # by directory of a run: after how many images its last checkpoint was saved
 
     def stop(self) -> None:
@@ -128,14 +129,17 @@ class Interruption(Stoppable):
         self.end_if_asked()
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if kind is None and self.pending:
+        if self._at_once:
+            resumes = f"`{command_to_resume(self._directory)}` resumes from the last checkpoint"
+            log.warning("%s again: ended without saving; %s", self.pending.name if self.pending else "", resumes)
+        elif kind is None and self.pending:
             log.warning("%s: stopped; %s is complete", self.pending.name, self._directory)
         failed = kind is not None and issubclass(kind, Exception)
         with suppress(SystemExit) if failed else nullcontext():  # the context around this one ends with the error
             super().__exit__(kind, *error)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        again = self._noted == number and time.monotonic() - self._noted_at > SAME_REQUEST
+        self._at_once = self._noted == number and time.monotonic() - self._noted_at > SAME_REQUEST
         self._note(number)
-        if again:
+        if self._at_once:
             self.end_if_asked(frame)

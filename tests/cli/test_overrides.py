@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from helpers.refusals import refusal
 from helpers.runs import composed, result_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
@@ -38,6 +39,12 @@ def test_every_key_with_a_path_has_the_users_folder_quotes_and_null():
         assert value_of(prepared([f"{key}=null"])[0]) is None
         assert value_of(prepared([f"{key}=a/${{seed}}"])[0]) == "a/${seed}"
     assert prepared(["rule.name=a b", "resume=auto"]) == ["rule.name=a b", "resume='auto'"]
+
+
+def test_one_of_two_directories_is_refused(tmp_path):
+    (tmp_path / "config.yaml").touch()
+    line = refusal(f"resume={tmp_path}", "hydra.run.dir=elsewhere")
+    assert line.startswith("hydra.run.dir=") and f"resume={tmp_path} writes in that directory" in line
 
 
 def test_in_a_sweep_commas_and_functions_give_several_paths():

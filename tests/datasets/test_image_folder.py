@@ -85,6 +85,16 @@ def test_a_folder_may_have_another_name_than_its_class(tmp_path):
     assert text.startswith("dataset.class_names: null: must be among the folders in") and "nought, one, zero" in text
 
 
+def test_pictures_beside_the_folders_of_the_classes_are_reported(tmp_path, caplog):
+    caplog.set_level("INFO")
+    write_images(tmp_path, {"cat": 10, "dog": 6})
+    folder(tmp_path)
+    assert "left out" not in caplog.text and "classes: cat, dog" in caplog.text
+    Image.new("L", (4, 4)).save(tmp_path / "loose.PNG")
+    folder(tmp_path)
+    assert f"1 pictures in {tmp_path} itself are left out" in caplog.text
+
+
 def test_a_folder_that_cannot_be_used_is_named(tmp_path):
     assert message_of(lambda: datasets.ImageFolder(prepare="frame")).startswith("dataset.root=null: must be a folder")
     assert "no such folder" in message_of(lambda: folder(tmp_path / "none"))

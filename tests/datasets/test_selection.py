@@ -86,7 +86,7 @@ def test_a_network_knows_classes_by_their_names():
         names = [data.classes[number] for number in getattr(data, part)]
         assert getattr(matched, part).tolist() == [number_of[name] for name in names]
     text = message_of(lambda: matched_by_name(data, "stripes", ["even", "2"]))
-    assert text.startswith("dataset=stripes: its classes are even, odd; the network's classes are even, 2; ")
+    assert text.startswith("dataset=stripes: classes that the network does not know: odd; the network knows even, 2; ")
 
 
 ZEROS, LABELS = np.zeros((4, 3, 2), np.uint8), np.zeros(4, np.int64)

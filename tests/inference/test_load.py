@@ -108,6 +108,15 @@ def test_a_network_is_shown_in_one_line(network, finished_run):
     assert repr(network) == f"TrainedNetwork({of}; {finished_run})"
 
 
+def test_answers_are_shown_in_one_line(network, images):
+    answers = network.classify(images[:12])
+    text = repr(answers)
+    assert text.startswith(f"Answers(12: {answers.names[0]} ({answers.confidence[0]:.0%}), ") and text.endswith(
+        ", ...)"
+    )
+    assert text.count("%") == 10 and "\n" not in text
+
+
 def test_classes_go_by_the_names_in_the_checkpoint(finished_run, tmp_path):
     saved = checkpoint.load(finished_run / "checkpoint.pt")
     extra = {**saved.extra, "classes": list("abcdefghij")}

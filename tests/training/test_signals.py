@@ -1,6 +1,7 @@
 import logging
 import os
 import signal
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,7 @@ from helpers.runs import assert_same, run_in
 
 from stdp_run.training import result
 from stdp_run.training.plot_writer import PlotWriter
-from stdp_run.training.signals import Interruption, Stoppable
+from stdp_run.training.signals import SAME_REQUEST, Interruption, Stoppable
 
 HERE = Path("run")
 SMALL = ("dataset=digits", "n_exc=12", "n_train=300", "n_label=200", "n_test=100", "encoder.steps=60")
@@ -168,3 +169,12 @@ def test_a_run_stopped_while_it_writes_its_end_is_complete(
     assert f"SIGTERM: stopped; {tmp_path}/run is complete" in caplog.text
     assert (tmp_path / "run" / "report.html").exists() and not (tmp_path / "run" / "checkpoints").exists()
     assert_same(tmp_path / "run", intact)
+
+
+def test_the_same_signal_again_ends_at_once_and_says_that_nothing_was_saved(tmp_path, caplog):
+    with pytest.raises(SystemExit) as end, Interruption(tmp_path):
+        raised(signal.SIGTERM)
+        time.sleep(2 * SAME_REQUEST)
+        raised(signal.SIGTERM)
+    assert end.value.code == 128 + signal.SIGTERM
+    assert f"SIGTERM again: ended without saving; `stdp-run resume={tmp_path}` resumes from the last" in caplog.text
