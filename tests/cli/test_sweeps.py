@@ -134,9 +134,13 @@ def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(undis
     choose = random.Random(3)
     command = [sys.executable, "-m", "stdp_run", "-m", "hydra/launcher=joblib", *JOBS]
     for _ in range(3):
+        learning_before = len(list(tmp_path.rglob("events.*")))
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        # A sweep that is killed while joblib hands out its first jobs leaves workers that wait for the rest of them.
+        while process.poll() is None and len(list(tmp_path.rglob("events.*"))) < learning_before + 2:
+            time.sleep(0.02)
         try:
-            process.wait(timeout=choose.uniform(0.2, 0.5) * seconds)
+            process.wait(timeout=choose.uniform(0, 0.3) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(number)  # to the sweep alone: its workers have to end, or to be waited for
             process.wait(timeout=600)
