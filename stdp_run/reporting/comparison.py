@@ -21,6 +21,7 @@ from stdp_run.reporting.runs import COUNTS, SPEED, Comparison, DataFrame, Series
 LINE_WIDTH = 110  # where there is no terminal
 MOST_ROWS = 30
 LONGEST_VALUE = 28
+LONGEST_SEEDS = 12
 LONGEST_REASON = 500
 
 
@@ -130,10 +131,11 @@ def six_digits(text: str) -> str:
 
 
 def _seeds(seeds: Sequence[str]) -> str:
-    """Return the seeds, a row of whole numbers as its ends."""
+    """Return the seeds, a row of whole numbers as its ends; how many there are where that leaves room for settings."""
     if len(seeds) > 2 and all(map(str.isdecimal, seeds)) and int(seeds[-1]) - int(seeds[0]) == len(seeds) - 1:
         return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(seeds)
+    text = ", ".join(seeds)
+    return text if len(text) <= LONGEST_SEEDS else f"{len(seeds)} seeds"
 
 
 def _right(cells: Sequence[str]) -> bool:

@@ -382,6 +382,13 @@ def test_markdown_is_one_table_with_as_many_cells_in_every_row(tmp_path):
     assert markdown.startswith("# Comparison\n\n81 runs, 41 settings, best first: test accuracy (all_activity), mean")
 
 
+def test_many_seeds_leave_room_for_settings(tmp_path):
+    few, many = (compared(write_runs(tmp_path / str(k), *[(0.8, {"seed": 7 * n}) for n in range(k)])) for k in (4, 5))
+    assert "0, 7, 14, 21" in to_text(few)
+    assert "0, 7" not in to_text(many) and "5 seeds" in to_text(many)
+    assert rows_of(to_csv(many))[0]["seeds"] == "0 7 14 21 28"
+
+
 def test_the_text_is_aligned_and_named_in_full_where_there_is_room(tmp_path):
     runs = [
         (0.8 + n / 1000 + s / 100, {"n_exc": n, "rule__a_post": 1 / n, "seed": s}) for n in (9, 90) for s in range(3)
