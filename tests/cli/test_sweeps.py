@@ -48,6 +48,7 @@ def test_names_of_folders_tell_what_is_in_them_and_are_their_own():
         assert run_name("eval", "nearest_online", 400, checkpoint) == "eval_time_mine"
 
 
+@pytest.mark.slow
 def test_a_failed_job_lets_the_others_continue_and_the_same_command_does_only_what_is_left(stdp_run, tmp_path):
     fail_in_part(stdp_run, tmp_path, "hydra/launcher=basic")
 
