@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.runs import TINY, result_of
 from test_layers import PACKAGE, imported, inside, modules, parsed
 
@@ -44,6 +45,7 @@ def without_them(program: str, *arguments: str, cwd: Path) -> subprocess.Complet
     return subprocess.run(words, cwd=cwd, capture_output=True, text=True, timeout=600)
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_and_a_run_be_made_without_what_only_linux_has(tmp_path):
     command = "from stdp_run.cli import main\nmain()"
     described = without_them(command, "--help", cwd=tmp_path)
