@@ -16,7 +16,8 @@ of 1 ms, 128 Hz, float32, with the neuron group diehl_cook for float rules.
 Columns: learn x and eval x are the time per image as a multiple of the floor's; ns is the time of learning per neuron
 and input spike, constant where cost is linear in both; weights, held and peak are MiB of memory: the weights alone,
 what the network adds to the process while it learns and answers, and the most that the process ever had, building
-included.
+included. On several cores: images per second of evaluating, that as a share of so many times one core, and by what
+factor learning is faster.
 
 Peers (BindsNET, SPAIC, Brian2) run in an environment of their own, see scripts/peers/requirements.txt. They and this
 engine learn in turn on one core; the factor is the median of the ratios of neighbouring runs.

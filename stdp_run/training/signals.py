@@ -129,9 +129,9 @@ class Interruption(Stoppable):
         self.end_if_asked()
 
     def __exit__(self, kind: type[BaseException] | None, *error: object) -> None:
-        if self._at_once:
+        if self.pending and self._at_once:
             resumes = f"`{command_to_resume(self._directory)}` resumes from the last checkpoint"
-            log.warning("%s again: ended without saving; %s", self.pending.name if self.pending else "", resumes)
+            log.warning("%s again: ended without saving; %s", self.pending.name, resumes)
         elif kind is None and self.pending:
             log.warning("%s: stopped; %s is complete", self.pending.name, self._directory)
         failed = kind is not None and issubclass(kind, Exception)

@@ -62,6 +62,7 @@ def test_spikes_sampled_ahead_by_a_second_thread_are_the_same(pair):
     expected = learn(one, images)
     in_parts = [learn(two, images[first : first + 60], first) for first in range(0, len(images), 60)]
     assert (np.concatenate(in_parts) == expected).all() and same_bits(one.state(), two.state())
+    assert learn(two, images[:0]).shape == (0, model.n_exc)
 
 
 @pytest.mark.parametrize("pair", ONE_PER_RULE[:3], ids="-".join)

@@ -198,7 +198,7 @@ class EventEngine:
         def images(part: slice) -> Images:
             return presenter.images(pixels[part], image_index[part], rate[part], max_learners[part])
 
-        if self._ahead is None:
+        if self._ahead is None or len(pixels) == 0:
             return presenter.present(0, images(slice(None)), epoch)
         [network], [scratch] = presenter.networks, presenter.scratch
         presentation = presenter.presentation._replace(epoch=epoch, sampled=True)

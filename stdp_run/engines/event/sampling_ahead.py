@@ -11,7 +11,7 @@ from stdp_run.engines.event.jit import Kernel
 from stdp_run.engines.event.presentation import Images, Presentation, sample_ahead
 from stdp_run.engines.event.spike_sampling import SpikeTrain, make_trains
 
-# To hand over images takes as long as learning from one; the first ones of every call are waited for.
+# Handing over takes time, and so does waiting for the first ones of every call: 10 and 50 were no faster than this.
 IMAGES_AT_ONCE = 25
 
 _kernel = cache(lambda: Kernel(sample_ahead))
