@@ -39,6 +39,13 @@ class Checkpoint:
         persistent = {name: array for name, array in self.arrays.items() if name not in ("weight", "theta")}
         return NetworkState(self.arrays["weight"], self.arrays["theta"], persistent)
 
+    def first_layer(self, model: Model, path: str | Path) -> NetworkState:
+        """Return the state of the first of two layers; raise UserError, naming `path`, unless it is of that model."""
+        check = _Contents(path, self.extra)
+        arrays = check.has("first_layer", dict)
+        check.state(arrays, model, "first_layer.")
+        return Checkpoint({}, arrays).state()
+
     def check_trained(self, model: Model, path: str | Path) -> None:
         """Raise UserError, naming `path`, unless this is a labelled network of that model."""
         check = _Contents(path, self.extra)
@@ -132,9 +139,9 @@ class _Contents:
             self.refuse(name, f"must be {low} or more" if high == math.inf else f"must be {low} to {high}")
         return array
 
-    def state(self, arrays: Mapping[str, np.ndarray], model: Model) -> None:
+    def state(self, arrays: Mapping[str, np.ndarray], model: Model, prefix: str = "") -> None:
         """Check the arrays of a network."""
-        check = _Contents(self._path, arrays)
+        check = _Contents(self._path, arrays, prefix)
         weight = check.array("weight", model.weight_dtype, (model.n_exc, model.n_inputs))
         check.array("theta", model.theta_dtype, (model.n_exc,))
         kept = model.rule.persistent(model.rule_parameters, weight)

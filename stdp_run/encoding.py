@@ -9,6 +9,7 @@ to four random 32-bit words. Every random thing has its counter, so it does not 
                                                                rounding; word 0 presynaptic, word 1 postsynaptic update
             = (neuron // 4, pixel, 0, 0)                       initial weights; word neuron % 4
             = (position, 0, 0, epoch)                          order of the images; words 0 and 1 are the sorting key
+            = (number, 0, 0, 0)                                patches; words 0 to 2 are its image, row and column
 
 `presentation` is a word made of the epoch (with learning off: the number of the presentation) and of how often the
 image was presented again in it, for want of output spikes (`presentation_key`).
@@ -21,7 +22,7 @@ import numpy as np
 
 from stdp_run.elementwise import Tensor
 
-SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING = range(5)
+SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING, PATCHES = range(6)
 
 _WORD = 0xFFFFFFFF
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
@@ -162,6 +163,13 @@ def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
     position = np.arange(n_images, dtype=np.int64)
     high, low, _, _ = philox(position, 0, 0, epoch, seed, ORDER)
     return np.lexsort((position, low, high))
+
+
+def patch_places(first: int, n_patches: int, sizes: tuple[int, int, int], seed: int) -> np.ndarray:
+    """Return where patches are, from number `first` on: image, row and column of each, below `sizes`, [3, N] int64."""
+    number = np.arange(first, first + n_patches, dtype=np.int64)
+    words = philox(number, 0, 0, 0, seed, PATCHES)
+    return np.stack([word * size >> 32 for word, size in zip(words, sizes, strict=False)])
 
 
 def uniform_words(n_neurons: int, n_inputs: int, seed: int, first: int = 0) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 import contextlib
 import errno
+import hashlib
 import logging
 import os
 import uuid
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +18,7 @@ from stdp_run.system import sync_folder
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"  # of a directory: the process that holds it is at work there
+_CHECKSUM = 32  # bytes of a sha256 before the data of a file in the cache
 _UNFINISHED = ".stdp-run-unfinished"  # the ending of what is being written; no other program gives it
 
 
@@ -114,3 +117,37 @@ def cache_folder(*names: str) -> Path:
     if not base.is_absolute():
         base = Path(os.path.expanduser("~")) / ".cache"
     return base.joinpath("stdp_run", *names)
+
+
+def read_cached(folder: str, name: str) -> bytes | None:
+    """Return what `write_cached` has kept; None if it is not there, or damaged."""
+    file = cache_folder(folder) / name
+    try:
+        content = file.read_bytes()
+    except OSError:
+        return None
+    with contextlib.suppress(OSError):  # of another user
+        os.utime(file)  # what is asked for stays longest
+    data = content[_CHECKSUM:]
+    return data if hashlib.sha256(data).digest() == content[:_CHECKSUM] else None
+
+
+def write_cached(folder: str, name: str, data: bytes, limit: int) -> bool:
+    """Keep `data` in a folder of the user's cache, which may be deleted at any time; return whether that was possible.
+
+    Where the folder then has more than `limit` bytes, what was not asked for longest goes. If it cannot be written, the
+    log says so.
+    """
+    place = cache_folder(folder)
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        write_atomically(place / name, hashlib.sha256(data).digest() + data)
+        with contextlib.suppress(FileNotFoundError):  # another process removes files as well
+            newest = sorted(((file.stat(), file) for file in place.iterdir()), key=lambda each: -each[0].st_mtime)
+            for total, (_, file) in zip(accumulate(status.st_size for status, _ in newest), newest, strict=True):
+                if total > limit:
+                    file.unlink()
+    except (OSError, UserError) as error:
+        log.warning("nothing is kept in the cache, and all is computed each time: %s", error)
+        return False
+    return True

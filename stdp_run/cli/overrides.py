@@ -13,7 +13,7 @@ from stdp_run.errors import UserError
 # Keys whose values are paths, which are taken as they are: Hydra's grammar gives a meaning to commas, brackets and
 # quotation marks, and knows ASCII letters only.
 PATHS = (
-    *("checkpoint", "compare.dir", "dataset.root", "export.to", "hydra.run.dir", "hydra.sweep.dir"),
+    *("checkpoint", "compare.dir", "dataset.root", "export.to", "first_layer.run", "hydra.run.dir", "hydra.sweep.dir"),
     *("predict.csv", "predict.images", "resume"),
 )
 
@@ -28,13 +28,15 @@ def prepared(arguments: list[str]) -> list[str]:
     for item in arguments:
         if "=" in item and not item.partition("=")[2].strip("'\" "):
             raise UserError(f"{item}: the value is empty, as of a variable that is not set; null stands for none")
+    arguments = [part for item in arguments for part in first_layer_of_run(item)]
     arguments = [path_as_it_is(canonical_rule(item), sweep) for item in arguments]
     return [*arguments, *implied(arguments)]
 
 
 def key_of(override: str) -> str:
-    """Return the key that an override such as "+rule.a_post=0.1" gives a value to."""
-    return override.partition("=")[0].lstrip("+~").partition("@")[0]
+    """Return the key that an override gives a value to: rule.a_post of +rule.a_post=0.1, P of rule@P=full_online."""
+    group, _, package = override.partition("=")[0].lstrip("+~").partition("@")
+    return package or group
 
 
 def implied(arguments: list[str]) -> list[str]:
@@ -59,6 +61,14 @@ def implied(arguments: list[str]) -> list[str]:
     if not (Path(resume) / "config.yaml").is_file():
         raise UserError.bad_value("resume", resume, "auto, null, or the directory of a run, with a config.yaml in it")
     return [f"hydra.run.dir={quoted(resume)}"]
+
+
+def first_layer_of_run(argument: str) -> list[str]:
+    """Return an argument `first_layer=RUN`, which names the directory of a run, as what it stands for."""
+    key, _, value = argument.partition("=")
+    if key != "first_layer" or not ("/" in value or Path(value.strip("'\"")).is_dir()):
+        return [argument]
+    return ["first_layer=patches", f"first_layer.run={value}"]
 
 
 def path_as_it_is(argument: str, sweep: bool) -> str:

@@ -33,8 +33,10 @@ class RunLog(logging.FileHandler):
             self._waiting.append(record)
 
     def open_file(self) -> None:
-        """Open the file and write what waits; raise UserError if it cannot be written."""
-        waiting, self._waiting = self._waiting or [], None
+        """Open the file and write what waits, once; raise UserError if it cannot be written."""
+        if self._waiting is None:
+            return
+        waiting, self._waiting = self._waiting, None
         try:
             self.stream = self._open()
         except OSError as error:

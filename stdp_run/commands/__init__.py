@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from omegaconf import OmegaConf
+
 from stdp_run.config.schema import Config, read_settings
 
 
@@ -34,6 +36,10 @@ def run(config: Config, invocation: Invocation) -> float:
     Raises:
         UserError: something that was asked for cannot be had.
     """
+    if OmegaConf.select(OmegaConf.create(config), "first_layer.run") is not None and config["mode"] == "train":
+        from stdp_run.commands.first_layer import with_layer_of
+
+        config = with_layer_of(config, invocation.explicit)
     settings = read_settings(config)
     name = "evaluate" if settings.mode == "eval" else settings.mode
     # Imported when it is needed, as most take long to import.

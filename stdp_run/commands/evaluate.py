@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
@@ -36,10 +37,11 @@ def run(asked: Settings, invocation: Invocation) -> float:
         trained = read_trained(path, asked.config_dir)
         settings = settings_to_evaluate(asked, trained.saved.config, path, invocation.explicit)
         settings = _prepared_as_learned(settings, trained.settings.dataset, invocation.explicit)
-        model, name = build_model(settings), settings.dataset.name
-        n_inputs = trained.model.n_inputs
-        if model.n_inputs != n_inputs:
-            raise UserError(f"dataset={name}: {model.n_inputs} pixels; the network has {n_inputs} inputs")
+        model, name, there = build_model(settings), settings.dataset.name, settings.dataset
+        size = trained.settings.dataset
+        if there.n_inputs != size.n_inputs or (trained.first_layer and there.height != size.height):
+            what = f"{there.height} x {there.width} pixels; the network learned from {size.height} x {size.width}"
+            raise UserError(f"dataset={name}: {what}")
         labels = trained.labels()
         data = matched_by_name(load_images(settings), name, trained.classes)
         options = engine_options(settings, invocation.job, learning=False)
@@ -48,6 +50,8 @@ def run(asked: Settings, invocation: Invocation) -> float:
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
         invocation.accepted(True)
         directory.write_config(settings)
+        if layer := trained.make_first_layer(options._replace(engine="auto")):
+            data = replace(data, test_pixels=layer.seen(layer.counts(data.test_pixels, cached=True)))
         final = drive(
             measure(data, labels, Bars(invocation.bars)), make_engine(model, trained.saved.state(), options, choice)
         )

@@ -76,7 +76,7 @@ def run(settings: Settings, invocation: Invocation) -> float:
 
 def _windows(settings: Settings) -> tuple[dict[str, plots.Window], str]:
     """Return what is plotted, by the name of the rule, and in words."""
-    name, constants, n_inputs = settings.rule.name, settings.rule.constants, settings.dataset.n_inputs
+    name, constants, n_inputs = settings.rule.name, settings.rule.constants, settings.n_inputs
     rule = import_class("rule", settings.rule.target, Rule, settings.config_dir)
     build_rule(rule, constants, settings.encoder.dt, n_inputs)  # refuses what is not allowed
     windows = {name: _window(rule) for name, rule in rules.registered.items()}

@@ -5,18 +5,23 @@ import statistics
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import NamedTuple
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.commands import Invocation
-from stdp_run.config.build import build_model
+from stdp_run.commands.first_layer import behind
+from stdp_run.config.build import build_first_layer, build_model
 from stdp_run.config.compatibility import settings_to_resume
-from stdp_run.config.schema import Settings, read_networks
-from stdp_run.datasets.selection import load_images
+from stdp_run.config.schema import Settings, keys_of_first_layer
+from stdp_run.config.side_by_side import read_networks
+from stdp_run.datasets.selection import Data, load_images
 from stdp_run.engines.selection import Choice, make_group, set_process_options
 from stdp_run.errors import UserError
+from stdp_run.inference.first_layer import FirstLayer, make_first_layer
+from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
 from stdp_run.reporting.report import write_report
 from stdp_run.training.drive import drive_together
 from stdp_run.training.engine_choice import choose_once, engine_options
@@ -115,6 +120,7 @@ def _train(unfinished: Sequence[Start], around: Run | None, invocation: Invocati
     chosen = {"engine": choice.engine, "device": choice.device}
     starts = [each._replace(settings=each.settings.with_values(chosen)) for each in unfinished]
     directory = around[1] if around else starts[0].directory
+    layer = _first_layer(starts, directory, invocation)
     begins = not directory.holds_run()
     invocation.accepted(begins)
     if around and begins:
@@ -123,10 +129,49 @@ def _train(unfinished: Sequence[Start], around: Run | None, invocation: Invocati
         if each.saved is None:
             each.directory.clear()
             each.directory.write_config(each.settings)
-    with Interruption(directory.path) as interruption, logging_redirect_tqdm():  # log lines appear above the bars
+    is_first_layer = around is not None and around[0].networks == 1
+    # Log lines appear above the bars.
+    with Interruption(directory.path, is_last=not is_first_layer) as interruption, logging_redirect_tqdm():
+        if layer is not None:
+            data = _behind(layer, data, bars, interruption)
         runs = [TrainingRun(each, data, interruption, bars, begun) for each in starts]
         group = make_group(models, [each.state for each in runs], options, choice)
         return drive_together([each.steps for each in runs], group, options.batch_size, interruption)
+
+
+def _first_layer(starts: Sequence[Start], directory: RunDirectory, invocation: Invocation) -> FirstLayer | None:
+    """Return the first layer that networks are behind, if they are, as it has learned.
+
+    A run that is resumed has it in its checkpoint; else it is that of a run that is given, or it learns in a run of its
+    own, in a folder of the directory.
+    """
+    saved = next((each for each in starts if each.saved is not None), None)
+    settings = (saved or starts[0]).settings
+    layer, model = settings.first_layer, build_first_layer(settings)
+    if layer is None or model is None:
+        return None
+    if saved is not None and saved.saved is not None:
+        state = saved.saved.first_layer(model, saved.directory.checkpoints)
+    elif layer.run is not None:
+        state = learned_in(layer.run, settings.config_dir).state
+    else:
+        below = RunDirectory(directory.path / FIRST_LAYER_FOLDER)
+        with below.locked(wait=invocation.in_sweep), keys_of_first_layer():
+            below.refuse_files_of_others()
+            _complete([(layer.network, below)], (settings, directory), replace(invocation, tuning=""))
+        state = learned_in(str(below.path), settings.config_dir).state
+    return make_first_layer(settings, state, engine_options(layer.network, invocation.job, learning=False))
+
+
+def _behind(layer: FirstLayer, data: Data, bars: Bars, interruption: Interruption) -> Data:
+    """Return the images as the second layer sees them; a signal ends that at any time, as what is done is kept."""
+    with bars.open("first layer", len(data.train_pixels) + len(data.test_pixels)) as bar:
+
+        def progress(n_images: int) -> None:
+            bar.update(n_images)
+            interruption.stop()
+
+        return behind(layer, data, progress)
 
 
 def _as_resumed(asked: Settings, directory: RunDirectory, saved: Checkpoint | None, invocation: Invocation) -> Settings:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from stdp_run import neurons, rules
 from stdp_run.config.own_code import import_class
-from stdp_run.config.schema import Settings, per_input
+from stdp_run.config.schema import Settings, keys_of_first_layer, per_input
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, Model
 from stdp_run.neurons import NeuronGroup
@@ -36,7 +36,7 @@ def build_model(settings: Settings) -> Model:
     if rule.arithmetic != neuron.arithmetic:
         kinds = f"{settings.rule.name} computes in {rule.arithmetic} and {settings.neuron.name} does not"
         raise UserError(f"neuron={settings.neuron.name}: {kinds}; use neuron={rule.neuron}")
-    n_inputs, dt_ms = settings.dataset.n_inputs, settings.encoder.dt
+    n_inputs, dt_ms = settings.n_inputs, settings.encoder.dt
     if settings.n_exc * n_inputs >= 2**32:
         raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
@@ -61,6 +61,14 @@ def build_model(settings: Settings) -> Model:
         n_presentations=settings.evaluator.n_presentations,
         inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
     )
+
+
+def build_first_layer(settings: Settings) -> Model | None:
+    """Return the network of the first layer, if the settings have one; errors as of `build_model`."""
+    if settings.first_layer is None:
+        return None
+    with keys_of_first_layer():
+        return build_model(settings.first_layer.network)
 
 
 def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, n_inputs: int) -> tuple:

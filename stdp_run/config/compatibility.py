@@ -97,6 +97,8 @@ def differences(asked: Mapping, there: dict[str, Any], ignored: Sequence[str]) -
     found = []
     for key in sorted(asked.keys() | there.keys()):
         new, old = (values.get(key, "not set") for values in (asked, there))
+        if new is None and key not in there:  # it came with a later version
+            continue
         if new != old and not _within(key, *ignored) and not (new == "auto" and key in CHOSEN_ONCE):
             found.append(f"{key}={shown(new)} (there: {shown(old)})")
     return found

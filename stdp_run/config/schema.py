@@ -6,14 +6,16 @@ such as "0.1 per input": the number times the pixels of an image.
 
 import copy
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from operator import attrgetter
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from stdp_run.config.checks import OneOf, different_values, flag, one_of, or_null, seed_check, text
 from stdp_run.errors import UserError, shown
 from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
@@ -32,64 +34,18 @@ OF_MODES = (
     ("export.to", ("export",), "the file to write, export.to=NAME.npz or export.to=NAME.safetensors"),
     ("compare.dir", ("compare",), "a folder with runs in it, compare.dir=PATH"),
 )
-# What networks side by side may differ in, beside constants of rule and neurons: it leaves shapes, the number of steps
-# and the number of images as they are.
-VARIABLE = (
-    *("seed", "max_learners", "encoder.max_rate_hz", "encoder.dt", "encoder.gamma", "encoder.mean_pixel"),
-    *("trainer.schedule", "trainer.rate_end", "trainer.learners_start", "trainer.shuffle"),
+# What a first layer has of its own: what it has learned by, and what runs it. The rest is as at the top of the config,
+# but it learns alone.
+LEARNED_BY = (
+    *("rule", "neuron", "dataset", "encoder", "trainer", "evaluator"),
+    *("n_exc", "epochs", "max_learners", "seed", "dtype"),
 )
-
-# Checks: each takes a key and a value, and returns the value or raises UserError.
-
-
-def _fits(condition: Callable[[Any], bool], allowed: str) -> Callable[[str, object], Any]:
-    """Return a check that lets pass what fits a condition."""
-
-    def check(key: str, value: object) -> Any:
-        if not condition(value):
-            raise UserError.bad_value(key, value, allowed)
-        return value
-
-    return check
-
-
-class OneOf(tuple[str, ...]):
-    """A check that lets one of these choices pass."""
-
-    def __call__(self, key: str, value: object) -> Any:
-        if value not in self:
-            raise UserError.bad_value(key, value, f"one of {', '.join(self)}")
-        return value
-
-
-def one_of(*choices: str) -> OneOf:
-    """Return a check that lets one of `choices` pass."""
-    return OneOf(choices)
-
-
-def or_null(inner: Callable) -> Callable[[str, object], Any]:
-    """Return a check that lets null pass, and what `inner` lets pass."""
-
-    def check(key: str, value: object) -> Any:
-        try:
-            return None if value is None else inner(key, value)
-        except UserError as error:
-            raise UserError(f"{error}, or null") from None
-
-    return check
-
-
-def _are_different(value: object) -> bool:
-    """Return whether a value is a list of one or more plain values, none of them twice."""
-    if not isinstance(value, list) or any(isinstance(item, (list, dict)) for item in value):
-        return False
-    return value != [] and all(item not in value[:place] for place, item in enumerate(value))
-
-
-flag = _fits(lambda value: isinstance(value, bool), "true or false")
-text = _fits(lambda value: isinstance(value, str), "text")
-different_values = _fits(_are_different, "a list of different values, such as [0.01,0.02]")
-seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
+OF_FIRST_LAYER = (*LEARNED_BY, "engine", "device", "batch_size")
+_ALONE = {
+    **{"mode": "train", "first_layer": None, "networks": 1, "vary": "seed", "values": None, "resume": "auto"},
+    **dict.fromkeys(("n_train", "n_test", "n_label", "checkpoint"), None),
+    **{"predict": {"images": None, "csv": None}, "export": {"to": None}, "compare": {"dir": None}},
+}
 
 
 # The sections of a config, each named after its key. A field has a check, or is a section, or takes all keys that the
@@ -177,6 +133,24 @@ class DatasetSettings:
 
 
 @dataclass(frozen=True)
+class FirstLayerSettings:
+    """The section `first_layer`: a network that is presented every place of an image, and how its spikes are summed."""
+
+    network: "Settings"  # as of a run of its own, whose images are patches
+    run: str | None = _checked(or_null(text))
+    stride: int = _checked(whole_positive)
+    block: int = _checked(whole_positive)
+    min_norm: float = _checked(non_negative)
+    spike_value: float = _checked(positive)
+
+    def blocks(self, images: DatasetSettings) -> tuple[int, int]:
+        """Return how many blocks of places an image has, down and across."""
+        patch = self.network.dataset
+        down, across = images.height - patch.height, images.width - patch.width
+        return down // self.stride // self.block + 1, across // self.stride // self.block + 1
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that a command asks for."""
 
@@ -191,6 +165,7 @@ class Settings:
     predict: PredictSettings
     export: ExportSettings
     compare: CompareSettings
+    first_layer: FirstLayerSettings | None
     mode: str = _checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
     seed: int = _checked(seed_check)
     networks: int = _checked(whole_positive)
@@ -231,6 +206,16 @@ class Settings:
         if self.trainer.learners_start is not None and self.max_learners is None:
             start = self.trainer.learners_start
             raise UserError(f"trainer.learners_start={start}: needs the number at the end, max_learners; it is null")
+        if self.networks > 1 and self.first_layer and self.first_layer.run is None:
+            raise UserError(f"networks={self.networks}: needs first_layer.run=RUN, whose first layer all of them take")
+
+    @property
+    def n_inputs(self) -> int:
+        """The inputs of the network: pixels, or of each block of places one for each neuron of the first layer."""
+        if self.first_layer is None:
+            return self.dataset.n_inputs
+        down, across = self.first_layer.blocks(self.dataset)
+        return down * across * self.first_layer.network.n_exc
 
     def with_values(self, values: Mapping[str, object]) -> "Settings":
         """Return the settings with other values of some keys, such as {"rule.a_post": 0.1}; references follow them."""
@@ -264,11 +249,49 @@ def read_settings(config: Config) -> Settings:
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     record.setdefault("config_dir", None)  # which records did not always have
-    n_inputs = _read(DatasetSettings, record.get("dataset"), "dataset.").n_inputs
-    for section in ("rule", "neuron"):
-        if isinstance(record.get(section), dict):
-            record[section] = {key: per_input(value, n_inputs) for key, value in record[section].items()}
-    return _read(Settings, record, "", record=record, composed=composed)
+    values = {key: value for key, value in record.items() if key != "first_layer"}
+    settings = _read(Settings, values, "", record=record, composed=composed, first_layer=None)
+    if record.setdefault("first_layer", None) is not None:
+        settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
+    parts = {name: _for_inputs(getattr(settings, name), settings.n_inputs) for name in ("rule", "neuron")}
+    record |= {name: {**record[name], **part.constants} for name, part in parts.items()}
+    return replace(settings, **parts)
+
+
+def _for_inputs(part: PartSettings, n_inputs: int) -> PartSettings:
+    return replace(part, constants={key: per_input(value, n_inputs) for key, value in part.constants.items()})
+
+
+def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings:
+    """Return the section `first_layer` of a record, in which keys of the whole config are those of its network."""
+    if not isinstance(section, Mapping):
+        raise UserError.bad_value("first_layer", section, "none, patches, or the directory of a run")
+    own = {key: value for key, value in section.items() if key in OF_FIRST_LAYER}
+    with keys_of_first_layer():
+        network = read_settings({**settings.record, **_ALONE, **own})
+    others = {key: value for key, value in section.items() if key not in own}
+    layer = _read(FirstLayerSettings, others, "first_layer.", network=network)
+    for key in ("height", "width"):
+        patch, image = getattr(network.dataset, key), getattr(settings.dataset, key)
+        if patch > image:
+            raise UserError.bad_value(f"first_layer.dataset.{key}", patch, f"at most {image}, as that of the images")
+    return layer
+
+
+@contextmanager
+def keys_of_first_layer() -> Iterator[None]:
+    """Have an error that begins with a key of the first layer's network name that in full."""
+    try:
+        yield
+    except UserError as error:
+        if not re.match(rf"({'|'.join(OF_FIRST_LAYER)})\b[.=:]", str(error)):
+            raise
+        raise UserError(f"first_layer.{error}") from None
+
+
+def read_dataset(values: object, prefix: str = "dataset.") -> DatasetSettings:
+    """Return the settings of a dataset from the values of its keys; errors name them with the prefix."""
+    return _read(DatasetSettings, values, prefix)
 
 
 def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
@@ -301,25 +324,3 @@ def per_input(value: object, n_inputs: int) -> object:
         return float(number[1]) * n_inputs if number else value
     except ValueError:
         return value
-
-
-def read_networks(settings: Settings) -> list[tuple[str, Settings]]:
-    """Return the K networks that networks=K asks for: the directory and the settings of each, as a single one.
-
-    Raises:
-        UserError: the setting cannot be varied, its values do not fit, or are not allowed.
-    """
-    key, values, n_networks = settings.vary, settings.values, settings.networks
-    constants = [f"{part}.{name}" for part in ("rule", "neuron") for name in getattr(settings, part).constants]
-    if key not in VARIABLE and key not in constants:
-        allowed = f"{', '.join(VARIABLE)}, or a constant of the rule or the neurons, such as {constants[0]}"
-        raise UserError.bad_value("vary", key, f"what leaves shapes and numbers of steps equal: {allowed}")
-    if values is None and key == "seed":
-        values = list(range(settings.seed, settings.seed + n_networks))
-    if values is None:
-        raise UserError.bad_value("values", values, f"a list of {n_networks} values for vary={key}")
-    if len(values) != n_networks:
-        raise UserError.bad_value("networks", n_networks, f"{len(values)}, the number of values={shown(values)}")
-    names = [re.sub(r"[^A-Za-z0-9._+-]+", "-", f"{key.rpartition('.')[2]}_{shown(value)}") for value in values]
-    single = {"networks": 1, "vary": "seed", "values": None}
-    return [(name, settings.with_values({**single, key: value})) for name, value in zip(names, values, strict=True)]

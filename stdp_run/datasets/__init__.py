@@ -8,5 +8,17 @@ from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.datasets.digits import Digits
 from stdp_run.datasets.image_folder import ImageFolder
 from stdp_run.datasets.mnist import KMNIST, MNIST, EMNISTDigits, FashionMNIST
+from stdp_run.datasets.patches import Patches
 
-__all__ = ["KMNIST", "MNIST", "Dataset", "Digits", "EMNISTDigits", "FashionMNIST", "ImageFolder", "Images", "Loaded"]
+__all__ = [
+    "KMNIST",
+    "MNIST",
+    "Dataset",
+    "Digits",
+    "EMNISTDigits",
+    "FashionMNIST",
+    "ImageFolder",
+    "Images",
+    "Loaded",
+    "Patches",
+]

@@ -7,9 +7,19 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stdp_run.config.own_code import import_class
-from stdp_run.config.schema import DatasetSettings, Settings
+from stdp_run.config.schema import DatasetSettings, Settings, read_dataset
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.errors import UserError
+
+
+@dataclass(frozen=True)
+class FirstLayerRecord:
+    """What a run keeps of the first of two layers, whose answers stand in place of the pixels."""
+
+    arrays: dict[str, np.ndarray]  # its state
+    projection: np.ndarray  # [I, H * W], what each input of the second layer stands for in an image
+    test_images: np.ndarray  # uint8 [M, H * W], as they were before
+    figures: dict[str, float]  # for the result
 
 
 @dataclass(frozen=True)
@@ -22,6 +32,7 @@ class Data:
     test_classes: np.ndarray  # int64 [M]
     test_index: np.ndarray  # int64 [M], each test image's place in the files it came from
     classes: tuple[str, ...]  # [C]
+    first_layer: FirstLayerRecord | None = None
 
 
 def load_images(settings: Settings) -> Data:
@@ -31,16 +42,12 @@ def load_images(settings: Settings) -> Data:
         UserError: the dataset has fewer images than asked for, other ones than it says, or cannot be had.
     """
     section = settings.dataset
-    loaded = build_dataset(section, settings.config_dir).load()
-    _check(section, loaded)
+    loaded, n_learn = _load(section, settings.config_dir, settings.seed)
     training, test = loaded.train, loaded.test
-    n_learn, test_index = len(training.labels), np.arange(len(test.labels))
+    test_index = np.arange(len(test.labels))
     if section.split == "train":
         test, test_index = training, np.arange(n_learn)
     if section.split == "validation":
-        n_learn -= section.n_validation
-        if n_learn < 1:
-            raise UserError.bad_value("dataset.n_validation", section.n_validation, f"below {len(training.labels)}")
         test, test_index = training, np.arange(n_learn, len(training.labels))
     if settings.mode == "train" and n_learn == 0:
         raise UserError(f"dataset={section.name}: all its images are for testing; there must be some to learn from")
@@ -60,10 +67,22 @@ def load_images(settings: Settings) -> Data:
     )
 
 
-def build_dataset(section: DatasetSettings, config_dir: str | None = None) -> Dataset:
+def _load(section: DatasetSettings, config_dir: str | None, seed: int) -> tuple[Loaded, int]:
+    """Return a dataset, and how many of its training images are learned from; the others are to validate."""
+    loaded = build_dataset(section, config_dir, seed).load()
+    _check(section, loaded)
+    there = len(loaded.train.labels)
+    n_learn = there - section.n_validation if section.split == "validation" else there
+    if n_learn < 1 < there:
+        raise UserError.bad_value("dataset.n_validation", section.n_validation, f"below {there}")
+    return loaded, n_learn
+
+
+def build_dataset(section: DatasetSettings, config_dir: str | None = None, seed: int = 0) -> Dataset:
     """Return the dataset that the settings describe: its class is given the size and the options that it takes.
 
-    A class of one's own lies in `config_dir`.
+    A class of one's own lies in `config_dir`. Where the class takes `seed`, it is that of the run. An option `of` is
+    the section of another dataset: the class is given what returns that one, without the images to validate.
 
     Raises:
         UserError: the class cannot be imported, an option is unknown or missing, or its value is not allowed.
@@ -73,11 +92,21 @@ def build_dataset(section: DatasetSettings, config_dir: str | None = None) -> Da
     for key, value in section.options.items():
         if key not in known:
             raise UserError.unknown_key(f"dataset.{key}", value, {*known, "height", "width", "split", "n_validation"})
-    given = {**section.options, "height": section.height, "width": section.width}
+    given = {"seed": seed, **section.options, "height": section.height, "width": section.width}
     for key, parameter in known.items():
         if key not in given and parameter.default is parameter.empty:
             raise UserError(f"dataset.{key}: missing; {cls.__module__}.{cls.__name__} needs it")
+    if "of" in section.options:
+        other = read_dataset(section.options["of"], "dataset.of.")
+        given["of"] = lambda: _learned_from(other, config_dir, seed)
     return cls(**{key: value for key, value in given.items() if key in known})
+
+
+def _learned_from(section: DatasetSettings, config_dir: str | None, seed: int) -> Loaded:
+    """Return a dataset of which the training images are those that are learned from."""
+    loaded, n_learn = _load(section, config_dir, seed)
+    train = Images(loaded.train.pixels[:n_learn], loaded.train.labels[:n_learn])
+    return replace(loaded, train=train)
 
 
 def matched_by_name(data: Data, name: str, classes: Sequence[str]) -> Data:

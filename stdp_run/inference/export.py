@@ -27,6 +27,10 @@ def export(path: str | Path, to: str | Path, config_dir: str | Path | None = Non
         label       [E]     int64, the class that a neuron stands for; -1: it never spiked
         mean_count  [C, E]  float64, mean spikes per image of each class
 
+    with two layers, where the inputs of the second are those that `stdp_run.inference.first_layer` makes of a picture,
+
+        first_layer_weight, first_layer_theta
+
     and, in .npz as arrays of text, in .safetensors as metadata in JSON,
 
         classes     [C]     the names of the classes
@@ -51,6 +55,8 @@ def export(path: str | Path, to: str | Path, config_dir: str | Path | None = Non
     saved = read_trained(path, config_dir).saved
     found = {**saved.arrays, **saved.extra}
     arrays = {name: np.ascontiguousarray(found[name]) for name in ("weight", "theta", "label", "mean_count")}
+    for name in ("weight", "theta") if "first_layer" in found else ():
+        arrays[f"first_layer_{name}"] = np.ascontiguousarray(found["first_layer"][name])
     files.write_atomically(Path(to), FORMATS[ending](arrays, list(found["classes"]), json.dumps(saved.config)))
     return Path(to)
 

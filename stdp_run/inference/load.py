@@ -17,9 +17,10 @@ import numpy as np
 
 from stdp_run import checkpoint
 from stdp_run.checkpoint import Checkpoint
-from stdp_run.config.build import build_model
+from stdp_run.config.build import build_first_layer, build_model
+from stdp_run.config.checks import or_null
 from stdp_run.config.own_code import name_folder
-from stdp_run.config.schema import Settings, or_null, read_settings
+from stdp_run.config.schema import Settings, read_settings
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
@@ -27,10 +28,12 @@ from stdp_run.evaluation.calibration import Calibration
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
+from stdp_run.inference.first_layer import FirstLayer, make_first_layer
 from stdp_run.network import Model, NetworkState
 from stdp_run.parameters import whole_positive
 
 CHECKPOINT = "checkpoint.pt"
+FIRST_LAYER_FOLDER = "first_layer"  # in the directory of a run, for the run of its first layer
 SHOWN = 10  # answers that are printed
 
 log = logging.getLogger(__name__)
@@ -62,6 +65,7 @@ class TrainedNetwork:
     labels: Labels  # label[E], mean_count[C, E]
     classes: tuple[str, ...]  # [C]
     engine: Engine
+    first_layer: FirstLayer | None = None  # what it sees the pictures through; None: it sees the pixels
 
     def __repr__(self) -> str:
         settings, (n_exc, n_inputs) = self.settings, self.state.weight.shape
@@ -84,6 +88,8 @@ class TrainedNetwork:
             UserError: another type or another shape.
         """
         pixels = self._flat(np.asarray(images))
+        if self.first_layer is not None:
+            pixels = self.first_layer.seen(self.first_layer.counts(pixels))
         counts = self.engine.count_spikes(pixels, image_index(pixels))
         readout, score = self.settings.evaluator.readout, np.zeros((len(pixels), len(self.classes)))
         for part in slices(len(pixels)):
@@ -137,6 +143,7 @@ def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int
         labels=trained.labels(),
         classes=trained.classes,
         engine=make_engine(trained.model, state, options),
+        first_layer=trained.make_first_layer(options),
     )
 
 
@@ -146,6 +153,11 @@ class Trained(NamedTuple):
     saved: Checkpoint
     settings: Settings  # of the run, as for mode=eval
     model: Model
+    first_layer: NetworkState | None  # what the first of two layers has learned
+
+    def make_first_layer(self, options: EngineOptions) -> FirstLayer | None:
+        """Return the first of two layers."""
+        return None if self.first_layer is None else make_first_layer(self.settings, self.first_layer, options)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -178,8 +190,32 @@ def read_trained(path: str | Path, config_dir: str | Path | None = None) -> Trai
     named = {} if config_dir is None else {"config_dir": name_folder(config_dir)}
     try:
         settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path), **named})
-        model = build_model(settings)
+        model, first_model = build_model(settings), build_first_layer(settings)
     except (UserError, RecursionError) as error:
         raise UserError(f"checkpoint={path}: {error}") from error
     saved.check_trained(model, path)
-    return Trained(saved, settings, model)
+    return Trained(saved, settings, model, saved.first_layer(first_model, path) if first_model else None)
+
+
+class Learned(NamedTuple):
+    """A first layer that has learned."""
+
+    settings: Settings  # of its network
+    state: NetworkState
+
+
+def learned_in(run: str, config_dir: str | None) -> Learned:
+    """Return the first layer of a run: its own, or where it has one layer that layer.
+
+    Raises:
+        UserError: there is no finished run, or it cannot be read.
+    """
+    inner = Path(run) / FIRST_LAYER_FOLDER
+    try:
+        trained = read_trained(inner if inner.is_dir() else run, config_dir)
+    except UserError as error:
+        raise UserError(str(error).replace("checkpoint=", "first_layer.run=", 1)) from error
+    layer = trained.settings.first_layer
+    if layer is None or trained.first_layer is None:
+        return Learned(trained.settings, trained.saved.state())
+    return Learned(layer.network, trained.first_layer)

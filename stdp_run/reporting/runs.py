@@ -39,14 +39,14 @@ IGNORED = (
     *("trainer.log_every", "trainer.label_window", "trainer.evaluate_every", "trainer.plot_every"),
 )
 IGNORED_START = ("checkpoint", "trainer.checkpoint", "predict.", "export.", "compare.")
-NAMES = ("rule.name", "neuron.name", "dataset.name")
-# Sections whose values come with a rule, a neuron group, what the two are tuned to, or a dataset.
-SECTIONS = ("rule.", "neuron.", "dataset.", "encoder.", "trainer.")
+NAMES = ("rule.name", "neuron.name", "dataset.name", "first_layer.dataset.name")
+# Sections whose values come with a rule, a neuron group, what the two are tuned to, a dataset, or a first layer.
+SECTIONS = ("rule.", "neuron.", "dataset.", "encoder.", "trainer.", "first_layer")
 
 
 def heading(key: str) -> str:
     """Return a setting's key as users know it: `rule.name` is what `rule=` chooses."""
-    return key.removesuffix(".name") if key in NAMES else key
+    return key.removesuffix(".name").removesuffix(".dataset") if key in NAMES else key
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,8 @@ def find_runs(directory: Path) -> DataFrame:
     """Return a row for each run in `directory` and below it, in the order of their names, numbers by their value.
 
     Links are followed, hidden folders are not. Folders of commands that do not learn (mode=eval, predict, ...) are no
-    runs, and neither is one around networks side by side, each of which has its run in a folder below. What cannot be
-    read makes a run an unfinished one whose `reason` says why.
+    runs, neither is one around networks side by side, each of which has its run in a folder below, nor is the first
+    layer of a run. What cannot be read makes a run an unfinished one whose `reason` says why.
 
     Raises:
         UserError: the folder is not there, or holds no runs.
@@ -102,6 +102,8 @@ def find_runs(directory: Path) -> DataFrame:
         raise UserError.bad_value("compare.dir", directory, "a folder that is there")
     rows = []
     for path, files in _folders(Path(directory)):
+        if path.name == "first_layer" and (path.parent / "config.yaml").exists():
+            continue
         # A job that failed before it began has left only the line that says so, beside the command as it was given.
         if "config.yaml" in files or ("error.txt" in files and (path / ".hydra").is_dir()):
             row = _read_run(path, Path(directory))
@@ -220,7 +222,7 @@ def compare(runs: DataFrame) -> Comparison:
     done = runs[runs["state"] == "finished"]
     if done.empty:
         return Comparison(runs, done, (), ())
-    candidates = [key for key in _settings(runs) if key not in IGNORED and not key.startswith(IGNORED_START)]
+    candidates = [key for key in _settings(runs) if not _is_ignored(key.removeprefix("first_layer."))]
     differing = [key for key in candidates if done[key].nunique() > 1]
     differing.sort(key=lambda key: NAMES.index(key) if key in NAMES else len(NAMES))
     keys = [key for key in differing if not _comes_with_names(done, key, differing)]
@@ -245,6 +247,10 @@ def compare(runs: DataFrame) -> Comparison:
     place = done["setting"].map({setting: place for place, setting in enumerate(groups.index)})
     runs = runs.assign(place=place).sort_values("place", kind="stable").drop(columns="place")
     return Comparison(runs, groups.reset_index(drop=True), tuple(keys), tuple(readouts))
+
+
+def _is_ignored(key: str) -> bool:
+    return key in IGNORED or key.startswith(IGNORED_START)
 
 
 def _comes_with_names(done: DataFrame, key: str, differing: Sequence[str]) -> bool:

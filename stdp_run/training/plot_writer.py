@@ -7,6 +7,7 @@ more may wait, and only whoever asks for a fourth waits too, which the log says.
 """
 
 import logging
+import math
 import threading
 import time
 from collections import deque
@@ -47,9 +48,12 @@ class Plotted:
     height: int  # of an image, in pixels
     width: int
     classes: Sequence[str]  # their names
-    raster_pixels: np.ndarray  # uint8 [few, I]
+    raster_images: np.ndarray  # uint8 [few, H * W]
+    raster_pixels: np.ndarray  # uint8 [few, I], what the network sees of them
     raster_index: np.ndarray  # [few], the place of each in its data set
     raster_names: Sequence[str]  # [few], the name of each one's class
+    projection: np.ndarray | None = None  # [I, H * W], what an input stands for in an image; None: a pixel
+    blocks: tuple[int, int] | None = None  # of places, down and across, where a first layer sees the images
 
 
 class PlotWriter:
@@ -89,9 +93,13 @@ class PlotWriter:
 
     def after_labelling(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> None:
         """Plot the receptive fields with the neurons' labels [E] and the neurons per class, during testing."""
-        fields = self._fields(images_seen, np.array(state.weight), self._tiles(labels))
-        per_class = partial(plots.neurons_per_class, np.array(labels), self._run.classes)
-        self._ask(images_seen, [fields, ("neurons_per_class", per_class)])
+        weight, labels = np.array(state.weight), np.array(labels)
+        fields = [
+            self._fields(images_seen, weight, self._tiles(labels)),
+            *self._block_weights(images_seen, weight, labels),
+        ]
+        per_class = partial(plots.neurons_per_class, labels, self._run.classes)
+        self._ask(images_seen, [*fields, ("neurons_per_class", per_class)])
 
     def at_the_end(self, images_seen: int, evaluation: Evaluation, readout: str, points: tuple[Points, Points]) -> None:
         """Plot the confusion matrix of a readout and the accuracy over the images seen.
@@ -140,9 +148,33 @@ class PlotWriter:
         return plots.Tiles(self._run.height, self._run.width, labels, self._run.classes)
 
     def _fields(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> Plot:
-        title = f"Receptive fields after {images_seen:,} images"
+        title = f"Receptive fields after {images_seen:,} images{self._how}"
         quantity = f"weight ({self._run.model.neuron.units[0]})"
-        return "receptive_fields", partial(plots.receptive_fields, weight, tiles, title=title, quantity=quantity)
+        return "receptive_fields", lambda: plots.receptive_fields(
+            self._in_image(weight), tiles, title=title, quantity=quantity
+        )
+
+    def _block_weights(self, images_seen: int, weight: np.ndarray, labels: np.ndarray) -> list[Plot]:
+        """Return the plot of a second layer's weights as they are: for each neuron of the first a map of blocks."""
+        if self._run.blocks is None:
+            return []
+        down, across = self._run.blocks
+        n_first = weight.shape[1] // (down * across)
+        rows = max(n for n in range(1, math.isqrt(n_first) + 1) if n_first % n == 0)
+        maps = weight.reshape(-1, down, across, rows, n_first // rows).transpose(0, 3, 1, 4, 2)
+        tiles = plots.Tiles(rows * down, n_first // rows * across, labels, self._run.classes)
+        title = f"Weights after {images_seen:,} images, {down} x {across} blocks for each neuron of the first layer"
+        quantity = f"weight ({self._run.model.neuron.units[0]})"
+        flat = maps.reshape(weight.shape)
+        return [("block_weights", partial(plots.receptive_fields, flat, tiles, title=title, quantity=quantity))]
+
+    def _in_image(self, weight: np.ndarray) -> np.ndarray:
+        """Return weights [E, I] as they are drawn, [E, H * W]: of a second layer, through the first."""
+        return weight if self._run.projection is None else weight @ self._run.projection
+
+    @property
+    def _how(self) -> str:
+        return "" if self._run.projection is None else ", drawn through the first layer"
 
     def _change(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> list[Plot]:
         """Return the plot of the change since the last one, if there was any, and keep `weight` for the next."""
@@ -150,9 +182,14 @@ class PlotWriter:
         self.weight, self.images = weight, images_seen
         if images_before == images_seen:
             return []
-        title = f"Weight change from {images_before:,} to {images_seen:,} images"
+        title = f"Weight change from {images_before:,} to {images_seen:,} images{self._how}"
         quantity = f"weight change ({self._run.model.neuron.units[0]})"
-        return [("weight_change", partial(plots.weight_change, before, weight, tiles, title=title, quantity=quantity))]
+
+        def change() -> Figure:
+            drawn = self._in_image(before), self._in_image(weight)
+            return plots.weight_change(*drawn, tiles, title=title, quantity=quantity)
+
+        return [("weight_change", change)]
 
     def _histograms(self, images_seen: int, state: NetworkState) -> list[Plot]:
         after, (of_weight, of_theta) = f"after {images_seen:,} images", self._run.model.neuron.units
@@ -173,7 +210,7 @@ class PlotWriter:
 
             torch.set_num_threads(1)  # of this thread alone: more would compete with those that label and test
             spikes = record_spikes(run.model, state, run.raster_pixels, run.raster_index)
-            images = run.raster_pixels.reshape(-1, run.height, run.width)
+            images = run.raster_images.reshape(-1, run.height, run.width)
             title = f"Spikes after {images_seen:,} images, learning off"
             return plots.raster(*spikes, images, run.raster_names, dt_ms=run.model.encoder.dt_ms, title=title)
 

@@ -45,6 +45,7 @@ def describe(settings: Settings, model: Model, data: Data, labels: Labels, final
         },
         "confusion": {name: matrix.tolist() for name, matrix in final.confusion.items()},
         "silent_neurons": labels.n_silent,
+        **({} if data.first_layer is None else {"first_layer": data.first_layer.figures}),
         "spikes_per_image": final.spikes_per_image,
         "eval_images_per_second": final.images_per_second,
         "wall_seconds": seconds,
@@ -73,6 +74,9 @@ def summary_table(result: dict, directory: Path) -> str:
     learning = "" if rate is None else f"learning {rate:,.0f}, "
     rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))
     rows.append(("silent neurons", f"{result['silent_neurons']} of {result['n_exc']}"))
+    if first := result.get("first_layer"):
+        silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
+        rows.append(("first layer", f"{silent}, {first['spikes_per_image']:.0f} spikes per image, {active} of inputs"))
     rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
     rows.append(("results", relative_path(directory)))
     width = max(len(name) for name, _ in rows)

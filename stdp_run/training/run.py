@@ -96,6 +96,7 @@ class TrainingRun:
         self._tracker.save()
         plotted, seconds = [self._plots.weight, self._plots.images], time.perf_counter() - self._begun
         extra = {"progress": self.progress.saved(), "plotted": plotted, "wall_seconds": seconds}
+        extra |= self._first_layer()
         position = {"images": self.progress.images}
         self.directory.save(Checkpoint(self.settings.record, state.arrays(), position, extra))
         self._interruption.saved[self.directory.path] = self.progress.images
@@ -133,6 +134,7 @@ class TrainingRun:
         path, progress, data = self.directory.path, self.progress, self._data
         extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
         extra["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
+        extra |= self._first_layer()
         content = Checkpoint(self.settings.record, state.arrays(), {"images": progress.images}, extra)
         checkpoint.save(path / "checkpoint.pt", content)
         seconds = time.perf_counter() - self._begun
@@ -145,13 +147,20 @@ class TrainingRun:
         self.directory.remove_checkpoints()
         return result
 
+    def _first_layer(self) -> dict[str, Any]:
+        """Return what a checkpoint keeps of a first layer."""
+        return {} if self._data.first_layer is None else {"first_layer": self._data.first_layer.arrays}
+
     def _what_is_plotted(self) -> Plotted:
-        data, images = self._data, self.settings.dataset
-        _, first = np.unique(data.test_classes, return_index=True)  # one image of each class
-        chosen = np.sort(first)[:RASTER_IMAGES]
+        data, images, first = self._data, self.settings.dataset, self._data.first_layer
+        _, one_each = np.unique(data.test_classes, return_index=True)
+        chosen = np.sort(one_each)[:RASTER_IMAGES]
         names = [data.classes[k] for k in data.test_classes[chosen]]
-        raster = (data.test_pixels[chosen], data.test_index[chosen], names)
-        return Plotted(self.model, images.height, images.width, data.classes, *raster)
+        seen = data.test_pixels if first is None else first.test_images
+        raster = (seen[chosen], data.test_pixels[chosen], data.test_index[chosen], names)
+        projection = None if first is None else first.projection
+        blocks = self.settings.first_layer.blocks(images) if self.settings.first_layer else None
+        return Plotted(self.model, images.height, images.width, data.classes, *raster, projection, blocks)
 
 
 def label(data: Data, settings: Settings, bars: Bars) -> Steps[Labels]:

@@ -116,14 +116,14 @@ class RunDirectory:
         return None
 
     def holds_run(self) -> bool:
-        """Return whether a run came so far here that something of it can be used, alone or with others side by side."""
+        """Return whether a run came so far here that something of it can be used, if only in folders below."""
         if self._newest_first() or (self.path / "checkpoint.pt").exists():
             return True
         if (self.path / "result.json").exists() and self.mode() != "eval":
             return True
         there = self.config()
-        several = there is not None and there.networks > 1
-        return several and any(RunDirectory(path).holds_run() for path in self.path.iterdir() if path.is_dir())
+        below = there is not None and (there.networks > 1 or there.first_layer is not None)
+        return below and any(RunDirectory(path).holds_run() for path in self.path.iterdir() if path.is_dir())
 
     def mode(self) -> str | None:
         """Return the mode of the command that left its settings there; None if there are none."""

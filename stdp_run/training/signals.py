@@ -110,12 +110,13 @@ class Interruption(Stoppable):
 
     The same signal a second time does not wait, and nothing more is saved.
 
-    `directory` is what `resume` is given to resume what was stopped; `saved` receives what each run has saved.
+    `directory` is what `resume` is given to resume what was stopped; `saved` receives what each run has saved. If this
+    `is_last`, all that is there is complete when the context ends by itself.
     """
 
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, is_last: bool = True):
         super().__init__()
-        self._directory = directory
+        self._directory, self._is_last = directory, is_last
         self._at_once = False
         self.saved: dict[Path, int] = {}  # by directory of a run: after how many images its last checkpoint was saved
 
@@ -133,7 +134,9 @@ class Interruption(Stoppable):
             resumes = f"`{command_to_resume(self._directory)}` resumes from the last checkpoint"
             log.warning("%s again: ended without saving; %s", self.pending.name, resumes)
         elif kind is None and self.pending:
-            log.warning("%s: stopped; %s is complete", self.pending.name, self._directory)
+            resumes = f"`{command_to_resume(self._directory)}` resumes"
+            end = f"{self._directory} is complete" if self._is_last else resumes
+            log.warning("%s: stopped; %s", self.pending.name, end)
         failed = kind is not None and issubclass(kind, Exception)
         with suppress(SystemExit) if failed else nullcontext():  # the context around this one ends with the error
             super().__exit__(kind, *error)

@@ -106,7 +106,7 @@ def test_pictures_are_prepared_as_those_that_the_network_learned(tmp_path, mnist
             ["dataset=image_folder"],
             "classes that the network does not know: only; the network knows 0, 1, 2, 3, 4, 5, ",
         ),
-        (["dataset=image_folder", "dataset.height=9"], "252 pixels; the network has 784 inputs"),
+        (["dataset=image_folder", "dataset.height=9"], "9 x 28 pixels; the network learned from 28 x 28"),
     ],
     ids=lambda value: " ".join(value)[:40],
 )

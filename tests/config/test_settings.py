@@ -5,7 +5,8 @@ from helpers.refusals import refusal
 from helpers.runs import settings_of
 
 from stdp_run.config.build import build_model, published
-from stdp_run.config.schema import read_networks, read_settings
+from stdp_run.config.schema import read_settings
+from stdp_run.config.side_by_side import read_networks
 from stdp_run.errors import UserError
 
 

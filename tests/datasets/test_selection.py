@@ -7,8 +7,9 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import yaml
 from helpers.errors import message_of
+from helpers.runs import composed
+from omegaconf import OmegaConf
 
 from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import DatasetSettings
@@ -51,7 +52,7 @@ def own_class(monkeypatch):
 
 def images(section=SECTION, n_train=None, n_test=None, n_label=None, mode="train"):
     counts = {"n_train": n_train, "n_test": n_test, "n_label": n_label}
-    return load_images(SimpleNamespace(mode=mode, dataset=section, config_dir=None, **counts))
+    return load_images(SimpleNamespace(mode=mode, dataset=section, config_dir=None, seed=0, **counts))
 
 
 def test_a_users_own_class_is_given_its_options():
@@ -146,7 +147,7 @@ def test_images_that_are_not_as_the_dataset_says_are_refused():
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_yaml_has_the_keys_of_its_class(path, tmp_path, monkeypatch):
     monkeypatch.setattr("stdp_run.datasets.selection.import_class", import_class)
-    keys = yaml.safe_load(path.read_text())
+    keys = OmegaConf.to_container(composed(f"dataset={path.stem}").dataset)
     fixed = {key: keys.pop(key) for key in ("name", "height", "width", "split", "n_validation")}
     section = DatasetSettings(target=keys.pop("_target_"), options=keys, **fixed)
     if path.stem == "image_folder":

@@ -121,7 +121,7 @@ CRAFTED = {
     ),
     "no floor": (changed("extra", "calibration", to={"proportion": [1.0]}), "calibration.proportion holds 1 values"),
     "no labels": (changed(*LABEL), "the neurons of this one are not labelled yet"),
-    "no settings": (changed("config", to=lambda _: {}), "dataset=null: must be a group of keys"),
+    "no settings": (changed("config", to=lambda _: {}), "rule: missing"),
     "a setting too few": (changed("config", "n_exc"), "n_exc: missing"),
     "a setting too many": (changed("config", "more", to=1), "more=1: unknown key"),
     "a bad setting": (changed("config", "seed", to=-1), "seed=-1: must be a whole number from 0"),

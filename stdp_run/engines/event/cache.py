@@ -34,7 +34,7 @@ def _engine_digest() -> bytes:
 
 
 # Taken at import, when the sources are those that run: an edit while a process runs must not label its code as new.
-_ENGINE_DIGEST = _engine_digest()
+ENGINE_DIGEST = _engine_digest()
 
 
 def kernel_folder(description: str) -> Path | None:
@@ -44,7 +44,7 @@ def kernel_folder(description: str) -> Path | None:
     keeps that apart from a process that asks for one of them at this moment.
     """
     root = cache_folder("compiled")
-    folder = root / hashlib.sha256(_ENGINE_DIGEST + description.encode()).hexdigest()[:20]
+    folder = root / hashlib.sha256(ENGINE_DIGEST + description.encode()).hexdigest()[:20]
     try:
         root.mkdir(parents=True, exist_ok=True)
         with locked(root / "lock", wait=True, what=f"compiled code in {root}"):

@@ -30,7 +30,8 @@ from stdp_run.rules.base import Rule
 
 log = logging.getLogger(__name__)
 
-IMAGES_PER_TASK = 50
+LEAST_PER_TASK = 50  # images
+INPUTS_PER_TASK = 2**20  # times steps: handing over small images would take longer than presenting them
 
 _compiling = ThreadPoolExecutor(1, thread_name_prefix="compiling")
 
@@ -113,7 +114,9 @@ class EventEngine:
     def __init__(self, model: Model, state: NetworkState, n_threads: int = 1):
         self.model = model
         self._n_threads = n_threads
-        self.inference_batch = 5 * IMAGES_PER_TASK * n_threads
+        per_image = model.n_inputs * model.inference_encoder.n_steps
+        self._images_per_task = max(LEAST_PER_TASK, INPUTS_PER_TASK // per_image)
+        self.inference_batch = 5 * self._images_per_task * n_threads
         dtype = model.weight_dtype
         neuron_parameters = cast(model.neuron_parameters, dtype.type)
         rule_parameters = cast(model.rule_parameters, dtype.type)
@@ -211,13 +214,13 @@ class EventEngine:
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
         """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `InferenceBatch`."""
         self._inference_compiled.result()
-        presenter = self._inference
+        presenter, per_task = self._inference, self._images_per_task
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
 
         def work(thread: int) -> None:
             presenter.networks[thread].theta[:] = self._theta
-            for start in range(thread * IMAGES_PER_TASK, len(pixels), self._n_threads * IMAGES_PER_TASK):
-                part = slice(start, start + IMAGES_PER_TASK)
+            for start in range(thread * per_task, len(pixels), self._n_threads * per_task):
+                part = slice(start, start + per_task)
                 for number in range(self.model.n_presentations):
                     images = presenter.images(pixels[part], image_index[part])
                     counts[part] += presenter.present(thread, images, number)

@@ -1,0 +1,138 @@
+"""The first of two layers: it is presented every place of an image, and its spikes are what the second one sees.
+
+Of an image [H, W], the patch [h, w] at each place is presented to the network with learning off, unless the norm of
+its pixels is below `min_norm`. The spikes of each neuron are summed over blocks of places. The sums, times
+`spike_value` and at most 255, are an image of the second layer: uint8 [I], by row of blocks, column of blocks, and
+neuron. (Features learned from patches, found at every place, and pooled: Coates, Ng and Lee, AISTATS 2011.)
+
+Random numbers are keyed by the layer's seed and by the place in the image, so that what becomes of an image depends on
+the seed and its pixels alone.
+"""
+
+import hashlib
+import inspect
+import io
+import json
+from collections.abc import Callable
+from functools import cached_property
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from stdp_run import files
+from stdp_run.config.build import build_first_layer
+from stdp_run.config.schema import DatasetSettings, FirstLayerSettings, Settings
+from stdp_run.engines.base import Engine
+from stdp_run.engines.event.cache import ENGINE_DIGEST
+from stdp_run.engines.selection import EngineOptions, make_engine
+from stdp_run.network import NetworkState
+
+IMAGES_AT_ONCE = 250  # more would not stay in the cache of a processor
+CACHE, CACHE_BYTES = "first_layer", 2**30
+
+
+class FirstLayer:
+    """A layer that has learned; nothing changes it.
+
+    Args:
+        settings: of the layer.
+        images: what it is presented, for the size.
+        state: weight[E, h * w] and theta[E] that it has learned.
+        engine: of its network, in that state.
+    """
+
+    def __init__(self, settings: FirstLayerSettings, images: DatasetSettings, state: NetworkState, engine: Engine):
+        self.state = state
+        self._settings, self._engine = settings, engine
+        self._size = images.height, images.width
+        self._patch = settings.network.dataset.height, settings.network.dataset.width
+        self._blocks = settings.blocks(images)
+        self._writes = True  # to the cache, as long as that is possible
+
+    def counts(
+        self, pixels: np.ndarray, cached: bool = False, progress: Callable[[int], object] = lambda n: None
+    ) -> np.ndarray:
+        """Return the spikes of each neuron in each block, whole numbers [N, I], of images uint8 [N, H * W].
+
+        If `cached`, they are taken from the user's cache where it has them, and added where not. `progress` is called
+        with the number of images whenever some are done.
+        """
+        parts = []
+        for first in range(0, len(pixels), IMAGES_AT_ONCE):
+            part = np.ascontiguousarray(pixels[first : first + IMAGES_AT_ONCE])
+            parts.append(self._from_cache(part) if cached else self._count(part))
+            progress(len(part))
+        return np.concatenate(parts)
+
+    def seen(self, counts: np.ndarray) -> np.ndarray:
+        """Return the images, uint8 [N, I], that the second layer sees of such counts."""
+        value = self._settings.spike_value * np.arange(int(counts.max(initial=0)) + 1)
+        return np.minimum(np.rint(value), 255).astype(np.uint8)[counts]
+
+    def projection(self) -> np.ndarray:
+        """Return what each input of the second layer stands for, float32 [I, H * W]: mean weights over its block."""
+        weight, stride, block = self.state.weight.reshape(-1, *self._patch), self._settings.stride, self._settings.block
+        fields = np.zeros((*self._blocks, len(weight), *self._size), np.float32)
+        rows, columns = (
+            range(0, size - patch + 1, stride) for size, patch in zip(self._size, self._patch, strict=True)
+        )
+        for (down, top), (across, left) in product(enumerate(rows), enumerate(columns)):
+            field = fields[down // block, across // block]
+            field[:, top : top + self._patch[0], left : left + self._patch[1]] += weight / block**2
+        return fields.reshape(-1, self._size[0] * self._size[1])
+
+    def _count(self, pixels: np.ndarray) -> np.ndarray:
+        stride, (height, width) = self._settings.stride, self._patch
+        images = pixels.reshape(-1, *self._size)
+        squares = sliding_window_view(np.square(images, dtype=np.int32), height, axis=1).sum(axis=-1)
+        norms = sliding_window_view(squares, width, axis=2)[:, ::stride, ::stride].sum(axis=-1)  # [N, R, C], squared
+        shown = norms >= (255 * self._settings.min_norm) ** 2
+        patches = sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]  # [N, R, C, h, w]
+        place = np.broadcast_to(np.arange(shown[0].size).reshape(shown.shape[1:]), shown.shape)
+        spikes = np.zeros((*shown.shape, len(self.state.theta)), np.int32)
+        if shown.any():
+            spikes[shown] = self._engine.count_spikes(patches[shown].reshape(-1, height * width), place[shown])
+        return self._summed(self._summed(spikes, 1), 2).reshape(len(images), -1)
+
+    def _summed(self, spikes: np.ndarray, axis: int) -> np.ndarray:
+        """Return spikes [N, places down, places across, E] summed over the places of each block along axis 1 or 2."""
+        block = self._settings.block
+        each = [spikes[:, first::block] if axis == 1 else spikes[:, :, first::block] for first in range(block)]
+        total = each[0].copy()
+        for part in each[1:]:  # much faster than np.add.reduceat
+            total[:, : part.shape[1], : part.shape[2]] += part
+        return total
+
+    def _from_cache(self, pixels: np.ndarray) -> np.ndarray:
+        name = hashlib.sha256(self._digest + pixels.tobytes()).hexdigest()
+        known = files.read_cached(CACHE, name)
+        if known is not None:
+            return np.load(io.BytesIO(known))
+        counts = self._count(pixels)
+        counts = counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
+        buffer = io.BytesIO()
+        np.save(buffer, counts)
+        self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
+        return counts
+
+    @cached_property
+    def _digest(self) -> bytes:
+        """A digest of all that the counts depend on but the images: settings, state, and the code that counts."""
+        settings, network = self._settings, self._settings.network.record
+        parts = {key: network[key] for key in ("neuron", "encoder", "evaluator", "seed", "dtype")}
+        geometry = (self._size, self._patch, settings.stride, settings.block, settings.min_norm)
+        digest = hashlib.sha256(json.dumps([parts, geometry, self._engine.name]).encode() + ENGINE_DIGEST)
+        for code in (self._engine.model.neuron, FirstLayer):
+            digest.update(Path(str(inspect.getsourcefile(code))).read_bytes())
+        for array in (self.state.weight, self.state.theta):
+            digest.update(array.tobytes())
+        return digest.digest()
+
+
+def make_first_layer(settings: Settings, state: NetworkState, options: EngineOptions) -> FirstLayer:
+    """Return the first layer of a network with such settings, in the state that it has learned."""
+    layer, model = settings.first_layer, build_first_layer(settings)
+    assert layer is not None and model is not None  # only such a network has a state of one
+    return FirstLayer(layer, settings.dataset, state, make_engine(model, state, options))

@@ -1,0 +1,144 @@
+"""A first layer against plain loops over places and blocks; both engines; and what is kept in the cache."""
+
+import logging
+import os
+
+import numpy as np
+import pytest
+from helpers.networks import ENGINES, both_engines
+from helpers.runs import settings_of
+
+from stdp_run.config.build import build_first_layer
+from stdp_run.files import cache_folder, write_cached
+from stdp_run.inference import first_layer
+from stdp_run.inference.first_layer import FirstLayer
+from stdp_run.network import NetworkState
+
+N_EXC = 5
+SIZES = ("dataset.height=9", "dataset.width=8", "first_layer.dataset.height=3", "first_layer.dataset.width=4")
+COMMAND = (
+    *("dataset=image_folder", *SIZES, "first_layer=patches", f"first_layer.n_exc={N_EXC}", "dtype=float64"),
+    *("first_layer.block=2", "first_layer.min_norm=1.1", "first_layer.spike_value=60", "seed=7"),
+)
+RNG = np.random.default_rng(3)
+IMAGES = RNG.integers(256, size=(6, 9, 8)).astype(np.uint8) * (RNG.random((6, 9, 8)) < 0.3).astype(np.uint8)
+FLAT = IMAGES.reshape(6, -1)
+STATE = NetworkState(RNG.uniform(0, 2, (N_EXC, 12)), RNG.uniform(0, 1, N_EXC))
+
+
+def make(*overrides: str, engine: str = "event", state: NetworkState = STATE) -> FirstLayer:
+    """Return a first layer of the command and some more."""
+    settings = settings_of(*COMMAND, *overrides)
+    model = build_first_layer(settings)
+    assert settings.first_layer is not None and model is not None
+    return FirstLayer(settings.first_layer, settings.dataset, state, ENGINES[engine](model, state))
+
+
+@both_engines
+@pytest.mark.parametrize("stride", [1, 2])
+def test_spikes_of_every_place_are_summed_over_blocks(engine, stride):
+    layer = make(f"first_layer.stride={stride}", engine=engine)
+    settings = settings_of(*COMMAND)
+    network = ENGINES[engine](build_first_layer(settings), STATE)
+    rows, columns = range(0, 9 - 3 + 1, stride), range(0, 8 - 4 + 1, stride)
+    blocks = (-(-len(rows) // 2), -(-len(columns) // 2))
+    expected, empty = np.zeros((6, *blocks, N_EXC), int), 0
+    for n, image in enumerate(IMAGES):
+        for down, top in enumerate(rows):
+            for across, left in enumerate(columns):
+                patch = image[top : top + 3, left : left + 4]
+                if np.linalg.norm(patch / 255) < 1.1:
+                    empty += 1
+                    continue
+                place = down * len(columns) + across
+                [spikes] = network.count_spikes(patch.reshape(1, 12), np.array([place]))
+                expected[n, down // 2, across // 2] += spikes
+    counts = layer.counts(FLAT)
+    assert empty and expected.max() > 3
+    assert (counts == expected.reshape(6, -1)).all()
+    assert counts.shape[1] == settings_of(*COMMAND, f"first_layer.stride={stride}").n_inputs
+    assert (layer.seen(counts) == np.minimum(60 * expected.reshape(6, -1), 255)).all()
+
+
+def test_an_answer_depends_on_the_image_and_the_seed_alone(monkeypatch):
+    layer = make()
+    whole = layer.counts(FLAT)
+    monkeypatch.setattr(first_layer, "IMAGES_AT_ONCE", 4)
+    assert (layer.counts(FLAT[::-1]) == whole[::-1]).all()
+    assert (layer.counts(FLAT[2:3]) == whole[2:3]).all()
+    assert not (make("seed=8").counts(FLAT) == whole).all()
+    assert (make("first_layer.seed=7", "seed=8").counts(FLAT) == whole).all()
+
+
+def test_images_without_a_place_that_is_shown_give_no_spikes():
+    assert not make().counts(np.zeros((2, 72), np.uint8)).any()
+
+
+def test_an_input_is_drawn_as_its_neuron_at_all_places_of_its_block():
+    fields = make().projection().reshape(4, 3, N_EXC, 9, 8)  # 7 x 5 places in blocks of 2 x 2
+    expected = np.zeros((9, 8))
+    for top in (2, 3):  # of block (1, 2), which has one column of places left
+        expected[top : top + 3, 4:8] += STATE.weight[1].reshape(3, 4) / 4
+    np.testing.assert_allclose(fields[1, 2, 1], expected, rtol=1e-6)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# The cache.
+
+
+@pytest.fixture
+def kept(tmp_path, monkeypatch):
+    """The folder of the cache, which is empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return cache_folder(first_layer.CACHE)
+
+
+def never(*_):
+    raise AssertionError("computed again")
+
+
+def test_what_was_computed_is_taken_from_the_cache(kept, monkeypatch):
+    layer = make()
+    counts = layer.counts(FLAT, cached=True)
+    assert (layer.counts(FLAT) == counts).all() and len(list(kept.iterdir())) == 1
+    again = make()
+    monkeypatch.setattr(again._engine, "count_spikes", never)
+    assert (again.counts(FLAT, cached=True) == counts).all()
+    for other in (
+        make("seed=8"),
+        make("first_layer.block=3"),
+        make("first_layer.min_norm=1"),
+        make("first_layer.neuron.w_ie=1"),
+        make(state=NetworkState(STATE.weight, STATE.theta + 1)),
+    ):
+        monkeypatch.setattr(other._engine, "count_spikes", never)
+        with pytest.raises(AssertionError, match="computed again"):
+            other.counts(FLAT, cached=True)
+
+
+def test_a_damaged_file_is_made_again(kept):
+    counts = make().counts(FLAT, cached=True)
+    [file] = kept.iterdir()
+    intact = file.read_bytes()
+    for damaged in (b"", intact[:-1], intact[:-1] + bytes([intact[-1] ^ 1])):
+        file.write_bytes(damaged)
+        assert (make().counts(FLAT, cached=True) == counts).all()
+        assert file.read_bytes() == intact
+
+
+def test_what_nobody_asks_for_goes_when_there_is_too_much(kept):
+    for age, name in enumerate("cba"):
+        assert write_cached(first_layer.CACHE, name, bytes(68), 1000)
+        os.utime(kept / name, (1000 - age, 1000 - age))
+    write_cached(first_layer.CACHE, "d", bytes(68), 300)
+    assert {file.name for file in kept.iterdir()} == {"d", "c", "b"}
+
+
+def test_a_cache_that_cannot_be_written_is_named_once(kept, monkeypatch, caplog):
+    kept.parent.parent.mkdir(exist_ok=True)
+    kept.parent.write_text("a file where the folder would be")
+    monkeypatch.setattr(first_layer, "IMAGES_AT_ONCE", 2)
+    with caplog.at_level(logging.WARNING):
+        counts = make().counts(FLAT, cached=True)
+    assert caplog.text.count("nothing is kept in the cache") == 1
+    assert (counts == make().counts(FLAT)).all()
