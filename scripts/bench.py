@@ -174,7 +174,7 @@ def scaling(network: Network, n: int, repeats: int, cores: list[int]) -> dict:
     for which a second core samples spikes.
     """
     # Threads take whole tasks of images: an uneven number would measure the division, not the cores.
-    share = event.IMAGES_PER_TASK * len(cores)
+    share = network.engine._images_per_task * len(cores)
     n = min(-(-n // share) * share, len(network._pixels))
     os.sched_setaffinity(0, cores)  # threads inherit it
     several = event.EventEngine(network.model, network.engine.state(), n_threads=len(cores))

@@ -35,6 +35,7 @@ NOT_OURS = "left alone: the folder holds something else; remove it, or choose an
 STOPPED = (130, 138, 143)  # exit codes of a run that a signal asked to stop
 DIEHL_COOK = {100: "82.9", 400: "87.0", 1600: "91.9", 6400: "95.0"}  # %, Diehl & Cook 2015
 BEST = {100: "87.7", 400: "91.8", 1600: "92.6 (900 neurons)", 6400: "95.1"}  # %, the best that was found published
+DONG = {6400: "97.9"}  # %, two layers, Dong et al. 2022, the best epoch on the test set
 RULES = ("nearest_online", "full_online", "meta_nearest_online", "post_pre_int")
 
 COPIED = ["split", "dataset", "rule", "neuron", "n_exc", "epochs", "seed", "readout", "silent_neurons"]
@@ -59,7 +60,9 @@ class Row:
 
 def all_rows() -> dict[str, Row]:
     """Return the rows of the table by name, in their order."""
-    rows = [Row(f"mnist_{n}", (f"experiment=mnist_{n}",), DIEHL_COOK[n], BEST[n]) for n in BEST]
+    rows = [Row(f"two_layers_{n}", (f"experiment=two_layers_{n}",), DIEHL_COOK[n], DONG.get(n, "")) for n in DIEHL_COOK]
+    rows += [Row(f"mnist_{n}", (f"experiment=mnist_{n}",), DIEHL_COOK[n], BEST[n]) for n in BEST]
+    rows += [Row(name, (f"experiment={name}",)) for name in (f"two_layers_fashion_mnist_{n}" for n in (400, 1600))]
     rows += [Row(f"fashion_mnist_{n}", (f"experiment=fashion_mnist_{n}",)) for n in (100, 400)]
     rows += [Row(f"diehl_cook_2015_{n}", (f"experiment=diehl_cook_2015_{n}",), DIEHL_COOK[n]) for n in DIEHL_COOK]
     rows += [Row(f"{rule}_{n}", (f"rule={rule}", f"n_exc={n}")) for rule in RULES for n in (100, 400)]

@@ -38,12 +38,15 @@ def in_one_line(error: Exception) -> str:
         group, _, name = error.missing_cfg_file.rpartition("/")
         if group in ("hydra/launcher", "hydra/sweeper") and name in EXTRAS:
             return f'{group}={name}: needs a package: pip install "stdp_run[{EXTRAS[name]}]"'
-        return f"{group}={name}: must be one of {', '.join(error.options)}"
+        others = " or the directory of a run" if group == "first_layer" else ""
+        return f"{group}={name}: must be one of {', '.join(error.options)}{others}"
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         key = cause.full_key
         given = next((item for item in sys.argv[1:] if f"{key_of(item)}.".startswith(f"{key}.")), key)
         known = sorted(str(name) for name in cause.parent_node if name not in ("_target_", "hydra"))
         hint = "; others belong to hydra/sweeper=optuna" if f"{key}".startswith("hydra.sweeper.") else ""
+        if not known:
+            return f"{given}: unknown key; {cause.parent_node._key()} is null"
         return f"{given}: unknown key; known beside it: {', '.join(known)}{hint}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
         key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"

@@ -12,7 +12,7 @@ from helpers.refusals import refusal
 from helpers.runs import composed, result_of
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from stdp_run.cli.overrides import PATHS, prepared
+from stdp_run.cli.overrides import PATHS, key_of, prepared
 from stdp_run.config.command_line import command_to_resume
 
 NASTY = (
@@ -98,3 +98,18 @@ def test_folders_and_files_of_any_name(stdp_run, tmp_path, finished_run):
     exported = stdp_run("mode=export", f"checkpoint={folder.name}/run", f"export.to={folder.name}/a[1].npz")
     assert exported.returncode == 0, exported.stderr
     assert (folder / "a[1].npz").exists()
+
+
+def test_the_directory_of_a_run_may_stand_for_its_first_layer(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a run").mkdir()
+    assert prepared(["first_layer=a run"]) == ["first_layer=patches", "first_layer.run='a run'"]
+    assert prepared(["first_layer=out/1,2"]) == ["first_layer=patches", "first_layer.run='out/1,2'"]
+    assert prepared(["-m", "first_layer=out/1,out/2"]) == ["-m", "first_layer=patches", "first_layer.run=out/1,out/2"]
+    for as_it_is in ("first_layer=patches", "first_layer=none", "first_layer=patches,none"):
+        assert prepared([as_it_is]) == [as_it_is]
+
+
+def test_a_group_in_a_section_is_named_by_its_place():
+    assert key_of("rule@first_layer.rule=full_online") == "first_layer.rule"
+    assert key_of("+rule.a_post=0.1") == "rule.a_post"

@@ -19,7 +19,9 @@ def test_a_preset_describes_a_network_in_one_file(file):
     if size.isdigit():
         assert model.n_exc == int(size)
     defaults = {key: choice for item in OmegaConf.load(file).defaults for key, choice in item.items()}
-    assert set(defaults) == {"override /rule", "override /neuron", "override /dataset", "override /tuned"}
+    two_layers = file.stem.startswith("two_layers")
+    first = {"override /first_layer"} if two_layers else set()
+    assert set(defaults) == {"override /rule", "override /neuron", "override /dataset", "override /tuned"} | first
     assert defaults["override /tuned"] == "none"
 
 
