@@ -13,6 +13,7 @@ import hashlib
 import inspect
 import io
 import json
+import math
 from collections.abc import Callable
 from functools import cached_property
 from itertools import product
@@ -60,7 +61,7 @@ class FirstLayer:
         with the number of images whenever some are done.
         """
         parts = []
-        for first in range(0, len(pixels), IMAGES_AT_ONCE):
+        for first in range(0, max(1, len(pixels)), IMAGES_AT_ONCE):
             part = np.ascontiguousarray(pixels[first : first + IMAGES_AT_ONCE])
             parts.append(self._from_cache(part) if cached else self._count(part))
             progress(len(part))
@@ -85,16 +86,17 @@ class FirstLayer:
 
     def _count(self, pixels: np.ndarray) -> np.ndarray:
         stride, (height, width) = self._settings.stride, self._patch
-        images = pixels.reshape(-1, *self._size)
+        images = pixels.reshape(len(pixels), *self._size)
         squares = sliding_window_view(np.square(images, dtype=np.int32), height, axis=1).sum(axis=-1)
         norms = sliding_window_view(squares, width, axis=2)[:, ::stride, ::stride].sum(axis=-1)  # [N, R, C], squared
         shown = norms >= (255 * self._settings.min_norm) ** 2
         patches = sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]  # [N, R, C, h, w]
-        place = np.broadcast_to(np.arange(shown[0].size).reshape(shown.shape[1:]), shown.shape)
+        place = np.broadcast_to(np.arange(math.prod(shown.shape[1:])).reshape(shown.shape[1:]), shown.shape)
         spikes = np.zeros((*shown.shape, len(self.state.theta)), np.int32)
         if shown.any():
             spikes[shown] = self._engine.count_spikes(patches[shown].reshape(-1, height * width), place[shown])
-        return self._summed(self._summed(spikes, 1), 2).reshape(len(images), -1)
+        sums = self._summed(self._summed(spikes, 1), 2)
+        return sums.reshape(len(images), math.prod(sums.shape[1:]))
 
     def _summed(self, spikes: np.ndarray, axis: int) -> np.ndarray:
         """Return spikes [N, places down, places across, E] summed over the places of each block along axis 1 or 2."""
