@@ -158,6 +158,7 @@ def _first_layer(starts: Sequence[Start], directory: RunDirectory, invocation: I
         below = RunDirectory(directory.path / FIRST_LAYER_FOLDER)
         with below.locked(wait=invocation.in_sweep), keys_of_first_layer():
             below.refuse_files_of_others()
+            log.info("the first layer has a run of its own: %s", relative_path(below.path))
             _complete([(layer.network, below)], (settings, directory), replace(invocation, tuning=""))
         state = learned_in(str(below.path), settings.config_dir).state
     return make_first_layer(settings, state, engine_options(layer.network, invocation.job, learning=False))
@@ -165,7 +166,7 @@ def _first_layer(starts: Sequence[Start], directory: RunDirectory, invocation: I
 
 def _behind(layer: FirstLayer, data: Data, bars: Bars, interruption: Interruption) -> Data:
     """Return the images as the second layer sees them; a signal ends that at any time, as what is done is kept."""
-    with bars.open("first layer", len(data.train_pixels) + len(data.test_pixels)) as bar:
+    with bars.open("first layer answers", len(data.train_pixels) + len(data.test_pixels)) as bar:
 
         def progress(n_images: int) -> None:
             bar.update(n_images)

@@ -140,7 +140,7 @@ class FirstLayerSettings:
     run: str | None = _checked(or_null(text))
     stride: int = _checked(whole_positive)
     block: int = _checked(whole_positive)
-    min_norm: float = _checked(non_negative)
+    min_contrast: float = _checked(non_negative)
     spike_value: float = _checked(positive)
 
     def blocks(self, images: DatasetSettings) -> tuple[int, int]:

@@ -17,14 +17,14 @@ MOST_REFUSED = 1000  # places that are looked at for each patch
 class Patches(Dataset):
     """Pieces of the training images of another dataset, each with the class of its image.
 
-    The places follow from the seed. Those whose pixels, 0..1, have an L2 norm below `min_norm` are left out. Patches to
-    test by are of training images too.
+    The places follow from the seed. Those with a contrast below `min_contrast` are left out: the L2 norm of their
+    pixels, 0..1, less their mean. Patches to test by are of training images too.
 
     Args:
         of: returns the other dataset.
         height, width: of a patch in pixels.
         per_image: patches to learn from for each image of the other dataset.
-        min_norm: see above.
+        min_contrast: see above.
         n_images: only so many of the images are used, the first; None: all.
         seed: of the places.
 
@@ -41,14 +41,14 @@ class Patches(Dataset):
         height: int = 5,
         width: int = 5,
         per_image: float = 1.0,
-        min_norm: float = 1.0,
+        min_contrast: float = 1.0,
         n_images: int | None = None,
         seed: int = 0,
     ):
         self._of, self._seed = of, seed
         self._height, self._width = whole_positive("dataset.height", height), whole_positive("dataset.width", width)
         self._per_image = positive("dataset.per_image", per_image)
-        self._min_norm = non_negative("dataset.min_norm", min_norm)
+        self._min_contrast = non_negative("dataset.min_contrast", min_contrast)
         self._n_images = or_null(whole_positive)("dataset.n_images", n_images)
 
     def load(self) -> Loaded:
@@ -81,11 +81,11 @@ class Patches(Dataset):
                 each[:, None, None] for each in patch_places(turn * n_patches, n_patches, sizes, self._seed)
             )
             patches = pixels[image, row + down, column + across]
-            kept = np.square(patches, dtype=np.int64).sum(axis=(1, 2)) >= (255 * self._min_norm) ** 2
+            kept = 255 * self._min_contrast <= np.sqrt(patches.var(axis=(1, 2)) * patches[0].size)
             found.append((image[kept, 0, 0][:missing], patches[kept][:missing]))
             missing -= len(found[-1][0])
             if missing == 0:
                 images, pieces = zip(*found, strict=True)
                 return np.concatenate(images), np.concatenate(pieces)
-        allowed = f"a norm that more than 1 in {MOST_REFUSED} patches of {self._height} x {self._width} pixels have"
-        raise UserError.bad_value("dataset.min_norm", self._min_norm, allowed)
+        allowed = f"a contrast that more than 1 in {MOST_REFUSED} patches of {self._height} x {self._width} pixels have"
+        raise UserError.bad_value("dataset.min_contrast", self._min_contrast, allowed)

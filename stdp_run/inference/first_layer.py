@@ -1,9 +1,10 @@
 """The first of two layers: it is presented every place of an image, and its spikes are what the second one sees.
 
-Of an image [H, W], the patch [h, w] at each place is presented to the network with learning off, unless the norm of
-its pixels is below `min_norm`. The spikes of each neuron are summed over blocks of places. The sums, times
-`spike_value` and at most 255, are an image of the second layer: uint8 [I], by row of blocks, column of blocks, and
-neuron. (Features learned from patches, found at every place, and pooled: Coates, Ng and Lee, AISTATS 2011.)
+Of an image [H, W], the patch [h, w] at each place is presented to the network with learning off, unless its contrast,
+the L2 norm of its pixels less their mean, is below `min_contrast`. The spikes of each neuron are summed over blocks of
+places. The sums, times `spike_value` and at most 255, are an image of the second layer: uint8 [I], by row of blocks,
+column of blocks, and neuron. (Features learned from patches, found at every place, and pooled: Coates, Ng and Lee,
+AISTATS 2011.)
 
 Random numbers are keyed by the layer's seed and by the place in the image, so that what becomes of an image depends on
 the seed and its pixels alone.
@@ -87,9 +88,7 @@ class FirstLayer:
     def _count(self, pixels: np.ndarray) -> np.ndarray:
         stride, (height, width) = self._settings.stride, self._patch
         images = pixels.reshape(len(pixels), *self._size)
-        squares = sliding_window_view(np.square(images, dtype=np.int32), height, axis=1).sum(axis=-1)
-        norms = sliding_window_view(squares, width, axis=2)[:, ::stride, ::stride].sum(axis=-1)  # [N, R, C], squared
-        shown = norms >= (255 * self._settings.min_norm) ** 2
+        shown = self._stands_out(images)  # [N, R, C]
         patches = sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]  # [N, R, C, h, w]
         place = np.broadcast_to(np.arange(math.prod(shown.shape[1:])).reshape(shown.shape[1:]), shown.shape)
         spikes = np.zeros((*shown.shape, len(self.state.theta)), np.int32)
@@ -97,6 +96,18 @@ class FirstLayer:
             spikes[shown] = self._engine.count_spikes(patches[shown].reshape(-1, height * width), place[shown])
         sums = self._summed(self._summed(spikes, 1), 2)
         return sums.reshape(len(images), math.prod(sums.shape[1:]))
+
+    def _stands_out(self, images: np.ndarray) -> np.ndarray:
+        """Return of each place whether it has the contrast to be presented, bool [N, places down, places across]."""
+        stride, (height, width) = self._settings.stride, self._patch
+
+        def over_patch(values: np.ndarray) -> np.ndarray:
+            columns = sliding_window_view(values, height, axis=1).sum(axis=-1)
+            return sliding_window_view(columns, width, axis=2)[:, ::stride, ::stride].sum(axis=-1)
+
+        pixels = images.astype(np.int64)
+        total, squares = over_patch(pixels), over_patch(pixels**2)
+        return height * width * squares - total**2 >= height * width * (255 * self._settings.min_contrast) ** 2
 
     def _summed(self, spikes: np.ndarray, axis: int) -> np.ndarray:
         """Return spikes [N, places down, places across, E] summed over the places of each block along axis 1 or 2."""
@@ -124,7 +135,7 @@ class FirstLayer:
         """A digest of all that the counts depend on but the images: settings, state, and the code that counts."""
         settings, network = self._settings, self._settings.network.record
         parts = {key: network[key] for key in ("neuron", "encoder", "evaluator", "seed", "dtype")}
-        geometry = (self._size, self._patch, settings.stride, settings.block, settings.min_norm)
+        geometry = (self._size, self._patch, settings.stride, settings.block, settings.min_contrast)
         digest = hashlib.sha256(json.dumps([parts, geometry, self._engine.name]).encode() + ENGINE_DIGEST)
         for code in (self._engine.model.neuron, FirstLayer):
             digest.update(Path(str(inspect.getsourcefile(code))).read_bytes())

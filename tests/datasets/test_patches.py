@@ -20,13 +20,13 @@ def of(pixels=PIXELS) -> Loaded:
 
 
 def test_patches_are_at_the_places_that_follow_from_the_seed():
-    loaded = Patches(of=of, height=3, width=2, per_image=2.0, min_norm=1.2, seed=5).load()
+    loaded = Patches(of=of, height=3, width=2, per_image=2.0, min_contrast=0.9, seed=5).load()
     expected, number = [], 0
     while len(expected) < 60 + 10:
         words = philox(number, 0, 0, 0, 5, PATCHES)
         n, row, column = (int(word) * size >> 32 for word, size in zip(words[:3], (30, 5, 5), strict=True))
         patch = PIXELS[n, row : row + 3, column : column + 2]
-        if np.linalg.norm(patch / 255) >= 1.2:
+        if np.linalg.norm(patch / 255 - (patch / 255).mean()) >= 0.9:
             expected.append((patch, n % 10))
         number += 1
     found = [*zip(loaded.train.pixels, loaded.train.labels, strict=True)]
@@ -66,10 +66,10 @@ def test_images_to_validate_and_test_give_no_patches():
         ({"height": 8}, "dataset.height=8: must be at most 7"),
         ({"width": 0}, "dataset.width=0: must be a whole number of 1 or more"),
         ({"per_image": 0}, "dataset.per_image=0: must be a number above 0"),
-        ({"min_norm": -1}, "dataset.min_norm=-1: must be a number of 0 or more"),
+        ({"min_contrast": -1}, "dataset.min_contrast=-1: must be a number of 0 or more"),
         (
-            {"min_norm": 100},
-            "dataset.min_norm=100.0: must be a norm that more than 1 in 1000 patches of 3 x 3 pixels have",
+            {"min_contrast": 100},
+            "dataset.min_contrast=100.0: must be a contrast that more than 1 in 1000 patches of 3 x 3 pixels have",
         ),
         ({"n_images": 0}, "dataset.n_images=0: must be a whole number of 1 or more, or null"),
     ],

@@ -35,7 +35,7 @@ SMALL = (
     *("trainer.checkpoint_every=150", "first_layer.dataset.height=3", "first_layer.dataset.width=3"),
     *("first_layer.block=2", "first_layer.n_exc=8", "first_layer.dataset.per_image=2", "first_layer.encoder.steps=40"),
     *(
-        "first_layer.dataset.min_norm=0.8",
+        "first_layer.dataset.min_contrast=0.8",
         "first_layer.trainer.log_every=300",
         "first_layer.trainer.checkpoint_every=250",
     ),
@@ -197,8 +197,8 @@ def test_what_a_given_layer_has_learned_by_cannot_be_changed(intact, tmp_path):
         (("first_layer.rule.a_post=x",), "first_layer.rule.a_post=x: must be a number"),
         (("first_layer.dataset.per_image=0",), "first_layer.dataset.per_image=0: must be a number above 0"),
         (
-            ("first_layer.dataset.min_norm=9",),
-            "first_layer.dataset.min_norm=9.0: must be a norm that more than 1 in 1000",
+            ("first_layer.dataset.min_contrast=9",),
+            "first_layer.dataset.min_contrast=9.0: must be a contrast that more than 1 in 1000",
         ),
         (("+first_layer.networks=3",), "first_layer.networks=3: unknown key; known here: "),
         (
