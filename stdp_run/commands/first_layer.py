@@ -38,7 +38,7 @@ def behind(layer: FirstLayer, data: Data, progress: Callable[[int], object]) -> 
     figures = {
         "n_exc": n_exc,
         "silent_neurons": int((spikes == 0).sum()),
-        "spikes_per_image": float(spikes.sum() / len(train)),
+        "spikes_per_image": float(spikes.sum() / layer.parts / len(train)),
         "active_inputs": float((train > 0).mean()),
     }
     kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), data.test_pixels, figures)

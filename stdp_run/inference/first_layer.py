@@ -2,9 +2,10 @@
 
 Of an image [H, W], the patch [h, w] at each place is presented to the network with learning off, unless its contrast,
 the L2 norm of its pixels less their mean, is below `min_contrast`. The spikes of each neuron are summed over blocks of
-places. The sums, times `spike_value` and at most 255, are an image of the second layer: uint8 [I], by row of blocks,
-column of blocks, and neuron. (Features learned from patches, found at every place, and pooled: Coates, Ng and Lee,
-AISTATS 2011.)
+places, which overlap: a spike counts for the blocks around it by its distance from their middles, as in histograms of
+gradients (Dalal and Triggs, CVPR 2005). The sums, times `spike_value` and at most 255, are an image of the second
+layer: uint8 [I], by row of blocks, column of blocks, and neuron. (Features learned from patches, found at every place,
+and pooled: Coates, Ng and Lee, AISTATS 2011.)
 
 Random numbers are keyed by the layer's seed and by the place in the image, so that what becomes of an image depends on
 the seed and its pixels alone.
@@ -15,6 +16,7 @@ import inspect
 import io
 import json
 import math
+import zlib
 from collections.abc import Callable
 from functools import cached_property
 from itertools import product
@@ -50,13 +52,12 @@ class FirstLayer:
         self._settings, self._engine = settings, engine
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
-        self._blocks = settings.blocks(images)
         self._writes = True  # to the cache, as long as that is possible
 
     def counts(
         self, pixels: np.ndarray, cached: bool = False, progress: Callable[[int], object] = lambda n: None
     ) -> np.ndarray:
-        """Return the spikes of each neuron in each block, whole numbers [N, I], of images uint8 [N, H * W].
+        """Return the spikes of each neuron in each block, whole numbers [N, I] of `parts`, of images uint8 [N, H * W].
 
         If `cached`, they are taken from the user's cache where it has them, and added where not. `progress` is called
         with the number of images whenever some are done.
@@ -70,20 +71,27 @@ class FirstLayer:
 
     def seen(self, counts: np.ndarray) -> np.ndarray:
         """Return the images, uint8 [N, I], that the second layer sees of such counts."""
-        value = self._settings.spike_value * np.arange(int(counts.max(initial=0)) + 1)
+        value = self._settings.spike_value / self.parts * np.arange(int(counts.max(initial=0)) + 1)
         return np.minimum(np.rint(value), 255).astype(np.uint8)[counts]
 
     def projection(self) -> np.ndarray:
         """Return what each input of the second layer stands for, float32 [I, H * W]: mean weights over its block."""
-        weight, stride, block = self.state.weight.reshape(-1, *self._patch), self._settings.stride, self._settings.block
-        fields = np.zeros((*self._blocks, len(weight), *self._size), np.float32)
+        weight, stride = self.state.weight.reshape(-1, *self._patch), self._settings.stride
         rows, columns = (
             range(0, size - patch + 1, stride) for size, patch in zip(self._size, self._patch, strict=True)
         )
+        shares = np.einsum("br,kc->rcbk", self._shares(len(rows)), self._shares(len(columns)))
+        shares /= shares.sum(axis=(0, 1))
+        fields = np.zeros((*shares.shape[2:], len(weight), *self._size), np.float32)
         for (down, top), (across, left) in product(enumerate(rows), enumerate(columns)):
-            field = fields[down // block, across // block]
-            field[:, top : top + self._patch[0], left : left + self._patch[1]] += weight / block**2
+            share = shares[down, across, :, :, None, None, None]
+            fields[..., top : top + self._patch[0], left : left + self._patch[1]] += share * weight
         return fields.reshape(-1, self._size[0] * self._size[1])
+
+    @property
+    def parts(self) -> int:
+        """In how many parts a spike is counted, as it may count for several blocks."""
+        return (2 * self._settings.block) ** 2
 
     def _count(self, pixels: np.ndarray) -> np.ndarray:
         stride, (height, width) = self._settings.stride, self._patch
@@ -91,11 +99,25 @@ class FirstLayer:
         shown = self._stands_out(images)  # [N, R, C]
         patches = sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]  # [N, R, C, h, w]
         place = np.broadcast_to(np.arange(math.prod(shown.shape[1:])).reshape(shown.shape[1:]), shown.shape)
-        spikes = np.zeros((*shown.shape, len(self.state.theta)), np.int32)
+        spikes = np.zeros((*shown.shape, len(self.state.theta)), np.float32)
         if shown.any():
             spikes[shown] = self._engine.count_spikes(patches[shown].reshape(-1, height * width), place[shown])
-        sums = self._summed(self._summed(spikes, 1), 2)
-        return sums.reshape(len(images), math.prod(sums.shape[1:]))
+        n_images, n_down, n_across, n_exc = spikes.shape
+        down, across = self._shares(n_down), self._shares(n_across)
+        sums = down @ spikes.reshape(n_images, n_down, n_across * n_exc)
+        sums = across @ sums.reshape(n_images, len(down), n_across, n_exc)
+        return sums.reshape(n_images, len(down) * len(across) * n_exc).astype(np.int32)
+
+    def _shares(self, n_places: int) -> np.ndarray:
+        """Return how much of a spike at each place counts for each block, along one axis, float32 [blocks, places].
+
+        A spike counts less for a block the further it is from its middle, so that one between two blocks counts for
+        both: all its shares are `parts`, along both axes. These are whole numbers, so that sums are exact.
+        """
+        block = self._settings.block
+        middle = np.arange(-(-n_places // block)) * 2 * block + block - 1  # twice the place
+        distance = np.abs(2 * np.arange(n_places) - middle[:, None])
+        return np.maximum(2 * block - distance, 0).astype(np.float32)
 
     def _stands_out(self, images: np.ndarray) -> np.ndarray:
         """Return of each place whether it has the contrast to be presented, bool [N, places down, places across]."""
@@ -109,25 +131,17 @@ class FirstLayer:
         total, squares = over_patch(pixels), over_patch(pixels**2)
         return height * width * squares - total**2 >= height * width * (255 * self._settings.min_contrast) ** 2
 
-    def _summed(self, spikes: np.ndarray, axis: int) -> np.ndarray:
-        """Return spikes [N, places down, places across, E] summed over the places of each block along axis 1 or 2."""
-        block = self._settings.block
-        each = [spikes[:, first::block] if axis == 1 else spikes[:, :, first::block] for first in range(block)]
-        total = each[0].copy()
-        for part in each[1:]:  # much faster than np.add.reduceat
-            total[:, : part.shape[1], : part.shape[2]] += part
-        return total
-
     def _from_cache(self, pixels: np.ndarray) -> np.ndarray:
         name = hashlib.sha256(self._digest + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
-            return np.load(io.BytesIO(known))
+            return np.load(io.BytesIO(zlib.decompress(known)))
         counts = self._count(pixels)
         counts = counts.astype(np.min_scalar_type(int(counts.max(initial=0))))
         buffer = io.BytesIO()
         np.save(buffer, counts)
-        self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
+        data = zlib.compress(buffer.getvalue(), 1)
+        self._writes = self._writes and files.write_cached(CACHE, name, data, CACHE_BYTES)
         return counts
 
     @cached_property

@@ -42,7 +42,8 @@ def test_spikes_of_every_place_are_summed_over_blocks(engine, stride):
     network = ENGINES[engine](build_first_layer(settings), STATE)
     rows, columns = range(0, 9 - 3 + 1, stride), range(0, 8 - 4 + 1, stride)
     blocks = (-(-len(rows) // 2), -(-len(columns) // 2))
-    expected, empty = np.zeros((6, *blocks, N_EXC), int), 0
+    middles = [[2 * (block + 0.5) - 0.5 for block in range(n)] for n in blocks]
+    expected, empty = np.zeros((6, *blocks, N_EXC)), 0
     for n, image in enumerate(IMAGES):
         for down, top in enumerate(rows):
             for across, left in enumerate(columns):
@@ -52,12 +53,14 @@ def test_spikes_of_every_place_are_summed_over_blocks(engine, stride):
                     continue
                 place = down * len(columns) + across
                 [spikes] = network.count_spikes(patch.reshape(1, 12), np.array([place]))
-                expected[n, down // 2, across // 2] += spikes
+                for i, j in np.ndindex(*blocks):
+                    near = [max(0, 1 - abs(down - middles[0][i]) / 2), max(0, 1 - abs(across - middles[1][j]) / 2)]
+                    expected[n, i, j] += near[0] * near[1] * spikes
     counts = layer.counts(FLAT)
-    assert empty and expected.max() > 3
-    assert (counts == expected.reshape(6, -1)).all()
+    assert empty and expected.max() > 2
+    assert (counts == 16 * expected.reshape(6, -1)).all()
     assert counts.shape[1] == settings_of(*COMMAND, f"first_layer.stride={stride}").n_inputs
-    assert (layer.seen(counts) == np.minimum(60 * expected.reshape(6, -1), 255)).all()
+    assert (layer.seen(counts) == np.minimum(np.rint(60 * expected.reshape(6, -1)), 255)).all()
 
 
 def test_an_answer_depends_on_the_image_and_the_seed_alone(monkeypatch):
@@ -77,10 +80,13 @@ def test_images_without_a_place_that_is_shown_give_no_spikes():
 
 def test_an_input_is_drawn_as_its_neuron_at_all_places_of_its_block():
     fields = make().projection().reshape(4, 3, N_EXC, 9, 8)  # 7 x 5 places in blocks of 2 x 2
-    expected = np.zeros((9, 8))
-    for top in (2, 3):  # of block (1, 2), which has one column of places left
-        expected[top : top + 3, 4:8] += STATE.weight[1].reshape(3, 4) / 4
-    np.testing.assert_allclose(fields[1, 2, 1], expected, rtol=1e-6)
+    expected, total = np.zeros((9, 8)), 0.0
+    for top in range(7):
+        for left in range(5):
+            share = max(0, 1 - abs(top - 2.5) / 2) * max(0, 1 - abs(left - 4.5) / 2)  # of block (1, 2)
+            expected[top : top + 3, left : left + 4] += share * STATE.weight[1].reshape(3, 4)
+            total += share
+    np.testing.assert_allclose(fields[1, 2, 1], expected / total, rtol=1e-5)
 
 
 # ------------------------------------------------------------------------------------------------------------------

@@ -80,7 +80,7 @@ def test_the_second_layer_learns_what_the_first_answers(intact):
     counts = network.first_layer.counts(data.train_pixels)
     assert counts.shape == (N_IMAGES, 3 * 3 * 8) == (N_IMAGES, build_model(network.settings).n_inputs)
     figures = result_of(intact)["first_layer"]
-    assert figures["spikes_per_image"] == counts.sum() / N_IMAGES
+    assert figures["spikes_per_image"] == counts.sum() / network.first_layer.parts / N_IMAGES
     assert figures["active_inputs"] == (counts > 0).mean()
 
 
