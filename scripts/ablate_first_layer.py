@@ -1,7 +1,7 @@
 """What each part of a first layer gives: the second layer's accuracy behind others, on the validation split.
 
     python scripts/ablate_first_layer.py                       # every variant, seeds 0 and 1
-    python scripts/ablate_first_layer.py --variants base "64 neurons" --seeds 0
+    python scripts/ablate_first_layer.py --variants base "64 neurons" --seeds 0 -- n_train=50000
 
 The second layer is that of experiment=two_layers_400, learned and labelled by the first 20,000 training images, and
 measured on the last 10,000; a neuron's weights have the same sum whatever the number of inputs. Variants without spikes
@@ -78,18 +78,23 @@ def filters_of(kind: str, base: Path, settings: Settings) -> np.ndarray:
     return filters
 
 
-def with_spikes(changes: tuple[str, ...], seed: int, directory: Path) -> float:
-    """Return the accuracy of a command with some changes."""
-    preset = [word for word in PRESET if word.partition("=")[0] not in {each.partition("=")[0] for each in changes}]
-    words = [*preset, *changes, f"seed={seed}", f"hydra.run.dir={directory}"]
+def changed(preset: list[str], *changes: str) -> list[str]:
+    """Return overrides with others in place of those of the same key."""
+    keys = {word.partition("=")[0] for word in changes}
+    return [*(word for word in preset if word.partition("=")[0] not in keys), *changes]
+
+
+def with_spikes(preset: list[str], directory: Path) -> float:
+    """Return the accuracy of a command."""
+    words = [*preset, f"hydra.run.dir={directory}"]
     subprocess.run([sys.executable, "-m", "stdp_run", *words], check=True, stdout=subprocess.DEVNULL)
     return RunDirectory(directory).result()["test_accuracy"]
 
 
-def without_spikes(kind: str, seed: int, directory: Path, base: Path) -> float:
-    """Return the accuracy behind filters that are compared by the cosine."""
+def without_spikes(kind: str, preset: list[str], directory: Path, base: Path) -> float:
+    """Return the accuracy behind filters that are compared by the cosine; `base` has those that STDP has learned."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        settings = read_settings(compose("config", overrides=[*PRESET, f"seed={seed}", "engine=event", "device=cpu"]))
+        settings = read_settings(compose("config", overrides=[*preset, "engine=event", "device=cpu"]))
     filters = filters_of(kind, base, settings)
     state = NetworkState(filters, np.zeros(len(filters)))
     layer = FirstLayer(settings.first_layer, settings.dataset, state, Cosine(filters))
@@ -109,18 +114,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", default=names, choices=names, metavar="NAME", help="default: all")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1], metavar="N")
+    parser.add_argument("extra", nargs="*", metavar="KEY=VALUE", help="overrides, after --")
     arguments = parser.parse_args()
     found: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         for seed in arguments.seeds:
-            base = Path(folder) / f"base_{seed}"
-            accuracies = {"base": with_spikes((), seed, base)}
+            base, preset = Path(folder) / f"base_{seed}", changed([*PRESET, f"seed={seed}"], *arguments.extra)
+            accuracies = {"base": with_spikes(preset, base)}
             for name in arguments.variants:
                 directory = Path(folder) / f"{names.index(name)}_{seed}"
                 if name in COSINE:
-                    accuracies[name] = without_spikes(COSINE[name], seed, directory, base)
+                    accuracies[name] = without_spikes(COSINE[name], preset, directory, base)
                 elif name != "base":
-                    accuracies[name] = with_spikes(SPIKES[name], seed, directory)
+                    accuracies[name] = with_spikes(changed(preset, *SPIKES[name]), directory)
                 found.setdefault(name, []).append(accuracies[name])
                 print(f"{name}, seed {seed}: {accuracies[name]:.2%}", flush=True)
     print("| first layer | mean | each |\n|---|---|---|")

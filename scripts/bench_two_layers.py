@@ -1,7 +1,7 @@
 """Measure two layers: the whole of a preset, by the clock, and the answers of its first layer beside their floor.
 
     python scripts/bench_two_layers.py                         # experiment=two_layers_400 on all cores, three times
-    python scripts/bench_two_layers.py --repeats 1 two_layers_100 -- n_train=5000
+    python scripts/bench_two_layers.py --repeats 1 --preset two_layers_100 -- n_train=5000
 
 The whole is one command in a process of its own, from its start to its end, with no answers in the cache; compiled code
 and data are there, as after a first run. Peak memory is what that process had at most. The answers are those of 1,000
@@ -85,7 +85,7 @@ def answers(run: Path, repeats: int) -> tuple[float, float]:
 def main() -> None:
     """Measure what the command line asks for, and print it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("preset", nargs="?", default="two_layers_400")
+    parser.add_argument("--preset", default="two_layers_400")
     parser.add_argument("extra", nargs="*", metavar="KEY=VALUE", help="overrides, after --")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
