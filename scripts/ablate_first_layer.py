@@ -4,8 +4,8 @@
     python scripts/ablate_first_layer.py --variants base "64 neurons" --seeds 0 -- n_train=50000
 
 The second layer is that of experiment=two_layers_400, learned and labelled by the first 20,000 training images, and
-measured on the last 10,000; a neuron's weights have the same sum whatever the number of inputs. Variants without spikes
-answer each place once, with the filter that is nearest by the cosine.
+measured on the last 10,000; the norm of its weights is that of the preset, or what was best for so many inputs. Variants
+without spikes answer each place once, with the filter that is nearest by the cosine.
 """
 
 import argparse
@@ -39,7 +39,7 @@ SPIKES = {  # a first layer of spiking neurons, by the settings that differ
     "no first layer": ("experiment=mnist_400", "rule.w_norm=90.5"),
     "base": (),
     "blocks 3 apart": ("first_layer.block=3",),
-    "blocks 6 apart": ("first_layer.block=6",),
+    "blocks 6 apart": ("first_layer.block=6", "rule.w_norm=23"),
     "patches of 4 x 4": ("first_layer.dataset.height=4", "first_layer.dataset.width=4"),
     "patches of 7 x 7": ("first_layer.dataset.height=7", "first_layer.dataset.width=7"),
     "16 neurons": ("first_layer.n_exc=16",),

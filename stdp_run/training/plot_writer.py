@@ -149,7 +149,7 @@ class PlotWriter:
 
     def _fields(self, images_seen: int, weight: np.ndarray, tiles: plots.Tiles) -> Plot:
         title = f"Receptive fields after {images_seen:,} images{self._how}"
-        quantity = f"weight ({self._run.model.neuron.units[0]})"
+        quantity = self._quantity
         return "receptive_fields", lambda: plots.receptive_fields(
             self._in_image(weight), tiles, title=title, quantity=quantity
         )
@@ -173,6 +173,11 @@ class PlotWriter:
         return weight if self._run.projection is None else weight @ self._run.projection
 
     @property
+    def _quantity(self) -> str:
+        unit = self._run.model.neuron.units[0]
+        return f"weight ({unit}){'' if self._run.projection is None else ' x mean weight of the first layer'}"
+
+    @property
     def _how(self) -> str:
         return "" if self._run.projection is None else ", drawn through the first layer"
 
@@ -183,7 +188,7 @@ class PlotWriter:
         if images_before == images_seen:
             return []
         title = f"Weight change from {images_before:,} to {images_seen:,} images{self._how}"
-        quantity = f"weight change ({self._run.model.neuron.units[0]})"
+        quantity = self._quantity.replace("weight", "weight change", 1)
 
         def change() -> Figure:
             drawn = self._in_image(before), self._in_image(weight)
