@@ -4,8 +4,8 @@
     python scripts/ablate_first_layer.py --variants base "64 neurons" --seeds 0 -- n_train=50000
 
 The second layer is that of experiment=two_layers_400, learned and labelled by the first 20,000 training images, and
-measured on the last 10,000; the norm of its weights is that of the preset, or what was best for so many inputs. Variants
-without spikes answer each place once, with the filter that is nearest by the cosine.
+measured on the last 10,000; the norm of its weights is that of the preset, or what was best for so many inputs.
+Variants without spikes answer each place once, with the filter that is nearest by the cosine.
 """
 
 import argparse

@@ -41,7 +41,7 @@ INTEGERS = make_model("post_pre_int", "diehl_cook_int")
 def writer(directory, put=lambda *_: None, model=MODEL, **changes) -> PlotWriter:
     height = round(model.n_inputs**0.5)
     pixels = np.random.default_rng(0).integers(0, 256, (2, model.n_inputs), dtype=np.uint8)
-    run = Plotted(model, height, height, CLASSES, pixels, np.arange(2), ["5", "0"])
+    run = Plotted(model, height, height, CLASSES, pixels, pixels, np.arange(2), ["5", "0"])
     return PlotWriter(directory, put, run, **{"weight": initial_state(model).weight, "images": 0, **changes})
 
 

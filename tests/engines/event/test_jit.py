@@ -77,7 +77,7 @@ def test_only_the_sources_of_kernels_count(tmp_path):
     for file in source.rglob("*.py"):
         (package / file.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
         (package / file.relative_to(source)).write_bytes(file.read_bytes())
-    code = "from stdp_run.engines.event.cache import _ENGINE_DIGEST as d; print(d.hex())"
+    code = "from stdp_run.engines.event.cache import ENGINE_DIGEST as d; print(d.hex())"
 
     def digest() -> str:
         done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
