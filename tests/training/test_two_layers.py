@@ -119,8 +119,8 @@ def stopped(directory: Path, where: str, how: str) -> None:
 @pytest.mark.parametrize(
     ("where", "how"),
     [
-        ("first", "SIGTERM"),
         ("answers", "killed"),
+        pytest.param("first", "SIGTERM", marks=pytest.mark.slow),
         *(pytest.param(*each, marks=pytest.mark.slow) for each in (("second", "SIGTERM"), ("first", "killed"))),
         *(pytest.param(*each, marks=pytest.mark.slow) for each in (("answers", "SIGTERM"), ("second", "killed"))),
     ],
@@ -151,6 +151,7 @@ def test_a_complete_run_is_left_as_it_is(intact):
     assert contents(intact) == before
 
 
+@pytest.mark.slow
 def test_a_first_layer_that_has_learned_can_be_given(intact, tmp_path, without_plots):
     given = prepared([f"first_layer={intact}"])
     assert given == ["first_layer=patches", f"first_layer.run='{intact}'"]
