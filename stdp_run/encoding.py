@@ -7,7 +7,7 @@ to four random 32-bit words. Every random thing has its counter, so it does not 
     counter = (step // 4, pixel, image index, presentation)    spikes; step % 4 is the word taken
             = (step, neuron * I + pixel, image index, presentation)
                                                                rounding; word 0 presynaptic, word 1 postsynaptic update
-            = (neuron // 4, pixel, 0, 0)                       initial weights; word neuron % 4
+            = (neuron // 4, pixel, 0, 0)                       initial weights, delays; word neuron % 4
             = (position, 0, 0, epoch)                          order of the images; words 0 and 1 are the sorting key
             = (number, 0, 0, 0)                                patches; words 0 to 2 are its image, row and column
 
@@ -22,7 +22,7 @@ import numpy as np
 
 from stdp_run.elementwise import Tensor
 
-SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING, PATCHES = range(6)
+SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING, PATCHES, DELAYS = range(7)
 
 _WORD = 0xFFFFFFFF
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
@@ -85,8 +85,9 @@ def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = 
 class Encoder:
     """Poisson encoding: `n_steps` steps of `dt_ms` an image, a white pixel fires at `max_rate_hz`.
 
-    An image that evokes fewer than `min_spikes` excitatory spikes is presented again, at most `max_repeats` times, each
-    time at a rate that is `rate_step_hz` higher (Diehl & Cook 2015, section 2.5).
+    Where the network runs on between images, `rest_steps` without input follow each presentation that is learned from;
+    spikes in them are not counted. An image that evokes fewer than `min_spikes` excitatory spikes is presented again,
+    at most `max_repeats` times, each time at a rate that is `rate_step_hz` higher (Diehl & Cook 2015, section 2.5).
     """
 
     n_steps: int
@@ -97,6 +98,7 @@ class Encoder:
     min_spikes: int = 0
     rate_step_hz: float = 0.0
     max_repeats: int = 0
+    rest_steps: int = 0
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
         """Return the pixels, uint8 [N, I], that are turned into spikes."""
@@ -172,11 +174,11 @@ def patch_places(first: int, n_patches: int, sizes: tuple[int, int, int], seed: 
     return np.stack([word * size >> 32 for word, size in zip(words, sizes, strict=False)])
 
 
-def uniform_words(n_neurons: int, n_inputs: int, seed: int, first: int = 0) -> np.ndarray:
-    """Return a random 32-bit word per synapse, [E, I] int64, for the initial weights of the neurons from `first` on.
+def words_of_synapses(n_neurons: int, n_inputs: int, seed: int, first: int, stream: int) -> np.ndarray:
+    """Return a random 32-bit word per synapse, [E, I] int64, for the neurons from `first` on, a multiple of 4.
 
-    `first` is a multiple of 4.
+    `stream` is WEIGHTS or DELAYS.
     """
     block = np.arange((n_neurons + 3) // 4, dtype=np.int64)[:, None] + first // 4
-    words = philox(block, np.arange(n_inputs, dtype=np.int64), 0, 0, seed, WEIGHTS)
+    words = philox(block, np.arange(n_inputs, dtype=np.int64), 0, 0, seed, stream)
     return np.stack(words, axis=1).reshape(-1, n_inputs)[:n_neurons]

@@ -1,16 +1,20 @@
 """The network: what it is made of, its state, and the order of one step.
 
-    1. input spikes s_in
+    1. input spikes s_in, which arrive at once or, where the neuron group has delays, after that of each synapse
     2. current into excitatory neurons: w @ s_in - w_ie (sum(s_inh) - s_inh), s_inh of the step before
     3. excitatory neurons advance -> s_exc
     4. inhibitory neurons advance with current w_ei s_exc -> s_inh
     5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces;
        where `max_learners` is set it sees the spikes of the first neurons to fire in the image only
 
+Steps 2 to 4 are the neuron group's (`NeuronGroup.advance`), which may have conductances in place of currents.
+
 Per image, membrane potentials, refractory counters and traces start afresh; weights and theta persist, and what a rule
-says it keeps. With learning off nothing persistent changes. (Diehl & Cook 2015, section 2.) An image that evokes too
-few excitatory spikes can be presented again at a higher rate, from rest and with new input spikes, with learning on or
-off (`Encoder`); every presentation is learned from, and its counts are those of the last one.
+says it keeps. In a network that runs on (`NeuronGroup.runs_on`) all of that goes on from image to image while it
+learns, through steps of rest without input that end each presentation. With learning off every image is answered from
+rest, and nothing persistent changes. (Diehl & Cook 2015, section 2.) An image that evokes too few excitatory spikes can
+be presented again at a higher rate with new input spikes, with learning on or off (`Encoder`); every presentation is
+learned from, and its counts are those of the last one.
 
 `step` is the reference, on torch tensors, for B images side by side. With B > 1 all images see the same weights; their
 weight changes are reduced to one (`Reduction`); their changes of theta are added, as B images in turn would do.
@@ -18,14 +22,15 @@ weight changes are reduced to one (`Reduction`); their changes of theta are adde
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run.elementwise import Tensor, Tensors
-from stdp_run.encoding import Encoder, uniform_words
+from stdp_run.encoding import DELAYS, WEIGHTS, Encoder, words_of_synapses
 from stdp_run.neurons import NeuronGroup
-from stdp_run.rules.base import Rule, Step
+from stdp_run.rules.base import Rule, Step, at_synapses, latest_first
 from stdp_run.rules.reduction import Reduction
 
 NEURONS_AT_ONCE = 256  # whose weights are sampled at once: words take four times the memory of the weights
@@ -54,6 +59,23 @@ class Model:
         return self.inference or self.encoder
 
     @property
+    def runs_on(self) -> bool:
+        """Whether all of the network's state goes on from image to image while it learns."""
+        return self.neuron.runs_on
+
+    @cached_property
+    def delays(self) -> np.ndarray | None:
+        """The delay of each input synapse, uint8 [E, I] in steps, uniform in 0..max_delay; None: there are none."""
+        most = round(getattr(self.neuron_parameters, "max_delay", 0.0) / self.encoder.dt_ms)
+        if most == 0:
+            return None
+        delays = np.empty((self.n_exc, self.n_inputs), np.uint8)
+        for first in range(0, self.n_exc, NEURONS_AT_ONCE):
+            rows = delays[first : first + NEURONS_AT_ONCE]
+            rows[:] = words_of_synapses(len(rows), self.n_inputs, self.seed, first, DELAYS) * (most + 1) >> 32
+        return delays
+
+    @property
     def weight_dtype(self) -> np.dtype:
         """The type of weights and membrane potentials: the configured one, or int32 for integer groups."""
         return np.dtype(np.int32 if self.neuron.arithmetic == "int" else self.dtype)
@@ -70,7 +92,7 @@ class NetworkState:
 
     weight: np.ndarray  # [E, I] from input to excitatory neuron
     theta: np.ndarray  # [E] adaptive part of the threshold; integer groups: the threshold
-    persistent: dict[str, np.ndarray] = field(default_factory=dict)  # what the rule keeps
+    persistent: dict[str, np.ndarray] = field(default_factory=dict)  # what the rule keeps, and what runs on
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array by name."""
@@ -83,14 +105,34 @@ def initial_state(model: Model) -> NetworkState:
     integer, largest = model.neuron.arithmetic == "int", model.neuron_parameters.w_init_max
     for first in range(0, model.n_exc, NEURONS_AT_ONCE):
         rows = weight[first : first + NEURONS_AT_ONCE]
-        words = uniform_words(len(rows), model.n_inputs, model.seed, first)
+        words = words_of_synapses(len(rows), model.n_inputs, model.seed, first, WEIGHTS)
         rows[:] = (words * (largest + 1)) >> 32 if integer else words * (2.0**-32 * largest)
     _, theta, _ = model.neuron.initial(model.neuron_parameters)
     return NetworkState(
         weight=weight,
         theta=np.full(model.n_exc, theta, model.theta_dtype),
-        persistent=model.rule.persistent(model.rule_parameters, weight),
+        persistent=persistent_state(model, weight),
     )
+
+
+def persistent_state(model: Model, weight: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what the rule keeps, and what runs on, as they are before the first image, by name."""
+    kept = model.rule.persistent(model.rule_parameters, weight)
+    if not model.runs_on:
+        return kept
+    import torch
+
+    tensors = {name: torch.from_numpy(array) for name, array in kept.items()}
+    like = torch.zeros((0, model.n_inputs), dtype=getattr(torch, model.weight_dtype.name))
+    state = start_image(model, like, like, tensors, 1)
+    state = state._replace(cells=model.neuron.first_cells(model.neuron_parameters, like.new_zeros((1, model.n_exc))))
+    return {name: tensor.numpy().copy() for name, tensor in what_persists(model, state).items()}
+
+
+def _no_input_spikes(model: Model, weight: Tensor, n_images: int) -> Tensor:
+    """Return zeros [B, I], typed as weights; with delays of up to D steps [D + 1, B, I], the latest step first."""
+    steps = () if model.delays is None else (int(model.delays.max()) + 1,)
+    return weight.new_zeros((*steps, n_images, model.n_inputs))
 
 
 class Plasticity(NamedTuple):
@@ -108,59 +150,68 @@ class ImageState(NamedTuple):
 
     weight: Tensor  # [E, I]
     theta: Tensor  # [E]
-    v: Tensor  # [B, E]
-    refractory: Tensor  # [B, E] int32
-    inhibitory_v: Tensor  # [B, E]
-    inhibitory_refractory: Tensor  # [B, E] int32
-    inhibitory_spikes: Tensor  # [B, E] of the step before
+    cells: Tensors  # [B, E] each, of the neurons, by name (NeuronGroup.cells)
+    input_spikes: Tensor  # with delays [D + 1, B, I], those of the latest steps, the latest first; else empty
     traces: Tensors  # the rule's
     learns: Tensor  # [B, E] bool, the neurons that were among the first `max_learners` to fire
 
 
 def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors, n_images: int) -> ImageState:
-    """Return the state of `n_images` networks at the start of an image; tensors on the device of `weight`."""
-    shape = (n_images, model.n_exc)
-    v, _, inhibitory_v = model.neuron.initial(model.neuron_parameters)
-    no_input_spikes, no_spikes = weight.new_zeros((n_images, model.n_inputs)), weight.new_zeros(shape)
+    """Return the state of `n_images` networks at rest at the start of an image; tensors on the device of `weight`."""
+    input_spikes, no_spikes = _no_input_spikes(model, weight, n_images), weight.new_zeros((n_images, model.n_exc))
     return ImageState(
         weight=weight,
         theta=theta,
-        v=weight.new_full(shape, v),
-        refractory=no_spikes.int(),
-        inhibitory_v=weight.new_full(shape, inhibitory_v),
-        inhibitory_refractory=no_spikes.int(),
-        inhibitory_spikes=no_spikes,
-        traces=model.rule.start(model.rule_parameters, persistent, no_input_spikes, no_spikes),
+        cells=model.neuron.cells(model.neuron_parameters, no_spikes),
+        input_spikes=input_spikes if model.delays is not None else weight.new_zeros(0),
+        traces=model.rule.start(model.rule_parameters, persistent, input_spikes, no_spikes),
         learns=no_spikes.bool(),
     )
 
 
+def run_on(model: Model, state: ImageState, persistent: Tensors) -> ImageState:
+    """Return the state of one network at the start of an image, with what runs on as it was after the image before."""
+    afresh = {*model.rule.traces_of_image, *model.rule.finish(model.rule_parameters, state.traces)}
+    cells = {name: persistent[name].unsqueeze(-2) for name in state.cells}
+    traces = {
+        name: at_start if name in afresh else persistent[name].unsqueeze(-2) for name, at_start in state.traces.items()
+    }
+    return state._replace(cells=cells, traces=traces)
+
+
+def what_persists(model: Model, state: ImageState) -> Tensors:
+    """Return what lasts beyond an image that was learned from, by name, beside weight and theta."""
+    kept = model.rule.finish(model.rule_parameters, state.traces)
+    if not model.runs_on:
+        return kept
+    running = {**state.cells, **state.traces}
+    return {**{name: each.squeeze(-2) for name, each in running.items() if name not in kept}, **kept}
+
+
 def step(
-    model: Model, state: ImageState, input_spikes: Tensor, plasticity: Plasticity | None = None
+    model: Model,
+    state: ImageState,
+    input_spikes: Tensor,
+    plasticity: Plasticity | None = None,
+    delays: Tensor | None = None,
 ) -> tuple[ImageState, Tensor]:
     """Advance a step, in the order on top of this file; return (state, excitatory spikes [B, E]).
 
-    `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off.
+    `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off; `delays` are the model's,
+    int64 [E, I].
     """
-    p, learning, dtype = model.neuron_parameters, plasticity is not None, state.v.dtype
-    # 2. Current into excitatory neurons.
-    inhibition = state.inhibitory_spikes.sum(dim=1, keepdim=True, dtype=dtype) - state.inhibitory_spikes
-    current = matrix_product(input_spikes, state.weight) - p.w_ie * inhibition
-    # 3. Excitatory neurons.
-    theta = state.theta.expand(state.v.shape)
-    fired, v, refractory, theta = model.neuron.excitatory(p, learning, current, state.v, state.refractory, theta)
-    spikes = fired.to(dtype)
-    # 4. Inhibitory neurons.
-    inhibitory_fired, inhibitory_v, inhibitory_refractory = model.neuron.inhibitory(
-        p, p.w_ei * spikes, state.inhibitory_v, state.inhibitory_refractory
-    )
-    after = state._replace(
-        v=v,
-        refractory=refractory,
-        inhibitory_v=inhibitory_v,
-        inhibitory_refractory=inhibitory_refractory,
-        inhibitory_spikes=inhibitory_fired.to(dtype),
-    )
+    p, learning, dtype = model.neuron_parameters, plasticity is not None, state.weight.dtype
+    # 1. Input spikes, and what arrives of them.
+    if delays is None:
+        arrivals = matrix_product(input_spikes, state.weight)
+    else:
+        input_spikes = latest_first(input_spikes, state.input_spikes)
+        state = state._replace(input_spikes=input_spikes)
+        arrivals = delayed_product(input_spikes, state.weight, delays)
+    # 2. to 4. Excitatory and inhibitory neurons.
+    theta = state.theta.expand(state.learns.shape)
+    fired, cells, theta = model.neuron.advance(p, learning, arrivals, state.cells, theta)
+    spikes, after = fired.to(dtype), state._replace(cells=cells)
     if plasticity is None:
         return after, spikes
     # 5. The rule.
@@ -169,7 +220,7 @@ def step(
     if max_learners is not None:
         learns = first_to_fire(learns, fired, max_learners)
         post = spikes * learns
-    seen = Step(input_spikes, post, theta, rate, last, reduce, words)
+    seen = Step(input_spikes, post, theta, rate, last, reduce, words, delays)
     weight, traces = model.rule.step(model.rule_parameters, seen, state.weight, state.traces)
     theta = common_theta(state.theta, theta)
     return after._replace(weight=weight, theta=theta, traces=traces, learns=learns), spikes
@@ -197,3 +248,10 @@ def matrix_product(spikes: Tensor, weight: Tensor) -> Tensor:
     if weight.dtype.is_floating_point or weight.device.type == "cpu":
         return spikes @ weight.T
     return (spikes[:, None, :] * weight).sum(dim=2, dtype=weight.dtype)
+
+
+def delayed_product(spikes: Tensor, weight: Tensor, delays: Tensor) -> Tensor:
+    """Return the sums of weight[E, I] over the spikes [D + 1, B, I], latest first, that arrive now, [B, E]."""
+    if spikes.shape[1] == 1:
+        return (at_synapses(spikes, delays) * weight).sum(dim=2)
+    return sum(each @ (weight * (delays == steps)).T for steps, each in enumerate(spikes))

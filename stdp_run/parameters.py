@@ -27,7 +27,8 @@ class Check:
     minimum: float = -math.inf
     above: float = -math.inf
     maximum: float = math.inf
-    decay: str | None = None  # of a time constant: the name of its decay per step
+    decay: str | None = None  # of a time constant: the name of its decay per step, exp(-dt / tau)
+    share: str | None = None  # of a time constant: the name of the share of it that a step takes, dt / tau
     float64: bool = False  # it (and its decay) keeps 64 bits whatever the type of the weights
 
     def __call__(self, key: str, value: object) -> Any:
@@ -52,9 +53,12 @@ whole_non_negative = Check("a whole number of 0 or more", whole=True, minimum=0,
 whole_positive = Check("a whole number of 1 or more", whole=True, minimum=1, maximum=2**31 - 1)
 
 
-def time_constant(decay: str, float64: bool = False) -> Check:
-    """Return the declaration of a time constant in ms, whose decay per step is to be had as `decay`."""
-    return replace(positive, decay=decay, float64=float64)
+def time_constant(decay: str, float64: bool = False, share: str | None = None) -> Check:
+    """Return the declaration of a time constant in ms, whose decay per step is to be had as `decay`.
+
+    So is dt / tau as `share`, if it is named.
+    """
+    return replace(positive, decay=decay, share=share, float64=float64)
 
 
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
@@ -76,8 +80,9 @@ def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> A
     """Return checked `values` as a named tuple of Python numbers, with the decays that the class `owner` declares."""
     declared = owner.parameters
     decays = {check.decay: math.exp(-dt_ms / values[key]) for key, check in declared.items() if check.decay}
-    precise = {name for key, check in declared.items() if check.float64 for name in (key, check.decay)}
-    everything = {**values, **decays}
+    shares = {check.share: dt_ms / values[key] for key, check in declared.items() if check.share}
+    precise = {name for key, check in declared.items() if check.float64 for name in (key, check.decay, check.share)}
+    everything = {**values, **decays, **shares}
     marked = (f"{name}__64" if name in precise else name for name in everything)
     return _parameters_class("__".join((owner.__name__, *marked)))(**everything)
 

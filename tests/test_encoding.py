@@ -12,12 +12,13 @@ from stdp_run.datasets import MNIST
 from stdp_run.encoding import (
     SPIKES_EVALUATING,
     SPIKES_LEARNING,
+    WEIGHTS,
     even_out,
     image_order,
     philox,
     spike_thresholds,
     spikes_below,
-    uniform_words,
+    words_of_synapses,
 )
 from stdp_run.engines.event.jit import Kernel
 from stdp_run.engines.event.spike_sampling import make_trains, sample_spikes, train_of
@@ -249,7 +250,7 @@ def test_the_seed_controls_the_initial_weights(neuron, largest):
 
 
 def test_initial_weights_come_of_the_stated_counters():
-    words = uniform_words(7, 5, SEED)
+    words = words_of_synapses(7, 5, SEED, 0, WEIGHTS)
     for i in range(7):
         for j in range(5):
             assert words[i, j] == oracle.philox((i // 4, j, 0, 0), (SEED, 3))[i % 4]

@@ -47,6 +47,12 @@ def build_model(settings: Settings) -> Model:
     neuron_parameters = _build("neuron", neuron, settings.neuron.constants, dt_ms)
     rule.check(rule_parameters)
     neuron.check(neuron_parameters)
+    if neuron.runs_on:
+        _check_running_on(settings)
+    elif encoder.rest_steps:
+        raise UserError.bad_value(
+            "encoder.rest_steps", encoder.rest_steps, f"0: {settings.neuron.name} starts every image at rest"
+        )
     return Model(
         n_inputs=n_inputs,
         n_exc=settings.n_exc,
@@ -61,6 +67,19 @@ def build_model(settings: Settings) -> Model:
         n_presentations=settings.evaluator.n_presentations,
         inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
     )
+
+
+def _check_running_on(settings: Settings) -> None:
+    """Raise UserError where a network cannot run on from image to image."""
+    name, rest_ms = settings.neuron.name, settings.encoder.rest_steps * settings.encoder.dt
+    if settings.batch_size > 1:
+        raise UserError.bad_value("batch_size", settings.batch_size, f"1: {name} runs on from image to image")
+    delay = settings.neuron.constants["max_delay"]
+    if delay > rest_ms:
+        allowed = f"at most the rest after an image, encoder.rest_steps * encoder.dt = {rest_ms:g} ms"
+        raise UserError.bad_value("neuron.max_delay", delay, allowed)
+    if delay > 255 * settings.encoder.dt:
+        raise UserError.bad_value("neuron.max_delay", delay, f"at most 255 steps, {255 * settings.encoder.dt:g} ms")
 
 
 def build_first_layer(settings: Settings) -> Model | None:

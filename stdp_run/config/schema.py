@@ -66,6 +66,7 @@ class EncoderSettings:
     min_spikes: int = _checked(whole_non_negative)
     rate_step_hz: float = _checked(non_negative)
     max_repeats: int = _checked(Check("a whole number from 0 to 255", whole=True, minimum=0, maximum=255))
+    rest_steps: int = _checked(whole_non_negative)
 
 
 @dataclass(frozen=True)
@@ -249,6 +250,8 @@ def read_settings(config: Config) -> Settings:
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     record.setdefault("config_dir", None)  # which records did not always have
+    if isinstance(record.get("encoder"), dict):
+        record["encoder"].setdefault("rest_steps", 0)  # likewise
     values = {key: value for key, value in record.items() if key != "first_layer"}
     settings = _read(Settings, values, "", record=record, composed=composed, first_layer=None)
     if record.setdefault("first_layer", None) is not None:

@@ -205,8 +205,11 @@ def _event_obstacle(model: Model, options: EngineOptions) -> tuple[str, str] | N
 
 def _not_compiled(model: Model) -> str | None:
     """Return which part of a network the event engine cannot run; None: it can run it."""
-    from stdp_run.engines.event.plasticity import implementation_of
+    from stdp_run.engines.event.plasticity import functions_of, implementation_of
 
     rule, neuron = model.rule, model.neuron
-    part = rule if implementation_of(rule) is None else neuron if not neuron.compiled else None
-    return f"{part.__module__}.{part.__name__} has no compiled implementation" if part else None
+    if functions_of(rule, neuron):
+        return None
+    part = rule if implementation_of(rule) is None or neuron.compiled else neuron
+    together = "" if implementation_of(rule) is None or part is neuron else f" with {neuron.__name__}"
+    return f"{part.__module__}.{part.__name__} has no compiled implementation{together}"

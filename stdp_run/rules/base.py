@@ -13,13 +13,14 @@ from stdp_run.rules.reduction import Reduction
 class Step(NamedTuple):
     """One step as a rule sees it, B images side by side."""
 
-    pre: Tensor  # [B, I] 0/1 input spikes
+    pre: Tensor  # [B, I] 0/1 input spikes; with delays those of the D steps before too, [D + 1, B, I], latest first
     post: Tensor  # [B, E] 0/1 excitatory spikes, of the neurons that may learn from this image
     theta: Tensor  # [B, E] after this step's neuron update; integer groups: the threshold
     rate: float | Tensor  # factor of the learning-rate schedule, on every change of a weight
     last: bool  # this is the image's last step
     reduce: Reduction  # makes of changes [B, E, I] one change [E, I]
     words: Callable[[], tuple[Tensor, Tensor]]  # two random words a synapse, each [B, E, I], for stochastic rounding
+    delays: Tensor | None = None  # int64 [E, I], in steps, of the synapses; None: there are none
 
 
 class Rule:
@@ -33,12 +34,14 @@ class Rule:
         aliases: further names under which the rule is known.
         arithmetic: "float" or "int", the kind of neuron group that it works with.
         neuron: a registered neuron group that it works with, named where another is refused.
+        traces_of_image: the traces that start afresh with every image even where the network runs on between images.
         parameters: every key of the YAML with what its value may be (stdp_run.parameters).
     """
 
     aliases: tuple[str, ...] = ()
     arithmetic = "float"
     neuron = "lif_stdp"
+    traces_of_image: tuple[str, ...] = ()
     parameters: Mapping[str, Check] = {}
 
     @classmethod
@@ -54,7 +57,8 @@ class Rule:
     def start(p: Any, persistent: Tensors, pre: Tensor, post: Tensor) -> Tensors:
         """Return the traces at the start of an image, by name, from what the rule keeps, `persistent`.
 
-        `pre` [B, I] and `post` [B, E] are zeros of the shape and type of traces; `p` are the constants, a named tuple.
+        `pre` [B, I] and `post` [B, E] are zeros of the shape and type of traces, `pre` [D + 1, B, I] where there are
+        delays; `p` are the constants, a named tuple.
         """
         return {"x": pre, "y": post}
 
@@ -85,6 +89,43 @@ class NearestTraces(Rule):
         return y - y * spike + spike
 
     @staticmethod
+    def start_pre(p: Any) -> Any:
+        """Return the presynaptic trace before the first spike."""
+        return 0.0
+
+    @staticmethod
+    def second_trace(p: Any, y2: Any, spike: Any) -> Any:
+        """Return a second postsynaptic trace after this step's `spike` (0 or 1), for rules that have one."""
+        return y2
+
+    @classmethod
+    def pre_at_synapses(cls, p: Any, step: Step, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return (the trace to keep, the trace at each synapse, the spikes that arrive there) after this step.
+
+        The last two are [B, 1, I], or with delays [B, E, I]: a synapse sees spike and trace as they were by its delay
+        ago. What is kept has the shape of `step.pre`.
+        """
+        if step.delays is None:
+            x = cls.pre_trace(p, x, step.pre)
+            return x, x[:, None, :], step.pre[:, None, :]
+        x = latest_first(cls.pre_trace(p, x[0], step.pre[0]), x)
+        return x, at_synapses(x, step.delays), at_synapses(step.pre, step.delays)
+
+    @staticmethod
     def depresses(p: Any) -> bool:
         """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
         return p.a_pre != 0
+
+
+def latest_first(now: Tensor, before: Tensor) -> Tensor:
+    """Return what is now, [B, I], in front of the steps before, [D + 1, B, I], of which the oldest is left out."""
+    import torch
+
+    return torch.cat([now[None], before[:-1]])
+
+
+def at_synapses(by_step: Tensor, delays: Tensor) -> Tensor:
+    """Return [B, E, I]: for each synapse what its input had delays[E, I] steps ago, from [D + 1, B, I]."""
+    _, n_images, n_inputs = by_step.shape
+    index = delays[:, None, :].expand(-1, n_images, n_inputs)
+    return by_step.gather(0, index).transpose(0, 1)

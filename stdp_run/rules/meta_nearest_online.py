@@ -55,13 +55,13 @@ class MetaNearestOnline(NearestTraces):
 
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
-        x = cls.pre_trace(p, traces["x"], step.pre)
+        x, seen, arrived = cls.pre_at_synapses(p, step, traces["x"])
         y = cls.post_trace(p, traces["y"], step.post)
         activity = (y - y.mean(dim=1, keepdim=True)).double().mean(dim=0)
         target = traces["target"] - step.rate * p.target_share * p.a_pre * activity
         target = target * (traces["target_mean"] / target.mean())
-        synapses = (weight, x[:, None, :], y[:, :, None], step.pre[:, None, :], step.post[:, :, None])
-        change = step.reduce(step.rate * cls.change(p, *synapses))
+        change = cls.change(p, weight, seen, y[:, :, None], arrived, step.post[:, :, None])
+        change = step.reduce(step.rate * change)
         factor = target / weight.double().mean(dim=1).clamp(min=SMALLEST_MEAN)
         weight = weight * factor[:, None].to(weight.dtype) + change
         return weight, {**traces, "x": x, "y": y, "target": target}

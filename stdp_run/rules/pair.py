@@ -57,24 +57,28 @@ class PairRule(NearestTraces):
 
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
-        x = cls.pre_trace(p, traces["x"], step.pre)
         y = cls.post_trace(p, traces["y"], step.post)
-        weight = weight + cls._changes(p, step, weight, x, y)
+        if step.delays is None and cls.change is PairRule.change and step.reduce.adds:
+            x = cls.pre_trace(p, traces["x"], step.pre)
+            weight = weight + cls._changes_of_pairs(p, step, x, y)
+        else:
+            x, seen, arrived = cls.pre_at_synapses(p, step, traces["x"])
+            change = cls.change(p, weight, seen, y[:, :, None], arrived, step.post[:, :, None])
+            weight = weight + step.reduce(step.rate * change)
         if cls.normalise == "every_step" or (cls.normalise == "last_step" and step.last):
             weight = scale_rows(weight, p.w_norm)
         return maximum(minimum(weight, p.w_max), 0.0), {"x": x, "y": y}
 
     @classmethod
-    def _changes(cls, p: Any, step: Step, weight: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        """Return the change of all weights, [E, I], of all images together."""
-        if cls.change is PairRule.change and step.reduce.adds:
-            # Products of spikes and traces add up in a product of matrices, without a tensor [B, E, I].
-            change = step.reduce.outer(step.rate * p.a_post * step.post, x)
-            if isinstance(p.a_pre, float) and not cls.depresses(p):  # a tensor [] is not looked into
-                return change
-            return change - step.reduce.outer(step.rate * p.a_pre * y, step.pre)
-        synapses = (weight, x[:, None, :], y[:, :, None], step.pre[:, None, :], step.post[:, :, None])
-        return step.reduce(step.rate * cls.change(p, *synapses))
+    def _changes_of_pairs(cls, p: Any, step: Step, x: Tensor, y: Tensor) -> Tensor:
+        """Return the change of all weights, [E, I], of all images together, where `change` is the one stated here.
+
+        Products of spikes and traces add up in a product of matrices, without a tensor [B, E, I].
+        """
+        change = step.reduce.outer(step.rate * p.a_post * step.post, x)
+        if isinstance(p.a_pre, float) and not cls.depresses(p):  # a tensor [] is not looked into
+            return change
+        return change - step.reduce.outer(step.rate * p.a_pre * y, step.pre)
 
 
 def scale_rows(weight: Tensor, norm: float) -> Tensor:

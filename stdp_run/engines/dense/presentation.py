@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stdp_run import network
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, rounding_words
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, Encoder, rounding_words
 from stdp_run.engines.base import Array
 from stdp_run.engines.dense.cuda_graphs import recorded
 from stdp_run.engines.dense.spike_sampling import sampler
@@ -77,6 +77,14 @@ class PresentationSpec(NamedTuple):
     reduction: str = "sum"
 
 
+class Chunk(NamedTuple):
+    """Some steps of a presentation, one after the other."""
+
+    n_steps: int
+    rests: bool = False  # without input
+    is_last: bool = False
+
+
 class Batch(NamedTuple):
     """What tells one batch of images from the next, with `lead` in front."""
 
@@ -129,12 +137,13 @@ class Presentation:
         def prepared(work: Callable[[], None]) -> Callable[[], None]:
             return recorded(work, changed, self._device) if record else work
 
-        chunk = CHUNK[self._device.type]
-        n_steps = (model.encoder if spec.learning else model.inference_encoder).n_steps
-        self._n_full = (n_steps - 1) // chunk  # chunks before the last one
+        delays = model.delays
+        self._delays = None if delays is None else torch.from_numpy(delays).long().to(self._device)
+        encoder = model.encoder if spec.learning else model.inference_encoder
+        chunks = cut_into_chunks(encoder, spec.learning, CHUNK[self._device.type])
         self._begin = prepared(self._do_begin)
-        self._full_chunk = prepared(partial(self._advance, chunk, False))
-        self._last_chunk = prepared(partial(self._advance, n_steps - self._n_full * chunk, True))
+        work = {chunk: prepared(partial(self._advance, chunk)) for chunk in dict.fromkeys(chunks)}
+        self._chunks = [work[chunk] for chunk in chunks]
 
     def present(
         self, limits: Array, image_index: Array, presentation: Any, rate: Any = 1.0, max_learners: Any = 0
@@ -150,35 +159,36 @@ class Presentation:
     def run(self) -> None:
         """Present what the batch holds, all its steps."""
         self._begin()
-        for _ in range(self._n_full):
-            self._full_chunk()
-        self._last_chunk()
+        for advance in self._chunks:
+            advance()
 
     def _start(self) -> ImageState:
-        return self._networks.over(partial(network.start_image, n_images=self._spec.n_images))(*self._persistent)
+        return self._networks.over(partial(_start, self._spec))(*self._persistent)
 
     def _do_begin(self) -> None:
         self._copy(self._start())
         self._counts.zero_()
         self._batch.first_step.zero_()
 
-    def _advance(self, n_steps: int, last: bool) -> None:
-        """Present the next `n_steps` steps; the last ones if `last`."""
-        batch, networks = self._batch, self._networks
+    def _advance(self, chunk: Chunk) -> None:
+        """Present the next steps."""
+        batch, networks, n_steps = self._batch, self._networks, chunk.n_steps
         stream = SPIKES_LEARNING if self._spec.learning else SPIKES_EVALUATING
         first = batch.first_step.reshape(-1)[0]  # the same for all networks
         key = batch.limits, batch.image_index, batch.presentation
-        spikes = self._sample(*key, first, n_steps, networks.seed, stream).to(self._persistent.weight.dtype)
+        if chunk.rests:
+            spikes = self._persistent.weight.new_zeros((n_steps, *batch.limits.shape))
+        else:
+            spikes = self._sample(*key, first, n_steps, networks.seed, stream).to(self._persistent.weight.dtype)
         if networks.lead:
             spikes = spikes.transpose(0, 1)
-        steps = networks.over(partial(_steps, self._spec, last))
+        steps = networks.over(partial(_steps, self._spec, chunk, self._delays))
         state, counts = steps(self._state, self._counts, spikes, batch)
         self._copy(state)
         self._counts.copy_(counts)
         batch.first_step.add_(n_steps)
-        if last and self._spec.learning:
-            finish = networks.over(lambda model, traces: model.rule.finish(model.rule_parameters, traces))
-            for name, tensor in finish(self._state.traces).items():
+        if chunk.is_last and self._spec.learning:
+            for name, tensor in networks.over(network.what_persists)(self._state).items():
                 self._persistent.kept[name].copy_(tensor)
 
     def _copy(self, state: ImageState) -> None:
@@ -187,8 +197,28 @@ class Presentation:
                 old.copy_(new)
 
 
+def cut_into_chunks(encoder: Encoder, learning: bool, most: int) -> list[Chunk]:
+    """Return the chunks of a presentation, in turn, of at most so many steps; those of rest only while learning."""
+    chunks = []
+    for rests, n_steps in ((False, encoder.n_steps), (True, encoder.rest_steps if learning else 0)):
+        chunks += [Chunk(min(most, n_steps - first), rests) for first in range(0, n_steps, most)]
+    return [*chunks[:-1], chunks[-1]._replace(is_last=True)]
+
+
+def _start(spec: PresentationSpec, model: Model, weight: Tensor, theta: Tensor, kept: dict[str, Tensor]) -> ImageState:
+    state = network.start_image(model, weight, theta, kept, spec.n_images)
+    return network.run_on(model, state, kept) if spec.learning and model.runs_on else state
+
+
 def _steps(
-    spec: PresentationSpec, last: bool, model: Model, state: ImageState, counts: Tensor, spikes: Tensor, batch: Batch
+    spec: PresentationSpec,
+    chunk: Chunk,
+    delays: Tensor | None,
+    model: Model,
+    state: ImageState,
+    counts: Tensor,
+    spikes: Tensor,
+    batch: Batch,
 ) -> tuple[ImageState, Tensor]:
     """Advance one network by the steps of `spikes` [steps, B, I]; return (state, counts [B, E])."""
     shape, reduction, plasticity = (model.n_exc, model.n_inputs), Reduction(spec.reduction), None
@@ -196,16 +226,17 @@ def _steps(
     for t, input_spikes in enumerate(spikes):
         if spec.learning:
             key = batch.image_index, batch.presentation, batch.first_step + t, model.seed
-            at_end = last and t == len(spikes) - 1
+            at_end = chunk.is_last and t == len(spikes) - 1
             plasticity = Plasticity(batch.rate, at_end, reduction, partial(rounding_words, shape, *key), max_learners)
-        state, fired = network.step(model, state, input_spikes, plasticity)
-        counts = counts + fired.to(counts.dtype)
+        state, fired = network.step(model, state, input_spikes, plasticity, delays)
+        counts = counts if chunk.rests else counts + fired.to(counts.dtype)
     return state, counts
 
 
 def _tensors(state: ImageState) -> list[Tensor]:
-    *others, traces, learns = state
-    return [*others, learns, *(traces[name] for name in sorted(traces))]
+    """Return all tensors of a state, always in the same order."""
+    named = [part[name] for part in (state.cells, state.traces) for name in sorted(part)]
+    return [*(each for each in state if not isinstance(each, dict)), *named]
 
 
 def _cloned(value: Any) -> Any:

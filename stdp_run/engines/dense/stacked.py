@@ -128,6 +128,8 @@ class StackedNetworks:
 
 def obstacle_to_stacking(models: Sequence[Model]) -> str | None:
     """Return why networks cannot be stacked; None: they can."""
+    if models[0].runs_on:
+        return "each runs on from image to image"
     if any(encoder.max_presentations > 1 for model in models for encoder in (model.encoder, model.inference_encoder)):
         return "encoder.min_spikes: networks would present an image again at different times"
     return None

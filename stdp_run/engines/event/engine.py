@@ -14,9 +14,19 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
+from stdp_run.engines.event.conductance import make_cells, make_conductance_scratch, present_to_conductances
+from stdp_run.engines.event.delayed_input import make_delays
 from stdp_run.engines.event.interval import has_intervals, make_interval_scratch, present_in_intervals
 from stdp_run.engines.event.jit import Bindings, Kernel, methods, namespace
-from stdp_run.engines.event.plasticity import IntervalFunctions, StepwiseFunctions, implementation_of, none
+from stdp_run.engines.event.plasticity import (
+    ConductanceFunctions,
+    Functions,
+    IntervalFunctions,
+    delayed,
+    functions_of,
+    implementation_of,
+    none,
+)
 from stdp_run.engines.event.presentation import Images, Network, Presentation, present
 from stdp_run.engines.event.sampling_ahead import SamplingAhead
 from stdp_run.engines.event.spike_sampling import SpikeTrain, make_trains
@@ -37,13 +47,14 @@ _compiling = ThreadPoolExecutor(1, thread_name_prefix="compiling")
 
 
 @cache
-def compile_kernel(
-    functions: StepwiseFunctions | IntervalFunctions, rule: type[Rule] | None, neuron: type[NeuronGroup]
-) -> Kernel:
+def compile_kernel(functions: Functions, rule: type[Rule] | None, neuron: type[NeuronGroup]) -> Kernel:
     """Return the kernel that presents images to a neuron group; without a rule where learning is off."""
     of_rule: Bindings = {"rule": methods(rule)} if rule else {}
-    bindings = {"plasticity": namespace(vars(functions), of_rule), "neuron": methods(neuron)}
     present_image = present_in_intervals if isinstance(functions, IntervalFunctions) else present_stepwise
+    if isinstance(functions, ConductanceFunctions):
+        present_image = present_to_conductances
+        of_rule = {**of_rule, "synapse": namespace({"updated": functions.updated}, of_rule)}
+    bindings = {"plasticity": namespace(vars(functions), of_rule), "neuron": methods(neuron)}
     return Kernel(present, {"kernel": namespace({"present_image": present_image}, bindings)})
 
 
@@ -128,33 +139,60 @@ class EventEngine:
         self._theta = zeros_for_vectors(n_columns, model.theta_dtype)
         self._theta[:] = model.neuron.initial(model.neuron_parameters)[1]
         self._theta[: model.n_exc] = state.theta
-        implementation = implementation_of(model.rule)
-        assert implementation is not None, f"{model.rule} was chosen for the event engine"
-        memory = implementation.allocate(model.rule, rule_parameters, self._weight, model.n_exc)
-        self._persistent = implementation.persistent(memory)
+        functions = functions_of(model.rule, model.neuron)
+        assert functions is not None, f"{model.rule} was chosen for the event engine"
+        memory, self._persistent = self._memory_for(functions, rule_parameters)
+        self._names = list(state.persistent)
         for name, array in state.persistent.items():
-            self._persistent[name][:] = array
+            self._persistent[name][...] = array
 
         learning = Network(neuron_parameters, rule_parameters, memory, self._weight, self._theta)
-        self._learning = self._presenter(True, implementation.functions, [learning])
+        self._learning = self._presenter(True, functions, [learning])
         self._ahead: SamplingAhead | None = None
         if n_threads > 1:
             no_images, encoder = self._no_images(self._learning), self._learning.encoder
             self._ahead = SamplingAhead(encoder.n_steps, no_images, self._learning.presentation)
-        # Where only a rule made for single steps stands in the way of intervals, there is none with learning off.
-        in_intervals = isinstance(implementation.functions, IntervalFunctions) or has_intervals(model)
         inference = [
-            Network(neuron_parameters, 0, none.allocate(model.n_inputs, n_columns, dtype), self._weight, theta)
-            for theta in np.tile(self._theta, (n_threads, 1))
+            Network(neuron_parameters, 0, memory, self._weight, theta)
+            for memory, theta in zip(
+                self._inference_memories(functions, memory), np.tile(self._theta, (n_threads, 1)), strict=True
+            )
         ]
-        self._inference = self._presenter(False, none.IN_INTERVALS if in_intervals else none.STEPWISE, inference)
+        # Where only a rule made for single steps stands in the way of intervals, there is none with learning off.
+        in_intervals = isinstance(functions, IntervalFunctions) or has_intervals(model)
+        if isinstance(functions, ConductanceFunctions):
+            nothing_learns: Functions = none.WITH_CONDUCTANCES
+        else:
+            nothing_learns = none.IN_INTERVALS if in_intervals else none.STEPWISE
+        self._inference = self._presenter(False, nothing_learns, inference)
         self._compile(self._learning)
         # Inference begins, as a rule, after some learning: it can be compiled while that goes on.
         self._inference_compiled = _compiling.submit(self._compile, self._inference)
 
+    def _memory_for(self, functions: Functions, rule_parameters: Any) -> tuple[Any, dict[str, np.ndarray]]:
+        """Return what the rule works with, and by name the arrays in it that last from image to image."""
+        model = self.model
+        implementation = implementation_of(model.rule)
+        assert implementation is not None
+        if not isinstance(functions, ConductanceFunctions):
+            memory = implementation.allocate(model.rule, rule_parameters, self._weight, model.n_exc)
+            return memory, implementation.persistent(memory)
+        memory = delayed.allocate(model, self._weight, make_delays(model, len(self._theta)))
+        return memory, delayed.running(memory, model.n_exc, model.n_inputs)
+
+    def _inference_memories(self, functions: Functions, memory: Any) -> list[Any]:
+        """Return what each thread works with where nothing learns; `memory` is what the rule works with."""
+        n_columns, dtype = len(self._theta), self.model.weight_dtype
+        if isinstance(functions, ConductanceFunctions):
+            cells = (make_cells(self.model, n_columns) for _ in range(self._n_threads))
+            return [delayed.InferenceMemory(each, memory.delays) for each in cells]
+        return [none.allocate(self.model.n_inputs, n_columns, dtype) for _ in range(self._n_threads)]
+
     def _presenter(self, learning: bool, functions: Any, networks: list[Network]) -> Presenter:
         model = self.model if learning else replace(self.model, encoder=self.model.inference_encoder)
-        make = make_interval_scratch if isinstance(functions, IntervalFunctions) else make_scratch
+        make: Any = make_interval_scratch if isinstance(functions, IntervalFunctions) else make_scratch
+        if isinstance(functions, ConductanceFunctions):
+            make = make_conductance_scratch
         encoder, stream = model.encoder, SPIKES_LEARNING if learning else SPIKES_EVALUATING
         return Presenter(
             compile_kernel(functions, model.rule if learning else None, model.neuron),
@@ -181,7 +219,7 @@ class EventEngine:
 
     def state(self) -> NetworkState:
         """Return a copy of all that persists."""
-        persistent = {name: array.copy() for name, array in self._persistent.items()}
+        persistent = {name: self._persistent[name].copy() for name in self._names}
         n_exc = self.model.n_exc
         return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), persistent)
 

@@ -108,6 +108,17 @@ def load(typing_context, array, at):
 
 
 @intrinsic
+def load_as_many(typing_context, array, at, like):
+    """Return the numbers from array[at] on, as many as a vector has of the type of the array `like`."""
+    vector = _whole_vector(array.dtype, like)
+
+    def generate(context, builder, call, arguments):
+        return _loading(vector, array)[1](context, builder, call, arguments[:2])
+
+    return vector(array, types.int64, like), generate
+
+
+@intrinsic
 def block(typing_context, array, at):
     """Return the `BLOCK` numbers from array[at] on."""
     return _loading(Vector(array.dtype, BLOCK), array)

@@ -1,10 +1,25 @@
 """The compiled implementations of learning rules; `stdp_run.rules` has the equations."""
 
 from stdp_run.engines.event.plasticity import meta_nearest_online, pair, post_pre_int
-from stdp_run.engines.event.plasticity.implementation import Implementation, IntervalFunctions, StepwiseFunctions
+from stdp_run.engines.event.plasticity.implementation import (
+    ConductanceFunctions,
+    Functions,
+    Implementation,
+    IntervalFunctions,
+    StepwiseFunctions,
+)
+from stdp_run.neurons import ConductanceGroup, NeuronGroup
 from stdp_run.rules import MetaNearestOnline, PairRule, PostPreInt, Rule
 
-__all__ = ["Implementation", "IntervalFunctions", "StepwiseFunctions", "implementation_of"]
+__all__ = [
+    "ConductanceFunctions",
+    "Functions",
+    "Implementation",
+    "IntervalFunctions",
+    "StepwiseFunctions",
+    "functions_of",
+    "implementation_of",
+]
 
 _BUILT_IN: dict[type[Rule], Implementation] = {
     PairRule: pair.IMPLEMENTATION,
@@ -27,3 +42,13 @@ def implementation_of(rule: type[Rule]) -> Implementation | None:
         if "step" in vars(cls):
             return None
     return None
+
+
+def functions_of(rule: type[Rule], neuron: type[NeuronGroup]) -> Functions | None:
+    """Return what a rule is learned by in a network of such neurons, or None: it does not run on the event engine."""
+    implementation = implementation_of(rule)
+    if implementation is None or not neuron.compiled:
+        return None
+    if not issubclass(neuron, ConductanceGroup):
+        return implementation.functions
+    return implementation.with_conductances if neuron.excitatory is ConductanceGroup.excitatory else None

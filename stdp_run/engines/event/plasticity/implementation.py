@@ -69,9 +69,29 @@ class IntervalFunctions:
 
 
 @dataclass(frozen=True)
+class ConductanceFunctions:
+    """What learns in a network of conductances, whose input spikes arrive with delays (conductance.py).
+
+    The memory has `cells`, `delays` and, where it learns, the weights once more; `arrivals` are those of
+    delayed_input.py, with `n_rows` steps for each vector of neurons.
+    """
+
+    updated: Callable = nothing  # (p, rate, w, x, y, y2, pre, post) -> w of a synapse after this step's spikes
+    start: Callable = nothing  # (p, memory, weight, image): at the start of an image
+    arrive: Callable = nothing  # (memory, step, arrivals, n_rows): set what arrives at neurons whose weights may change
+    learn: Callable = nothing  # (p, memory, step, train, fired, is_last): `fired`, int32, lists the neurons that spike
+    rest: Callable = nothing  # (p, memory, t, n): from step t on, n steps without any spike
+    finish: Callable = nothing  # (p, memory, weight, n_steps): at the end of an image, after which `weight` is true
+
+
+Functions = StepwiseFunctions | IntervalFunctions | ConductanceFunctions
+
+
+@dataclass(frozen=True)
 class Implementation:
     """The compiled implementation of a rule; `IntervalFunctions` are the faster ones."""
 
     allocate: Callable  # (rule, p, weight, n_exc) -> memory; n_exc columns of the weights are neurons, the rest padding
     functions: StepwiseFunctions | IntervalFunctions
     persistent: Callable = _nothing_kept  # (memory) -> by name the arrays that last from image to image
+    with_conductances: ConductanceFunctions | None = None  # None: it does not run with neurons that have conductances

@@ -4,7 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.engines.event.plasticity.implementation import IntervalFunctions, StepwiseFunctions, nothing
+from stdp_run.engines.event.plasticity.implementation import (
+    ConductanceFunctions,
+    IntervalFunctions,
+    StepwiseFunctions,
+    nothing,
+)
 from stdp_run.engines.event.vectors import BLOCK, zeros_for_vectors
 
 
@@ -33,3 +38,4 @@ def join(p, memory, weight, active_inputs, joining, n_active):
 
 IN_INTERVALS = IntervalFunctions(join, nothing)
 STEPWISE = StepwiseFunctions(nothing)
+WITH_CONDUCTANCES = ConductanceFunctions()

@@ -20,6 +20,7 @@ import numpy as np
 from stdp_run.elementwise import maximum, minimum, where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.jit import Bound
+from stdp_run.engines.event.plasticity import delayed
 from stdp_run.engines.event.plasticity.implementation import Implementation, IntervalFunctions
 from stdp_run.engines.event.plasticity.pair_rows import (
     EVERY_STEP,
@@ -281,5 +282,7 @@ def true_weight(memory, weight, j, i):
 
 
 IMPLEMENTATION = Implementation(
-    allocate, IntervalFunctions(join, learn, start, is_first_active, true_currents, finish, true_weight)
+    allocate,
+    IntervalFunctions(join, learn, start, is_first_active, true_currents, finish, true_weight),
+    with_conductances=delayed.PAIRS,
 )

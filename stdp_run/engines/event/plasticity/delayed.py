@@ -1,0 +1,387 @@
+"""Learning in a network of conductances, whose input spikes arrive with delays (stdp_run.engines.event.conductance).
+
+The weights lie twice: input-major, as sums of arriving spikes need them, and by neuron, `rows`, as learning does. Only
+few neurons' weights can change in an image: those that fire in it, and those that a spike arrives at while their trace
+is not negligible, as they have fired lately. These are the *active neurons*. What arrives at them is summed when it
+arrives, by weights as they are then, from lists of the inputs by the step in which they arrive; their input-major
+weights are brought up to date at the end of the image. A synapse sees spike and trace of its input as they were by its
+delay ago: traces of inputs are kept for as many steps.
+
+Per step: I traces, E traces and, for each active neuron, the inputs that arrive; all I inputs where it fires.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stdp_run.elementwise import maximum, minimum
+from stdp_run.engines.event import vectors
+from stdp_run.engines.event.conductance import Cells, make_cells
+from stdp_run.engines.event.delayed_input import CHUNK, Delays
+from stdp_run.engines.event.jit import Bound, rarely_called
+from stdp_run.engines.event.plasticity.implementation import ConductanceFunctions
+from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
+from stdp_run.network import Model
+
+rule = Bound("rule")
+synapse = Bound("synapse")
+
+NEVER, LAST_STEP, EVERY_STEP, BEFORE_PRESENTATION = range(4)
+SMALLEST_TRACE = 1e-20  # below, a trace is 0: long before numbers become so small that computing with them is slow
+
+
+class DelayedMemory(NamedTuple):
+    """What learning works with: E neurons and I inputs in whole vectors, delays of up to D steps, M >= D + 1 slots."""
+
+    cells: Cells
+    delays: Delays
+    x: np.ndarray  # [(D + 1) * I] presynaptic traces of the latest steps; between images the latest first
+    x_turned: np.ndarray  # the same, to turn them
+    y: np.ndarray  # [E] postsynaptic trace
+    y2: np.ndarray  # [E] second postsynaptic trace
+    y2_seen: np.ndarray  # [E] the same before this step's spikes
+    pre: np.ndarray  # [I] 1 where that input spikes in this step
+    post: np.ndarray  # [E] 1 where that neuron spikes in this step and learns
+    x_seen: np.ndarray  # [I] traces as a neuron that fires sees them
+    pre_seen: np.ndarray  # [I] 1 where a spike arrives at it
+    rows: np.ndarray  # [E * I] the weights by neuron
+    off_norm: np.ndarray  # [E] uint8, 1 where the row has to be scaled at the next occasion
+    active: np.ndarray  # [E] int32 the active neurons, by place
+    place_of: np.ndarray  # [E] int32 their places, else -1
+    n_active: np.ndarray  # [1]
+    changed: np.ndarray  # [E] uint8, by place, 1 where the row has to be written back
+    pending: np.ndarray  # [E * M * I] uint16, by place and slot, the inputs whose spikes are on their way
+    n_pending: np.ndarray  # [E * M] int32
+    normalise: int  # NEVER, LAST_STEP, EVERY_STEP or BEFORE_PRESENTATION
+    traces_of_image: bool  # the presynaptic traces start afresh with every image
+    negligible: float  # a change of a weight that is left out
+
+
+class InferenceMemory(NamedTuple):
+    """What presenting images works with where nothing learns."""
+
+    cells: Cells
+    delays: Delays
+
+
+def allocate(model: Model, weight: np.ndarray, delays: Delays) -> DelayedMemory:
+    """Return the memory for `weight[I, E]`; what runs on is filled in by the engine."""
+    dtype, (n_inputs, n_columns) = weight.dtype, weight.shape
+    lanes = VECTOR_BYTES // dtype.itemsize
+    width = -(-n_inputs // lanes) * lanes
+    p, n_steps = model.rule_parameters, delays.longest + 1
+    normalise = normalisation(model)
+    if normalise in (NEVER, LAST_STEP):
+        np.minimum(weight, p.w_max, out=weight)  # as the reference does at the first step
+    rows = zeros_for_vectors((n_columns, width), dtype)
+    rows[:, :n_inputs] = weight.T
+    off_norm = np.zeros(n_columns, np.uint8)
+    if normalise != NEVER:
+        off_norm[: model.n_exc] = 1  # checked at the first occasion
+    x, x_turned = (zeros_for_vectors(n_steps * width, dtype) for _ in range(2))
+    y, y2, y2_seen, post = (zeros_for_vectors(n_columns, dtype) for _ in range(4))
+    pre, x_seen, pre_seen = (zeros_for_vectors(width, dtype) for _ in range(3))
+    n_slots = 1 << delays.longest.bit_length()
+    return DelayedMemory(
+        cells=make_cells(model, n_columns),
+        delays=delays,
+        x=x,
+        x_turned=x_turned,
+        y=y,
+        y2=y2,
+        y2_seen=y2_seen,
+        pre=pre,
+        post=post,
+        x_seen=x_seen,
+        pre_seen=pre_seen,
+        rows=rows.reshape(-1),
+        off_norm=off_norm,
+        active=np.zeros(n_columns, np.int32),
+        place_of=np.full(n_columns, -1, np.int32),
+        n_active=np.zeros(1, np.int64),
+        changed=np.zeros(n_columns, np.uint8),
+        pending=np.zeros(n_columns * n_slots * n_inputs, np.uint16),
+        n_pending=np.zeros(n_columns * n_slots, np.int32),
+        normalise=normalise,
+        traces_of_image="x" in model.rule.traces_of_image,
+        negligible=1e-11 if dtype == np.float32 else 1e-16,
+    )
+
+
+def normalisation(model: Model) -> int:
+    """Return when a rule brings rows to their norm."""
+    stated = getattr(model.rule_parameters, "normalise", None)
+    if stated is None:
+        stated = ("never", "last_step", "every_step").index(model.rule.normalise)
+    return stated
+
+
+def running(memory: DelayedMemory, n_exc: int, n_inputs: int) -> dict[str, np.ndarray]:
+    """Return the arrays that run on from image to image, by name, without padding."""
+    cells = {name: array[:n_exc] for name, array in memory.cells._asdict().items()}
+    x = memory.x.reshape(memory.delays.longest + 1, -1)[:, :n_inputs]
+    return {**cells, "x": x if memory.delays.longest else x[0], "y": memory.y[:n_exc], "y2": memory.y2[:n_exc]}
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code: the start of an image.
+
+
+def start(p, memory, weight, image):
+    """Start an image: bring rows to their norm where that is due, and list the neurons that are active."""
+    memory.n_active[0] = 0
+    width = memory.pre.shape[0]
+    if memory.traces_of_image:
+        reset = rule.start_pre(p)
+        for k in range(memory.x.shape[0]):
+            memory.x[k] = reset
+    for i in range(image.counts.shape[0]):
+        if abs(memory.y[i]) < SMALLEST_TRACE:
+            memory.y[i] = 0
+        if abs(memory.y2[i]) < SMALLEST_TRACE:
+            memory.y2[i] = 0
+        if memory.off_norm[i] and memory.normalise == BEFORE_PRESENTATION:
+            memory.off_norm[i] = 0
+            scale_row(p, memory, i)
+            write_back(memory, weight, i, width)
+        must_join = memory.off_norm[i] != 0
+        if memory.y[i] != 0 or memory.y2[i] != 0:
+            must_join |= rule.depresses(p) and changes_at_input(p, memory, i)
+        if must_join:
+            join(memory, i)
+
+
+def changes_at_input(p, memory, i):
+    """Return whether an input spike changes any weight of a neuron by more than what is negligible."""
+    none = memory.y[i] * 0
+    one, y, y2 = none + 1, memory.y[i], memory.y2[i]
+    largest = none
+    for part in range(3):
+        w = p.w_max * part / 2 + none
+        largest = max(largest, abs(synapse.updated(p, one, w, one, y, y2, one, none) - w))
+    return largest > memory.negligible
+
+
+def join(memory, i):
+    """Let a neuron become active."""
+    place, n_slots = memory.n_active[0], memory.n_pending.shape[0] // memory.y.shape[0]
+    memory.active[place] = i
+    memory.place_of[i] = place
+    memory.changed[place] = 0
+    for slot in range(n_slots):
+        memory.n_pending[place * n_slots + slot] = 0
+    memory.n_active[0] += 1
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# A step.
+
+
+def arrive(memory, step, arrivals, n_rows):
+    """List this step's input spikes for the active neurons, and sum up what arrives at them now."""
+    n_inputs, width = memory.delays.by_neuron.shape[1], memory.pre.shape[0]
+    n_slots = memory.n_pending.shape[0] // memory.y.shape[0]
+    lanes = VECTOR_BYTES // arrivals.itemsize
+    t, spikes, active_inputs = step.number, step.spikes, step.image.active_inputs
+    for place in range(memory.n_active[0]):
+        i = memory.active[place]
+        for s in range(spikes.shape[0]):
+            put(memory, place, i, active_inputs[spikes[s]], t)
+        at = place * n_slots + (t & (n_slots - 1))
+        total = arrivals[0] * 0
+        for k in range(memory.n_pending[at]):
+            total += memory.rows[i * width + memory.pending[at * n_inputs + k]]
+        arrivals[(i - i % lanes) * n_rows + t % CHUNK * lanes + i % lanes] = total
+
+
+def put(memory, place, i, j, t):
+    """Put a spike of input j at step t on its way to the active neuron i."""
+    n_slots, n_inputs = memory.n_pending.shape[0] // memory.y.shape[0], memory.delays.by_neuron.shape[1]
+    at = place * n_slots + ((t + np.int64(memory.delays.by_neuron[i, j])) & (n_slots - 1))
+    memory.pending[at * n_inputs + memory.n_pending[at]] = j
+    memory.n_pending[at] += 1
+
+
+def learn(p, memory, step, train, fired, is_last):
+    """Advance a step: traces, weight changes at the spikes, then norm and clamp."""
+    t, n_slots = step.number, memory.n_pending.shape[0] // memory.y.shape[0]
+    now = advance_traces(p, memory, step, fired)
+    for f in range(fired.shape[0]):
+        if memory.place_of[fired[f]] < 0:
+            join(memory, fired[f])
+            list_on_their_way(memory, step, train, fired[f])
+    depresses = rule.depresses(p)
+    normalises = memory.normalise == EVERY_STEP or (memory.normalise == LAST_STEP and is_last)
+    for place in range(memory.n_active[0]):
+        i, at = memory.active[place], place * n_slots + (t & (n_slots - 1))
+        if memory.post[i] != 0:
+            change_all(p, memory, step.image.rate, i, at, now, normalises)
+            memory.changed[place] = 1
+        elif depresses and memory.n_pending[at]:
+            change_at_arrivals(p, memory, step.image.rate, i, at, now, normalises)
+            memory.changed[place] = 1
+        memory.n_pending[at] = 0
+        if memory.changed[place] and memory.normalise != NEVER:
+            memory.off_norm[i] = 1
+        if normalises and memory.off_norm[i]:
+            memory.off_norm[i] = scale_row(p, memory, i)
+            memory.changed[place] = 1
+    for f in range(fired.shape[0]):
+        memory.post[fired[f]] = 0
+
+
+def advance_traces(p, memory, step, fired):
+    """Advance all traces by a step; return the row of `x` in which the traces of inputs are now."""
+    x, pre, width = memory.x, memory.pre, memory.pre.shape[0]
+    lanes = VECTOR_BYTES // x.itemsize
+    n_rows = memory.delays.longest + 1
+    now = n_rows - 1 - step.number % n_rows
+    before = now + 1 if now + 1 < n_rows else 0
+    spikes, active_inputs = step.spikes, step.image.active_inputs
+    for s in range(spikes.shape[0]):
+        pre[active_inputs[spikes[s]]] = 1
+    for k in range(0, width, lanes):
+        trace = rule.pre_trace(p, vectors.load(x, before * width + k), vectors.load(pre, k))
+        vectors.store(x, now * width + k, trace)
+    for s in range(spikes.shape[0]):
+        pre[active_inputs[spikes[s]]] = 0
+    for f in range(fired.shape[0]):
+        memory.post[fired[f]] = 1
+    none = vectors.zeros(memory.post)
+    for i in range(0, memory.y.shape[0], lanes):
+        spike, y2 = vectors.load(memory.post, i), vectors.load(memory.y2, i)
+        vectors.store(memory.y, i, rule.post_trace(p, vectors.load(memory.y, i), spike))
+        vectors.store(memory.y2_seen, i, rule.second_trace(p, y2, none))
+        vectors.store(memory.y2, i, rule.second_trace(p, y2, spike))
+    return now
+
+
+@rarely_called
+def list_on_their_way(memory, step, train, i):
+    """List the spikes that arrive at a neuron now or later, of this step and those before: it becomes active."""
+    place = memory.place_of[i]
+    for t in range(max(0, step.number - memory.delays.longest), min(step.number + 1, step.image.n_steps)):
+        for s in range(train.first[t], train.first[t + 1]):
+            j = step.image.active_inputs[train.places[s]]
+            if t + np.int64(memory.delays.by_neuron[i, j]) >= step.number:
+                put(memory, place, i, j, t)
+
+
+def change_at_arrivals(p, memory, rate, i, at, now, normalises):
+    """Change a neuron's weights of the inputs whose spikes arrive."""
+    n_inputs, width, n_rows = memory.delays.by_neuron.shape[1], memory.pre.shape[0], memory.delays.longest + 1
+    y, y2 = memory.y[i], memory.y2_seen[i]
+    none = y * 0
+    for k in range(memory.n_pending[at]):
+        j = np.int64(memory.pending[at * n_inputs + k])
+        ago = now + np.int64(memory.delays.by_neuron[i, j])
+        x = memory.x[(ago if ago < n_rows else ago - n_rows) * width + j]
+        w = synapse.updated(p, rate, memory.rows[i * width + j], x, y, y2, none + 1, none)
+        memory.rows[i * width + j] = w if normalises else min(max(w, 0), p.w_max)
+
+
+@rarely_called
+def change_all(p, memory, rate, i, at, now, normalises):
+    """Change all weights of a neuron that fires."""
+    n_inputs, width, n_rows = memory.delays.by_neuron.shape[1], memory.pre.shape[0], memory.delays.longest + 1
+    lanes = VECTOR_BYTES // memory.x.itemsize
+    for j in range(n_inputs):
+        ago = now + np.int64(memory.delays.by_neuron[i, j])
+        memory.x_seen[j] = memory.x[(ago if ago < n_rows else ago - n_rows) * width + j]
+    for k in range(memory.n_pending[at]):
+        memory.pre_seen[memory.pending[at * n_inputs + k]] = 1
+    y, y2 = memory.y[i], memory.y2_seen[i]
+    spike = y * 0 + 1
+    for k in range(0, width, lanes):
+        w, x, pre = (
+            vectors.load(memory.rows, i * width + k),
+            vectors.load(memory.x_seen, k),
+            vectors.load(memory.pre_seen, k),
+        )
+        w = synapse.updated(p, rate, w, x, y, y2, pre, spike)
+        if not normalises:
+            w = minimum(maximum(w, 0), p.w_max)
+        vectors.store(memory.rows, i * width + k, w)
+    for j in range(n_inputs, width):
+        memory.rows[i * width + j] = 0
+    for k in range(memory.n_pending[at]):
+        memory.pre_seen[memory.pending[at * n_inputs + k]] = 0
+
+
+@rarely_called
+def scale_row(p, memory, i):
+    """Scale a neuron's weights to their norm, then clamp them; return whether that made them miss it."""
+    width, rows = memory.pre.shape[0], memory.rows
+    total = np.float64(0)
+    for j in range(i * width, (i + 1) * width):
+        total += abs(np.float64(rows[j]))
+    if total == 0:
+        return False
+    factor = p.w_norm / total
+    clamped = np.float64(0)
+    for j in range(i * width, (i + 1) * width):
+        w = rows[j] * factor
+        kept = min(max(w, 0), p.w_max)
+        clamped += abs(w - kept)
+        rows[j] = kept
+    return clamped > 1e-5 * p.w_norm if rows.itemsize == 4 else clamped > 1e-13 * p.w_norm
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# The rest after an image, and its end.
+
+
+def rest(p, memory, t, n):
+    """Let the traces go on for n steps from step t on, without any spike."""
+    width, n_rows = memory.pre.shape[0], memory.delays.longest + 1
+    lanes = VECTOR_BYTES // memory.x.itemsize
+    none = vectors.zeros(memory.x)
+    for step in range(t, t + n):
+        now = n_rows - 1 - step % n_rows
+        before = now + 1 if now + 1 < n_rows else 0
+        for k in range(0, width, lanes):
+            vectors.store(
+                memory.x, now * width + k, rule.pre_trace(p, vectors.load(memory.x, before * width + k), none)
+            )
+    for i in range(0, memory.y.shape[0], lanes):
+        y, y2 = vectors.load(memory.y, i), vectors.load(memory.y2, i)
+        for _ in range(n):
+            y, y2 = rule.post_trace(p, y, none), rule.second_trace(p, y2, none)
+        vectors.store(memory.y, i, y)
+        vectors.store(memory.y2, i, y2)
+
+
+def finish(p, memory, weight, n_steps):
+    """End an image: bring weights up to date, and turn the traces of inputs so that the latest come first."""
+    width, n_rows = memory.pre.shape[0], memory.delays.longest + 1
+    for place in range(memory.n_active[0]):
+        i = memory.active[place]
+        memory.place_of[i] = -1
+        if memory.changed[place]:
+            write_back(memory, weight, i, width)
+    for k in range(memory.x.shape[0]):
+        memory.x_turned[k] = memory.x[k]
+    latest = n_rows - 1 - (n_steps - 1) % n_rows
+    for ago in range(n_rows):
+        row = latest + ago if latest + ago < n_rows else latest + ago - n_rows
+        for k in range(width):
+            memory.x[ago * width + k] = memory.x_turned[row * width + k]
+
+
+@rarely_called
+def write_back(memory, weight, i, width):
+    """Bring the input-major weights of a neuron up to date."""
+    for j in range(weight.shape[0]):
+        weight[j, i] = memory.rows[i * width + j]
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What a synapse does, as rules of either frame state it.
+
+
+def updated_by_pairs(p, rate, w, x, y, y2, pre, post):
+    """Return a weight after a step, by the rule's `change`."""
+    return w + rate * rule.change(p, w, x, y, pre, post)
+
+
+PAIRS = ConductanceFunctions(updated_by_pairs, start, arrive, learn, rest, finish)

@@ -1,0 +1,132 @@
+"""What a neuron group is: an excitatory population and its inhibitory partner, one to one.
+
+Each group states its arithmetic once, for one neuron and one step, from operators and `stdp_run.elementwise`.
+State of an excitatory neuron: membrane potential `v`, refractory counter, conductances if it has them (all of these
+start afresh with every image, unless the group runs on), and the persistent `theta`, by which its threshold adapts. An
+inhibitory neuron has the same but for theta. A refractory counter of n > 0 means that the input of the next n steps is
+ignored.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from stdp_run.elementwise import Tensor, Tensors
+from stdp_run.errors import UserError
+from stdp_run.parameters import number, positive
+
+
+class NeuronGroup:
+    """What an engine asks of a neuron group; a group of one's own derives from this or from one of those below.
+
+    Attributes:
+        aliases: further names under which the group is known.
+        arithmetic: "float" or "int"; a rule works with groups of its own kind.
+        compiled: whether the event engine may compile the group; where False it runs on the torch engine alone.
+        parameters: every key of the YAML with what its value may be (stdp_run.parameters), among them `w_ei` (one
+            excitatory spike onto the inhibitory partner), `w_ie` (one inhibitory spike onto every excitatory neuron
+            but the partner) and `w_init_max`, which the wiring and the initial weights use.
+        units: of weights, and of potentials and theta, for plots.
+        runs_on: whether potentials, conductances and the rule's traces run on from image to image, through the rest
+            between them, while it learns; with learning off each image is answered from rest.
+        linear_excitatory: the very function `excitatory` of which `between_spikes` is true, or None.
+    """
+
+    aliases: tuple[str, ...] = ()
+    arithmetic = "float"
+    compiled = True
+    parameters = {"w_ei": number, "w_ie": number, "w_init_max": positive}
+    units = ("mV per spike", "mV")
+    runs_on = False
+    linear_excitatory: Callable | None = None
+
+    @classmethod
+    def is_linear(cls) -> bool:
+        """Return whether `between_spikes` holds: not where a class replaced `excitatory` and said no more about it."""
+        return cls.linear_excitatory is cls.excitatory
+
+    @classmethod
+    def check(cls, p: Any) -> None:
+        """Raise UserError where a class is not linear between spikes though it says so: the engines would differ."""
+        if not cls.is_linear() or cls.linear_excitatory.__module__.startswith(__package__):
+            return
+        import torch
+
+        d, v_rest, v_threshold, d_theta = cls.between_spikes(p)
+        theta, rest = torch.linspace(0, 5, 6, dtype=torch.float64), torch.zeros(6, dtype=torch.int32)
+        v = v_rest + (v_threshold - v_rest) * torch.linspace(-0.5, 0.5, 6, dtype=torch.float64)
+        spike, v_next, _, theta_next = cls.excitatory(p, True, v - v_rest, v, rest, theta)
+        expected = d * (v - v_rest) + v
+        same = partial(torch.allclose, rtol=1e-12, atol=1e-12)
+        is_linear = same(v_next[~spike], expected[~spike]) and same(theta_next[~spike], d_theta * theta[~spike])
+        if not is_linear or not torch.equal(spike, expected > v_threshold + d_theta * theta):
+            name = f"{cls.__module__}.{cls.__name__}"
+            raise UserError(f"{name}: `excitatory` is not what `between_spikes` says; leave out linear_excitatory")
+
+    @staticmethod
+    def initial(p: Any) -> tuple[float, float, float]:
+        """Return the values at rest: (excitatory v, theta, inhibitory v)."""
+        raise NotImplementedError
+
+    @staticmethod
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
+        """Advance by a step; return (spike, v, refractory, theta). Where `learning` is False, theta is frozen."""
+        raise NotImplementedError
+
+    @staticmethod
+    def between_spikes(p: Any) -> tuple[float, float, float, float]:
+        """Return (d, v_rest, v_threshold, d_theta), by which an engine can take several steps of a neuron at once.
+
+        While it is not refractory and does not spike, v <- d (v - v_rest) + v_rest + current, and theta <- d_theta
+        theta if it learns; it spikes where v > v_threshold + theta. A class of which this is true says so with
+        `linear_excitatory = excitatory` in its body; without it, every neuron is advanced at every step.
+        """
+        return 0, 0, 0, 0
+
+    @staticmethod
+    def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:
+        """Advance inhibitory neurons by a step; return (spike, v, refractory)."""
+        raise NotImplementedError
+
+    @classmethod
+    def cells(cls, p: Any, none: Tensor) -> Tensors:
+        """Return the state of all neurons at rest but for theta, by name, from zeros `none` [B, E] typed as weights."""
+        v, _, inhibitory_v = cls.initial(p)
+        return {
+            "v": none + v,
+            "refractory": none.int(),
+            "inhibitory_v": none + inhibitory_v,
+            "inhibitory_refractory": none.int(),
+            "inhibitory_spikes": none,  # of the step before
+        }
+
+    @classmethod
+    def first_cells(cls, p: Any, none: Tensor) -> Tensors:
+        """Return the same before the very first image, where a group runs on."""
+        return cls.cells(p, none)
+
+    @classmethod
+    def advance(cls, p: Any, learning: bool, arrivals: Tensor, cells: Tensors, theta: Tensor) -> tuple:
+        """Advance all neurons by a step; return (which excitatory ones fire, cells, theta), each [B, E].
+
+        `arrivals` [B, E] are the sums of the weights of the input spikes that arrive.
+        """
+        dtype = arrivals.dtype
+        current = arrivals - p.w_ie * others(cells["inhibitory_spikes"])
+        fired, v, refractory, theta = cls.excitatory(p, learning, current, cells["v"], cells["refractory"], theta)
+        inhibitory_fired, inhibitory_v, inhibitory_refractory = cls.inhibitory(
+            p, p.w_ei * fired.to(dtype), cells["inhibitory_v"], cells["inhibitory_refractory"]
+        )
+        cells = {
+            "v": v,
+            "refractory": refractory,
+            "inhibitory_v": inhibitory_v,
+            "inhibitory_refractory": inhibitory_refractory,
+            "inhibitory_spikes": inhibitory_fired.to(dtype),
+        }
+        return fired, cells, theta
+
+
+def others(spikes: Tensor) -> Tensor:
+    """Return for each neuron how many of the others spike, [B, E]."""
+    return spikes.sum(dim=1, keepdim=True, dtype=spikes.dtype) - spikes

@@ -1,0 +1,54 @@
+"""Integer neurons, for neuromorphic chips."""
+
+from typing import Any
+
+from stdp_run.elementwise import maximum, minimum, where
+from stdp_run.neurons.base import NeuronGroup
+from stdp_run.parameters import whole, whole_non_negative, whole_positive
+
+
+class IntegerDiehlCook(NeuronGroup):
+    """Integer neurons after Diehl & Cook for neuromorphic chips (SPAIC); 16.384 units are 1 mV, all state is int32.
+
+    current <- current clamped to +-v_limit
+    theta   <- theta >> 1 where theta > max_threshold           (theta is the whole threshold; only while learning)
+    V       <- (v_decay V) >> 10, and + (current_gain current) >> 10 where the refractory counter <= 0
+    spike where V > theta; there V <- 0, theta <- theta + theta_increment (while learning)
+    """
+
+    arithmetic = "int"
+    units = ("units", "units; 16.384 units are 1 mV")
+    parameters = {
+        "w_ei": whole,
+        "w_ie": whole,
+        "w_init_max": whole_positive,
+        "v_decay": whole,
+        "v_limit": whole_positive,
+        "current_gain": whole,
+        "threshold": whole,
+        "max_threshold": whole_positive,
+        "theta_increment": whole,
+        "refractory": whole_non_negative,
+        "inhibitory_v_threshold": whole,
+    }
+
+    @staticmethod
+    def initial(p: Any) -> tuple[float, float, float]:
+        return 0, p.threshold, 0
+
+    @staticmethod
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
+        current = maximum(minimum(current, p.v_limit), -p.v_limit)
+        theta = where(theta > p.max_threshold, theta >> 1, theta) if learning else theta
+        v = (v * p.v_decay) >> 10
+        v = v + where(refractory > 0, 0, (current * p.current_gain) >> 10)
+        spike = v > theta
+        theta = where(spike, theta + p.theta_increment, theta) if learning else theta
+        v = maximum(where(spike, 0, v), -p.v_limit)
+        return spike, v, where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+    @staticmethod
+    def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:
+        v = v + current
+        spike = v > p.inhibitory_v_threshold
+        return spike, where(spike, 0, v), refractory

@@ -1,0 +1,81 @@
+"""Leaky integrate-and-fire neurons whose input is a step of the potential; of a float type."""
+
+from typing import Any
+
+from stdp_run.elementwise import maximum, where
+from stdp_run.neurons.base import NeuronGroup
+from stdp_run.parameters import number, number64, time_constant, whole_non_negative
+
+
+class LIF(NeuronGroup):
+    """Leaky integrate-and-fire neurons with an adaptive threshold (Diehl & Cook 2015, eq. 1 and section 2.3).
+
+    V     <- d_v (V - V_rest) + V_rest + current           (current is ignored while refractory)
+    theta <- d_theta theta
+    spike where V > V_threshold + theta; there V <- V_reset, theta <- theta + theta_increment
+    """
+
+    parameters = {
+        **NeuronGroup.parameters,
+        "v_rest": number,
+        "v_reset": number,
+        "v_threshold": number,
+        "tau_v": time_constant("d_v"),
+        "tau_theta": time_constant("d_theta", float64=True),  # a decay of 1e-7 a step is below float32's resolution
+        "theta_increment": number64,
+        "refractory": whole_non_negative,
+        "inhibitory_v_rest": number,
+        "inhibitory_v_reset": number,
+        "inhibitory_v_threshold": number,
+        "tau_inhibitory": time_constant("d_inhibitory"),
+        "inhibitory_refractory": whole_non_negative,
+    }
+
+    @staticmethod
+    def initial(p: Any) -> tuple[float, float, float]:
+        return p.v_rest, 0.0, p.inhibitory_v_rest
+
+    @staticmethod
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
+        v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
+        theta = theta * p.d_theta if learning else theta
+        spike = v > p.v_threshold + theta
+        theta = where(spike, theta + p.theta_increment, theta) if learning else theta
+        return spike, where(spike, p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+    linear_excitatory = excitatory
+
+    @staticmethod
+    def between_spikes(p: Any) -> tuple[float, float, float, float]:
+        return p.d_v, p.v_rest, p.v_threshold, p.d_theta
+
+    @staticmethod
+    def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:
+        v = p.d_inhibitory * (v - p.inhibitory_v_rest) + p.inhibitory_v_rest + where(refractory > 0, 0, current)
+        spike = v > p.inhibitory_v_threshold
+        v = where(spike, p.inhibitory_v_reset, v)
+        return spike, v, where(spike, p.inhibitory_refractory, maximum(refractory - 1, 0))
+
+
+class DiehlCook(LIF):
+    """LIF with the refractory periods of Diehl & Cook 2015: the YAML sets them, the arithmetic is the same."""
+
+
+class ALIF(LIF):
+    """LIF without units, with a soft reset and a threshold that grows in proportion (SPAIC's adaptive LIF).
+
+    spike where V > V_threshold + theta; there V <- V - V_reset, theta <- theta + theta_increment (V_threshold + theta)
+    """
+
+    units = ("no unit", "no unit")
+
+    @staticmethod
+    def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
+        v = p.d_v * (v - p.v_rest) + p.v_rest + where(refractory > 0, 0, current)
+        theta = theta * p.d_theta if learning else theta
+        spike = v > p.v_threshold + theta
+        grown = theta + p.theta_increment * (p.v_threshold + theta)
+        theta = where(spike, grown, theta) if learning else theta
+        return spike, where(spike, v - p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+    linear_excitatory = excitatory  # between spikes it is as LIF is
