@@ -25,9 +25,9 @@ class Step(NamedTuple):
 class Rule:
     """A learning rule for the plastic weights `weight[E, I]` from inputs to excitatory neurons.
 
-    A rule of one's own that fits the frame of `PairRule` derives from it and runs on both engines. Any other derives
-    from this class, states its update of whole tensors in `step`, and runs on the torch engine; with a compiled
-    implementation as class attribute `compiled` (stdp_run/engines/event/README.md) it runs on the event engine too.
+    A rule of one's own that fits the frame of `SpikeRule` or `PairRule` derives from it and runs on both engines. Any
+    other derives from this class, states its update of whole tensors in `step`, and runs on the torch engine; with a
+    compiled implementation as class attribute `compiled` (stdp_run/engines/event/README.md) on the event engine too.
 
     Attributes:
         aliases: further names under which the rule is known.
@@ -59,6 +59,11 @@ class Rule:
         return {"x": pre, "y": post}
 
     @classmethod
+    def begin(cls, p: Any, weight: Tensor) -> Tensor:
+        """Return weight[E, I] with which an image begins that is learned from: as it is, or normalised."""
+        return weight
+
+    @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
         """Return (weight[E, I], traces) after one step."""
         raise NotImplementedError
@@ -88,3 +93,12 @@ class NearestTraces(Rule):
     def depresses(p: Any) -> bool:
         """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
         return p.a_pre != 0
+
+
+def pre_at_synapses(rule: type[NearestTraces], p: Any, step: Step, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (the presynaptic trace to keep, that trace at the synapses, input spikes at the synapses).
+
+    `x` [B, I] is the trace before this step; what lies at the synapses is [B, 1, I], the same for all neurons.
+    """
+    x = rule.pre_trace(p, x, step.pre)
+    return x, x[:, None, :], step.pre[:, None, :]

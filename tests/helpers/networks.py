@@ -32,6 +32,13 @@ PAIRS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("meta_nearest_online", "lif_stdp"): (_LEARN_FAST, {}),
     ("meta_nearest_online", "diehl_cook"): (_LEARN_FAST, {}),
     ("meta_nearest_online", "alif_stdp"): ({"a_post": 0.02, "a_pre": 1e-4, "w_max": 0.3}, ALIF),
+    ("triplet", "lif_stdp"): (_LEARN_FAST | _FLOAT_NORM, {}),
+    ("power_law", "lif_stdp"): ({"eta": 0.1} | _FLOAT_NORM, {}),
+    ("power_law_pre_post", "lif_stdp"): ({"eta_post": 0.1, "eta_pre": 3e-3} | _FLOAT_NORM, {}),
+    ("exponential", "lif_stdp"): ({"eta": 0.1, "normalise": "every_step"} | _FLOAT_NORM, {}),
+    ("weight_dependent", "lif_stdp"): ({"a_post": 0.5, "a_pre": 3e-3} | _FLOAT_NORM, {}),
+    ("rectangular", "lif_stdp"): ({"t_ltp": 5.0, "a_plus": 0.1, "a_minus": 0.01, "w_max": 0.5}, {}),
+    ("multiplicative", "lif_stdp"): ({"a_plus": 0.4, "a_minus": 0.1, "w_max": 0.5}, {}),
     ("post_pre_int", "diehl_cook_int"): (
         {"nu1": 1400, "w_max": 40, "max_threshold": 600},
         {"max_threshold": 600},

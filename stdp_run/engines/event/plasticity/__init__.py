@@ -1,8 +1,8 @@
 """The compiled implementations of learning rules; `stdp_run.rules` has the equations."""
 
-from stdp_run.engines.event.plasticity import meta_nearest_online, pair, post_pre_int
+from stdp_run.engines.event.plasticity import meta_nearest_online, pair, post_pre_int, spike
 from stdp_run.engines.event.plasticity.implementation import Implementation, IntervalFunctions, StepwiseFunctions
-from stdp_run.rules import MetaNearestOnline, PairRule, PostPreInt, Rule
+from stdp_run.rules import MetaNearestOnline, PairRule, PostPreInt, Rule, SpikeRule
 
 __all__ = ["Implementation", "IntervalFunctions", "StepwiseFunctions", "implementation_of"]
 
@@ -10,6 +10,7 @@ _BUILT_IN: dict[type[Rule], Implementation] = {
     PairRule: pair.IMPLEMENTATION,
     MetaNearestOnline: meta_nearest_online.IMPLEMENTATION,
     PostPreInt: post_pre_int.IMPLEMENTATION,
+    SpikeRule: spike.IMPLEMENTATION,
 }
 
 
