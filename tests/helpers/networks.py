@@ -14,6 +14,7 @@ from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.engines.event.engine import EventEngine
 from stdp_run.network import Encoder, Model, NetworkState, initial_state
 from stdp_run.parameters import check_parameters, named_parameters
+from stdp_run.rules.spike import OCCASIONS
 
 # Constants under which a small network on 14 x 14 pixels and 60 steps spikes often, and weights reach w_max.
 _LEARN_FAST = {"a_post": 0.1, "a_pre": 3e-3}
@@ -48,6 +49,7 @@ ONE_PER_RULE = [
     ("nearest_online", "diehl_cook"),
     ("full_online", "lif_stdp"),
     ("meta_nearest_online", "diehl_cook"),
+    ("power_law_pre_post", "lif_stdp"),  # the frame that the other rules of the literature share
     ("post_pre_int", "diehl_cook_int"),
 ]
 # Compiling a pair takes seconds: without these, which `-m slow` runs, every rule and every neuron group is there still.
@@ -57,6 +59,8 @@ _SLOW = [
     ("full_online", "diehl_cook"),
     ("meta_nearest_online", "lif_stdp"),
     ("meta_nearest_online", "alif_stdp"),
+    *((rule, "lif_stdp") for rule in ("triplet", "power_law", "exponential", "weight_dependent")),
+    *((rule, "lif_stdp") for rule in ("rectangular", "multiplicative")),
 ]
 ENGINES = {"torch": TorchEngine, "event": EventEngine}
 N_LEARNED = 20
@@ -144,8 +148,10 @@ def largest_difference(first: NetworkState, second: NetworkState) -> float:
 def plain_network(pair, model: Model, state: NetworkState) -> oracle.Network:
     """Return the plain-loop network with the model's constants."""
     p, q = model.neuron_parameters, model.rule_parameters
-    fields = [name for name in q._fields if not name.startswith("d_")]
-    rule = oracle.RULES[pair[0]](state.weight.tolist(), **{name: getattr(q, name) for name in fields})
+    constants = {name: getattr(q, name) for name in model.rule.parameters}
+    if "normalise" in constants:
+        constants["normalise"] = OCCASIONS[q.normalise]
+    rule = oracle.RULES[pair[0]](state.weight.tolist(), **constants)
     n = range(model.n_exc)
     if pair[1] == "diehl_cook_int":
         excitatory = [oracle.IntegerNeuron(p.max_threshold) for _ in n]
