@@ -74,7 +74,7 @@ class SpikeRule(NearestTraces):
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
-        """Return the change at an output spike, of which y2 does not know; 0 for `start_pre`, or silent inputs change."""
+        """Return the change at an output spike, of which y2 does not know; 0 for `start_pre` unless declared."""
         return w * 0
 
     @classmethod
