@@ -48,7 +48,7 @@ class PairRule(NearestTraces):
         for what, case in cases.items():
             if (torch.as_tensor(cls.change(p, w, *case)) != 0).any():
                 name = f"{cls.__module__}.{cls.__name__}"
-                raise UserError(f"{name}.change: must be 0 where {what}; a rule that changes more derives from Rule")
+                raise UserError(f"{name}.change: must be 0 where {what}; a rule that changes more derives from SpikeRule")
 
     @staticmethod
     def change(p: Any, w: Any, x: Any, y: Any, pre: Any, post: Any) -> Any:
