@@ -3,7 +3,8 @@
     parameters = {"tau_pre": time_constant("d_pre"), "a_pre": number, "theta_increment": number64}
 
 The keys are those of the YAML. A time constant (ms) declares the name of its decay per step, exp(-dt / tau), which
-stands beside it in the named tuple. `64` marks constants that stay float64 where the network computes in float32.
+stands beside it in the named tuple; a duration (ms) the name of its number of steps. `64` marks constants that stay
+float64 where the network computes in float32. A choice of words is a whole number in the named tuple: its place.
 """
 
 import math
@@ -29,6 +30,7 @@ class Check:
     maximum: float = math.inf
     decay: str | None = None  # of a time constant: the name of its decay per step, exp(-dt / tau)
     share: str | None = None  # of a time constant: the name of the share of it that a step takes, dt / tau
+    steps: str | None = None  # of a duration: the name of its number of steps
     float64: bool = False  # it (and its decay) keeps 64 bits whatever the type of the weights
 
     def __call__(self, key: str, value: object) -> Any:
@@ -42,6 +44,19 @@ class Check:
             if in_range and not (self.whole and value % 1):
                 return int(value) if self.whole else float(value)
         raise UserError.bad_value(key, value, self.allowed)
+
+
+@dataclass(frozen=True)
+class Choice(Check):
+    """What a word in the configuration may be; the value is the place of the word, as compiled code has no words."""
+
+    words: tuple[str, ...] = ()
+
+    def __call__(self, key: str, value: object) -> int:
+        """Return the place of `value` among the words; raise UserError where it is none of them."""
+        if value not in self.words:
+            raise UserError.bad_value(key, value, self.allowed)
+        return self.words.index(str(value))
 
 
 number = Check("a number")
@@ -61,6 +76,16 @@ def time_constant(decay: str, float64: bool = False, share: str | None = None) -
     return replace(positive, decay=decay, share=share, float64=float64)
 
 
+def duration(steps: str) -> Check:
+    """Return the declaration of a duration in ms, whose number of steps, or fractions, is to be had as `steps`."""
+    return replace(non_negative, steps=steps)
+
+
+def choice(*words: str) -> Choice:
+    """Return the declaration of one of several words, which the named tuple has by its place, 0 for the first."""
+    return Choice(f"one of {', '.join(words)}", words=words)
+
+
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
     """Return the constants of a rule or neuron group, each checked; `section` is where they stand in the config.
 
@@ -77,12 +102,14 @@ def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping
 
 
 def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> Any:
-    """Return checked `values` as a named tuple of Python numbers, with the decays that the class `owner` declares."""
+    """Return checked `values` as a named tuple of Python numbers, with the decays and steps that `owner` declares."""
     declared = owner.parameters
     decays = {check.decay: math.exp(-dt_ms / values[key]) for key, check in declared.items() if check.decay}
     shares = {check.share: dt_ms / values[key] for key, check in declared.items() if check.share}
     precise = {name for key, check in declared.items() if check.float64 for name in (key, check.decay, check.share)}
-    everything = {**values, **decays, **shares}
+    # Rounded, so that 0.3 ms are 3 steps of 0.1 ms and not 2.9999999999999996.
+    steps = {check.steps: round(values[key] / dt_ms, 6) for key, check in declared.items() if check.steps}
+    everything = {**values, **decays, **shares, **steps}
     marked = (f"{name}__64" if name in precise else name for name in everything)
     return _parameters_class("__".join((owner.__name__, *marked)))(**everything)
 

@@ -1,4 +1,8 @@
-"""STDP windows: how much a pair of spikes changes a weight, by the time between them, as `replay` finds it."""
+"""STDP windows: how much a pair of spikes changes a weight, by the time between them, as `replay` finds it.
+
+For a rule with a second trace, which a single pair does not show: also how much a pair in a train of them changes it,
+by their frequency.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -15,19 +19,23 @@ from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
 from stdp_run.rules.base import Rule
+from stdp_run.rules.spike import SpikeRule
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
 
 LONGEST_MS = 100
 N_INPUTS = 500
+FREQUENCIES_HZ = tuple(range(5, 55, 5))
+N_PAIRS = 5  # in a train, of which the last counts: by then traces are as in a longer one
+PAIR_MS = 10  # between the spikes of a pair
 
 
 def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return (time from input to output spike in ms [K], mean weight change [K]) for one pair of spikes each.
 
     One neuron has 500 synapses of equal weight, at its norm and in the middle of its bounds (0 to 1 where a rule has no
-    w_max). A float rule gets a spike at one of them, so that scaling the row hardly counts; a rule with stochastic
-    rounding at all, for the mean.
+    w_max). A float rule gets a spike at one of them, so that scaling the row hardly counts, or is left out where the
+    rule lets one choose; a rule with stochastic rounding at all, for the mean.
 
     Args:
         rule: a registered name, or a rule class of one's own.
@@ -39,6 +47,8 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
     middle = w_max // 2 if integer else w_max / 2
     if "w_norm" in rule_class.parameters:
         constants["w_norm"] = middle * N_INPUTS
+    if "normalise" in rule_class.parameters:
+        constants["normalise"] = "never"
     stimulated = slice(None) if integer else slice(0, 1)
     delays = range(-LONGEST_MS, LONGEST_MS + 1)
     change = np.empty(len(delays))
@@ -53,6 +63,25 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
     return np.array(delays, float), change
 
 
+def change_by_frequency(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, ...]:
+    """Return (frequency of pairs in Hz [K], weight change by a pair with the input first [K], with the output first).
+
+    The spikes of a pair are 10 ms apart, as in Pfister & Gerstner 2006; arguments as of `stdp_window`.
+    """
+    w_max = {**published_parameters(rule, 1)[1], **constants}.get("w_max", 1)
+    constants |= {"normalise": "never", "w_norm": 1}
+    change = np.empty((2, len(FREQUENCIES_HZ)))
+    for k, frequency in enumerate(FREQUENCIES_HZ):
+        starts = np.round(np.arange(N_PAIRS) * 1000 / frequency).astype(int)
+        early, late = np.zeros((2, starts[-1] + PAIR_MS + 1, 1), np.uint8)
+        early[starts] = late[starts + PAIR_MS] = 1
+        for order, (pre, post) in enumerate([(early, late), (late, early)]):
+            history = replay(rule, pre, post, np.full((1, 1), w_max / 2), engine=engine, **constants)[:, 0, 0]
+            # All that the last pair changes lies between the spikes of the last but one and the end.
+            change[order, k] = history[-1] - history[starts[-2] + PAIR_MS]
+    return np.array(FREQUENCIES_HZ, float), *change
+
+
 def run(settings: Settings, invocation: Invocation) -> float:
     """Plot the window of every registered rule as published, and that of the rule configured as it is configured.
 
@@ -64,7 +93,7 @@ def run(settings: Settings, invocation: Invocation) -> float:
         if directory.mode():
             raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run or an evaluation")
         windows, drawn = _windows(settings)
-        figure = plots.stdp_windows(windows)
+        figure = plots.stdp_windows(windows, _by_frequency(settings))
         png, path = plots.to_png(figure), directory.path / "stdp_windows.png"
         invocation.accepted(True)
         write_atomically(path, png)
@@ -85,27 +114,44 @@ def _windows(settings: Settings) -> tuple[dict[str, plots.Window], str]:
         return windows, f"{', '.join(windows)} as published"
     others = ", ".join(other for other in windows if other != name)
     published = None if is_own else windows[name].change
-    window = _window(rule, "torch" if is_own else "event", **constants)
+    window = _window(rule, **constants)
     windows[name] = window._replace(published=published, constants=changed)
     return windows, f"{name} with {changed}; {others} as published"
 
 
-def _window(rule: type[Rule], engine: str = "event", **constants: Any) -> plots.Window:
+def _window(rule: type[Rule], **constants: Any) -> plots.Window:
     """Return the window of a rule in % of its largest weight, if it has one."""
     w_max = {**published_parameters(rule, N_INPUTS)[1], **constants}.get("w_max")
-    delays, change = stdp_window(rule, engine, **constants)
+    # Compiling a rule would take longer than its window, but for those that nearly everybody has compiled.
+    is_compiled = rule in rules.registered.values() and not issubclass(rule, SpikeRule)
+    delays, change = stdp_window(rule, "event" if is_compiled else "torch", **constants)
     mean = "mean " if rule.arithmetic == "int" else ""  # over the synapses, of stochastic rounding
     if not w_max:
         return plots.Window(delays, change, f"{mean}weight change")
     return plots.Window(delays, 100 * change / w_max, f"{mean}weight change (% of w_max = {w_max:g})")
 
 
+def _by_frequency(settings: Settings) -> dict[str, plots.ByFrequency]:
+    """Return what is plotted by frequency: of each rule that has a second trace, as configured where it is."""
+    configured = import_class("rule", settings.rule.target, Rule, settings.config_dir)
+    every = {**rules.registered, settings.rule.name: configured}
+    found = {}
+    for name, rule in every.items():
+        if issubclass(rule, SpikeRule) and rule.second_trace is not SpikeRule.second_trace:
+            constants = settings.rule.constants if rule is configured else {}
+            percent = 100 / {**published_parameters(rule, 1)[1], **constants}["w_max"]
+            frequency, pre_first, post_first = change_by_frequency(rule, "torch", **constants)
+            found[name] = plots.ByFrequency(frequency, percent * pre_first, percent * post_first, PAIR_MS)
+    return found
+
+
 def _changed(rule: type[Rule], constants: Mapping[str, Any], n_inputs: int) -> str:
     """Return the constants of a rule that are not as published: all of a rule of one's own; empty if there are none.
 
-    The norm of the weights is left out, as a window does not depend on it.
+    The norm of the weights, and when it acts, are left out: a window does not depend on them.
     """
     _, published = published_parameters(rule, n_inputs)
-    changed = {key: value for key, value in constants.items() if key != "w_norm" and value != published.get(key)}
-    before = {key: f" (published {value:g})" for key, value in published.items()}
+    numbers = {key: value for key, value in constants.items() if key not in ("w_norm", "normalise")}
+    changed = {key: value for key, value in numbers.items() if value != published.get(key)}
+    before = {key: f" (published {value:g})" for key, value in published.items() if key in numbers}
     return ", ".join(f"{key}={value:g}{before.get(key, '')}" for key, value in changed.items())

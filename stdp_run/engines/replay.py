@@ -100,6 +100,7 @@ def _replay_on_torch(
     kept = {name: torch.from_numpy(array) for name, array in rule.persistent(p, weight).items()}
     traces = rule.start(p, kept, weights.new_zeros((1, pre.shape[1])), weights.new_zeros((1, post.shape[1])))
     history = np.empty((len(pre), *weight.shape), weight.dtype)
+    weights = rule.begin(p, weights)
     for t in range(len(pre)):
         words, last = partial(rounding_words, weight.shape, index, 0, t, seed), t == len(pre) - 1
         step = Step(pre_steps[t], post_steps[t], thresholds[t], 1, last, reduce, words)

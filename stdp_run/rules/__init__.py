@@ -2,13 +2,37 @@
 
 from stdp_run.registry import make_registry
 from stdp_run.rules.base import Rule, Step
+from stdp_run.rules.exponential import Exponential
 from stdp_run.rules.full_online import FullOnline
 from stdp_run.rules.meta_nearest_online import MetaNearestOnline
+from stdp_run.rules.multiplicative import Multiplicative
 from stdp_run.rules.nearest_online import NearestOnline
 from stdp_run.rules.pair import PairRule
 from stdp_run.rules.post_pre_int import PostPreInt
+from stdp_run.rules.power_law import PowerLaw
+from stdp_run.rules.power_law_pre_post import PowerLawPrePost
+from stdp_run.rules.rectangular import Rectangular
+from stdp_run.rules.spike import SpikeRule
+from stdp_run.rules.triplet import Triplet
+from stdp_run.rules.weight_dependent import WeightDependent
 
-__all__ = ["FullOnline", "MetaNearestOnline", "NearestOnline", "PairRule", "PostPreInt", "Rule", "Step"]
+__all__ = [
+    "Exponential",
+    "FullOnline",
+    "MetaNearestOnline",
+    "Multiplicative",
+    "NearestOnline",
+    "PairRule",
+    "PostPreInt",
+    "PowerLaw",
+    "PowerLawPrePost",
+    "Rectangular",
+    "Rule",
+    "SpikeRule",
+    "Step",
+    "Triplet",
+    "WeightDependent",
+]
 
 registered = make_registry(
     __name__,
@@ -16,4 +40,11 @@ registered = make_registry(
     full_online=FullOnline,
     meta_nearest_online=MetaNearestOnline,
     post_pre_int=PostPreInt,
+    triplet=Triplet,
+    power_law=PowerLaw,
+    power_law_pre_post=PowerLawPrePost,
+    exponential=Exponential,
+    weight_dependent=WeightDependent,
+    rectangular=Rectangular,
+    multiplicative=Multiplicative,
 )

@@ -26,9 +26,9 @@ class Step(NamedTuple):
 class Rule:
     """A learning rule for the plastic weights `weight[E, I]` from inputs to excitatory neurons.
 
-    A rule of one's own that fits the frame of `PairRule` derives from it and runs on both engines. Any other derives
-    from this class, states its update of whole tensors in `step`, and runs on the torch engine; with a compiled
-    implementation as class attribute `compiled` (stdp_run/engines/event/README.md) it runs on the event engine too.
+    A rule of one's own that fits the frame of `SpikeRule` or `PairRule` derives from it and runs on both engines. Any
+    other derives from this class, states its update of whole tensors in `step`, and runs on the torch engine; with a
+    compiled implementation as class attribute `compiled` (stdp_run/engines/event/README.md) on the event engine too.
 
     Attributes:
         aliases: further names under which the rule is known.
@@ -63,6 +63,11 @@ class Rule:
         return {"x": pre, "y": post}
 
     @classmethod
+    def begin(cls, p: Any, weight: Tensor) -> Tensor:
+        """Return weight[E, I] with which an image begins that is learned from: as it is, or normalised."""
+        return weight
+
+    @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
         """Return (weight[E, I], traces) after one step."""
         raise NotImplementedError
@@ -89,32 +94,32 @@ class NearestTraces(Rule):
         return y - y * spike + spike
 
     @staticmethod
-    def start_pre(p: Any) -> Any:
-        """Return the presynaptic trace before the first spike."""
+    def start_pre(p: Any) -> float:
+        """Return the presynaptic trace of an input that has not spiked, which `pre_trace` leaves as it is."""
         return 0.0
 
     @staticmethod
     def second_trace(p: Any, y2: Any, spike: Any) -> Any:
-        """Return a second postsynaptic trace after this step's `spike` (0 or 1), for rules that have one."""
+        """Return the second postsynaptic trace after this step's `spike` (0 or 1): here there is none."""
         return y2
-
-    @classmethod
-    def pre_at_synapses(cls, p: Any, step: Step, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return (the trace to keep, the trace at each synapse, the spikes that arrive there) after this step.
-
-        The last two are [B, 1, I], or with delays [B, E, I]: a synapse sees spike and trace as they were by its delay
-        ago. What is kept has the shape of `step.pre`.
-        """
-        if step.delays is None:
-            x = cls.pre_trace(p, x, step.pre)
-            return x, x[:, None, :], step.pre[:, None, :]
-        x = latest_first(cls.pre_trace(p, x[0], step.pre[0]), x)
-        return x, at_synapses(x, step.delays), at_synapses(step.pre, step.delays)
 
     @staticmethod
     def depresses(p: Any) -> bool:
         """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
         return p.a_pre != 0
+
+
+def pre_at_synapses(rule: type[NearestTraces], p: Any, step: Step, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return (the presynaptic trace to keep, that trace at the synapses, the spikes that arrive there).
+
+    The trace to keep has the shape of `step.pre`. What lies at the synapses is [B, 1, I], the same for all neurons, or
+    with delays [B, E, I]: a synapse sees spike and trace as they were by its delay ago.
+    """
+    if step.delays is None:
+        x = rule.pre_trace(p, x, step.pre)
+        return x, x[:, None, :], step.pre[:, None, :]
+    x = latest_first(rule.pre_trace(p, x[0], step.pre[0]), x)
+    return x, at_synapses(x, step.delays), at_synapses(step.pre, step.delays)
 
 
 def latest_first(now: Tensor, before: Tensor) -> Tensor:

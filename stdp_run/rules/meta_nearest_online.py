@@ -16,7 +16,7 @@ import numpy as np
 
 from stdp_run.elementwise import Tensor, Tensors, exp, maximum, where
 from stdp_run.parameters import number, positive, time_constant
-from stdp_run.rules.base import NearestTraces, Step
+from stdp_run.rules.base import NearestTraces, Step, pre_at_synapses
 
 SMALLEST_ROOM = 1e-4
 SMALLEST_MEAN = 1e-6
@@ -55,7 +55,7 @@ class MetaNearestOnline(NearestTraces):
 
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
-        x, seen, arrived = cls.pre_at_synapses(p, step, traces["x"])
+        x, seen, arrived = pre_at_synapses(cls, p, step, traces["x"])
         y = cls.post_trace(p, traces["y"], step.post)
         activity = (y - y.mean(dim=1, keepdim=True)).double().mean(dim=0)
         target = traces["target"] - step.rate * p.target_share * p.a_pre * activity

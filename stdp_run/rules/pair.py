@@ -11,7 +11,7 @@ from typing import Any
 from stdp_run.elementwise import Tensor, Tensors, maximum, minimum, where
 from stdp_run.errors import UserError
 from stdp_run.parameters import number, positive, time_constant
-from stdp_run.rules.base import NearestTraces, Step
+from stdp_run.rules.base import NearestTraces, Step, pre_at_synapses
 
 
 class PairRule(NearestTraces):
@@ -48,7 +48,9 @@ class PairRule(NearestTraces):
         for what, case in cases.items():
             if (torch.as_tensor(cls.change(p, w, *case)) != 0).any():
                 name = f"{cls.__module__}.{cls.__name__}"
-                raise UserError(f"{name}.change: must be 0 where {what}; a rule that changes more derives from Rule")
+                raise UserError(
+                    f"{name}.change: must be 0 where {what}; a rule that changes more derives from SpikeRule"
+                )
 
     @staticmethod
     def change(p: Any, w: Any, x: Any, y: Any, pre: Any, post: Any) -> Any:
@@ -62,7 +64,7 @@ class PairRule(NearestTraces):
             x = cls.pre_trace(p, traces["x"], step.pre)
             weight = weight + cls._changes_of_pairs(p, step, x, y)
         else:
-            x, seen, arrived = cls.pre_at_synapses(p, step, traces["x"])
+            x, seen, arrived = pre_at_synapses(cls, p, step, traces["x"])
             change = cls.change(p, weight, seen, y[:, :, None], arrived, step.post[:, :, None])
             weight = weight + step.reduce(step.rate * change)
         if cls.normalise == "every_step" or (cls.normalise == "last_step" and step.last):

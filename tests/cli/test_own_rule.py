@@ -1,12 +1,15 @@
-"""The README's example of a rule of one's own, and what goes wrong when one is mistaken."""
+"""The pages' examples of a rule of one's own, and what goes wrong when one is mistaken."""
 
 import json
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from helpers import oracle
 from helpers.runs import figures
 
+from stdp_run import replay
 from stdp_run.config.build import conf_folder, relatives
 from stdp_run.config.own_code import name_folder
 
@@ -233,3 +236,21 @@ def test_an_unknown_constant_of_ones_own_rule_is_refused(stdp_run, tmp_path, exa
     yaml.write_text(yaml.read_text() + "gain: 3\n")
     done = stdp_run(*example)
     assert "rule.gain=3: unknown key; known here: a_post" in done.stderr
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("event", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("normalise", ["never", "every_step"])
+def test_the_rule_in_contributing_computes_what_the_plain_loops_beside_it_compute(engine, normalise):
+    page = README.with_name("CONTRIBUTING.md").read_text()
+    rule, loops = ({}, dict(vars(oracle)))
+    exec(re.search(r"<!-- file: mine/burst.py -->\n```python\n(.*?)```", page, re.DOTALL)[1], rule)
+    exec(re.search(r"<!-- oracle -->\n```python\n(.*?)```", page, re.DOTALL)[1], loops)
+    constants = {**loops["Burst"].published, "normalise": normalise, "w_norm": 3.0, "w_max": 0.4, "a_plus": 0.1}
+    rng = np.random.default_rng(0)
+    pre, post, weight = rng.random((90, 30)) < 0.1, rng.random((90, 5)) < 0.2, rng.uniform(0, 0.3, (5, 30))
+    history = replay(rule["Burst"], pre, post, weight, engine=engine, **constants)
+    plain = loops["Burst"](weight.tolist(), **constants)
+    for t, weights in enumerate(history):
+        plain.step(pre[t].tolist(), post[t].tolist(), t == 89)
+        assert np.abs(weights - plain.weight).max() < 1e-12
+    assert np.abs(history[-1] - weight).max() > 0.1

@@ -5,7 +5,7 @@ from helpers.runs import run_in
 
 from stdp_run import rules
 from stdp_run.commands import stdp_window as command
-from stdp_run.commands.stdp_window import stdp_window
+from stdp_run.commands.stdp_window import change_by_frequency, stdp_window
 from stdp_run.config.own_code import name_folder
 from stdp_run.reporting import plots
 
@@ -31,13 +31,46 @@ def test_the_window_of_the_integer_rule_adds_on_both_sides():
     assert window[-90] == window[90] == 0
 
 
+WINDOWS = {
+    # rule -> change with the input 10 ms before, 20 ms before, and 10 ms after, of a weight of 0.5
+    "triplet": (0, 0, -1e-4 * np.exp(-0.5)),
+    "power_law": tuple(1e-2 * (x - 0.4) * 0.5**0.2 for x in (np.exp(-0.5), np.exp(-1), 0)),
+    "exponential": tuple(1e-2 * (x - 0.4) * np.exp(-0.5) for x in (np.exp(-0.5), np.exp(-1), 0)),
+    "weight_dependent": (5e-3 * np.exp(-0.5), 5e-3 * np.exp(-1), -5e-5 * np.exp(-0.5)),
+    "rectangular": (1.7e-3 * np.exp(-1.5), -7e-4, -7e-4),
+    "multiplicative": (1e-3, 1e-3, -7.5e-4),
+}
+WINDOWS["power_law_pre_post"] = (*WINDOWS["power_law"][:2], WINDOWS["power_law"][2] - 1e-4 * np.exp(-0.5) * 0.5**0.2)
+
+
+@pytest.mark.parametrize("rule", WINDOWS)
+def test_the_windows_of_the_literatures_rules_are_what_their_constants_say(rule, monkeypatch):
+    monkeypatch.setattr(command, "LONGEST_MS", 20)
+    constants = {"t_ltp": 15} if rule == "rectangular" else {}
+    window = dict(zip(*(each.tolist() for each in stdp_window(rule, "torch", **constants)), strict=True))
+    # At most 1e-3 lies between the two changes, of which the second sees what the first has done to the weight.
+    assert [window[10], window[20], window[-10]] == pytest.approx(WINDOWS[rule], rel=0.015, abs=1e-12)
+
+
+@pytest.mark.parametrize("engine", ["torch", "event"])
+def test_by_frequency_the_triplet_rule_turns_from_falling_to_rising(engine):
+    frequency, pre_first, post_first = change_by_frequency("triplet", engine)
+    for hz, period in ((10, 100), (40, 25)):
+        k = frequency.tolist().index(hz)
+        slow = np.exp(-period / 40)  # y2, of the output spike a period ago
+        lag = np.exp(-(period - 10) / 20)  # from the second spike of a pair to the first of the next
+        assert pre_first[k] == pytest.approx(1e-2 * np.exp(-0.5) * slow - 1e-4 * lag, abs=1e-12)
+        assert post_first[k] == pytest.approx(1e-2 * lag * slow - 1e-4 * np.exp(-0.5), abs=1e-12)
+    assert post_first[0] < 0 < post_first[-1] and (np.diff(pre_first) > 0).all()
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     """The windows that the command has plotted, by name; short ones, as each millisecond takes time."""
     monkeypatch.setattr(command, "LONGEST_MS", 3)
     windows = {}
     draw = plots.stdp_windows
-    monkeypatch.setattr(plots, "stdp_windows", lambda given: windows.update(given) or draw(given))
+    monkeypatch.setattr(plots, "stdp_windows", lambda given, *more: windows.update(given) or draw(given, *more))
     return windows
 
 
@@ -52,7 +85,7 @@ def test_the_command_plots_every_rule_as_published_and_the_configured_one_as_con
     assert integers.quantity == "mean weight change (% of w_max = 109)"
     assert (tmp_path / "stdp_windows.png").read_bytes().startswith(b"\x89PNG")
     line = capsys.readouterr().out
-    assert "nearest_online with a_post=0.5 (published 0.01); full_online, meta_nearest_online, post_pre_int as" in line
+    assert "nearest_online with a_post=0.5 (published 0.01); full_online, meta_nearest_online, post_pre_int, " in line
 
 
 def test_tuned_constants_are_drawn_where_they_are_in_effect_and_the_published_ones_where_they_are_not(
@@ -63,6 +96,17 @@ def test_tuned_constants_are_drawn_where_they_are_in_effect_and_the_published_on
     run_in(tmp_path, "mode=stdp_window", "rule=full_online", "tuned=none")
     assert not drawn["full_online"].constants and drawn["full_online"].published is None
     assert f"STDP windows of {', '.join(rules)} as published: " in capsys.readouterr().out
+
+
+def test_rules_with_a_second_trace_are_drawn_by_frequency_as_well(tmp_path, drawn, monkeypatch):
+    panels = []
+    draw = plots.stdp_windows
+    monkeypatch.setattr(plots, "stdp_windows", lambda given, more: panels.append(more) or draw(given, more))
+    run_in(tmp_path, "mode=stdp_window", "rule=triplet", "tuned=none", "rule.a_post=0.05", "rule.a_pre=0")
+    [panel] = panels
+    assert list(panel) == ["triplet"]
+    assert panel["triplet"].pre_first[-1] == pytest.approx(5 * np.exp(-0.5) * np.exp(-20 / 40))
+    assert drawn["triplet"].constants == "a_post=0.05 (published 0.01), a_pre=0 (published 0.0001)"
 
 
 def test_a_rule_of_the_users_own_has_a_window_as_well(tmp_path, drawn):

@@ -48,7 +48,7 @@ def test_engines_learn_the_same(pair):
     assert event_counts.sum() > 100
     assert (event_counts.sum(axis=0) > 0).sum() >= 3
     assert (event_state.weight != initial_state(model).weight).mean() > 0.1
-    if pair[0] != "meta_nearest_online":
+    if pair[0] not in ("meta_nearest_online", "weight_dependent", "multiplicative"):  # which have soft bounds
         assert (event_state.weight == model.rule_parameters.w_max).sum() > 5
 
 

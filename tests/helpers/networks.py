@@ -14,6 +14,7 @@ from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.engines.event.engine import EventEngine
 from stdp_run.network import Encoder, Model, NetworkState, initial_state
 from stdp_run.parameters import check_parameters, named_parameters
+from stdp_run.rules.spike import OCCASIONS
 
 # Constants under which a small network on 14 x 14 pixels and 60 steps spikes often, and weights reach w_max.
 _LEARN_FAST = {"a_post": 0.1, "a_pre": 3e-3}
@@ -32,6 +33,13 @@ PAIRS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("meta_nearest_online", "lif_stdp"): (_LEARN_FAST, {}),
     ("meta_nearest_online", "diehl_cook"): (_LEARN_FAST, {}),
     ("meta_nearest_online", "alif_stdp"): ({"a_post": 0.02, "a_pre": 1e-4, "w_max": 0.3}, ALIF),
+    ("triplet", "lif_stdp"): (_LEARN_FAST | _FLOAT_NORM, {}),
+    ("power_law", "lif_stdp"): ({"eta": 0.1} | _FLOAT_NORM, {}),
+    ("power_law_pre_post", "lif_stdp"): ({"eta_post": 0.1, "eta_pre": 3e-3} | _FLOAT_NORM, {}),
+    ("exponential", "lif_stdp"): ({"eta": 0.1, "normalise": "every_step"} | _FLOAT_NORM, {}),
+    ("weight_dependent", "lif_stdp"): ({"a_post": 0.5, "a_pre": 3e-3} | _FLOAT_NORM, {}),
+    ("rectangular", "lif_stdp"): ({"t_ltp": 5.0, "a_plus": 0.1, "a_minus": 0.01, "w_max": 0.5}, {}),
+    ("multiplicative", "lif_stdp"): ({"a_plus": 0.4, "a_minus": 0.1, "w_max": 0.5}, {}),
     ("post_pre_int", "diehl_cook_int"): (
         {"nu1": 1400, "w_max": 40, "max_threshold": 600},
         {"max_threshold": 600},
@@ -41,6 +49,7 @@ ONE_PER_RULE = [
     ("nearest_online", "diehl_cook"),
     ("full_online", "lif_stdp"),
     ("meta_nearest_online", "diehl_cook"),
+    ("power_law_pre_post", "lif_stdp"),  # the frame that the other rules of the literature share
     ("post_pre_int", "diehl_cook_int"),
 ]
 # Compiling a pair takes seconds: without these, which `-m slow` runs, every rule and every neuron group is there still.
@@ -50,6 +59,8 @@ _SLOW = [
     ("full_online", "diehl_cook"),
     ("meta_nearest_online", "lif_stdp"),
     ("meta_nearest_online", "alif_stdp"),
+    *((rule, "lif_stdp") for rule in ("triplet", "power_law", "exponential", "weight_dependent")),
+    *((rule, "lif_stdp") for rule in ("rectangular", "multiplicative")),
 ]
 ENGINES = {"torch": TorchEngine, "event": EventEngine}
 N_LEARNED = 20
@@ -137,8 +148,10 @@ def largest_difference(first: NetworkState, second: NetworkState) -> float:
 def plain_network(pair, model: Model, state: NetworkState) -> oracle.Network:
     """Return the plain-loop network with the model's constants."""
     p, q = model.neuron_parameters, model.rule_parameters
-    fields = [name for name in q._fields if not name.startswith("d_")]
-    rule = oracle.RULES[pair[0]](state.weight.tolist(), **{name: getattr(q, name) for name in fields})
+    constants = {name: getattr(q, name) for name in model.rule.parameters}
+    if "normalise" in constants:
+        constants["normalise"] = OCCASIONS[q.normalise]
+    rule = oracle.RULES[pair[0]](state.weight.tolist(), **constants)
     n = range(model.n_exc)
     if pair[1] == "diehl_cook_int":
         excitatory = [oracle.IntegerNeuron(p.max_threshold) for _ in n]

@@ -40,7 +40,14 @@ def pixel_spikes(value, pixel, image, epoch, seed, stream, n_steps, max_rate_hz,
 # Learning rules: `step(pre, post, last, threshold)` changes `weight`, a list of rows, one row per neuron.
 
 
-class NearestOnline:
+class Rule:
+    """What is the same for all rules."""
+
+    def begin(self):
+        """Do what comes before the first step of an image that is learned from."""
+
+
+class NearestOnline(Rule):
     """Nearest-spike traces; rows brought to their norm at every step."""
 
     every_step = True
@@ -79,7 +86,7 @@ class FullOnline(NearestOnline):
         return trace * decay + spike
 
 
-class MetaNearestOnline:
+class MetaNearestOnline(Rule):
     """Nearest-spike traces, of which y lasts; a target mean weight per neuron; soft bounds."""
 
     def __init__(
@@ -122,7 +129,7 @@ class MetaNearestOnline:
                 row[j] = w * factor + dw * math.exp(-self.bound / max(room, 1e-4))
 
 
-class PostPreInt:
+class PostPreInt(Rule):
     """Integers only. Exact where nu0 and nu1 are multiples of 2^shift; else `draw()` gives u in 0..2^shift - 1."""
 
     def __init__(
@@ -171,11 +178,209 @@ class PostPreInt:
                 row[j] = min(max(row[j], self.w_min), self.w_max)
 
 
+class SpikeRule(Rule):
+    """A rule of the literature: what an input spike and an output spike do to a weight; steps of 1 ms."""
+
+    never_spiked = 0.0  # x before the first spike
+    published = {}
+
+    def __init__(self, weight, *, w_norm=None, w_max=1, **constants):
+        self.weight = [list(row) for row in weight]
+        self.w_max, self.w_norm = w_max, w_norm or 0.1 * len(weight[0])
+        vars(self).update({**self.published, **constants})
+        self.start_image()
+
+    def start_image(self):
+        self.x = [self.never_spiked] * len(self.weight[0])
+        self.y = [0.0] * len(self.weight)
+        self.y2 = [0.0] * len(self.weight)
+
+    def begin(self):
+        if self.normalise == "before_presentation":
+            self.scale_rows()
+            self.clamp()
+
+    def step(self, pre, post, last, threshold=None):
+        self.x = [self.next_x(x, s) for x, s in zip(self.x, pre, strict=True)]
+        self.y = [self.next_y(y, s) for y, s in zip(self.y, post, strict=True)]
+        y2_before = [self.next_y2(y2, 0) for y2 in self.y2]
+        self.y2 = [self.next_y2(y2, s) for y2, s in zip(self.y2, post, strict=True)]
+        for i, row in enumerate(self.weight):
+            for j in range(len(row)):
+                if pre[j]:
+                    row[j] += self.at_input(row[j], self.y[i])
+            for j in range(len(row)):
+                if post[i]:
+                    row[j] += self.at_output(row[j], self.x[j], y2_before[i])
+        if self.normalise == "every_step" or (self.normalise == "last_step" and last):
+            self.scale_rows()
+        self.clamp()
+
+    def scale_rows(self):
+        for row in self.weight:
+            norm = math.fsum(abs(w) for w in row)
+            if norm > 0:
+                row[:] = [w * self.w_norm / norm for w in row]
+
+    def clamp(self):
+        for row in self.weight:
+            row[:] = [min(max(w, 0.0), self.w_max) for w in row]
+
+    def next_y(self, y, spike):
+        return 0.0
+
+    def next_y2(self, y2, spike):
+        return 0.0
+
+    def at_input(self, w, y):
+        return 0.0
+
+    def nearest(self, trace, tau, spike):
+        return 1.0 if spike else trace * math.exp(-1 / tau)
+
+    def all_to_all(self, trace, tau, spike):
+        return trace * math.exp(-1 / tau) + spike
+
+    def room(self, w):
+        return max(self.w_max - w, 0.0)
+
+
+class Triplet(SpikeRule):
+    """Pairs depress, triplets potentiate; nearest spikes."""
+
+    published = {
+        "a_pre": 1e-4,
+        "a_post": 1e-2,
+        "tau_pre": 20,
+        "tau_post": 20,
+        "tau_post_slow": 40,
+        "normalise": "before_presentation",
+    }
+
+    def next_x(self, x, spike):
+        return self.nearest(x, self.tau_pre, spike)
+
+    def next_y(self, y, spike):
+        return self.nearest(y, self.tau_post, spike)
+
+    def next_y2(self, y2, spike):
+        return self.nearest(y2, self.tau_post_slow, spike)
+
+    def at_input(self, w, y):
+        return -self.a_pre * y
+
+    def at_output(self, w, x, y2):
+        return self.a_post * x * y2
+
+
+class PowerLaw(SpikeRule):
+    """Output spikes only; a target for x, a power of the room."""
+
+    published = {"eta": 1e-2, "x_tar": 0.4, "mu": 0.2, "tau_pre": 20, "normalise": "before_presentation"}
+
+    def next_x(self, x, spike):
+        return self.all_to_all(x, self.tau_pre, spike)
+
+    def at_output(self, w, x, y2):
+        return self.eta * (x - self.x_tar) * self.room(w) ** self.mu
+
+
+class PowerLawPrePost(SpikeRule):
+    """The same, with depression at input spikes."""
+
+    published = {
+        "eta_pre": 1e-4,
+        "eta_post": 1e-2,
+        "x_tar": 0.4,
+        "mu": 0.2,
+        "tau_pre": 20,
+        "tau_post": 20,
+        "normalise": "before_presentation",
+    }
+
+    def next_x(self, x, spike):
+        return self.all_to_all(x, self.tau_pre, spike)
+
+    def next_y(self, y, spike):
+        return self.all_to_all(y, self.tau_post, spike)
+
+    def at_input(self, w, y):
+        return -self.eta_pre * y * max(w, 0.0) ** self.mu
+
+    def at_output(self, w, x, y2):
+        return self.eta_post * (x - self.x_tar) * self.room(w) ** self.mu
+
+
+class Exponential(SpikeRule):
+    """Output spikes only; a target, exponential in the weight."""
+
+    published = {"eta": 1e-2, "x_tar": 0.4, "beta": 1.0, "tau_pre": 20, "normalise": "before_presentation"}
+
+    def next_x(self, x, spike):
+        return self.all_to_all(x, self.tau_pre, spike)
+
+    def at_output(self, w, x, y2):
+        up, down = math.exp(-self.beta * w), math.exp(-self.beta * (self.w_max - w))
+        return self.eta * (x * up - self.x_tar * down)
+
+
+class WeightDependent(SpikeRule):
+    """Pairs, in proportion to the weight or to the room."""
+
+    published = {"a_pre": 1e-4, "a_post": 1e-2, "tau_pre": 20, "tau_post": 20, "normalise": "last_step"}
+
+    def next_x(self, x, spike):
+        return self.nearest(x, self.tau_pre, spike)
+
+    def next_y(self, y, spike):
+        return self.nearest(y, self.tau_post, spike)
+
+    def at_input(self, w, y):
+        return -self.a_pre * y * w
+
+    def at_output(self, w, x, y2):
+        return self.a_post * x * (self.w_max - w)
+
+
+class Rectangular(SpikeRule):
+    """Output spikes only; x is the time of silence of the input, in ms."""
+
+    never_spiked = math.inf
+    published = {"t_ltp": 50, "a_plus": 1.7e-3, "b_plus": 3, "a_minus": 7e-4, "b_minus": 0, "normalise": "never"}
+
+    def next_x(self, x, spike):
+        return 0 if spike else x + 1
+
+    def at_output(self, w, x, y2):
+        if x <= self.t_ltp:
+            return self.a_plus * math.exp(-self.b_plus * w / self.w_max)
+        return -self.a_minus * math.exp(-self.b_minus * (self.w_max - w) / self.w_max)
+
+
+class Multiplicative(SpikeRule):
+    """Output spikes only; x says whether the input has spiked in the image."""
+
+    published = {"a_plus": 4e-3, "a_minus": 3e-3, "normalise": "never"}
+
+    def next_x(self, x, spike):
+        return bool(x or spike)
+
+    def at_output(self, w, x, y2):
+        return (self.a_plus if x else -self.a_minus) * w * (self.w_max - w)
+
+
 RULES = {
     "nearest_online": NearestOnline,
     "full_online": FullOnline,
     "meta_nearest_online": MetaNearestOnline,
     "post_pre_int": PostPreInt,
+    "triplet": Triplet,
+    "power_law": PowerLaw,
+    "power_law_pre_post": PowerLawPrePost,
+    "exponential": Exponential,
+    "weight_dependent": WeightDependent,
+    "rectangular": Rectangular,
+    "multiplicative": Multiplicative,
 }
 
 
@@ -183,6 +388,7 @@ def replay(rule, pre, post, weight, threshold=None, **constants):
     """Return the weights after every step, [T][E][I], of one image with the given spikes."""
     state = RULES[rule](weight, **constants)
     history = []
+    state.begin()
     for t in range(len(pre)):
         state.step(pre[t], post[t], t == len(pre) - 1, threshold[t] if threshold is not None else None)
         history.append([list(row) for row in state.weight])
@@ -324,6 +530,8 @@ class Network:
     def present(self, input_spikes, learning):
         """Show one image, input_spikes[T][I]; return its spikes [T][E]."""
         self.rule.start_image()
+        if learning:
+            self.rule.begin()
         for neuron in (*self.excitatory, *self.inhibitory):
             neuron.start_image()
         n_exc = len(self.excitatory)

@@ -30,5 +30,5 @@ def test_what_fits_the_frame_passes(rule):
 )
 def test_a_change_where_no_spike_meets_a_trace_is_refused(change, what):
     rule = type("Mistaken", (PairRule,), {"change": staticmethod(change)})
-    with pytest.raises(UserError, match=rf"Mistaken.change: must be 0 where {what}; .* derives from Rule"):
+    with pytest.raises(UserError, match=rf"Mistaken.change: must be 0 where {what}; .* derives from SpikeRule"):
         rule.check(CONSTANTS)

@@ -12,9 +12,16 @@ from stdp_run.errors import UserError
 ENGINES = ("torch", "event")
 PAIR_RULES = ("nearest_online", "full_online")
 SPAIC = (*PAIR_RULES, "meta_nearest_online")  # whose published constants are those of SPAIC
-RUNS = [(rule, engine) for rule in rules for engine in ENGINES if engine == "torch" or implementation_of(rules[rule])]
+# Compiling takes seconds: of the rules that share a frame, one stands for the others, which `-m slow` runs.
+COMPILED_FAST = ("nearest_online", "full_online", "meta_nearest_online", "post_pre_int", "triplet")
+RUNS = [
+    pytest.param(rule, engine, marks=[] if engine == "torch" or rule in COMPILED_FAST else pytest.mark.slow)
+    for rule in rules
+    for engine in ENGINES
+    if engine == "torch" or implementation_of(rules[rule])
+]
 float_rules = pytest.mark.parametrize(
-    ("rule", "engine"), [(rule, engine) for rule, engine in RUNS if rules[rule].arithmetic == "float"]
+    ("rule", "engine"), [run for run in RUNS if rules[run.values[0]].arithmetic == "float"]
 )
 
 
@@ -158,6 +165,18 @@ def test_float_rules_agree_with_the_plain_loops_for_random_constants(rule, seed,
         constants["a_pre"] *= 1e-2
     else:
         constants["w_norm"] = n_inputs * 10 ** rng.uniform(-2, 0.3)
+    for name in ("eta", "eta_post", "a_plus", "a_minus"):
+        constants[name] = constants["a_post"]
+    constants |= {
+        "eta_pre": constants["a_pre"],
+        "tau_post_slow": 3 * constants["tau_post"],
+        "x_tar": rng.uniform(0, 2),
+        "mu": rng.uniform(0, 2),
+        "beta": rng.uniform(0, 3),
+        "b_minus": rng.uniform(0, 3),
+        "t_ltp": float(rng.integers(1, 40)),
+        "normalise": ("never", "last_step", "every_step", "before_presentation")[seed % 4],
+    }
     constants = {name: value for name, value in constants.items() if name in rules[rule].parameters}
     weight = rng.uniform(0, 0.3, (n_exc, n_inputs))
     expected = expected_history(rule, pre, post, weight, **constants)

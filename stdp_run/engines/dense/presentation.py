@@ -166,6 +166,9 @@ class Presentation:
         return self._networks.over(partial(_start, self._spec))(*self._persistent)
 
     def _do_begin(self) -> None:
+        if self._spec.learning:
+            begin = self._networks.over(lambda model, weight: model.rule.begin(model.rule_parameters, weight))
+            self._persistent.weight.copy_(begin(self._persistent.weight))
         self._copy(self._start())
         self._counts.zero_()
         self._batch.first_step.zero_()

@@ -132,4 +132,6 @@ def obstacle_to_stacking(models: Sequence[Model]) -> str | None:
         return "each runs on from image to image"
     if any(encoder.max_presentations > 1 for model in models for encoder in (model.encoder, model.inference_encoder)):
         return "encoder.min_spikes: networks would present an image again at different times"
+    if len({getattr(model.rule_parameters, "normalise", None) for model in models}) > 1:
+        return "rule.normalise: networks would scale their weights at different times"
     return None

@@ -17,7 +17,7 @@ import numpy as np
 from stdp_run.elementwise import maximum, where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.delayed_input import CHUNK, add_arrivals, make_arrivals, shift_arrivals
-from stdp_run.engines.event.jit import Bound
+from stdp_run.engines.event.jit import Bound, rarely_called
 from stdp_run.engines.event.presentation import EventStep, Network
 from stdp_run.engines.event.stepwise import keep_first
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
@@ -140,6 +140,7 @@ def present_to_conductances(network, image, train, learning, scratch):
     plasticity.finish(p_rule, memory, weight, n_steps)
 
 
+@rarely_called
 def rest(p, cells):
     """Put all neurons at rest."""
     cells.v[:], _, cells.inhibitory_v[:] = neuron.initial(p)
@@ -149,6 +150,7 @@ def rest(p, cells):
         zeros[:] = 0
 
 
+@rarely_called
 def list_awake(p, cells, scratch):
     """List the inhibitory neurons that are not at rest; return their number."""
     _, _, v_rest = neuron.initial(p)
@@ -162,6 +164,7 @@ def list_awake(p, cells, scratch):
     return n_awake
 
 
+@rarely_called
 def set_limits(p, theta, limit, n_steps):
     """Set for each neuron a potential below its threshold in all of the steps to come, if only by a little."""
     for i in range(limit.shape[0]):
@@ -201,6 +204,7 @@ def decayed(g, d):
     return where(g > SMALLEST_CONDUCTANCE, g, 0)
 
 
+@rarely_called
 def fire(p, learning, cells, theta, time, scratch):
     """Let the neurons above their threshold fire; return how many do, and list them in `fired`."""
     v, limit, fired = cells.v, scratch.limit, scratch.fired
@@ -257,6 +261,7 @@ def advance_partners(p, cells, scratch, fired, n_awake):
     return n_spikes, kept
 
 
+@rarely_called
 def is_quiet(cells, n_inhibitory, negligible):
     """Return whether all that goes on is that potentials decay: no conductance, nobody refractory."""
     if n_inhibitory:
@@ -268,6 +273,7 @@ def is_quiet(cells, n_inhibitory, negligible):
     return most < negligible and refractory == 0
 
 
+@rarely_called
 def decay_cells(p, cells, n):
     """Let potentials decay for n steps without conductances."""
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
@@ -279,6 +285,7 @@ def decay_cells(p, cells, n):
         zeros[:] = 0
 
 
+@rarely_called
 def decay_theta(p, theta, n):
     """Let theta decay by n steps."""
     _, _, _, d_theta = neuron.between_spikes(p)

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stdp_run.engines.event.jit import rarely_called
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
 
@@ -46,6 +47,7 @@ def make_arrivals(model: Model, delays: Delays) -> np.ndarray:
 # Compiled code.
 
 
+@rarely_called
 def shift_arrivals(arrivals, n_rows, n_vectors):
     """Go on to the next chunk: what arrives after the chunk comes first, all else is 0."""
     lanes = VECTOR_BYTES // arrivals.itemsize
@@ -58,15 +60,16 @@ def shift_arrivals(arrivals, n_rows, n_vectors):
             arrivals[start + k] = 0
 
 
-def add_arrivals(arrivals, n_rows, weight, offset, active_inputs, train, start, n_steps):
-    """Add the weights of input spikes, of `n_steps` steps from `start` on, to the sums of the steps in which they arrive."""
+@rarely_called
+def add_arrivals(arrivals, n_rows, weight, offset, active_inputs, train, start, n):
+    """Add the weights of input spikes, of n steps from `start` on, to the sums of the steps in which they arrive."""
     places, first = train.places, train.first
     lanes = VECTOR_BYTES // arrivals.itemsize
     by_input, offsets, n_columns = weight.reshape(-1), offset.reshape(-1), np.uint64(weight.shape[1])
     # Unsigned numbers, as numba asks of signed ones whether they count from the end.
     for column in range(0, weight.shape[1], lanes):
         base = np.uint64(column * n_rows)
-        for step in range(start, start + n_steps):
+        for step in range(start, start + n):
             for s in range(first[step], first[step + 1]):
                 at = np.uint64(active_inputs[places[np.uint64(s)]]) * n_columns + np.uint64(column)
                 for lane in range(lanes):

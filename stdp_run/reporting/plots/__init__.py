@@ -5,12 +5,21 @@ Matplotlib is imported inside the functions, because importing it costs more tha
 Classes are numbered 0 to C - 1 everywhere; `classes` holds their names in that order, and label -1 means "none".
 """
 
-from stdp_run.reporting.plots.activity import Window, histogram, raster, stdp_windows
+from stdp_run.reporting.plots.activity import ByFrequency, Window, histogram, raster, stdp_windows
 from stdp_run.reporting.plots.comparison import Accuracies, accuracy_by_settings
 from stdp_run.reporting.plots.recognition import accuracy_curve, confusion, neurons_per_class
 from stdp_run.reporting.plots.style import release, size_in_pixels, to_png
 from stdp_run.reporting.plots.weights import Tiles, receptive_fields, weight_change
 
-__all__ = ["Accuracies", "Tiles", "Window", "accuracy_by_settings", "accuracy_curve", "confusion", "histogram"]
+__all__ = [
+    "Accuracies",
+    "ByFrequency",
+    "Tiles",
+    "Window",
+    "accuracy_by_settings",
+    "accuracy_curve",
+    "confusion",
+    "histogram",
+]
 __all__ += ["neurons_per_class", "raster", "receptive_fields", "release", "size_in_pixels", "stdp_windows"]
 __all__ += ["to_png", "weight_change"]

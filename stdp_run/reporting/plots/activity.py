@@ -123,9 +123,21 @@ class Window(NamedTuple):
     published: np.ndarray | None = None  # [K] the change with published constants, where `change` has others
 
 
-def stdp_windows(windows: Mapping[str, Window]) -> Figure:
-    """Draw the window of each named rule, two panels to a row."""
-    columns, rows = min(2, len(windows)), math.ceil(len(windows) / 2)
+class ByFrequency(NamedTuple):
+    """What a pair of spikes in a train of pairs changes a weight by, in % of its largest."""
+
+    frequency_hz: np.ndarray  # [K] of pairs
+    pre_first: np.ndarray  # [K] change by a pair whose input spike is first
+    post_first: np.ndarray  # [K] by one whose output spike is
+    pair_ms: float  # between the spikes of a pair
+
+
+def stdp_windows(windows: Mapping[str, Window], by_frequency: Mapping[str, ByFrequency] | None = None) -> Figure:
+    """Draw the window of each named rule, two or three panels to a row, and behind them changes by frequency."""
+    by_frequency = by_frequency or {}
+    n_panels = len(windows) + len(by_frequency)
+    columns = min(2 if n_panels <= 6 else 3, n_panels)
+    rows = math.ceil(n_panels / columns)
     figure = style.new_figure(300 + 450 * columns, 70 + 430 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     figure.suptitle("STDP windows" if len(windows) > 1 else "STDP window", fontsize=14)
@@ -133,7 +145,9 @@ def stdp_windows(windows: Mapping[str, Window]) -> Figure:
         constants = f"with {window.constants}" if window.constants else "constants as published"
         constants = constants.replace(" (published ", "\N{NO-BREAK SPACE}(published\N{NO-BREAK SPACE}")
         _window_panel(axes, window, "\n".join([rule, *textwrap.wrap(constants, 62)]))
-    for axes in panels[len(windows) :]:
+    for axes, (rule, changes) in zip(panels[len(windows) :], by_frequency.items(), strict=False):
+        _frequency_panel(axes, changes, f"{rule}\npairs of spikes {changes.pair_ms:g} ms apart, by their frequency")
+    for axes in panels[n_panels:]:
         axes.remove()
     return figure
 
@@ -161,3 +175,15 @@ def _window_panel(axes: Axes, window: Window, title: str) -> None:
     axes.title.set_fontsize(11)
     if len(change):
         axes.legend(frameon=False, fontsize=10)
+
+
+def _frequency_panel(axes: Axes, changes: ByFrequency, title: str) -> None:
+    axes.axhline(0, color=style.GREY, linewidth=1)
+    for name, change, colour, marker in (
+        ("pre before post", changes.pre_first, style.BLUE, "o"),
+        ("post before pre", changes.post_first, style.VERMILION, "s"),
+    ):
+        axes.plot(changes.frequency_hz, change, color=colour, marker=marker, markersize=4, label=name)
+    style.describe(axes, title, "pairs a second (Hz)", "weight change by a pair (% of w_max)")
+    axes.title.set_fontsize(11)
+    axes.legend(frameon=False, fontsize=10)

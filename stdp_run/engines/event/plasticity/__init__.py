@@ -1,6 +1,6 @@
 """The compiled implementations of learning rules; `stdp_run.rules` has the equations."""
 
-from stdp_run.engines.event.plasticity import meta_nearest_online, pair, post_pre_int
+from stdp_run.engines.event.plasticity import meta_nearest_online, pair, post_pre_int, spike
 from stdp_run.engines.event.plasticity.implementation import (
     ConductanceFunctions,
     Functions,
@@ -9,7 +9,7 @@ from stdp_run.engines.event.plasticity.implementation import (
     StepwiseFunctions,
 )
 from stdp_run.neurons import ConductanceGroup, NeuronGroup
-from stdp_run.rules import MetaNearestOnline, PairRule, PostPreInt, Rule
+from stdp_run.rules import MetaNearestOnline, PairRule, PostPreInt, Rule, SpikeRule
 
 __all__ = [
     "ConductanceFunctions",
@@ -25,6 +25,7 @@ _BUILT_IN: dict[type[Rule], Implementation] = {
     PairRule: pair.IMPLEMENTATION,
     MetaNearestOnline: meta_nearest_online.IMPLEMENTATION,
     PostPreInt: post_pre_int.IMPLEMENTATION,
+    SpikeRule: spike.IMPLEMENTATION,
 }
 
 

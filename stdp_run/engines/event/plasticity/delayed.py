@@ -10,11 +10,12 @@ delay ago: traces of inputs are kept for as many steps.
 Per step: I traces, E traces and, for each active neuron, the inputs that arrive; all I inputs where it fires.
 """
 
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from stdp_run.elementwise import maximum, minimum
+from stdp_run.elementwise import maximum, minimum, where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.conductance import Cells, make_cells
 from stdp_run.engines.event.delayed_input import CHUNK, Delays
@@ -22,11 +23,11 @@ from stdp_run.engines.event.jit import Bound, rarely_called
 from stdp_run.engines.event.plasticity.implementation import ConductanceFunctions
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
+from stdp_run.rules.spike import BEFORE_PRESENTATION, EVERY_STEP, LAST_STEP, NEVER
 
 rule = Bound("rule")
 synapse = Bound("synapse")
 
-NEVER, LAST_STEP, EVERY_STEP, BEFORE_PRESENTATION = range(4)
 SMALLEST_TRACE = 1e-20  # below, a trace is 0: long before numbers become so small that computing with them is slow
 
 
@@ -127,6 +128,7 @@ def running(memory: DelayedMemory, n_exc: int, n_inputs: int) -> dict[str, np.nd
 # Compiled code: the start of an image.
 
 
+@rarely_called
 def start(p, memory, weight, image):
     """Start an image: bring rows to their norm where that is due, and list the neurons that are active."""
     memory.n_active[0] = 0
@@ -331,6 +333,7 @@ def scale_row(p, memory, i):
 # The rest after an image, and its end.
 
 
+@rarely_called
 def rest(p, memory, t, n):
     """Let the traces go on for n steps from step t on, without any spike."""
     width, n_rows = memory.pre.shape[0], memory.delays.longest + 1
@@ -351,6 +354,7 @@ def rest(p, memory, t, n):
         vectors.store(memory.y2, i, y2)
 
 
+@rarely_called
 def finish(p, memory, weight, n_steps):
     """End an image: bring weights up to date, and turn the traces of inputs so that the latest come first."""
     width, n_rows = memory.pre.shape[0], memory.delays.longest + 1
@@ -384,4 +388,11 @@ def updated_by_pairs(p, rate, w, x, y, y2, pre, post):
     return w + rate * rule.change(p, w, x, y, pre, post)
 
 
+def updated_by_spikes(p, rate, w, x, y, y2, pre, post):
+    """Return it by what the rule states for an input spike and, after that, for an output spike."""
+    w = where(pre > 0, w + rate * rule.at_input(p, w, x, y, y2), w)
+    return where(post > 0, w + rate * rule.at_output(p, w, x, y, y2), w)
+
+
 PAIRS = ConductanceFunctions(updated_by_pairs, start, arrive, learn, rest, finish)
+SPIKES = replace(PAIRS, updated=updated_by_spikes)

@@ -1,0 +1,34 @@
+"""multiplicative: an output spike raises the weights of inputs that have spiked in this image, and lowers all others.
+
+x <- 1 once the input has spiked
+w <- w + rate * a_plus w (w_max - w)      at an output spike, where x = 1
+w <- w - rate * a_minus w (w_max - w)     at an output spike, elsewhere, for silent inputs too
+
+Source: Kheradpisheh et al. 2018, eq. 3, where w_max = 1.
+"""
+
+from typing import Any
+
+from stdp_run.elementwise import where
+from stdp_run.parameters import number
+from stdp_run.rules.spike import SpikeRule
+
+
+class Multiplicative(SpikeRule):
+    """Changes at output spikes only, by the order of spikes and not by their times, soft-bounded on both sides."""
+
+    changes_silent_inputs = True
+    traces_of_image = ("x",)
+    parameters = {"a_plus": number, "a_minus": number, **SpikeRule.parameters}
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        return where(spike > 0, 1.0, x)
+
+    @staticmethod
+    def depresses(p: Any) -> bool:
+        return False
+
+    @staticmethod
+    def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        return where(x > 0, p.a_plus * w, -p.a_minus * w) * (p.w_max - w)

@@ -1,0 +1,49 @@
+"""power_law_pre_post: power_law, with depression at input spikes as well.
+
+x <- d_pre x + s_in,  y <- d_post y + s_exc
+w <- w - rate * eta_pre y w^mu                          at an input spike
+w <- w + rate * eta_post (x - x_tar) (w_max - w)^mu     at an output spike, for silent inputs too
+
+Source: Diehl & Cook 2015, eq. 3.
+"""
+
+from typing import Any
+
+from stdp_run.elementwise import maximum
+from stdp_run.parameters import non_negative, number, time_constant
+from stdp_run.rules.spike import SpikeRule, all_to_all
+
+
+class PowerLawPrePost(SpikeRule):
+    """Changes at spikes of both sides, with a power of the weight or of the room left."""
+
+    changes_silent_inputs = True
+    parameters = {
+        "eta_post": number,
+        "eta_pre": number,
+        "x_tar": number,
+        "mu": non_negative,
+        "tau_pre": time_constant("d_pre"),
+        "tau_post": time_constant("d_post"),
+        **SpikeRule.parameters,
+    }
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        return all_to_all(x, p.d_pre, spike)
+
+    @staticmethod
+    def post_trace(p: Any, y: Any, spike: Any) -> Any:
+        return all_to_all(y, p.d_post, spike)
+
+    @staticmethod
+    def depresses(p: Any) -> bool:
+        return p.eta_pre != 0
+
+    @staticmethod
+    def at_input(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        return -p.eta_pre * y * maximum(w, 0.0) ** p.mu
+
+    @staticmethod
+    def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        return p.eta_post * (x - p.x_tar) * maximum(p.w_max - w, 0.0) ** p.mu

@@ -1,0 +1,48 @@
+"""rectangular: an output spike raises the weights of inputs that have spiked lately, and lowers those of all others.
+
+x <- 0 where s_in = 1, else x + 1: the steps since the last spike of the input
+w <- w + rate * a_plus e^(-b_plus w / w_max)                 at an output spike, where x is at most t_ltp
+w <- w - rate * a_minus e^(-b_minus (w_max - w) / w_max)     at an output spike, elsewhere, for silent inputs too
+
+Source: Querlioz et al. 2013, eq. 1 and 2, here with w_min = 0.
+"""
+
+from typing import Any
+
+from stdp_run.elementwise import exp, minimum, where
+from stdp_run.parameters import duration, number
+from stdp_run.rules.spike import SpikeRule
+
+NEVER_SPIKED = 1e6  # steps: longer than any image
+
+
+class Rectangular(SpikeRule):
+    """Changes at output spikes only, by whether the input's last spike is recent, of a device that has two pulses."""
+
+    changes_silent_inputs = True
+    parameters = {
+        "t_ltp": duration("steps_ltp"),
+        "a_plus": number,
+        "b_plus": number,
+        "a_minus": number,
+        "b_minus": number,
+        **SpikeRule.parameters,
+    }
+
+    @staticmethod
+    def start_pre(p: Any) -> float:
+        return NEVER_SPIKED
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        return where(spike > 0, 0.0, minimum(x + 1.0, NEVER_SPIKED))
+
+    @staticmethod
+    def depresses(p: Any) -> bool:
+        return False
+
+    @staticmethod
+    def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        rise = p.a_plus * exp(-p.b_plus / p.w_max * w)
+        fall = p.a_minus * exp(-p.b_minus / p.w_max * (p.w_max - w))
+        return where(x <= p.steps_ltp, rise, -fall)
