@@ -186,7 +186,7 @@ def test_rates_rise_by_the_step():
 
 def test_the_preset_of_the_paper_presents_images_again_and_the_default_does_not():
     encoder = build_model(settings_of("experiment=diehl_cook_2015_400")).inference_encoder
-    assert (encoder.min_spikes, encoder.rate_step_hz, encoder.max_repeats) == (5, 32.0, 10)
+    assert (encoder.min_spikes, encoder.rate_step_hz, encoder.max_repeats) == (5, 31.875, 10)
     assert build_model(settings_of()).encoder.min_spikes == 0
     for override, allowed in (
         ("encoder.min_spikes=-1", "a whole number of 0 or more"),

@@ -46,7 +46,7 @@ class DelayedMemory(NamedTuple):
     x_seen: np.ndarray  # [I] traces as a neuron that fires sees them
     pre_seen: np.ndarray  # [I] 1 where a spike arrives at it
     rows: np.ndarray  # [E * I] the weights by neuron
-    off_norm: np.ndarray  # [E] uint8, 1 where the row has to be scaled at the next occasion
+    off_norm: np.ndarray  # [E] uint8, 1 where the row may have to be scaled at the next occasion
     active: np.ndarray  # [E] int32 the active neurons, by place
     place_of: np.ndarray  # [E] int32 their places, else -1
     n_active: np.ndarray  # [1]
@@ -56,6 +56,7 @@ class DelayedMemory(NamedTuple):
     normalise: int  # NEVER, LAST_STEP, EVERY_STEP or BEFORE_PRESENTATION
     traces_of_image: bool  # the presynaptic traces start afresh with every image
     negligible: float  # a change of a weight that is left out
+    tolerance: float  # how far from its norm, relatively, a row still counts as normalised: rounding
 
 
 class InferenceMemory(NamedTuple):
@@ -106,6 +107,7 @@ def allocate(model: Model, weight: np.ndarray, delays: Delays) -> DelayedMemory:
         normalise=normalise,
         traces_of_image="x" in model.rule.traces_of_image,
         negligible=1e-11 if dtype == np.float32 else 1e-16,
+        tolerance=1e-5 if dtype == np.float32 else 1e-13,
     )
 
 
@@ -143,10 +145,9 @@ def start(p, memory, weight, image):
         if abs(memory.y2[i]) < SMALLEST_TRACE:
             memory.y2[i] = 0
         if memory.off_norm[i] and memory.normalise == BEFORE_PRESENTATION:
-            memory.off_norm[i] = 0
-            scale_row(p, memory, i)
+            memory.off_norm[i] = scale_row(p, memory, i)
             write_back(memory, weight, i, width)
-        must_join = memory.off_norm[i] != 0
+        must_join = memory.off_norm[i] != 0 and memory.normalise != BEFORE_PRESENTATION
         if memory.y[i] != 0 or memory.y2[i] != 0:
             must_join |= rule.depresses(p) and changes_at_input(p, memory, i)
         if must_join:
@@ -312,21 +313,26 @@ def change_all(p, memory, rate, i, at, now, normalises):
 
 @rarely_called
 def scale_row(p, memory, i):
-    """Scale a neuron's weights to their norm, then clamp them; return whether that made them miss it."""
+    """Scale a neuron's weights to their norm if they miss it, then clamp them; return whether that made them miss it.
+
+    Whether they miss it does not depend on what happened before, so that a resumed run scales the same rows.
+    """
     width, rows = memory.pre.shape[0], memory.rows
-    total = np.float64(0)
+    total, largest = np.float64(0), rows[i * width]
     for j in range(i * width, (i + 1) * width):
         total += abs(np.float64(rows[j]))
-    if total == 0:
+        largest = max(largest, rows[j])
+    misses = abs(total - p.w_norm) > memory.tolerance * p.w_norm
+    if total == 0 or (not misses and largest <= p.w_max):
         return False
-    factor = p.w_norm / total
-    clamped = np.float64(0)
+    factor = p.w_norm / total if misses else 1.0
+    cut = np.float64(0)
     for j in range(i * width, (i + 1) * width):
         w = rows[j] * factor
         kept = min(max(w, 0), p.w_max)
-        clamped += abs(w - kept)
+        cut += abs(w - kept)
         rows[j] = kept
-    return clamped > 1e-5 * p.w_norm if rows.itemsize == 4 else clamped > 1e-13 * p.w_norm
+    return cut > memory.tolerance * p.w_norm
 
 
 # ------------------------------------------------------------------------------------------------------------------
