@@ -28,6 +28,11 @@ def exp(exponent: Any) -> Any:
     return torch.exp(exponent)
 
 
+def power(base: Any, exponent: Any) -> Any:
+    """Return `base`, or 0 where it is below 0, to the power of the number `exponent`, which is 0 or more."""
+    return base.clamp(min=0) ** exponent
+
+
 def maximum(values: Any, bound: Any) -> Any:
     """Return `values`, raised to the number `bound` where they are below it."""
     return values.clamp(min=bound)

@@ -8,7 +8,7 @@ Source: Diehl & Cook 2015, eq. 2. With mu = 0 changes do not depend on the weigh
 
 from typing import Any
 
-from stdp_run.elementwise import maximum
+from stdp_run.elementwise import power
 from stdp_run.parameters import non_negative, number, time_constant
 from stdp_run.rules.spike import SpikeRule, all_to_all
 
@@ -35,4 +35,4 @@ class PowerLaw(SpikeRule):
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
-        return p.eta * (x - p.x_tar) * maximum(p.w_max - w, 0.0) ** p.mu
+        return p.eta * (x - p.x_tar) * power(p.w_max - w, p.mu)

@@ -9,7 +9,7 @@ Source: Diehl & Cook 2015, eq. 3.
 
 from typing import Any
 
-from stdp_run.elementwise import maximum
+from stdp_run.elementwise import power
 from stdp_run.parameters import non_negative, number, time_constant
 from stdp_run.rules.spike import SpikeRule, all_to_all
 
@@ -42,8 +42,8 @@ class PowerLawPrePost(SpikeRule):
 
     @staticmethod
     def at_input(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
-        return -p.eta_pre * y * maximum(w, 0.0) ** p.mu
+        return -p.eta_pre * y * power(w, p.mu)
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
-        return p.eta_post * (x - p.x_tar) * maximum(p.w_max - w, 0.0) ** p.mu
+        return p.eta_post * (x - p.x_tar) * power(p.w_max - w, p.mu)

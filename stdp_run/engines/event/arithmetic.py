@@ -226,3 +226,54 @@ def _exp(exponent):
         return series * two_to(shifted)
 
     return implementation
+
+
+# power likewise: base = m 2^n with m between the roots of 1/2 and 2, log(m) = 2 artanh(s), s = (m - 1) / (m + 1).
+_TERMS_OF_LOG = {"float64": 11, "float32": 5}  # of the series s + s^3 / 3 + s^5 / 5 + ...
+
+
+@intrinsic
+def split_float(typing_context, value):
+    """Return (m, n + rounder) of a float above 0, or a vector of them, as `_EXP` has the rounder."""
+    name = (value.dtype if isinstance(value, Vector) else value).name
+    _, rounder, _, bias, mantissa, _ = _EXP[name]
+    dtype = np.dtype(name)
+    word = np.dtype(f"int{name[-2:]}")
+    half_root, first = (int(dtype.type(number).view(word)) for number in (0.5**0.5, rounder))
+
+    def generate(context, builder, call, arguments):
+        def constant(number):
+            whole = ir.Constant(ir.IntType(int(name[-2:])), number)
+            return spread(builder, whole, value.lanes) if isinstance(value, Vector) else whole
+
+        bits = builder.bitcast(arguments[0], constant(0).type)
+        shift = constant(mantissa)
+        biased = builder.lshr(builder.add(bits, constant((bias << mantissa) - half_root)), shift)
+        m = builder.sub(bits, builder.shl(builder.sub(biased, constant(bias)), shift))
+        n = builder.add(biased, constant(first - bias))
+        parts = [builder.bitcast(each, arguments[0].type) for each in (m, n)]
+        return context.make_tuple(builder, call.return_type, parts)
+
+    return types.UniTuple(value, 2)(value), generate
+
+
+@overload(elementwise.power)
+def _power_of(base, exponent):
+    name = (base.dtype if isinstance(base, Vector) else base).name
+    dtype = np.dtype(name).type
+    rounder, ln2, zero, one, two = map(dtype, (_EXP[name][1], 0.6931471805599453, 0, 1, 2))
+    last, *inverses = (dtype(1 / (2 * k + 1)) for k in range(_TERMS_OF_LOG[name] - 1, -1, -1))
+    inverses = tuple(inverses)
+    where, exp = elementwise.where, elementwise.exp
+
+    def implementation(base, exponent):
+        m, shifted = split_float(base)
+        s = (m - one) / (m + one)
+        series = last + zero * s
+        for inverse in inverses:
+            series = inverse + s * s * series
+        logarithm = (shifted - rounder) * ln2 + two * s * series
+        of_zero = where(exponent == 0, one, zero)
+        return where(base > 0, exp(logarithm * exponent), of_zero)
+
+    return implementation

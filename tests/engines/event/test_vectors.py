@@ -4,7 +4,7 @@ import numba
 import numpy as np
 import pytest
 
-from stdp_run.elementwise import exp, maximum, minimum, where
+from stdp_run.elementwise import exp, maximum, minimum, power, where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.jit import OPTIONS
 from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES
@@ -27,6 +27,10 @@ def powers(x, y, k):
     return abs(x) ** 1.5 + (1 + abs(y)) ** x
 
 
+def powers_of_what_is_above_0(x, y, k):
+    return power(x, 0.2) + power(abs(y) + 3, 2.5) + power(y, 0.0) + power(1 - x * x, 1.0)
+
+
 def whole_numbers(x, y, k):
     return where(k > 3, (k * 7) >> 2, k << 1) + (k & 5) - (-k)
 
@@ -35,7 +39,7 @@ def mixed(x, y, k):
     return x * k + where(k > 2, y, 0)
 
 
-FUNCTIONS = (arithmetic, functions, comparisons, powers, whole_numbers, mixed)
+FUNCTIONS = (arithmetic, functions, comparisons, powers, powers_of_what_is_above_0, whole_numbers, mixed)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -55,6 +59,7 @@ def test_vectors_compute_as_numbers_do_one_by_one(function, dtype):
     result = np.zeros(64, np.int32 if function is whole_numbers else dtype)
     together(x, y, k, result)
     by_numpy = {"where": np.where, "exp": np.exp, "maximum": np.maximum, "minimum": np.minimum, "abs": np.abs}
+    by_numpy["power"] = lambda base, exponent: np.maximum(base, 0) ** exponent
     expected = eval_with(function, by_numpy)(x.astype(np.float64), y.astype(np.float64), k.astype(np.int64))
     assert result == pytest.approx(expected, rel=1e-5 if dtype is np.float32 else 1e-12, abs=1e-6)
 
@@ -73,3 +78,26 @@ def test_lanes_are_told_apart():
     x[[0, 3, -1]] = 2
     assert above(x, 1.0) == 1 | 1 << 3 | 1 << (len(x) - 1)
     assert above(x, 2.0) == 0
+
+
+@pytest.mark.parametrize(("dtype", "error"), [(np.float64, 3e-13), (np.float32, 1e-5)])
+def test_a_power_is_right_for_numbers_of_any_size(dtype, error):
+    """From nearly the smallest to next to 1, and 0; a logarithm of 700 (87) loses three (two) digits."""
+    compiled = numba.njit(lambda base, exponent: power(base, exponent), **OPTIONS)
+
+    @numba.njit(**OPTIONS)
+    def both(bases, exponent, together, each):
+        for at in range(0, bases.shape[0], BLOCK):
+            vectors.store(together, at, compiled(vectors.block(bases, at), exponent))
+        for k in range(bases.shape[0]):
+            each[k] = compiled(bases[k], exponent)
+
+    smallest = -300 if dtype == np.float64 else -37
+    sizes = np.concatenate([10 ** np.linspace(smallest, 3, 300), 1 + np.linspace(-1e-3, 1e-3, 98), [0.0, -0.5]])
+    bases = sizes.astype(dtype)
+    for exponent in (0.0, 0.2, 0.9, 1.0):
+        together, each = np.zeros((2, len(bases)), dtype)
+        both(bases, dtype(exponent), together, each)
+        expected = np.maximum(bases.astype(np.float64), 0) ** np.float64(dtype(exponent))
+        assert (together == each).all()
+        assert together == pytest.approx(expected, rel=error, abs=0)
