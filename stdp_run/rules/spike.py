@@ -37,6 +37,7 @@ class SpikeRule(NearestTraces):
     """A rule stated by what an input spike and an output spike do to a synapse.
 
     All static methods are elementwise, for one synapse, one input or one neuron: operators and `stdp_run.elementwise`.
+    `pre_trace` leaves `start_pre` as it is until a spike, the postsynaptic traces 0. There are none unless stated.
 
     Attributes:
         changes_silent_inputs: whether an output spike changes the weights of inputs too that have not spiked.
