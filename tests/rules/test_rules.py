@@ -293,7 +293,7 @@ FLOAT32_DIFFERENCE = 2e-6
 
 # The event engine compiles anew for float32, which takes seconds.
 @pytest.mark.parametrize("engine", ["torch", pytest.param("event", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("rule", SPAIC)
+@pytest.mark.parametrize("rule", [*SPAIC, "triplet", "power_law_pre_post"])
 def test_in_float32_the_difference_is_rounding(rule, engine):
     pre, post = spike_trains(13, 250, 100, 5, 0.05, 0.05)
     weight = np.random.default_rng(14).uniform(0, 0.3, (5, 100))

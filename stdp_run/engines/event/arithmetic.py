@@ -239,7 +239,7 @@ def split_float(typing_context, value):
     _, rounder, _, bias, mantissa, _ = _EXP[name]
     dtype = np.dtype(name)
     word = np.dtype(f"int{name[-2:]}")
-    half_root, first = (int(dtype.type(number).view(word)) for number in (0.5**0.5, rounder))
+    root, first = (int(dtype.type(number).view(word)) for number in (0.5**0.5, rounder))
 
     def generate(context, builder, call, arguments):
         def constant(number):
@@ -248,7 +248,7 @@ def split_float(typing_context, value):
 
         bits = builder.bitcast(arguments[0], constant(0).type)
         shift = constant(mantissa)
-        biased = builder.lshr(builder.add(bits, constant((bias << mantissa) - half_root)), shift)
+        biased = builder.lshr(builder.add(bits, constant((bias << mantissa) - root)), shift)
         m = builder.sub(bits, builder.shl(builder.sub(biased, constant(bias)), shift))
         n = builder.add(biased, constant(first - bias))
         parts = [builder.bitcast(each, arguments[0].type) for each in (m, n)]
