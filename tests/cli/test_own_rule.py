@@ -37,7 +37,7 @@ def test_the_readmes_example_is_short():
 
 
 def test_the_readmes_example_learns_and_says_whose_constants_it_has(stdp_run, tmp_path, example):
-    done = stdp_run(*example, *SMALL, "n_train=40", "n_label=40", "n_test=20", "engine=torch")
+    done = stdp_run(*example, *SMALL, "n_train=10", "n_label=10", "n_test=10", "encoder.steps=20", "engine=torch")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "result.json").read_text())["rule"] == "soft_bound"
     assert "no tuned constants for soft_bound with lif_stdp: neurons and encoder are as published; " in done.stderr
