@@ -6,6 +6,7 @@ their last spike; no delays; and weights summed once an image, by an event that 
 """
 
 import tempfile
+from pathlib import Path
 from typing import NamedTuple
 
 import brian2 as b
@@ -13,6 +14,9 @@ import numpy as np
 
 N_INPUTS = 784
 IMAGES = 200  # in one run of the compiled program
+# Brian2's own account of a run is by the clock, in which other programs count.
+START_CPU_TIME = "const std::clock_t cpu_start = std::clock();"
+WRITE_CPU_TIME = 'std::ofstream("cpu_seconds") << double(std::clock() - cpu_start) / CLOCKS_PER_SEC;'
 WARM_UP_RUNS = 5  # the neurons fire most before they have adapted: those images are not timed
 NORM = 78.4
 
@@ -73,6 +77,8 @@ class Network:
         b.defaultclock.dt = spec.dt_ms * b.ms
         network, self._excitatory, self._learned = self.assemble(slots_of(pixels, spec), n_exc, spec)
         b.device.apply_run_args()
+        b.device.insert_code("before_network_run", START_CPU_TIME)
+        b.device.insert_code("after_network_run", WRITE_CPU_TIME)
         network.run(IMAGES * spec.image_ms * b.ms)
         b.device.build(directory=self._folder.name, compile=True, run=False)
         self._kept = {}
@@ -94,7 +100,7 @@ class Network:
         while not images or spent < seconds:
             self._run()
             images += IMAGES
-            spent += b.device._last_run_time
+            spent += float((Path(self._folder.name) / "cpu_seconds").read_text())
         return images, spent
 
 
