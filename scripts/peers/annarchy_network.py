@@ -4,6 +4,7 @@ import itertools
 import os
 import sys
 import tempfile
+from importlib import metadata
 
 import ANNarchy as ann
 import numpy as np
@@ -51,7 +52,7 @@ class Network:
     steps = STEPS
 
     def __init__(self, pixels: np.ndarray, n_exc: int):
-        self.version = ann.__version__
+        self.version = metadata.version("ANNarchy")
         os.environ["VIRTUAL_ENV"] = sys.prefix  # CMake looks for the Python of an environment that is activated
         self._folder = tempfile.TemporaryDirectory(prefix="peer-annarchy-")
         self._network = net = ann.Network(dt=1.0, seed=1)
