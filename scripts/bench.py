@@ -19,8 +19,9 @@ what the network adds to the process while it learns and answers, and the most t
 included. On several cores: images per second of evaluating, that as a share of so many times one core, and by what
 factor learning is faster.
 
-Peers (BindsNET, SPAIC, Brian2) run in an environment of their own, see scripts/peers/requirements.txt. They and this
-engine learn in turn on one core; the factor is the median of the ratios of neighbouring runs.
+Peers (BindsNET, SPAIC, Brian2, ANNarchy, NEST, neuroSush, ngc-learn) run in an environment of their own, see
+scripts/peers/requirements.txt. They and this engine learn in turn on one core; the factor is the median of the ratios
+of neighbouring runs.
 """
 
 import argparse

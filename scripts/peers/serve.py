@@ -21,8 +21,13 @@ PEERS = {
     "spaic": ("spaic_network", {}),
     "brian2": ("brian2_network", {"presentation": "short"}),
     "brian2-published": ("brian2_network", {"presentation": "published"}),
+    "brian2-paper": ("brian2_paper_network", {}),
+    "annarchy": ("annarchy_network", {}),
+    "nest": ("nest_network", {}),
+    "neurosush": ("neurosush_network", {}),
+    "ngclearn": ("ngclearn_network", {}),
 }
-PACKAGES = ("bindsnet", "spaic", "brian2")
+PACKAGES = ("bindsnet", "spaic", "brian2", "ANNarchy", "nest", "neurosush", "ngclearn")
 
 
 def answers_only():

@@ -37,7 +37,7 @@ def test_the_readmes_example_is_short():
 
 
 def test_the_readmes_example_learns_and_says_whose_constants_it_has(stdp_run, tmp_path, example):
-    done = stdp_run(*example, *SMALL, "n_train=40", "n_label=40", "n_test=20", "engine=torch")
+    done = stdp_run(*example, *SMALL, "n_train=10", "n_label=10", "n_test=10", "encoder.steps=20", "engine=torch")
     assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "run" / "result.json").read_text())["rule"] == "soft_bound"
     assert "no tuned constants for soft_bound with lif_stdp: neurons and encoder are as published; " in done.stderr
@@ -100,6 +100,7 @@ def test_later_commands_find_a_rule_of_ones_own_where_the_user_has_named_its_fol
     assert stdp_run("--config-dir", "moved", *commands["eval"][:2], "hydra.run.dir=third").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_class_is_not_taken_from_the_current_folder(stdp_run, tmp_path):
     (tmp_path / "evil.py").write_text("open('trace', 'w')\n")
     done = stdp_run("rule._target_=evil.Rule")  # python -m, which has the current folder on its path
@@ -107,6 +108,7 @@ def test_a_class_is_not_taken_from_the_current_folder(stdp_run, tmp_path):
     assert "rule._target_=evil.Rule: not in the package stdp_run; --config-dir FOLDER" in done.stderr
 
 
+@pytest.mark.slow
 def test_a_yaml_that_the_package_has_as_well_is_named(stdp_run, tmp_path, example):
     own = tmp_path / "mine" / "rule" / "nearest_online.yaml"
     own.write_text("_target_: nowhere.Rule\nname: nearest_online\n")
@@ -231,6 +233,7 @@ def test_a_mistake_names_the_file(stdp_run, tmp_path, example, mistake, engine):
     assert not (tmp_path / "run" / "result.json").exists()
 
 
+@pytest.mark.slow
 def test_an_unknown_constant_of_ones_own_rule_is_refused(stdp_run, tmp_path, example):
     yaml = tmp_path / "mine" / "rule" / "soft_bound.yaml"
     yaml.write_text(yaml.read_text() + "gain: 3\n")

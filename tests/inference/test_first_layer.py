@@ -17,7 +17,7 @@ from stdp_run.network import NetworkState
 N_EXC = 5
 SIZES = ("dataset.height=9", "dataset.width=8", "first_layer.dataset.height=3", "first_layer.dataset.width=4")
 COMMAND = (
-    *("dataset=image_folder", *SIZES, "first_layer=patches", f"first_layer.n_exc={N_EXC}", "dtype=float64"),
+    *("dataset=image_folder", *SIZES, "first_layer=patches", f"first_layer.n_exc={N_EXC}"),
     *("first_layer.block=2", "first_layer.min_contrast=1.1", "first_layer.spike_value=60", "seed=7"),
 )
 RNG = np.random.default_rng(3)

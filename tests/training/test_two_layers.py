@@ -116,15 +116,9 @@ def stopped(directory: Path, where: str, how: str) -> None:
         run_in(directory, *SMALL)
 
 
-@pytest.mark.parametrize(
-    ("where", "how"),
-    [
-        ("answers", "killed"),
-        pytest.param("first", "SIGTERM", marks=pytest.mark.slow),
-        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("second", "SIGTERM"), ("first", "killed"))),
-        *(pytest.param(*each, marks=pytest.mark.slow) for each in (("answers", "SIGTERM"), ("second", "killed"))),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["SIGTERM", "killed"])
+@pytest.mark.parametrize("where", ["first", "answers", "second"])
 def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(intact, tmp_path, where, how, caplog, monkeypatch):
     monkeypatch.setattr("stdp_run.inference.first_layer.IMAGES_AT_ONCE", 100)
     monkeypatch.setattr("stdp_run.inference.first_layer.CACHE", f"{tmp_path.name}-{os.getpid()}")
