@@ -16,7 +16,7 @@ import numpy as np
 
 from stdp_run.elementwise import maximum, where
 from stdp_run.engines.event import vectors
-from stdp_run.engines.event.delayed_input import CHUNK, add_arrivals, make_arrivals, shift_arrivals
+from stdp_run.engines.event.delayed_input import CHUNK, Arrivals, add_arrivals, make_arrivals, shift_arrivals
 from stdp_run.engines.event.jit import Bound, rarely_called
 from stdp_run.engines.event.presentation import EventStep, Network
 from stdp_run.engines.event.stepwise import keep_first
@@ -49,7 +49,7 @@ class ConductanceScratch(NamedTuple):
 
     rest_steps: int  # after each presentation, without input
     negligible: float  # a conductance that changes no potential by as much as its last bit
-    arrivals: np.ndarray  # of delayed_input
+    arrivals: Arrivals
     limit: np.ndarray  # [E] a potential that is surely below the threshold throughout the image
     spiked: np.ndarray  # [E] 0 or 1
     fired: np.ndarray  # [neurons without padding] int32
@@ -94,9 +94,9 @@ def present_to_conductances(network, image, train, learning, scratch):
     plasticity.start(p_rule, memory, weight, image)
     n_awake = list_awake(p, cells, scratch)
     set_limits(p, theta, scratch.limit, image.n_steps + scratch.rest_steps)
-    arrivals[:] = 0
+    arrivals.sums[:] = 0
     learns[:] = 0
-    n_rows, n_vectors = CHUNK + delays.longest, weight.shape[1] * weight.itemsize // VECTOR_BYTES
+    n_vectors = weight.shape[1] * weight.itemsize // VECTOR_BYTES
     n_inhibitory = np.int64(0)
     for i in range(fired.shape[0]):
         n_inhibitory += cells.inhibitory_spikes[i] != 0
@@ -107,14 +107,14 @@ def present_to_conductances(network, image, train, learning, scratch):
         row = t % CHUNK
         if row == 0:
             if t:
-                shift_arrivals(arrivals, n_rows, n_vectors)
+                shift_arrivals(arrivals, n_vectors)
             if t < image.n_steps:
                 n = min(CHUNK, image.n_steps - t)
-                add_arrivals(arrivals, n_rows, weight, delays.offset, image.active_inputs, train, t, n)
+                add_arrivals(arrivals, weight, delays.offset, image.active_inputs, train, t, n)
         spikes = train.places[train.first[t] : train.first[t + 1]] if t < image.n_steps else train.places[:0]
         step = EventStep(t, spikes, image)
-        plasticity.arrive(memory, step, arrivals, n_rows)
-        may_fire = advance_cells(p, cells, arrivals, row, n_rows, n_inhibitory, scratch.limit)
+        plasticity.arrive(memory, step, arrivals)
+        may_fire = advance_cells(p, cells, arrivals, row, n_inhibitory, scratch.limit)
         n_fired = np.int64(0)
         if may_fire:
             n_fired = fire(p, learning, cells, theta, (t, n_steps), scratch)
@@ -134,7 +134,7 @@ def present_to_conductances(network, image, train, learning, scratch):
                 decay_cells(p, cells, n)
                 plasticity.rest(p_rule, memory, t, n)
                 t += n
-                arrivals[:] = 0
+                arrivals.sums[:] = 0
     if learning:
         decay_theta(p, theta, n_steps)
     plasticity.finish(p_rule, memory, weight, n_steps)
@@ -178,13 +178,13 @@ def set_limit(p, theta, limit, i, n_steps):
     limit[i] = v_threshold + lowest - 1e-5 * (abs(v_threshold) + abs(theta[i]))
 
 
-def advance_cells(p, cells, arrivals, row, n_rows, n_inhibitory, limit):
+def advance_cells(p, cells, arrivals, row, n_inhibitory, limit):
     """Advance conductances and potentials of all excitatory neurons; return whether any is above its limit."""
-    v, refractory = cells.v, cells.refractory
+    v, refractory, sums, n_rows = cells.v, cells.refractory, arrivals.sums, arrivals.n_rows
     lanes = VECTOR_BYTES // v.itemsize
     may_fire = False
     for i in range(0, v.shape[0], lanes):
-        g_e = decayed(vectors.load(cells.g_e, i), p.d_excitatory) + vectors.load(arrivals, i * n_rows + row * lanes)
+        g_e = decayed(vectors.load(cells.g_e, i), p.d_excitatory) + vectors.load(sums, i * n_rows + row * lanes)
         g_i = decayed(vectors.load(cells.g_i, i), p.d_inhibition)
         if n_inhibitory:
             g_i = g_i + p.w_ie * (n_inhibitory - vectors.load(cells.inhibitory_spikes, i))

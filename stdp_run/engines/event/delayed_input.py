@@ -2,8 +2,8 @@
 
 An input spike adds one number for each neuron, each to the sum of another step: E additions to numbers that lie apart,
 where a spike without delays adds E numbers that lie together, in E / 16 instructions. They are made for `CHUNK` steps
-of input at a time, for one vector of neurons after the other: then the sums of a vector, one cache line a step, stay in
-the nearest cache, and so do the weights, as every input spikes about once in a chunk.
+of input at a time, for one vector of neurons after the other, whose sums then stay in the nearest cache; and for all
+spikes of a synapse at once, so that its weight and delay are read once, and no addition waits for the one before.
 """
 
 from typing import NamedTuple
@@ -14,7 +14,7 @@ from stdp_run.engines.event.jit import rarely_called
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
 
-CHUNK = 32
+CHUNK = 256
 
 
 class Delays(NamedTuple):
@@ -27,6 +27,15 @@ class Delays(NamedTuple):
     )  # uint16 [I, E], where a synapse's number is added, counted from the sums of the step of the spike
 
 
+class Arrivals(NamedTuple):
+    """What arrives at E neurons in the steps of a chunk and the D steps after it."""
+
+    sums: np.ndarray  # [vectors of neurons, CHUNK + D, lanes], flat
+    n_rows: int  # CHUNK + D
+    first: np.ndarray  # uint32 [I + 1], where in `offsets` an active input begins, by its place
+    offsets: np.ndarray  # uint32, where the sums of the steps begin in which it spikes, of one vector of neurons
+
+
 def make_delays(model: Model, n_columns: int) -> Delays:
     """Return the delays of a model for rows of `n_columns` neurons, of which the last may be padding."""
     lanes = VECTOR_BYTES // model.weight_dtype.itemsize
@@ -37,10 +46,15 @@ def make_delays(model: Model, n_columns: int) -> Delays:
     return Delays(int(by_neuron.max()), by_neuron, np.ascontiguousarray(offset, np.uint16))
 
 
-def make_arrivals(model: Model, delays: Delays) -> np.ndarray:
-    """Return sums for the steps of a chunk and the D steps after it: [vectors of neurons, CHUNK + D, lanes], flat."""
-    n_columns = delays.offset.shape[1]
-    return zeros_for_vectors(n_columns * (CHUNK + delays.longest), model.weight_dtype)
+def make_arrivals(model: Model, delays: Delays) -> Arrivals:
+    """Return memory for the input of a chunk of steps."""
+    n_columns, n_inputs = delays.offset.shape[1], model.n_inputs
+    return Arrivals(
+        sums=zeros_for_vectors(n_columns * (CHUNK + delays.longest), model.weight_dtype),
+        n_rows=CHUNK + delays.longest,
+        first=np.zeros(n_inputs + 1, np.uint32),
+        offsets=np.zeros(n_inputs * CHUNK, np.uint32),
+    )
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -48,31 +62,56 @@ def make_arrivals(model: Model, delays: Delays) -> np.ndarray:
 
 
 @rarely_called
-def shift_arrivals(arrivals, n_rows, n_vectors):
+def shift_arrivals(arrivals, n_vectors):
     """Go on to the next chunk: what arrives after the chunk comes first, all else is 0."""
-    lanes = VECTOR_BYTES // arrivals.itemsize
-    size, tail = n_rows * lanes, (n_rows - CHUNK) * lanes
+    sums = arrivals.sums
+    lanes = VECTOR_BYTES // sums.itemsize
+    size, tail = arrivals.n_rows * lanes, (arrivals.n_rows - CHUNK) * lanes
     for vector in range(n_vectors):
         start = vector * size
         for k in range(tail):
-            arrivals[start + k] = arrivals[start + CHUNK * lanes + k]
+            sums[start + k] = sums[start + CHUNK * lanes + k]
         for k in range(tail, size):
-            arrivals[start + k] = 0
+            sums[start + k] = 0
 
 
 @rarely_called
-def add_arrivals(arrivals, n_rows, weight, offset, active_inputs, train, start, n):
+def add_arrivals(arrivals, weight, offset, active_inputs, train, start, n):
     """Add the weights of input spikes, of n steps from `start` on, to the sums of the steps in which they arrive."""
-    places, first = train.places, train.first
-    lanes = VECTOR_BYTES // arrivals.itemsize
+    list_by_input(arrivals, active_inputs.shape[0], train, start, n)
+    sums, first, steps = arrivals.sums, arrivals.first, arrivals.offsets
+    lanes = VECTOR_BYTES // sums.itemsize
     by_input, offsets, n_columns = weight.reshape(-1), offset.reshape(-1), np.uint64(weight.shape[1])
     # Unsigned numbers, as numba asks of signed ones whether they count from the end.
     for column in range(0, weight.shape[1], lanes):
-        base = np.uint64(column * n_rows)
-        for step in range(start, start + n):
-            for s in range(first[step], first[step + 1]):
-                at = np.uint64(active_inputs[places[np.uint64(s)]]) * n_columns + np.uint64(column)
-                for lane in range(lanes):
-                    synapse = at + np.uint64(lane)
-                    arrivals[base + np.uint64(offsets[synapse])] += by_input[synapse]
-            base += np.uint64(lanes)
+        base = np.uint64(column * arrivals.n_rows)
+        for place in range(active_inputs.shape[0]):
+            begin, end = np.uint64(first[place]), np.uint64(first[place + 1])
+            if begin == end:
+                continue
+            at = np.uint64(active_inputs[place]) * n_columns + np.uint64(column)
+            for lane in range(lanes):
+                synapse = at + np.uint64(lane)
+                row, w = base + np.uint64(offsets[synapse]), by_input[synapse]
+                for s in range(begin, end):
+                    sums[row + np.uint64(steps[np.uint64(s)])] += w
+
+
+def list_by_input(arrivals, n_active, train, start, n):
+    """List the steps in which each active input spikes."""
+    first, offsets = arrivals.first, arrivals.offsets
+    lanes = VECTOR_BYTES // arrivals.sums.itemsize
+    for place in range(n_active + 1):
+        first[place] = 0
+    for s in range(train.first[start], train.first[start + n]):
+        first[train.places[s]] += 1
+    total = np.uint32(0)
+    for place in range(n_active + 1):
+        total += first[place]
+        first[place] = total
+    # Each list is filled from its end, so that `first` ends where the lists begin.
+    for step in range(start + n - 1, start - 1, -1):
+        for s in range(train.first[step], train.first[step + 1]):
+            place = train.places[s]
+            first[place] -= np.uint32(1)
+            offsets[first[place]] = (step - start) * lanes

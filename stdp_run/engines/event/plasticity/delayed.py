@@ -106,7 +106,7 @@ def allocate(model: Model, weight: np.ndarray, delays: Delays) -> DelayedMemory:
         n_pending=np.zeros(n_columns * n_slots, np.int32),
         normalise=normalise,
         traces_of_image="x" in model.rule.traces_of_image,
-        negligible=1e-11 if dtype == np.float32 else 1e-16,
+        negligible=1e-9 if dtype == np.float32 else 1e-16,
         tolerance=1e-5 if dtype == np.float32 else 1e-13,
     )
 
@@ -180,21 +180,21 @@ def join(memory, i):
 # A step.
 
 
-def arrive(memory, step, arrivals, n_rows):
+def arrive(memory, step, arrivals):
     """List this step's input spikes for the active neurons, and sum up what arrives at them now."""
     n_inputs, width = memory.delays.by_neuron.shape[1], memory.pre.shape[0]
     n_slots = memory.n_pending.shape[0] // memory.y.shape[0]
-    lanes = VECTOR_BYTES // arrivals.itemsize
+    lanes = VECTOR_BYTES // arrivals.sums.itemsize
     t, spikes, active_inputs = step.number, step.spikes, step.image.active_inputs
     for place in range(memory.n_active[0]):
         i = memory.active[place]
         for s in range(spikes.shape[0]):
             put(memory, place, i, active_inputs[spikes[s]], t)
         at = place * n_slots + (t & (n_slots - 1))
-        total = arrivals[0] * 0
+        total = arrivals.sums[0] * 0
         for k in range(memory.n_pending[at]):
             total += memory.rows[i * width + memory.pending[at * n_inputs + k]]
-        arrivals[(i - i % lanes) * n_rows + t % CHUNK * lanes + i % lanes] = total
+        arrivals.sums[(i - i % lanes) * arrivals.n_rows + t % CHUNK * lanes + i % lanes] = total
 
 
 def put(memory, place, i, j, t):

@@ -73,12 +73,12 @@ class ConductanceFunctions:
     """What learns in a network of conductances, whose input spikes arrive with delays (conductance.py).
 
     The memory has `cells`, `delays` and, where it learns, the weights once more; `arrivals` are those of
-    delayed_input.py, with `n_rows` steps for each vector of neurons.
+    delayed_input.py.
     """
 
     updated: Callable = nothing  # (p, rate, w, x, y, y2, pre, post) -> w of a synapse after this step's spikes
     start: Callable = nothing  # (p, memory, weight, image): at the start of an image
-    arrive: Callable = nothing  # (memory, step, arrivals, n_rows): set what arrives at neurons whose weights may change
+    arrive: Callable = nothing  # (memory, step, arrivals): set what arrives at neurons whose weights may change
     learn: Callable = nothing  # (p, memory, step, train, fired, is_last): `fired`, int32, lists the neurons that spike
     rest: Callable = nothing  # (p, memory, t, n): from step t on, n steps without any spike
     finish: Callable = nothing  # (p, memory, weight, n_steps): at the end of an image, after which `weight` is true
