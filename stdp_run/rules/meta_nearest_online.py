@@ -22,6 +22,11 @@ SMALLEST_ROOM = 1e-4
 SMALLEST_MEAN = 1e-6
 
 
+def soft_bound(p: Any, room: Any) -> Any:
+    """Return what share of a change passes where the weight has this room to its bound."""
+    return exp(-p.bound / maximum(room, SMALLEST_ROOM))
+
+
 class MetaNearestOnline(NearestTraces):
     """Nearest-spike pairs with a soft bound, and a homeostatic target m for each neuron."""
 
@@ -41,8 +46,7 @@ class MetaNearestOnline(NearestTraces):
     def change(p: Any, w: Any, x: Any, y: Any, pre: Any, post: Any) -> Any:
         """Return the softly bounded weight change of one synapse."""
         change = p.a_post * post * x - p.a_pre * pre * y
-        room = where(change < 0, w - p.w_min, p.w_max - w)
-        return change * exp(-p.bound / maximum(room, SMALLEST_ROOM))
+        return change * soft_bound(p, where(change < 0, w - p.w_min, p.w_max - w))
 
     @staticmethod
     def persistent(p: Any, weight: np.ndarray) -> dict[str, np.ndarray]:

@@ -6,6 +6,7 @@ the number is not; a whole number beside a float is taken as that float, so that
 float32 into float64.
 """
 
+import math
 import operator
 from itertools import product
 
@@ -179,7 +180,8 @@ def float_bits(typing_context, value):
 
 # exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to
 # z / ln 2 and |r| <= ln 2 / 2, where the Taylor series to r^13 (r^7 in float32) is exact to the last bits. Adding
-# `rounder` leaves n in the low bits. All constants have one type, so that nothing is promoted.
+# `rounder` leaves n in the low bits. Below the lowest z the result is 0. All constants have one type, so that nothing
+# is promoted.
 _EXP = {  # lowest z, rounder, high part of ln 2, bias of the exponent, bits of the mantissa, terms
     "float64": (-700, 1.5 * 2.0**52, 0.6931471803691238, 1023, 52, 13),
     "float32": (-87, 1.5 * 2.0**23, 0.693359375, 127, 23, 7),
@@ -209,21 +211,20 @@ def _exp(exponent):
     name = (exponent.dtype if isinstance(exponent, Vector) else exponent).name
     dtype = np.dtype(name).type
     lowest, rounder, ln2_high, _, _, terms = _EXP[name]
-    lowest, log2_e, rounder, ln2_high = map(dtype, (lowest, 1.4426950408889634, rounder, ln2_high))
+    lowest, log2_e, rounder, ln2_high, zero = map(dtype, (lowest, 1.4426950408889634, rounder, ln2_high, 0))
     ln2_low = dtype(0.693147180559945309417 - float(ln2_high))
-    one, last, *inverses = map(dtype, (1, *(1 / k for k in range(terms, 0, -1))))
-    inverses = tuple(inverses)
-    maximum = elementwise.maximum
+    last, *others = (dtype(1 / math.factorial(k)) for k in range(terms, -1, -1))
+    coefficients = tuple(others)
+    where = elementwise.where
 
     def implementation(exponent):
-        z = maximum(exponent, lowest)
-        shifted = z * log2_e + rounder
+        shifted = exponent * log2_e + rounder
         n = shifted - rounder
-        r = (z - n * ln2_high) - n * ln2_low
-        series = one + r * last
-        for inverse in inverses:
-            series = one + r * inverse * series
-        return series * two_to(shifted)
+        r = (exponent - n * ln2_high) - n * ln2_low
+        series = r * last + coefficients[0]
+        for coefficient in coefficients[1:]:
+            series = series * r + coefficient
+        return where(exponent < lowest, zero, series * two_to(shifted))
 
     return implementation
 

@@ -69,7 +69,7 @@ def _compile_replay(rule: type[Rule], implementation: Implementation) -> Kernel:
 def replay_stepwise(p, memory, weight, theta, step, fired, neurons, history):
     """Apply the rule to a step, where `fired` lists neurons, and write the weights to history[T, E, I]."""
     if step.number == 0:
-        plasticity.start(p, memory, step.image)
+        plasticity.start(p, memory, weight, step.image)
     plasticity.learn(p, memory, weight, theta, step, fired)
     note_weights(memory, weight, history[step.number])
 

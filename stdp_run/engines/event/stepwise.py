@@ -123,11 +123,11 @@ def present_stepwise(network, image, train, learning, scratch):
     scratch.is_awake[:] = 0
     learns[:] = 0
     n_awake = n_inhibitory = n_learners = 0
-    plasticity.start(p_rule, memory, image)
+    plasticity.start(p_rule, memory, weight, image)
     for t in range(image.n_steps):
         spikes = train.places[train.first[t] : train.first[t + 1]]
         add_rows(current, weight, image.active_inputs, spikes)
-        plasticity.correct_currents(memory, current)
+        plasticity.correct_currents(memory, current, spikes)
         if n_inhibitory:
             inhibit(p, current, scratch.inhibitory_spikes, n_inhibitory)
         n_fired = advance_excitatory(p, learning, scratch, theta)
@@ -139,4 +139,4 @@ def present_stepwise(network, image, train, learning, scratch):
             n_fired, n_learners = keep_first(fired[:n_fired], learns, n_learners, max_learners)
         step = EventStep(t, spikes, image)
         plasticity.learn(p_rule, memory, weight, theta, step, fired[:n_fired])
-    plasticity.finish(memory, weight)
+    plasticity.finish(memory, weight, image)

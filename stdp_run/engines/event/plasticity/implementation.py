@@ -45,9 +45,9 @@ class StepwiseFunctions:
     """What presents images with every neuron advanced at every step, and any weight may change at any step."""
 
     learn: Callable  # (p, memory, weight, theta [E], step, fired): `fired`, int32, lists the neurons that spike
-    start: Callable = nothing  # (p, memory, image): at the start of an image
-    correct_currents: Callable = nothing  # (memory, current [E]): from currents by the stored weights to true ones
-    finish: Callable = nothing  # (memory, weight): at the end of an image, after which the stored weights are true
+    start: Callable = nothing  # (p, memory, weight, image): at the start of an image
+    correct_currents: Callable = nothing  # (memory, current [E], spikes): from those by the stored weights to true ones
+    finish: Callable = nothing  # (memory, weight, image): at its end, after which the stored weights are true
     true_weight: Callable = _stored_weight  # (memory, weight, j, i) -> of the synapse from input j to neuron i
 
 

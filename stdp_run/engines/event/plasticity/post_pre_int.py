@@ -34,7 +34,7 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int) -> IntMemo
     return IntMemory(x, pre, y, post, live, np.zeros(1, np.int32))
 
 
-def start(p, memory, image):
+def start(p, memory, weight, image):
     """Start an image: no traces."""
     memory.x[:] = 0
     memory.y[:] = 0
