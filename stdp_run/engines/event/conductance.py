@@ -96,7 +96,6 @@ def present_to_conductances(network, image, train, learning, scratch):
     set_limits(p, theta, scratch.limit, image.n_steps + scratch.rest_steps)
     arrivals.sums[:] = 0
     learns[:] = 0
-    n_vectors = weight.shape[1] * weight.itemsize // VECTOR_BYTES
     n_inhibitory = np.int64(0)
     for i in range(fired.shape[0]):
         n_inhibitory += cells.inhibitory_spikes[i] != 0
@@ -107,7 +106,7 @@ def present_to_conductances(network, image, train, learning, scratch):
         row = t % CHUNK
         if row == 0:
             if t:
-                shift_arrivals(arrivals, n_vectors)
+                shift_arrivals(arrivals)
             if t < image.n_steps:
                 n = min(CHUNK, image.n_steps - t)
                 add_arrivals(arrivals, weight, delays.offset, image.active_inputs, train, t, n)
@@ -134,7 +133,6 @@ def present_to_conductances(network, image, train, learning, scratch):
                 decay_cells(p, cells, n)
                 plasticity.rest(p_rule, memory, t, n)
                 t += n
-                arrivals.sums[:] = 0
     if learning:
         decay_theta(p, theta, n_steps)
     plasticity.finish(p_rule, memory, weight, n_steps)
@@ -184,7 +182,9 @@ def advance_cells(p, cells, arrivals, row, n_inhibitory, limit):
     lanes = VECTOR_BYTES // v.itemsize
     may_fire = False
     for i in range(0, v.shape[0], lanes):
-        g_e = decayed(vectors.load(cells.g_e, i), p.d_excitatory) + vectors.load(sums, i * n_rows + row * lanes)
+        at = i * n_rows + row * lanes
+        g_e = decayed(vectors.load(cells.g_e, i), p.d_excitatory) + vectors.load(sums, at)
+        vectors.store(sums, at, vectors.zeros(sums))
         g_i = decayed(vectors.load(cells.g_i, i), p.d_inhibition)
         if n_inhibitory:
             g_i = g_i + p.w_ie * (n_inhibitory - vectors.load(cells.inhibitory_spikes, i))

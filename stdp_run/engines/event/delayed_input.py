@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from stdp_run.engines.event import vectors
 from stdp_run.engines.event.jit import rarely_called
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
@@ -21,7 +22,7 @@ class Delays(NamedTuple):
     """The delays of the input synapses, in steps, of at most D steps."""
 
     longest: int  # D
-    by_neuron: np.ndarray  # uint8 [E, I]
+    by_neuron: np.ndarray  # uint8 [E * I]
     offset: (
         np.ndarray
     )  # uint16 [I, E], where a synapse's number is added, counted from the sums of the step of the spike
@@ -43,7 +44,7 @@ def make_delays(model: Model, n_columns: int) -> Delays:
     if model.delays is not None:
         by_neuron[: model.n_exc] = model.delays
     offset = by_neuron.T * np.uint16(lanes) + (np.arange(n_columns) % lanes).astype(np.uint16)
-    return Delays(int(by_neuron.max()), by_neuron, np.ascontiguousarray(offset, np.uint16))
+    return Delays(int(by_neuron.max()), by_neuron.reshape(-1), np.ascontiguousarray(offset, np.uint16))
 
 
 def make_arrivals(model: Model, delays: Delays) -> Arrivals:
@@ -62,17 +63,15 @@ def make_arrivals(model: Model, delays: Delays) -> Arrivals:
 
 
 @rarely_called
-def shift_arrivals(arrivals, n_vectors):
-    """Go on to the next chunk: what arrives after the chunk comes first, all else is 0."""
+def shift_arrivals(arrivals):
+    """Go on to the next chunk: what arrives after the last one comes first. The sums of steps gone by are 0."""
     sums = arrivals.sums
     lanes = VECTOR_BYTES // sums.itemsize
     size, tail = arrivals.n_rows * lanes, (arrivals.n_rows - CHUNK) * lanes
-    for vector in range(n_vectors):
-        start = vector * size
-        for k in range(tail):
-            sums[start + k] = sums[start + CHUNK * lanes + k]
-        for k in range(tail, size):
-            sums[start + k] = 0
+    for start in range(0, sums.shape[0], size):
+        for k in range(0, tail, lanes):
+            vectors.store(sums, start + k, vectors.load(sums, start + CHUNK * lanes + k))
+            vectors.store(sums, start + CHUNK * lanes + k, vectors.zeros(sums))
 
 
 @rarely_called

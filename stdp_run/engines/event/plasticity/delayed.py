@@ -53,6 +53,8 @@ class DelayedMemory(NamedTuple):
     changed: np.ndarray  # [E] uint8, by place, 1 where the row has to be written back
     pending: np.ndarray  # [E * M * I] uint16, by place and slot, the inputs whose spikes are on their way
     n_pending: np.ndarray  # [E * M] int32
+    n_slots: int  # M, a power of 2
+    n_inputs: int  # without padding
     normalise: int  # NEVER, LAST_STEP, EVERY_STEP or BEFORE_PRESENTATION
     traces_of_image: bool  # the presynaptic traces start afresh with every image
     negligible: float  # a change of a weight that is left out
@@ -104,6 +106,8 @@ def allocate(model: Model, weight: np.ndarray, delays: Delays) -> DelayedMemory:
         changed=np.zeros(n_columns, np.uint8),
         pending=np.zeros(n_columns * n_slots * n_inputs, np.uint16),
         n_pending=np.zeros(n_columns * n_slots, np.int32),
+        n_slots=n_slots,
+        n_inputs=n_inputs,
         normalise=normalise,
         traces_of_image="x" in model.rule.traces_of_image,
         negligible=1e-9 if dtype == np.float32 else 1e-16,
@@ -167,7 +171,7 @@ def changes_at_input(p, memory, i):
 
 def join(memory, i):
     """Let a neuron become active."""
-    place, n_slots = memory.n_active[0], memory.n_pending.shape[0] // memory.y.shape[0]
+    place, n_slots = memory.n_active[0], memory.n_slots
     memory.active[place] = i
     memory.place_of[i] = place
     memory.changed[place] = 0
@@ -182,32 +186,30 @@ def join(memory, i):
 
 def arrive(memory, step, arrivals):
     """List this step's input spikes for the active neurons, and sum up what arrives at them now."""
-    n_inputs, width = memory.delays.by_neuron.shape[1], memory.pre.shape[0]
-    n_slots = memory.n_pending.shape[0] // memory.y.shape[0]
+    pending, n_pending, by_neuron, rows = memory.pending, memory.n_pending, memory.delays.by_neuron, memory.rows
+    n_inputs, width = np.uint64(memory.n_inputs), np.uint64(memory.pre.shape[0])
     lanes = VECTOR_BYTES // arrivals.sums.itemsize
-    t, spikes, active_inputs = step.number, step.spikes, step.image.active_inputs
+    t, last_slot = np.uint64(step.number), np.uint64(memory.n_slots - 1)
+    spikes, active_inputs = step.spikes, step.image.active_inputs
     for place in range(memory.n_active[0]):
         i = memory.active[place]
+        slots = np.uint64(place * memory.n_slots)
         for s in range(spikes.shape[0]):
-            put(memory, place, i, active_inputs[spikes[s]], t)
-        at = place * n_slots + (t & (n_slots - 1))
+            j = np.uint64(active_inputs[np.uint64(spikes[s])])
+            at = slots + ((t + np.uint64(by_neuron[np.uint64(i) * n_inputs + j])) & last_slot)
+            n = n_pending[at]
+            pending[at * n_inputs + np.uint64(n)] = j
+            n_pending[at] = n + 1
+        at = slots + (t & last_slot)
         total = arrivals.sums[0] * 0
-        for k in range(memory.n_pending[at]):
-            total += memory.rows[i * width + memory.pending[at * n_inputs + k]]
-        arrivals.sums[(i - i % lanes) * arrivals.n_rows + t % CHUNK * lanes + i % lanes] = total
-
-
-def put(memory, place, i, j, t):
-    """Put a spike of input j at step t on its way to the active neuron i."""
-    n_slots, n_inputs = memory.n_pending.shape[0] // memory.y.shape[0], memory.delays.by_neuron.shape[1]
-    at = place * n_slots + ((t + np.int64(memory.delays.by_neuron[i, j])) & (n_slots - 1))
-    memory.pending[at * n_inputs + memory.n_pending[at]] = j
-    memory.n_pending[at] += 1
+        for k in range(n_pending[at]):
+            total += rows[np.uint64(i) * width + np.uint64(pending[at * n_inputs + np.uint64(k)])]
+        arrivals.sums[(i - i % lanes) * arrivals.n_rows + step.number % CHUNK * lanes + i % lanes] = total
 
 
 def learn(p, memory, step, train, fired, is_last):
     """Advance a step: traces, weight changes at the spikes, then norm and clamp."""
-    t, n_slots = step.number, memory.n_pending.shape[0] // memory.y.shape[0]
+    t, n_slots = step.number, memory.n_slots
     now = advance_traces(p, memory, step, fired)
     for f in range(fired.shape[0]):
         if memory.place_of[fired[f]] < 0:
@@ -266,30 +268,34 @@ def list_on_their_way(memory, step, train, i):
     for t in range(max(0, step.number - memory.delays.longest), min(step.number + 1, step.image.n_steps)):
         for s in range(train.first[t], train.first[t + 1]):
             j = step.image.active_inputs[train.places[s]]
-            if t + np.int64(memory.delays.by_neuron[i, j]) >= step.number:
-                put(memory, place, i, j, t)
+            arrival = t + np.int64(memory.delays.by_neuron[i * memory.n_inputs + j])
+            if arrival >= step.number:
+                at = place * memory.n_slots + (arrival & (memory.n_slots - 1))
+                memory.pending[at * memory.n_inputs + memory.n_pending[at]] = j
+                memory.n_pending[at] += 1
 
 
 def change_at_arrivals(p, memory, rate, i, at, now, normalises):
     """Change a neuron's weights of the inputs whose spikes arrive."""
-    n_inputs, width, n_rows = memory.delays.by_neuron.shape[1], memory.pre.shape[0], memory.delays.longest + 1
+    n_inputs, width, n_rows = memory.n_inputs, np.uint64(memory.pre.shape[0]), memory.delays.longest + 1
     y, y2 = memory.y[i], memory.y2_seen[i]
     none = y * 0
     for k in range(memory.n_pending[at]):
-        j = np.int64(memory.pending[at * n_inputs + k])
-        ago = now + np.int64(memory.delays.by_neuron[i, j])
-        x = memory.x[(ago if ago < n_rows else ago - n_rows) * width + j]
-        w = synapse.updated(p, rate, memory.rows[i * width + j], x, y, y2, none + 1, none)
-        memory.rows[i * width + j] = w if normalises else min(max(w, 0), p.w_max)
+        j = np.uint64(memory.pending[np.uint64(at * n_inputs + k)])
+        ago = now + np.int64(memory.delays.by_neuron[np.uint64(i * n_inputs) + j])
+        x = memory.x[np.uint64(ago if ago < n_rows else ago - n_rows) * width + j]
+        synapse_at = np.uint64(i) * width + j
+        w = synapse.updated(p, rate, memory.rows[synapse_at], x, y, y2, none + 1, none)
+        memory.rows[synapse_at] = w if normalises else min(max(w, 0), p.w_max)
 
 
 @rarely_called
 def change_all(p, memory, rate, i, at, now, normalises):
     """Change all weights of a neuron that fires."""
-    n_inputs, width, n_rows = memory.delays.by_neuron.shape[1], memory.pre.shape[0], memory.delays.longest + 1
+    n_inputs, width, n_rows = memory.n_inputs, memory.pre.shape[0], memory.delays.longest + 1
     lanes = VECTOR_BYTES // memory.x.itemsize
     for j in range(n_inputs):
-        ago = now + np.int64(memory.delays.by_neuron[i, j])
+        ago = now + np.int64(memory.delays.by_neuron[i * n_inputs + j])
         memory.x_seen[j] = memory.x[(ago if ago < n_rows else ago - n_rows) * width + j]
     for k in range(memory.n_pending[at]):
         memory.pre_seen[memory.pending[at * n_inputs + k]] = 1
