@@ -75,6 +75,20 @@ class Model:
             rows[:] = words_of_synapses(len(rows), self.n_inputs, self.seed, first, DELAYS) * (most + 1) >> 32
         return delays
 
+    @cached_property
+    def _delays_by_device(self) -> dict[Any, Tensor]:
+        return {}
+
+    def delays_on(self, device: Any) -> Tensor | None:
+        """Return the same as a tensor on a torch device, int64; always the same one."""
+        if self.delays is None:
+            return None
+        if device not in self._delays_by_device:
+            import torch
+
+            self._delays_by_device[device] = torch.from_numpy(self.delays).long().to(device)
+        return self._delays_by_device[device]
+
     @property
     def weight_dtype(self) -> np.dtype:
         """The type of weights and membrane potentials: the configured one, or int32 for integer groups."""
@@ -154,6 +168,7 @@ class ImageState(NamedTuple):
     input_spikes: Tensor  # with delays [D + 1, B, I], those of the latest steps, the latest first; else empty
     traces: Tensors  # the rule's
     learns: Tensor  # [B, E] bool, the neurons that were among the first `max_learners` to fire
+    delays: Tensor | None = None  # int64 [E, I] in steps, of the input synapses; a constant
 
 
 def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors, n_images: int) -> ImageState:
@@ -166,6 +181,7 @@ def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors
         input_spikes=input_spikes if model.delays is not None else weight.new_zeros(0),
         traces=model.rule.start(model.rule_parameters, persistent, input_spikes, no_spikes),
         learns=no_spikes.bool(),
+        delays=model.delays_on(weight.device),
     )
 
 
@@ -189,18 +205,13 @@ def what_persists(model: Model, state: ImageState) -> Tensors:
 
 
 def step(
-    model: Model,
-    state: ImageState,
-    input_spikes: Tensor,
-    plasticity: Plasticity | None = None,
-    delays: Tensor | None = None,
+    model: Model, state: ImageState, input_spikes: Tensor, plasticity: Plasticity | None = None
 ) -> tuple[ImageState, Tensor]:
     """Advance a step, in the order on top of this file; return (state, excitatory spikes [B, E]).
 
-    `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off; `delays` are the model's,
-    int64 [E, I].
+    `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off.
     """
-    p, learning, dtype = model.neuron_parameters, plasticity is not None, state.weight.dtype
+    p, learning, dtype, delays = model.neuron_parameters, plasticity is not None, state.weight.dtype, state.delays
     # 1. Input spikes, and what arrives of them.
     if delays is None:
         arrivals = matrix_product(input_spikes, state.weight)

@@ -127,8 +127,9 @@ class Presentation:
         )
         self._counts = zeros(*shape, model.n_exc, dtype=torch.int32)
         # Weights and theta are worked on where they persist; all else starts afresh, in tensors of its own.
-        self._state = ImageState(*map(_cloned, self._start()))._replace(
-            weight=persistent.weight, theta=persistent.theta
+        start = self._start()
+        self._state = ImageState(*map(_cloned, start))._replace(
+            weight=persistent.weight, theta=persistent.theta, delays=start.delays
         )
         changed = [self._counts, self._batch.first_step, *_tensors(self._state)]
         if spec.learning:
@@ -137,8 +138,6 @@ class Presentation:
         def prepared(work: Callable[[], None]) -> Callable[[], None]:
             return recorded(work, changed, self._device) if record else work
 
-        delays = model.delays
-        self._delays = None if delays is None else torch.from_numpy(delays).long().to(self._device)
         encoder = model.encoder if spec.learning else model.inference_encoder
         chunks = cut_into_chunks(encoder, spec.learning, CHUNK[self._device.type])
         self._begin = prepared(self._do_begin)
@@ -185,7 +184,7 @@ class Presentation:
             spikes = self._sample(*key, first, n_steps, networks.seed, stream).to(self._persistent.weight.dtype)
         if networks.lead:
             spikes = spikes.transpose(0, 1)
-        steps = networks.over(partial(_steps, self._spec, chunk, self._delays))
+        steps = networks.over(partial(_steps, self._spec, chunk))
         state, counts = steps(self._state, self._counts, spikes, batch)
         self._copy(state)
         self._counts.copy_(counts)
@@ -216,7 +215,6 @@ def _start(spec: PresentationSpec, model: Model, weight: Tensor, theta: Tensor, 
 def _steps(
     spec: PresentationSpec,
     chunk: Chunk,
-    delays: Tensor | None,
     model: Model,
     state: ImageState,
     counts: Tensor,
@@ -231,7 +229,7 @@ def _steps(
             key = batch.image_index, batch.presentation, batch.first_step + t, model.seed
             at_end = chunk.is_last and t == len(spikes) - 1
             plasticity = Plasticity(batch.rate, at_end, reduction, partial(rounding_words, shape, *key), max_learners)
-        state, fired = network.step(model, state, input_spikes, plasticity, delays)
+        state, fired = network.step(model, state, input_spikes, plasticity)
         counts = counts if chunk.rests else counts + fired.to(counts.dtype)
     return state, counts
 
@@ -239,10 +237,10 @@ def _steps(
 def _tensors(state: ImageState) -> list[Tensor]:
     """Return all tensors of a state, always in the same order."""
     named = [part[name] for part in (state.cells, state.traces) for name in sorted(part)]
-    return [*(each for each in state if not isinstance(each, dict)), *named]
+    return [*(each for each in state if isinstance(each, Tensor)), *named]
 
 
 def _cloned(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: tensor.clone() for name, tensor in value.items()}
-    return value.clone()
+    return None if value is None else value.clone()

@@ -24,10 +24,9 @@ def record_spikes(
     spikes = spikes_below(limits, index, 0, 0, encoder.n_steps, model.seed, SPIKES_EVALUATING)
     persistent = Persistent.of(state, model, torch.device("cpu"))
     image_state = network.start_image(model, *persistent, n_images=len(index))
-    delays = None if model.delays is None else torch.from_numpy(model.delays).long()
     excitatory, inhibitory = [], []
     for input_spikes in spikes:
-        image_state, fired = network.step(model, image_state, input_spikes.to(persistent.weight.dtype), delays=delays)
+        image_state, fired = network.step(model, image_state, input_spikes.to(persistent.weight.dtype))
         excitatory.append(fired)
         inhibitory.append(image_state.cells["inhibitory_spikes"])
 

@@ -22,7 +22,7 @@ from stdp_run.engines.event.plasticity import (
     ConductanceFunctions,
     Functions,
     IntervalFunctions,
-    delayed,
+    delayed_memory,
     functions_of,
     implementation_of,
     none,
@@ -177,15 +177,15 @@ class EventEngine:
         if not isinstance(functions, ConductanceFunctions):
             memory = implementation.allocate(model.rule, rule_parameters, self._weight, model.n_exc)
             return memory, implementation.persistent(memory)
-        memory = delayed.allocate(model, self._weight, make_delays(model, len(self._theta)))
-        return memory, delayed.running(memory, model.n_exc, model.n_inputs)
+        memory = delayed_memory.allocate(model, self._weight, make_delays(model, len(self._theta)))
+        return memory, delayed_memory.running(memory, model.n_exc, model.n_inputs)
 
     def _inference_memories(self, functions: Functions, memory: Any) -> list[Any]:
         """Return what each thread works with where nothing learns; `memory` is what the rule works with."""
         n_columns, dtype = len(self._theta), self.model.weight_dtype
         if isinstance(functions, ConductanceFunctions):
             cells = (make_cells(self.model, n_columns) for _ in range(self._n_threads))
-            return [delayed.InferenceMemory(each, memory.delays) for each in cells]
+            return [delayed_memory.InferenceMemory(each, memory.delays) for each in cells]
         return [none.allocate(self.model.n_inputs, n_columns, dtype) for _ in range(self._n_threads)]
 
     def _presenter(self, learning: bool, functions: Any, networks: list[Network]) -> Presenter:
