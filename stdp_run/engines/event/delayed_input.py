@@ -16,6 +16,7 @@ from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
 
 CHUNK = 256
+AHEAD = 6  # inputs, whose weights are fetched in good time
 
 
 class Delays(NamedTuple):
@@ -85,6 +86,9 @@ def add_arrivals(arrivals, weight, offset, active_inputs, train, start, n):
     for column in range(0, weight.shape[1], lanes):
         base = np.uint64(column * arrivals.n_rows)
         for place in range(active_inputs.shape[0]):
+            ahead = np.uint64(active_inputs[min(place + AHEAD, active_inputs.shape[0] - 1)]) * n_columns
+            vectors.prefetch(by_input, np.int64(ahead) + column)
+            vectors.prefetch(offsets, np.int64(ahead) + column)
             begin, end = np.uint64(first[place]), np.uint64(first[place + 1])
             if begin == end:
                 continue

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.extending import intrinsic, models, register_model
 
 VECTOR_BYTES = 64  # one vector of AVX-512, or several shorter ones
@@ -176,3 +176,18 @@ def lanes_where(typing_context, condition):
     return types.uint64(condition), lambda context, builder, call, arguments: builder.zext(
         builder.bitcast(arguments[0], bits), ir.IntType(64)
     )
+
+
+@intrinsic
+def prefetch(typing_context, array, at):
+    """Have the cache line of array[at] fetched, which will be read soon; it need not be in the array."""
+
+    def generate(context, builder, call, arguments):
+        pointer = _pointer(context, builder, call, arguments, ir.IntType(8))
+        number = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
+        builder.call(function, [pointer, *(ir.Constant(number, value) for value in (0, 3, 1))])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), generate
