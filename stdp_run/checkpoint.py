@@ -18,7 +18,7 @@ import numpy as np
 
 from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
-from stdp_run.network import Model, NetworkState
+from stdp_run.network import Model, NetworkState, persistent_state
 
 FORMAT = 2
 _MARK = b"\nstdp-run checkpoint sha256 "
@@ -144,7 +144,7 @@ class _Contents:
         check = _Contents(self._path, arrays, prefix)
         weight = check.array("weight", model.weight_dtype, (model.n_exc, model.n_inputs))
         check.array("theta", model.theta_dtype, (model.n_exc,))
-        kept = model.rule.persistent(model.rule_parameters, weight)
+        kept = persistent_state(model, weight)
         if unknown := sorted(map(str, arrays.keys() - kept.keys() - {"weight", "theta"})):
             check.refuse(unknown[0], f"is nothing that {model.rule.__name__} keeps")
         for name, array in kept.items():

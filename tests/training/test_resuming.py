@@ -89,6 +89,36 @@ def test_a_signal_saves_and_says_how_to_resume(intact, without_plots, tmp_path, 
     assert_same(tmp_path / "run", intact, *OPERATIONAL, *PLOTS)
 
 
+# The network of Diehl & Cook 2015 in small: potentials, conductances and traces lie in the checkpoint too.
+RUNNING_ON = (
+    *("experiment=diehl_cook_2015_100", "dataset=digits", "n_exc=6", "n_train=24", "n_label=8", "n_test=8"),
+    *("encoder.steps=40", "encoder.rest_steps=24", "encoder.max_rate_hz=600", "encoder.max_repeats=1"),
+    *("rule.w_norm=20", "neuron.theta_start=12", "trainer.log_every=8", "trainer.checkpoint_every=8"),
+    *("trainer.label_window=8", "trainer.plot_every=null"),
+)
+
+
+@pytest.mark.parametrize("engine", ["torch", pytest.param("event", marks=pytest.mark.slow)])
+def test_a_network_that_runs_on_between_images_resumes_to_the_last_bit(engine, tmp_path, monkeypatch, caplog):
+    run_in(tmp_path / "intact", *RUNNING_ON, f"engine={engine}")
+    write = Tracker.scalars
+
+    def scalars(self, images_seen, values):
+        if images_seen == 16:
+            raise InterruptedError
+        write(self, images_seen, values)
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(Tracker, "scalars", scalars)
+        run_in(tmp_path / "killed", *RUNNING_ON, f"engine={engine}")
+    with caplog.at_level(logging.INFO):
+        run_in(tmp_path / "killed", *RUNNING_ON, f"engine={engine}")
+    assert re.search(r"resumed after (8|16) images", caplog.text)
+    assert_same(tmp_path / "killed", tmp_path / "intact")
+    state = checkpoint.load(tmp_path / "intact" / "checkpoint.pt").state()
+    assert {"v", "g_e", "inhibitory_v", "x", "y", "y2"} <= state.persistent.keys()
+
+
 def test_other_settings_are_refused_by_name(killed, tmp_path):
     run = copied(killed, tmp_path)
     before = contents(run)
