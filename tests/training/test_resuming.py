@@ -98,7 +98,8 @@ RUNNING_ON = (
 )
 
 
-@pytest.mark.parametrize("engine", ["torch", pytest.param("event", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", ["torch", "event"])
 def test_a_network_that_runs_on_between_images_resumes_to_the_last_bit(engine, tmp_path, monkeypatch, caplog):
     run_in(tmp_path / "intact", *RUNNING_ON, f"engine={engine}")
     write = Tracker.scalars
