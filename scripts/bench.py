@@ -4,6 +4,8 @@
     python scripts/bench.py --json                        # the same with machine, versions and commit
     python scripts/bench.py --output speed.json speed.md  # both, in files
     python scripts/bench.py --rules full_online --n-exc 100 400 25600
+    python scripts/bench.py --neuron lif_stdp --rules all --n-exc 400    # every rule
+    python scripts/bench.py --neuron diehl_cook_2015 --rules triplet     # conductances, delays, as Diehl & Cook 2015
     python scripts/bench.py --threads 2                   # and two cores beside one
     python scripts/bench.py --n-exc --peers ../peers/bin/python   # other simulators on the same images and core
 
@@ -11,7 +13,12 @@ Every figure is the median of several runs on the same real images, in CPU secon
 are compared by the clock, which needs a machine with nothing else to do. "spread" is that of learning, from the slowest
 run to the fastest. Machines are noisy: compare ratios to the floor of the same run. Each row is measured in
 a process of its own, after a warm-up by learning from up to 1,000 images. Constants are the published ones: 250 steps
-of 1 ms, 128 Hz, float32, with the neuron group diehl_cook for float rules.
+of 1 ms, 128 Hz, float32, with the neuron group of --neuron for float rules and diehl_cook_int for integer ones.
+
+With diehl_cook_2015 an image is presented as in the paper: 700 steps of 0.5 ms with 63.75 Hz and, while the network
+learns, 300 without input; once, however few spikes it evokes. As input spikes are delayed, each arrives at every neuron
+in a step of its own, and the floor is another one: sample the spikes, and add, for each spike and neuron, one weight to
+the sum of the step in which it arrives.
 
 Columns: learn x and eval x are the time per image as a multiple of the floor's; ns is the time of learning per neuron
 and input spike, constant where cost is linear in both; weights, held and peak are MiB of memory: the weights alone,
@@ -38,12 +45,15 @@ from pathlib import Path
 import numpy as np
 from peers import compare
 
-from stdp_run import rules
+from stdp_run import neurons, rules
 from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event import engine as event
+from stdp_run.engines.event.delayed_input import CHUNK as STEPS_AT_ONCE
+from stdp_run.engines.event.delayed_input import add_arrivals, make_arrivals, make_delays
 from stdp_run.engines.event.jit import Kernel
+from stdp_run.engines.event.plasticity import functions_of
 from stdp_run.engines.event.row_sums import add_rows
 from stdp_run.engines.event.spike_sampling import make_trains, sample_spikes, train_of
 from stdp_run.engines.event.vectors import zeros_for_vectors
@@ -51,6 +61,7 @@ from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.training.result import commit, versions
 
 ENCODER = Encoder(n_steps=250, max_rate_hz=128.0, dt_ms=1.0)
+RUNNING_ON = Encoder(n_steps=700, max_rate_hz=63.75, dt_ms=0.5, rest_steps=300)  # Diehl & Cook 2015
 WARM_UP = 1000
 WARM_UP_SECONDS = 10.0
 CHUNK = 50
@@ -64,6 +75,18 @@ def floor_of(pixels, thresholds, weight, current, train):
         for t in range(train.first.shape[0] - 1):
             add_rows(current, weight, train.active_inputs, train.places[train.first[t] : train.first[t + 1]])
         n_spikes += train.first[train.first.shape[0] - 1]
+    return n_spikes
+
+
+def delayed_floor_of(pixels, thresholds, weight, offset, arrivals, train):
+    """Do so where each spike arrives at every neuron after a delay of its own: to the sums of steps. Compiled below."""
+    n_spikes = 0
+    n_steps = train.first.shape[0] - 1
+    for n in range(pixels.shape[0]):
+        active_inputs = train.active_inputs[: sample_spikes(pixels[n], thresholds, n, 0, 0, SPIKES_EVALUATING, train)]
+        for t in range(0, n_steps, STEPS_AT_ONCE):
+            add_arrivals(arrivals, weight, offset, active_inputs, train, t, min(STEPS_AT_ONCE, n_steps - t))
+        n_spikes += train.first[n_steps]
     return n_spikes
 
 
@@ -88,16 +111,28 @@ class Memory:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def neuron_of(rule: str, neuron: str) -> str:
+    """Return the neuron group that a rule is measured with, where `neuron` is the one for float rules."""
+    return "diehl_cook_int" if rules[rule].arithmetic == "int" else neuron
+
+
 class Network:
     """One rule and size: an engine, its floor, and the images that both are timed with."""
 
-    def __init__(self, rule: str, n_exc: int, pixels: np.ndarray):
-        self.neuron = "diehl_cook_int" if rules[rule].arithmetic == "int" else "diehl_cook"
-        self.model: Model = published_model(rule, self.neuron, n_exc, ENCODER)
+    def __init__(self, rule: str, neuron: str, n_exc: int, pixels: np.ndarray):
+        encoder = RUNNING_ON if neurons[neuron].runs_on else ENCODER
+        self.model: Model = published_model(rule, neuron, n_exc, encoder)
         self.engine = event.EventEngine(self.model, initial_state(self.model), n_threads=1)
-        self._current = zeros_for_vectors(self.engine._weight.shape[1], self.model.weight_dtype)
-        self._train = train_of(make_trains(1, ENCODER.n_steps, self.model.n_inputs), 0)
-        self._floor = Kernel(floor_of)
+        weight = self.engine._weight
+        if self.model.delays is None:
+            self._floor = Kernel(floor_of)
+            added_up = weight, zeros_for_vectors(weight.shape[1], weight.dtype)
+        else:
+            self._floor = Kernel(delayed_floor_of)
+            delays = make_delays(self.model, weight.shape[1])
+            added_up = weight, delays.offset, make_arrivals(self.model, delays)
+        train = train_of(make_trains(1, encoder.n_steps, self.model.n_inputs), 0)
+        self._floor_arguments = encoder.thresholds_by_repeat[0], *added_up, train
         self._pixels = pixels
         self._epoch = 0
 
@@ -111,8 +146,7 @@ class Network:
 
     def floor(self, n: int) -> int:
         """Return the input spikes of `n` images."""
-        thresholds, weight = self.model.encoder.thresholds_by_repeat[0], self.engine._weight
-        return self._floor(self._pixels[:n], thresholds, weight, self._current, self._train)
+        return self._floor(self._pixels[:n], *self._floor_arguments)
 
     def warm_up(self) -> float:
         """Learn from the images once, in part if that takes long; return the images per second at the end."""
@@ -126,12 +160,13 @@ class Network:
         return chunk / max(last, seconds(lambda: self.floor(chunk)))
 
 
-def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, run_seconds: float, cores: list[int]) -> dict:
-    """Return one row: what was measured with one rule and size, in this process."""
+def measure(what: tuple[str, str, int], pixels: np.ndarray, repeats: int, run_seconds: float, cores: list[int]) -> dict:
+    """Return one row: what was measured with one rule, neuron group and size, in this process."""
+    rule, neuron, n_exc = what
     os.sched_setaffinity(0, cores[:1])
-    Network(rule, 8, pixels[:1]).warm_up()  # compiles, or reads what was compiled: not this network's memory
+    Network(rule, neuron, 8, pixels[:1]).warm_up()  # compiles, or reads what was compiled: not this network's memory
     before = Memory.read("VmRSS")
-    network = Network(rule, n_exc, pixels)
+    network = Network(rule, neuron, n_exc, pixels)
     peak = Memory.read("VmHWM")
     Memory.forget_peak()
     n = int(np.clip(network.warm_up() * run_seconds, 1, len(pixels)))
@@ -141,7 +176,7 @@ def measure(rule: str, n_exc: int, pixels: np.ndarray, repeats: int, run_seconds
         taken["floor"].append(seconds(lambda: network.floor(n)))
         taken["learning"].append(seconds(lambda: network.learn(n)))
         taken["evaluating"].append(seconds(lambda: network.evaluate(n)))
-    row = {"rule": rule, "neuron": network.neuron, "n_exc": n_exc, "images": n}
+    row = {"rule": rule, "neuron": neuron, "n_exc": n_exc, "images": n}
     row |= speeds(taken, n, network.floor(n) / n, n_exc)
     row |= {
         "weights_mib": network.engine._weight.nbytes / 2**20,
@@ -211,7 +246,7 @@ class Ours:
     """This engine in the place of a peer: nearest_online, learning for some CPU seconds."""
 
     def __init__(self, n_exc: int, pixels: np.ndarray):
-        self._network = Network("nearest_online", n_exc, pixels)
+        self._network = Network("nearest_online", "diehl_cook", n_exc, pixels)
         self._network.warm_up()
         self._images = len(pixels)
 
@@ -261,11 +296,23 @@ def markdown(head: list[str], lines: list[list[str]]) -> str:
 
 def table(rows: list[dict]) -> str:
     """Return the table of this program's own speed."""
-    head = ["rule", "neurons", "images", "learning/s", "spread", "evaluating/s", "floor/s", "learn x", "eval x", "ns"]
-    head += ["weights", "held", "peak"]
+    head = [
+        "rule",
+        "group",
+        "neurons",
+        "images",
+        "learning/s",
+        "spread",
+        "evaluating/s",
+        "floor/s",
+        "learn x",
+        "eval x",
+    ]
+    head += ["ns", "weights", "held", "peak"]
     lines = [
         [
             row["rule"],
+            row["neuron"],
             f"{row['n_exc']}",
             f"{row['images']}",
             f"{row['learning_images_per_second']:,.0f}",
@@ -298,6 +345,16 @@ def chosen_cores(threads: int) -> list[int]:
     return allowed[:threads]
 
 
+def chosen_pairs(names: list[str], neuron: str) -> list[tuple[str, str]]:
+    """Return the pairs of rule and neuron group to measure; all rules that the event engine learns by for "all"."""
+    pairs = [(name, neuron_of(name, neuron)) for name in (rules if "all" in names else names)]
+    compiled = [pair for pair in pairs if functions_of(rules[pair[0]], neurons[pair[1]]) is not None]
+    for rule, group in pairs:
+        if "all" not in names and (rule, group) not in compiled:
+            raise SystemExit(f"--rules {rule}: the event engine does not learn by it with --neuron {group}")
+    return compiled
+
+
 def positive(text: str) -> int:
     """Return the whole number that an option needs to be at least one."""
     if (number := int(text)) < 1:
@@ -314,7 +371,9 @@ def program(text: str) -> Path:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rules", nargs="+", default=["nearest_online"], choices=list(rules), metavar="RULE")
+    parser.add_argument("--rules", nargs="+", default=["nearest_online"], choices=[*rules, "all"], metavar="RULE")
+    groups = [name for name in neurons if neurons[name].arithmetic == "float"]
+    parser.add_argument("--neuron", default="diehl_cook", choices=groups, help="of float rules; default: diehl_cook")
     parser.add_argument("--n-exc", nargs="*", type=int, default=[100, 400, 1600, 6400], metavar="N")
     parser.add_argument("--images", type=positive, default=1000, help="most images per run")
     parser.add_argument("--seconds", type=float, default=1.0, help="fewer images where a run would take longer")
@@ -334,7 +393,7 @@ def parse() -> argparse.Namespace:
 def main() -> None:
     """Measure what the command line asks for, print it and write it."""
     arguments = parse()
-    cores = chosen_cores(arguments.threads)
+    cores, pairs = chosen_cores(arguments.threads), chosen_pairs(arguments.rules, arguments.neuron)
     os.sched_setaffinity(0, cores[:1])
     document = {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -345,10 +404,10 @@ def main() -> None:
         "peers": [],
     }
     pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)[: arguments.images]
-    for rule in arguments.rules:
+    for rule, neuron in pairs:
         for n_exc in arguments.n_exc:
             os.sched_setaffinity(0, cores)  # what a new process may use, until it chooses
-            row = measure_apart(rule, n_exc, pixels, arguments.repeats, arguments.seconds, cores)
+            row = measure_apart((rule, neuron, n_exc), pixels, arguments.repeats, arguments.seconds, cores)
             document["rows"].append(row)
     os.sched_setaffinity(0, cores[:1])
     if arguments.peers:

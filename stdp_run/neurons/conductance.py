@@ -9,14 +9,16 @@ from stdp_run.parameters import non_negative, number, number64, time_constant, w
 
 
 class ConductanceGroup(NeuronGroup):
-    """Neurons whose synapses are conductances, in units of the leak (Diehl & Cook 2015, eq. 1 and 2).
+    """Neurons whose synapses are conductances, as multiples of the leak (Diehl & Cook 2015, eq. 1 and 2).
 
     g_e <- d_e g_e + weights of the spikes that arrive,  g_i <- d_i g_i + w_ie (inhibitory spikes but the partner's)
     tau dV/dt = (V_rest - V) + g_e (E_e - V) + g_i (E_i - V), by the exponential Euler step:
         g = 1 + g_e + g_i,  V_inf = (V_rest + g_e E_e + g_i E_i) / g,  V <- V_inf + (V - V_inf) exp(-dt g / tau)
     which is exact for conductances that stay as they are; explicit Euler steps of 0.5 ms are unstable where many
-    inhibitory neurons fire at once. An input spike arrives after a delay of its synapse, fixed, uniform in
-    0..max_delay. A group of one's own derives from this and states `excitatory` and `inhibitory` of its own.
+    inhibitory neurons fire at once. E_e is `v_excitatory`, E_i `v_inhibitory`. Inhibitory neurons have g_e alone, in
+    which the spike of their partner counts w_ei. An input spike arrives after the delay of its synapse, which is fixed
+    and uniform in 0..max_delay. A group of one's own derives from this; the event engine runs it if it leaves
+    `excitatory` as it is.
     """
 
     runs_on = True

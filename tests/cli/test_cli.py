@@ -44,8 +44,10 @@ finally:
     assert done.stderr == "set()\n", "these take seconds to import"
     for word in (
         *READOUTS,
+        *stdp_run_package.rules,
+        *stdp_run_package.neurons,
         "evaluator.readout=all_activity",
-        "rule: full_online",
+        "rule: exponential",
         "neuron: alif_stdp",
         "dataset: digits",
         "n_exc=400",

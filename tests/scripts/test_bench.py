@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from stdp_run import rules
 from stdp_run.system import available_cores
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures with what Linux says in /proc")
@@ -40,7 +41,8 @@ def test_every_rule_and_size_has_a_row(measured):
     rows = [(row["rule"], row["n_exc"]) for row in document["rows"]]
     assert rows == [(rule, n) for rule in ("nearest_online", "post_pre_int") for n in (100, 3200)]
     head, _, *lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines()]
-    assert [(line[0], int(line[1])) for line in lines] == rows
+    assert [(line[0], int(line[2])) for line in lines] == rows
+    assert [line[1] for line in lines] == ["diehl_cook"] * 2 + ["diehl_cook_int"] * 2
     for line, row in zip(lines, document["rows"], strict=True):
         cells = dict(zip(head, line, strict=True))
         assert cells["learning/s"] == f"{row['learning_images_per_second']:,.0f}"
@@ -61,6 +63,29 @@ def test_the_figures_agree_with_one_another(measured):
         assert cost == pytest.approx(1e9 / row["learning_images_per_second"])
         # 250 steps, 784 inputs, 128 Hz where a pixel is white, and a seventh of them is.
         assert 1500 < row["input_spikes_per_image"] < 6000
+
+
+def test_all_rules_are_measured_with_the_group_that_is_named(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    chosen_pairs = importlib.import_module("bench").chosen_pairs
+    assert dict(chosen_pairs(["all"], "lif_stdp")) == dict.fromkeys(rules, "lif_stdp") | {
+        "post_pre_int": "diehl_cook_int"
+    }
+    # Not a rule without compiled code for conductances.
+    assert set(rules) - set(dict(chosen_pairs(["all"], "diehl_cook_2015"))) == {"meta_nearest_online"}
+
+
+@pytest.mark.slow
+def test_delayed_spikes_have_a_floor_of_their_own(monkeypatch):
+    monkeypatch.syspath_prepend(SCRIPTS)
+    network = importlib.import_module("bench").Network(
+        "triplet", "diehl_cook_2015", 4, np.full((2, 784), 255, np.uint8)
+    )
+    n_spikes, weight = network.floor(2), network.engine.state().weight
+    # 700 steps of 0.5 ms with 63.75 Hz, two white images; each spike adds its weight to a sum of every neuron.
+    assert n_spikes == pytest.approx(2 * 784 * 700 * 0.031875, rel=0.01)
+    *_, arrivals, _ = network._floor_arguments
+    assert arrivals.sums.sum(dtype=np.float64) == pytest.approx(weight.sum() * n_spikes / 784, rel=0.02)
 
 
 @pytest.mark.slow
@@ -100,6 +125,12 @@ def test_two_cores_are_measured_beside_one():
         ("bench", "--images 0", "argument --images: at least 1"),
         ("bench", "--repeats 0", "argument --repeats: at least 1"),
         ("bench", "--threads 100000", "--threads 100000: between 1 and"),
+        ("bench", "--neuron diehl_cook_int", "argument --neuron: invalid choice: 'diehl_cook_int'"),
+        (
+            "bench",
+            "--rules meta_nearest_online --neuron diehl_cook_2015",
+            "--rules meta_nearest_online: the event engine",
+        ),
         ("bench", f"--peers {SCRIPTS}", f"argument --peers: {SCRIPTS} is no program"),
         ("bench_batches", "--images 32 --batch-sizes 64", "--images 32: at least one batch of 64"),
     ],

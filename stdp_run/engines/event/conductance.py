@@ -1,13 +1,14 @@
 """Presenting an image to neurons with conductances, whose input spikes are delayed and whose state runs on.
 
-Every excitatory neuron is advanced at every step in which there is any conductance: potentials depend on conductances
-by a product, so that steps do not add up to one as those of currents do (stdp_run.engines.event.interval). What is left
-out: the threshold is looked at where a potential is above a bound that lies just below it; inhibitory neurons are
-advanced from their first spike on until they are at rest again; and once all conductances are negligible in the rest
-after an image, what is left of it is one step, in which potentials decay.
+A conductance multiplies the potential, so that many steps cannot be added up to one, as they can with currents
+(stdp_run.engines.event.interval): every excitatory neuron is advanced at every step. What is left out all the same:
 
-Cost of an image with S input spikes and T steps: S E additions to sums of steps (stdp_run.engines.event.delayed_input),
-and T passes over E neurons with a division and an exponential function each.
+- theta is looked at only where a potential is above `limit`, a bound just below the neuron's threshold;
+- an inhibitory neuron is advanced from a spike of its partner on until it is at rest again;
+- once conductances no longer matter in the rest after an image, the steps that are left are one: potentials decay.
+
+Cost of an image with S input spikes and T steps, those of the rest included: S E additions to sums of what arrives in a
+step (stdp_run.engines.event.delayed_input), and T passes over E neurons with a division and an exponential each.
 """
 
 from typing import NamedTuple
@@ -27,8 +28,8 @@ from stdp_run.neurons.conductance import charged
 neuron = Bound("neuron")
 plasticity = Bound("plasticity")
 
-SMALLEST_CONDUCTANCE = 1e-30
-CHECK_EVERY = 8  # steps of rest, whether conductances are negligible
+SMALLEST_CONDUCTANCE = 1e-30  # below, a conductance is 0
+CHECK_EVERY = 8  # steps of the rest, from one look at whether conductances still matter to the next
 
 
 class Cells(NamedTuple):
@@ -48,9 +49,9 @@ class ConductanceScratch(NamedTuple):
     """Constants and working arrays of one thread, for E neurons."""
 
     rest_steps: int  # after each presentation, without input
-    negligible: float  # a conductance that changes no potential by as much as its last bit
+    negligible: float  # a conductance below this changes no potential by as much as its last bit
     arrivals: Arrivals
-    limit: np.ndarray  # [E] a potential that is surely below the threshold throughout the image
+    limit: np.ndarray  # [E] a potential below the neuron's threshold throughout the image
     spiked: np.ndarray  # [E] 0 or 1
     fired: np.ndarray  # [neurons without padding] int32
     learns: np.ndarray  # [E] uint8, the neurons that were among the first `max_learners` to fire
@@ -164,13 +165,13 @@ def list_awake(p, cells, scratch):
 
 @rarely_called
 def set_limits(p, theta, limit, n_steps):
-    """Set for each neuron a potential below its threshold in all of the steps to come, if only by a little."""
+    """Set for each neuron a potential that lies just below the lowest threshold it may have in the next n_steps."""
     for i in range(limit.shape[0]):
         set_limit(p, theta, limit, i, n_steps)
 
 
 def set_limit(p, theta, limit, i, n_steps):
-    """Do so for one neuron; theta falls by its decay alone."""
+    """Do so for one neuron. Until its next spike theta falls, and by its decay alone."""
     _, _, v_threshold, d_theta = neuron.between_spikes(p)
     lowest = min(theta[i], theta[i] * (1 - (1 - d_theta) * n_steps))
     limit[i] = v_threshold + lowest - 1e-5 * (abs(v_threshold) + abs(theta[i]))
@@ -263,7 +264,7 @@ def advance_partners(p, cells, scratch, fired, n_awake):
 
 @rarely_called
 def is_quiet(cells, n_inhibitory, negligible):
-    """Return whether all that goes on is that potentials decay: no conductance, nobody refractory."""
+    """Return whether potentials do nothing but decay from now on: no conductance, nobody refractory."""
     if n_inhibitory:
         return False
     most, refractory = cells.g_e[0], cells.refractory[0]

@@ -1,9 +1,10 @@
 """Input spikes that arrive after the delay of their synapse: sums of weights by the step in which they arrive.
 
-An input spike adds one number for each neuron, each to the sum of another step: E additions to numbers that lie apart,
-where a spike without delays adds E numbers that lie together, in E / 16 instructions. They are made for `CHUNK` steps
-of input at a time, for one vector of neurons after the other, whose sums then stay in the nearest cache; and for all
-spikes of a synapse at once, so that its weight and delay are read once, and no addition waits for the one before.
+An input spike adds one weight for each neuron, each to the sum of another step: E additions to numbers that lie apart,
+where a spike without delays adds E numbers that lie together, in E / 16 instructions. They are made ahead, for `CHUNK`
+steps of input at a time, for one vector of neurons after the other, whose sums then stay in the nearest cache; and for
+all spikes of a synapse at once, so that its weight and delay are read once, and no addition waits for the one before.
+Weights that change in the meantime are the rule's concern (stdp_run.engines.event.plasticity.delayed).
 """
 
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from stdp_run.engines.event.jit import rarely_called
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
 
-CHUNK = 256
+CHUNK = 256  # steps
 AHEAD = 6  # inputs, whose weights are fetched in good time
 
 
@@ -24,9 +25,7 @@ class Delays(NamedTuple):
 
     longest: int  # D
     by_neuron: np.ndarray  # uint8 [E * I]
-    offset: (
-        np.ndarray
-    )  # uint16 [I, E], where a synapse's number is added, counted from the sums of the step of the spike
+    offset: np.ndarray  # uint16 [I, E], how far the sum to which a spike adds lies behind those of its own step
 
 
 class Arrivals(NamedTuple):
@@ -35,7 +34,7 @@ class Arrivals(NamedTuple):
     sums: np.ndarray  # [vectors of neurons, CHUNK + D, lanes], flat
     n_rows: int  # CHUNK + D
     first: np.ndarray  # uint32 [I + 1], where in `offsets` an active input begins, by its place
-    offsets: np.ndarray  # uint32, where the sums of the steps begin in which it spikes, of one vector of neurons
+    offsets: np.ndarray  # uint32, for each of its spikes, where the sums of that step begin, among a vector's
 
 
 def make_delays(model: Model, n_columns: int) -> Delays:

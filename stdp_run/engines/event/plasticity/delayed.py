@@ -1,13 +1,16 @@
 """Learning in a network of conductances, whose input spikes arrive with delays (stdp_run.engines.event.conductance).
 
-The weights lie twice: input-major, as sums of arriving spikes need them, and by neuron, `rows`, as learning does. Only
-few neurons' weights can change in an image: those that fire in it, and those that a spike arrives at while their trace
-is not negligible, as they have fired lately. These are the *active neurons*. What arrives at them is summed when it
-arrives, by weights as they are then, from lists of the inputs by the step in which they arrive; their input-major
-weights are brought up to date at the end of the image. A synapse sees spike and trace of its input as they were by its
-delay ago: traces of inputs are kept for as many steps.
+There are two copies of the weights: input-major, from which arriving spikes are summed ahead, and `rows`, by neuron,
+which learning changes. In an image the weights of few neurons can change: of those that fire in it, and of those that
+fired so lately that a spike which arrives at them still changes a weight. These are the *active neurons*. What arrives
+at them is summed when it arrives, by weights as they are then, and replaces the sum that was made ahead; for that the
+spikes on their way are listed by the step in which they arrive (`pending`). Their input-major weights are brought up to
+date at the end of the image.
 
-Per step: I traces, E traces and, for each active neuron, the inputs that arrive; all I inputs where it fires.
+A synapse sees spikes and trace of its input late by its delay: traces of inputs are kept for the longest delay's steps.
+
+Cost of a step: the traces of I inputs and E neurons; for each active neuron the inputs that arrive, or all I where it
+fires.
 """
 
 from dataclasses import replace
@@ -25,7 +28,7 @@ from stdp_run.rules.spike import BEFORE_PRESENTATION, EVERY_STEP, LAST_STEP, NEV
 rule = Bound("rule")
 synapse = Bound("synapse")
 
-SMALLEST_TRACE = 1e-20  # below, a trace is 0: long before numbers become so small that computing with them is slow
+SMALLEST_TRACE = 1e-20  # below, a trace is 0: far above numbers so small that computing with them is slow
 
 
 # ------------------------------------------------------------------------------------------------------------------

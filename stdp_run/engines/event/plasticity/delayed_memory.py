@@ -26,7 +26,7 @@ class DelayedMemory(NamedTuple):
     x_seen: np.ndarray  # [I] traces as a neuron that fires sees them
     pre_seen: np.ndarray  # [I] 1 where a spike arrives at it
     rows: np.ndarray  # [E * I] the weights by neuron
-    off_norm: np.ndarray  # [E] uint8, 1 where the row may have to be scaled at the next occasion
+    off_norm: np.ndarray  # [E] uint8, 1 where the row may have to be scaled when the norm is next due
     active: np.ndarray  # [E] int32 the active neurons, by place
     place_of: np.ndarray  # [E] int32 their places, else -1
     n_active: np.ndarray  # [1]
@@ -61,7 +61,7 @@ def allocate(model: Model, weight: np.ndarray, delays: Delays) -> DelayedMemory:
     rows[:, :n_inputs] = weight.T
     off_norm = np.zeros(n_columns, np.uint8)
     if normalise != NEVER:
-        off_norm[: model.n_exc] = 1  # checked at the first occasion
+        off_norm[: model.n_exc] = 1  # looked at when the norm is first due
     x, x_turned = (zeros_for_vectors(n_steps * width, dtype) for _ in range(2))
     y, y2, y2_seen, post = (zeros_for_vectors(n_columns, dtype) for _ in range(4))
     pre, x_seen, pre_seen = (zeros_for_vectors(width, dtype) for _ in range(3))
