@@ -7,11 +7,13 @@ import torch
 from helpers.networks import make_model
 
 from stdp_run.engines import selection
+from stdp_run.engines.event.plasticity import functions_of
 from stdp_run.engines.selection import EVENT, ON_CPU, ON_GPU, Choice, EngineOptions, choose, decide, faster_online
 from stdp_run.engines.speed_trial import images_per_second
 from stdp_run.errors import UserError
 from stdp_run.network import initial_state
-from stdp_run.rules import NearestOnline
+from stdp_run.neurons import LIF, DiehlCook2015
+from stdp_run.rules import NearestOnline, Triplet
 
 PAIR = ("nearest_online", "diehl_cook")
 
@@ -152,3 +154,15 @@ def test_a_trial_learns_for_real(batch_size, n_networks):
     group = selection.make_group(models, states, options)
     assert images_per_second(group, batch_size) > 1
     assert all((group.state(k).weight != states[k].weight).any() for k in range(n_networks))
+
+
+def test_a_neuron_group_with_a_step_of_its_own_is_left_to_torch():
+    class Own(DiehlCook2015):
+        @classmethod
+        def advance(cls, *arguments):
+            return super().advance(*arguments)
+
+    assert functions_of(Triplet, DiehlCook2015) is not None
+    assert functions_of(Triplet, Own) is None
+    assert functions_of(Triplet, type("Unchanged", (DiehlCook2015,), {})) is not None
+    assert functions_of(Triplet, type("Cells", (LIF,), {"cells": Own.advance})) is None

@@ -1,5 +1,7 @@
 """The compiled implementations of learning rules; `stdp_run.rules` has the equations."""
 
+import inspect
+
 from stdp_run.engines.event.plasticity import meta_nearest_online, pair, post_pre_int, spike
 from stdp_run.engines.event.plasticity.implementation import (
     ConductanceFunctions,
@@ -50,6 +52,13 @@ def functions_of(rule: type[Rule], neuron: type[NeuronGroup]) -> Functions | Non
     implementation = implementation_of(rule)
     if implementation is None or not neuron.compiled:
         return None
-    if not issubclass(neuron, ConductanceGroup):
-        return implementation.functions
-    return implementation.with_conductances if neuron.excitatory is ConductanceGroup.excitatory else None
+    # What the kernels have in code of their own must be what the group has.
+    if issubclass(neuron, ConductanceGroup):
+        same = _leaves_alone(neuron, ConductanceGroup, "advance", "cells", "excitatory")
+        return implementation.with_conductances if same else None
+    return implementation.functions if _leaves_alone(neuron, NeuronGroup, "advance", "cells") else None
+
+
+def _leaves_alone(neuron: type[NeuronGroup], group: type[NeuronGroup], *names: str) -> bool:
+    """Return whether a neuron group has the methods of a class that it is derived from."""
+    return all(inspect.getattr_static(neuron, name) is inspect.getattr_static(group, name) for name in names)
