@@ -168,12 +168,13 @@ class ImageState(NamedTuple):
     input_spikes: Tensor  # with delays [D + 1, B, I], those of the latest steps, the latest first; else empty
     traces: Tensors  # the rule's
     learns: Tensor  # [B, E] bool, the neurons that were among the first `max_learners` to fire
-    delays: Tensor | None = None  # int64 [E, I] in steps, of the input synapses; a constant
+    delays: Tensor  # int64 [E, I] in steps, of the input synapses, a constant; empty where there are none
 
 
 def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors, n_images: int) -> ImageState:
     """Return the state of `n_images` networks at rest at the start of an image; tensors on the device of `weight`."""
     input_spikes, no_spikes = _no_input_spikes(model, weight, n_images), weight.new_zeros((n_images, model.n_exc))
+    delays = model.delays_on(weight.device)
     return ImageState(
         weight=weight,
         theta=theta,
@@ -181,7 +182,7 @@ def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors
         input_spikes=input_spikes if model.delays is not None else weight.new_zeros(0),
         traces=model.rule.start(model.rule_parameters, persistent, input_spikes, no_spikes),
         learns=no_spikes.bool(),
-        delays=model.delays_on(weight.device),
+        delays=weight.new_zeros(0) if delays is None else delays,
     )
 
 
@@ -211,8 +212,9 @@ def step(
 
     `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off.
     """
-    p, learning, dtype, delays = model.neuron_parameters, plasticity is not None, state.weight.dtype, state.delays
+    p, learning, dtype = model.neuron_parameters, plasticity is not None, state.weight.dtype
     # 1. Input spikes, and what arrives of them.
+    delays = state.delays if state.delays.numel() else None
     if delays is None:
         arrivals = matrix_product(input_spikes, state.weight)
     else:

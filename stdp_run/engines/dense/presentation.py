@@ -237,10 +237,10 @@ def _steps(
 def _tensors(state: ImageState) -> list[Tensor]:
     """Return all tensors of a state, always in the same order."""
     named = [part[name] for part in (state.cells, state.traces) for name in sorted(part)]
-    return [*(each for each in state if isinstance(each, Tensor)), *named]
+    return [*(each for each in state if not isinstance(each, dict)), *named]
 
 
 def _cloned(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: tensor.clone() for name, tensor in value.items()}
-    return None if value is None else value.clone()
+    return value.clone()

@@ -54,11 +54,11 @@ def functions_of(rule: type[Rule], neuron: type[NeuronGroup]) -> Functions | Non
         return None
     # What the kernels have in code of their own must be what the group has.
     if issubclass(neuron, ConductanceGroup):
-        same = _leaves_alone(neuron, ConductanceGroup, "advance", "cells", "excitatory")
+        same = _has_methods_of(neuron, ConductanceGroup, "advance", "cells", "excitatory")
         return implementation.with_conductances if same else None
-    return implementation.functions if _leaves_alone(neuron, NeuronGroup, "advance", "cells") else None
+    return implementation.functions if _has_methods_of(neuron, NeuronGroup, "advance", "cells") else None
 
 
-def _leaves_alone(neuron: type[NeuronGroup], group: type[NeuronGroup], *names: str) -> bool:
+def _has_methods_of(neuron: type[NeuronGroup], group: type[NeuronGroup], *names: str) -> bool:
     """Return whether a neuron group has the methods of a class that it is derived from."""
     return all(inspect.getattr_static(neuron, name) is inspect.getattr_static(group, name) for name in names)
