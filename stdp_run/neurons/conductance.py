@@ -25,6 +25,8 @@ class ConductanceGroup(NeuronGroup):
     units = ("leak conductances", "mV")
     parameters = {
         **NeuronGroup.parameters,
+        "w_ei": non_negative,
+        "w_ie": non_negative,
         "max_delay": non_negative,
         "v_start": number,
         "v_rest": number,

@@ -212,6 +212,7 @@ PRESET = "experiment=diehl_cook_2015_400"
         ([PRESET, "neuron.max_delay=151"], r"neuron.max_delay=151: must be at most .* = 150 ms"),
         ([PRESET, "neuron.max_delay=140"], r"neuron.max_delay=140: must be at most 255 steps, 127.5 ms"),
         ([PRESET, "neuron.max_delay=-1"], r"neuron.max_delay=-1: must be a number of 0 or more"),
+        ([PRESET, "neuron.w_ie=-1"], r"neuron.w_ie=-1: must be a number of 0 or more"),
         ([PRESET, "encoder.dt=1.5"], r"encoder.dt=1.5: must be at most neuron.tau_excitatory=1 ms"),
         ([PRESET, "batch_size=2"], r"batch_size=2: must be 1: diehl_cook_2015 runs on from image to image"),
         (["encoder.rest_steps=10"], r"encoder.rest_steps=10: must be 0: lif_stdp starts every image at rest"),
