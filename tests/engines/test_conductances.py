@@ -224,6 +224,17 @@ def test_what_cannot_run_on_is_refused_in_a_line(overrides, message):
         build_model(settings_of(*overrides))
 
 
+def test_the_yaml_holds_the_constants_of_the_scripts():
+    assert published("neuron", "diehl_cook_2015") == {
+        **{"w_ei": 10.4, "w_ie": 17.0, "w_init_max": 0.3, "max_delay": 10.0},
+        **{"v_start": -105.0, "v_rest": -65.0, "v_reset": -65.0, "v_threshold": -20.0 - 52.0, "tau_v": 100.0},
+        **{"v_excitatory": 0.0, "v_inhibitory": -100.0, "tau_excitatory": 1.0, "tau_inhibition": 2.0},
+        **{"theta_start": 20.0, "tau_theta": 1e7, "theta_increment": 0.05, "refractory": 5 / 0.5},
+        **{"inhibitory_v_start": -100.0, "inhibitory_v_rest": -60.0, "inhibitory_v_reset": -45.0},
+        **{"inhibitory_v_threshold": -40.0, "tau_inhibitory": 10.0, "inhibitory_refractory": 2 / 0.5},
+    }
+
+
 def test_every_float_rule_works_with_conductances():
     floats = {name for name in rules if rules[name].arithmetic == "float"}
     assert floats == {*RULES, "meta_nearest_online"}
