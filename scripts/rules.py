@@ -1,0 +1,365 @@
+"""The league of rules: tune every rule with the same effort, then measure each with the best that was found.
+
+    python scripts/rules.py tune measure                  # all of it, about an hour and a half of one core
+    python scripts/rules.py table plot                    # the Markdown table, and the picture of conf/README.md
+    python scripts/rules.py best                          # the command of each rule's best constants
+    python scripts/rules.py tune measure table --rules triplet --trials 2 --images 200 --folder /tmp/quick
+
+Tuning: for each rule --trials trials of Optuna (TPE, seeded) on the validation split, with 100 neurons and --images
+training images; a trial counts by the accuracy of `all_activity` on the last 10,000 training images. In each the same
+number of constants is searched on a log scale around what is published: three of network and encoder, and four of the
+rule (SEARCHED). All images have 150 steps, and the learning rate falls as `trainer.schedule=exponential` has it, but
+for integers, where it cannot. Measuring: the best trial's constants on the test set, learned from all training images,
+labels from 10,000 of them; every figure is that of `stdp-run` with the same settings.
+
+Trials go to FOLDER/rules_trials.csv and runs to FOLDER/rules_results.csv. What is there is not done again, and a search
+that was stopped goes on as if it had not been. Optuna is in the extra `tune`.
+"""
+
+import argparse
+import csv
+import itertools
+import time
+import warnings
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from hydra import compose, initialize_config_dir
+
+from stdp_run.config.build import build_model, conf_folder, published
+from stdp_run.config.schema import Settings, read_settings
+from stdp_run.datasets.selection import Data, load_images
+from stdp_run.encoding import image_order
+from stdp_run.engines.base import Engine
+from stdp_run.engines.selection import EVENT, EngineOptions, make_engine
+from stdp_run.network import initial_state
+from stdp_run.reporting.plots.style import BLUE, GRID, VERMILION, describe, new_figure, to_png
+from stdp_run.training.drive import drive
+from stdp_run.training.run import label, measure
+from stdp_run.training.tracking import Bars
+from stdp_run.training.trainer import learning_rate
+
+SIZE, TIME, SCALE = 20.0, 5.0, 3.0  # how far from the published value, either way: changes, times and targets, norms
+NETWORK = {"neuron.theta_increment": 10.0, "neuron.w_ie": (50.0, 1000.0), "encoder.max_rate_hz": 2.0}
+PAIR = {"rule.a_post": SIZE, "rule.a_pre": SIZE, "rule.tau_pre": TIME}
+TARGET = {"rule.x_tar": TIME, "rule.tau_pre": TIME}
+NORM = {"rule.w_norm": SCALE}
+SEARCHED: dict[str, dict] = {  # by key: a factor around the published value, or the bounds
+    "triplet": NETWORK | PAIR | NORM,
+    "power_law": NETWORK | {"rule.eta": SIZE} | TARGET | NORM,
+    "power_law_pre_post": NETWORK | {"rule.eta_post": SIZE} | TARGET | NORM,  # eta_pre follows, see `overrides`
+    "exponential": NETWORK | {"rule.eta": SIZE} | TARGET | NORM,
+    "weight_dependent": NETWORK | PAIR | NORM,
+    # Published without a norm, and so here. Instead of it w_max, the scale of the weights.
+    "rectangular": NETWORK | {"rule.a_plus": SIZE, "rule.a_minus": SIZE, "rule.t_ltp": TIME, "rule.w_max": SCALE},
+    "multiplicative": NETWORK
+    | {"rule.a_plus": SIZE, "rule.a_minus": SIZE, "neuron.w_init_max": SCALE, "rule.w_max": SCALE},
+    "nearest_online": NETWORK | PAIR | NORM,
+    "full_online": NETWORK | PAIR | NORM,
+    "post_pre_int": {  # w_ie is as large as the type allows; the norm is where max_threshold halves the weights
+        **{"neuron.theta_increment": 10.0, "neuron.threshold": SCALE, "encoder.max_rate_hz": 2.0},
+        **{"rule.nu0": SIZE, "rule.nu1": SIZE, "rule.trace_decay": (29000, 32500), "rule.max_threshold": SCALE},
+    },
+    "meta_nearest_online": NETWORK | PAIR | {"neuron.w_init_max": SCALE},  # which is what it keeps the mean weight by
+}
+INTEGERS = {"post_pre_int"}
+TUNED_FOR = 100  # neurons
+N_LABEL = {"validation": 5000, "test": 10000}  # images at most
+TOO_MANY = 500  # spikes an image after the first ones: such a trial is given up, as it takes minutes
+SETTLED = 1000  # images
+
+TRIALS, RESULTS = "rules_trials.csv", "rules_results.csv"
+OF_TRIAL = ["rule", "images", "trial", "accuracy", "spikes_per_image", "cpu_seconds", "constants"]
+OF_RUN = ["rule", "images", "trial", "n_exc", "epochs", "seed", "accuracy", "images_per_second", "spikes_per_image"]
+OF_RUN += ["graded"]  # mean of 4 w (w_max - w) / w_max^2 over the weights: 0 where all are binary
+PICTURE = Path(__file__).parents[1] / ".github/images/rules.png"
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# One network.
+
+
+@cache
+def base(rule: str) -> Settings:
+    """Return the settings that all networks of a rule have in common."""
+    schedule = "constant" if rule in INTEGERS else "exponential"
+    words = [f"rule={rule}", "tuned=none", "engine=event", "device=cpu", "encoder.steps=150"]
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return read_settings(compose("config", overrides=[*words, f"trainer.schedule={schedule}"]))
+
+
+@cache
+def images(split: str, n_train: int | None) -> Data:
+    """Return the images of a split."""
+    return load_images(base("triplet").with_values({"dataset.split": split, "n_train": n_train}))
+
+
+def learn(engine: Engine, settings: Settings, data: Data, most_spikes: float) -> bool:
+    """Learn as a run does; return False, and give up, where an image evokes more than `most_spikes`."""
+    n = len(data.train_pixels)
+    for epoch in range(settings.epochs):
+        order, seen = image_order(n, epoch, settings.seed), epoch * n + np.arange(n)
+        rate = learning_rate(settings.trainer.schedule, settings.trainer.rate_end, seen / (n * settings.epochs))
+        for start in range(0, n, 250):
+            chosen = order[start : start + 250]
+            counts = engine.learn(data.train_pixels[chosen], chosen, epoch, rate[start : start + 250])
+            if start >= SETTLED and counts.sum() > most_spikes * len(chosen):
+                return False
+    return True
+
+
+def run(settings: Settings, data: Data, most_spikes: float = np.inf) -> dict[str, float]:
+    """Return the figures of a network that learned from the images, was labelled by them, and was tested."""
+    model = build_model(settings)
+    engine = make_engine(model, initial_state(model), EngineOptions(threads=1), EVENT)
+    begun, bars = time.process_time(), Bars(visible=False)
+    if not learn(engine, settings, data, most_spikes):
+        return {"accuracy": 0.0, "spikes_per_image": np.nan, "images_per_second": np.nan, "graded": np.nan}
+    seconds = time.process_time() - begun
+    final = drive(measure(data, drive(label(data, settings, bars), engine), bars), engine)
+    share = np.clip(engine.state().weight / model.rule_parameters.w_max, 0.0, 1.0)
+    return {
+        "accuracy": final.accuracy["all_activity"],
+        "spikes_per_image": final.spikes_per_image,
+        "images_per_second": len(data.train_pixels) * settings.epochs / seconds,
+        "graded": float((4 * share * (1 - share)).mean()),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Tuning.
+
+
+def bounds(rule: str) -> dict[str, tuple[float, float]]:
+    """Return between what each constant of a rule is searched, by its key."""
+    section = {"neuron": base(rule).neuron.name, "rule": rule, "encoder": "poisson"}
+    found = {}
+    for key, allowed in SEARCHED[rule].items():
+        group, _, name = key.partition(".")
+        if not isinstance(allowed, tuple):
+            value = published(group, section[group])[name]
+            allowed = (max(value / allowed, 1) if rule in INTEGERS else value / allowed, value * allowed)
+        found[key] = (three_digits(allowed[0]), three_digits(allowed[1]))
+    return found
+
+
+def three_digits(value: float) -> float:
+    """Return a value as it stands in the table: bounds too, so that no value is rounded out of them."""
+    return float(f"{value:.3g}")
+
+
+def propose(rule: str, done: pd.DataFrame) -> dict[str, float]:
+    """Return what the next trial of a rule is to try, which follows from the trials that are done."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # of trials that are handed over
+    of_key = {key: optuna.distributions.LogUniformDistribution(*ends) for key, ends in bounds(rule).items()}
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.TPESampler(seed=len(done)))
+    for constants, accuracy in zip(done["constants"], done["accuracy"], strict=True):
+        tried = {key: value for key, value in read_constants(constants).items() if key in of_key}
+        study.add_trial(optuna.create_trial(params=tried, distributions=of_key, value=accuracy))
+    asked = study.ask(of_key).params
+    return {key: three_digits(value) for key, value in asked.items()}
+
+
+def overrides(rule: str, asked: dict[str, float]) -> dict[str, float]:
+    """Return the constants of a trial with those that follow from them."""
+    if rule in INTEGERS:
+        asked = {key: value if key.startswith("encoder") else round(value) for key, value in asked.items()}
+        return asked | {"neuron.max_threshold": asked["rule.max_threshold"]}
+    if rule == "power_law_pre_post":  # both rates in the proportion of the scripts
+        return asked | {"rule.eta_pre": three_digits(asked["rule.eta_post"] / 100)}
+    return asked
+
+
+def read_constants(text: str) -> dict[str, float]:
+    """Return the constants that a line of the table of trials has."""
+    return {key: float(value) for key, _, value in (word.partition("=") for word in text.split())}
+
+
+def tune(arguments: argparse.Namespace) -> None:
+    """Do the trials that are not in the table."""
+    data = images("validation", arguments.images)
+    for rule in arguments.rules:
+        for trial in range(len(trials_of(rule, arguments)), arguments.trials):
+            constants = overrides(rule, propose(rule, trials_of(rule, arguments)))
+            n_label = min(N_LABEL["validation"], arguments.images)
+            settings = base(rule).with_values({**whole(constants), "n_exc": TUNED_FOR, "n_label": n_label})
+            begun = time.process_time()
+            figures = run(settings, data, TOO_MANY) | {"cpu_seconds": time.process_time() - begun}
+            words = " ".join(f"{key}={value:g}" for key, value in constants.items())
+            named = {"rule": rule, "images": arguments.images, "trial": trial, "constants": words}
+            append(arguments.folder / TRIALS, OF_TRIAL, named | figures)
+            print(f"{rule} {trial}: {figures['accuracy']:.2%}, {figures['cpu_seconds']:.1f} s", flush=True)
+
+
+def whole(constants: dict[str, float]) -> dict[str, float]:
+    """Return the constants with whole numbers as such, which integer rules insist on."""
+    return {key: int(value) if value == int(value) else value for key, value in constants.items()}
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# The tables of trials and of runs.
+
+
+def append(path: Path, columns: list[str], row: dict) -> None:
+    """Add a line to a table, figures to four digits."""
+    begins = not path.exists()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([columns] if begins else [])
+        writer.writerow([f"{row[name]:.4g}" if isinstance(row[name], float) else row[name] for name in columns])
+
+
+def table_of(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Return a table, empty where there is none."""
+    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=columns)
+
+
+def trials_of(rule: str, arguments: argparse.Namespace) -> pd.DataFrame:
+    """Return the trials of a rule that are done."""
+    found = table_of(arguments.folder / TRIALS, OF_TRIAL)
+    return found[(found["rule"] == rule) & (found["images"] == arguments.images)]
+
+
+def best_of(rule: str, arguments: argparse.Namespace) -> pd.Series:
+    """Return the best trial of a rule."""
+    done = trials_of(rule, arguments)
+    if done.empty:
+        raise SystemExit(f"rules.py: no trial of {rule} with {arguments.images} images; rules.py tune makes some")
+    return done.loc[done["accuracy"].idxmax()]
+
+
+def runs_of(rule: str, arguments: argparse.Namespace) -> pd.DataFrame:
+    """Return the runs of a rule with the constants that are its best by now."""
+    runs, n_train = table_of(arguments.folder / RESULTS, OF_RUN), arguments.train_images
+    is_best = (runs["rule"] == rule) & (runs["trial"] == best_of(rule, arguments)["trial"])
+    return runs[is_best & (runs["images"] == n_train)]
+
+
+def measure_all(arguments: argparse.Namespace) -> None:
+    """Do the runs that are not in the table."""
+    data = images("test", arguments.train_images)
+    every = [(epochs, n_exc) for epochs in arguments.epochs for n_exc in arguments.n_exc]
+    for (epochs, n_exc), rule, seed in itertools.product(every, arguments.rules, arguments.seeds):
+        place, best = {"n_exc": n_exc, "epochs": epochs, "seed": seed}, best_of(rule, arguments)
+        if (runs_of(rule, arguments)[list(place)] == list(place.values())).all(axis=1).any():
+            continue
+        n_label = min(N_LABEL["test"], arguments.train_images)
+        settings = base(rule).with_values({**whole(read_constants(best["constants"])), **place, "n_label": n_label})
+        figures = run(settings, data)
+        named = {"rule": rule, "images": arguments.train_images, "trial": best["trial"]}
+        append(arguments.folder / RESULTS, OF_RUN, named | place | figures)
+        print(f"{rule}, {n_exc} neurons, {epochs} epochs, seed {seed}: {figures['accuracy']:.2%}", flush=True)
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# What is shown of them.
+
+
+def summary(arguments: argparse.Namespace) -> pd.DataFrame:
+    """Return a line for each rule, size and number of epochs, with means over the seeds, the best rule first."""
+    runs = pd.concat([runs_of(rule, arguments) for rule in arguments.rules])
+    grouped = runs.groupby(["rule", "n_exc", "epochs"])
+    means = grouped[["images_per_second", "spikes_per_image", "graded"]].mean()
+    means[["accuracy", "sd", "seeds"]] = 100 * grouped["accuracy"].agg(["mean", "std", "count"])
+    means["seeds"] = grouped.size()
+    order = runs[runs["n_exc"] == runs["n_exc"].max()].groupby("rule")["accuracy"].mean().sort_values()
+    return means.loc[list(order.index[::-1])].reset_index()
+
+
+def markdown(arguments: argparse.Namespace) -> str:
+    """Return the table of conf/README.md."""
+    lines = summary(arguments)
+    sizes, epochs = sorted(set(lines["n_exc"].tolist())), sorted(set(lines["epochs"].tolist()))
+    heads = ["rule"] + [f"{n} neurons, {each} epoch{'s' * (each > 1)}" for n in sizes for each in epochs]
+    heads += ["best trial", "images/s, " + " / ".join(map(str, sizes)), "spikes an image", "graded"]
+    table = [heads, ["---"] * len(heads)]
+    for rule, of_rule in lines.groupby("rule", sort=False):
+        rows = {(row.n_exc, row.epochs): row for row in of_rule.itertuples()}
+        cells = [accuracy(rows.get((n, each))) for n in sizes for each in epochs]
+        first = [rows[n, epochs[0]] for n in sizes if (n, epochs[0]) in rows]
+        cells += [f"{100 * best_of(rule, arguments)['accuracy']:.1f}"]
+        cells += [" / ".join(f"{getattr(row, name):{form}}" for row in first) for name, form in SHOWN.items()]
+        table.append([f"`{rule}`", *cells])
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
+
+
+SHOWN = {"images_per_second": ",.0f", "spikes_per_image": ".0f", "graded": ".2f"}
+
+
+def accuracy(row) -> str:
+    """Return the mean over seeds with their standard deviation, and how many where it is not three."""
+    if row is None:
+        return ""
+    few = "" if row.seeds == 3 else f" ({row.seeds} seed{'s' * (row.seeds > 1)})"
+    return f"{row.accuracy:.1f}" + (f" ± {row.sd:.1f}" if row.seeds > 1 else "") + few
+
+
+def plot(arguments: argparse.Namespace) -> bytes:
+    """Return the picture of conf/README.md, as PNG: accuracy against rule."""
+    lines = summary(arguments)
+    rules, colours = list(lines["rule"].unique())[::-1], {100: BLUE, 400: VERMILION}
+    figure = new_figure(800, 90 + 34 * len(rules))
+    axes = figure.subplots()
+    for (n_exc, epochs), rows in lines.groupby(["n_exc", "epochs"]):
+        places = [rules.index(rule) + (0.12 if epochs > 1 else -0.12) for rule in rows["rule"]]
+        colour, name = colours.get(n_exc, GRID), f"{n_exc} neurons, {epochs} epoch{'s' * (epochs > 1)}"
+        filled = colour if epochs > 1 else "white"
+        axes.errorbar(rows["accuracy"], places, xerr=rows["sd"], fmt="o", color=colour, mfc=filled, label=name)
+    axes.set_yticks(range(len(rules)), rules)
+    axes.grid(axis="x", color=GRID)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower left", frameon=False)
+    describe(axes, "", "accuracy on the test set (%), mean and standard deviation of the seeds", "")
+    return to_png(figure)
+
+
+def best_commands(arguments: argparse.Namespace) -> str:
+    """Return what one types to run each rule with its best constants."""
+    lines = []
+    for rule in arguments.rules:
+        trainer = "" if rule in INTEGERS else " trainer.schedule=exponential"
+        constants = best_of(rule, arguments)["constants"]
+        lines.append(f"stdp-run rule={rule} tuned=none encoder.steps=150{trainer} {constants}")
+    return "\n".join(lines)
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    steps = ("tune", "measure", "table", "plot", "best")
+    parser.add_argument("steps", nargs="+", choices=steps, metavar="STEP", help=", ".join(steps))
+    parser.add_argument("--rules", nargs="+", default=list(SEARCHED), choices=SEARCHED, metavar="RULE")
+    parser.add_argument("--trials", type=int, default=60, metavar="N", help="of each rule (%(default)s)")
+    parser.add_argument("--images", type=int, default=20000, metavar="N", help="learned from in a trial (%(default)s)")
+    parser.add_argument("--train-images", type=int, default=60000, metavar="N", help="in a run (%(default)s)")
+    parser.add_argument("--n-exc", nargs="+", type=int, default=[100, 400], metavar="N", help="neurons of runs")
+    parser.add_argument("--epochs", nargs="+", type=int, default=[1, 3], metavar="N", help="of runs")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="of runs")
+    parser.add_argument("--folder", type=Path, default=Path(__file__).parent, help="of the tables (%(default)s)")
+    parser.add_argument("--picture", type=Path, default=PICTURE, help="that plot writes (%(default)s)")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Do the steps that the command line names, in this order."""
+    arguments = parse()
+    if "tune" in arguments.steps:
+        tune(arguments)
+    if "measure" in arguments.steps:
+        measure_all(arguments)
+    if "table" in arguments.steps:
+        print(markdown(arguments))
+    if "plot" in arguments.steps:
+        arguments.picture.write_bytes(plot(arguments))
+    if "best" in arguments.steps:
+        print(best_commands(arguments))
+
+
+if __name__ == "__main__":
+    main()
