@@ -23,6 +23,7 @@ import time
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,7 @@ from stdp_run.encoding import image_order
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EVENT, EngineOptions, make_engine
 from stdp_run.network import initial_state
-from stdp_run.reporting.plots.style import BLUE, GRID, VERMILION, describe, new_figure, to_png
+from stdp_run.reporting.plots.style import BLUE, GREY, GRID, VERMILION, counted, describe, new_figure, to_png
 from stdp_run.training.drive import drive
 from stdp_run.training.run import label, measure
 from stdp_run.training.tracking import Bars
@@ -45,7 +46,7 @@ SIZE, TIME, SCALE = 20.0, 5.0, 3.0  # how far from the published value, either w
 NETWORK = {"neuron.theta_increment": 10.0, "neuron.w_ie": (50.0, 1000.0), "encoder.max_rate_hz": 2.0}
 PAIR = {"rule.a_post": SIZE, "rule.a_pre": SIZE, "rule.tau_pre": TIME}
 TARGET = {"rule.x_tar": TIME, "rule.tau_pre": TIME}
-NORM = {"rule.w_norm": SCALE}
+NORM, PLUS_MINUS = {"rule.w_norm": SCALE}, {"rule.a_plus": SIZE, "rule.a_minus": SIZE}
 SEARCHED: dict[str, dict] = {  # by key: a factor around the published value, or the bounds
     "triplet": NETWORK | PAIR | NORM,
     "power_law": NETWORK | {"rule.eta": SIZE} | TARGET | NORM,
@@ -53,27 +54,26 @@ SEARCHED: dict[str, dict] = {  # by key: a factor around the published value, or
     "exponential": NETWORK | {"rule.eta": SIZE} | TARGET | NORM,
     "weight_dependent": NETWORK | PAIR | NORM,
     # Published without a norm, and so here. Instead of it w_max, the scale of the weights.
-    "rectangular": NETWORK | {"rule.a_plus": SIZE, "rule.a_minus": SIZE, "rule.t_ltp": TIME, "rule.w_max": SCALE},
-    "multiplicative": NETWORK
-    | {"rule.a_plus": SIZE, "rule.a_minus": SIZE, "neuron.w_init_max": SCALE, "rule.w_max": SCALE},
+    "rectangular": NETWORK | PLUS_MINUS | {"rule.t_ltp": TIME, "rule.w_max": SCALE},
+    "multiplicative": NETWORK | PLUS_MINUS | {"neuron.w_init_max": SCALE, "rule.w_max": SCALE},
     "nearest_online": NETWORK | PAIR | NORM,
     "full_online": NETWORK | PAIR | NORM,
     "post_pre_int": {  # w_ie is as large as the type allows; the norm is where max_threshold halves the weights
         **{"neuron.theta_increment": 10.0, "neuron.threshold": SCALE, "encoder.max_rate_hz": 2.0},
         **{"rule.nu0": SIZE, "rule.nu1": SIZE, "rule.trace_decay": (29000, 32500), "rule.max_threshold": SCALE},
     },
-    "meta_nearest_online": NETWORK | PAIR | {"neuron.w_init_max": SCALE},  # which is what it keeps the mean weight by
+    "meta_nearest_online": NETWORK | PAIR | {"neuron.w_init_max": SCALE},  # of which it keeps the mean weight
 }
 INTEGERS = {"post_pre_int"}
 TUNED_FOR = 100  # neurons
-N_LABEL = {"validation": 5000, "test": 10000}  # images at most
-TOO_MANY = 500  # spikes an image after the first ones: such a trial is given up, as it takes minutes
-SETTLED = 1000  # images
+LABEL_TRIAL, LABEL_RUN = 5000, 10000  # images at most
+SETTLED, TOO_MANY = 1000, 500  # images, and spikes an image after them: such a trial is given up, it takes minutes
 
 TRIALS, RESULTS = "rules_trials.csv", "rules_results.csv"
 OF_TRIAL = ["rule", "images", "trial", "accuracy", "spikes_per_image", "cpu_seconds", "constants"]
 OF_RUN = ["rule", "images", "trial", "n_exc", "epochs", "seed", "accuracy", "images_per_second", "spikes_per_image"]
 OF_RUN += ["graded"]  # mean of 4 w (w_max - w) / w_max^2 over the weights: 0 where all are binary
+SHOWN = {"images_per_second": ",.0f", "spikes_per_image": ".0f", "graded": ".2f"}
 PICTURE = Path(__file__).parents[1] / ".github/images/rules.png"
 
 
@@ -177,7 +177,8 @@ def overrides(rule: str, asked: dict[str, float]) -> dict[str, float]:
 
 def read_constants(text: str) -> dict[str, float]:
     """Return the constants that a line of the table of trials has."""
-    return {key: float(value) for key, _, value in (word.partition("=") for word in text.split())}
+    pairs = ((key, float(value)) for key, _, value in (word.partition("=") for word in text.split()))
+    return {key: int(value) if value.is_integer() else value for key, value in pairs}  # integer rules insist on it
 
 
 def tune(arguments: argparse.Namespace) -> None:
@@ -185,20 +186,15 @@ def tune(arguments: argparse.Namespace) -> None:
     data = images("validation", arguments.images)
     for rule in arguments.rules:
         for trial in range(len(trials_of(rule, arguments)), arguments.trials):
-            constants = overrides(rule, propose(rule, trials_of(rule, arguments)))
-            n_label = min(N_LABEL["validation"], arguments.images)
-            settings = base(rule).with_values({**whole(constants), "n_exc": TUNED_FOR, "n_label": n_label})
+            asked = overrides(rule, propose(rule, trials_of(rule, arguments)))
+            words = " ".join(f"{key}={value:g}" for key, value in asked.items())
+            sizes = {"n_exc": TUNED_FOR, "n_label": min(LABEL_TRIAL, arguments.images)}
             begun = time.process_time()
-            figures = run(settings, data, TOO_MANY) | {"cpu_seconds": time.process_time() - begun}
-            words = " ".join(f"{key}={value:g}" for key, value in constants.items())
+            figures = run(base(rule).with_values(read_constants(words) | sizes), data, TOO_MANY)
+            figures["cpu_seconds"] = time.process_time() - begun
             named = {"rule": rule, "images": arguments.images, "trial": trial, "constants": words}
             append(arguments.folder / TRIALS, OF_TRIAL, named | figures)
             print(f"{rule} {trial}: {figures['accuracy']:.2%}, {figures['cpu_seconds']:.1f} s", flush=True)
-
-
-def whole(constants: dict[str, float]) -> dict[str, float]:
-    """Return the constants with whole numbers as such, which integer rules insist on."""
-    return {key: int(value) if value == int(value) else value for key, value in constants.items()}
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -215,15 +211,15 @@ def append(path: Path, columns: list[str], row: dict) -> None:
         writer.writerow([f"{row[name]:.4g}" if isinstance(row[name], float) else row[name] for name in columns])
 
 
-def table_of(path: Path, columns: list[str]) -> pd.DataFrame:
-    """Return a table, empty where there is none."""
-    return pd.read_csv(path) if path.exists() else pd.DataFrame(columns=columns)
+def lines_of(rule: str, path: Path, columns: list[str], n_images: int) -> pd.DataFrame:
+    """Return the lines of a table that are of a rule and of so many images to learn from."""
+    found = pd.read_csv(path) if path.exists() else pd.DataFrame(columns=columns)
+    return found[(found["rule"] == rule) & (found["images"] == n_images)]
 
 
 def trials_of(rule: str, arguments: argparse.Namespace) -> pd.DataFrame:
     """Return the trials of a rule that are done."""
-    found = table_of(arguments.folder / TRIALS, OF_TRIAL)
-    return found[(found["rule"] == rule) & (found["images"] == arguments.images)]
+    return lines_of(rule, arguments.folder / TRIALS, OF_TRIAL, arguments.images)
 
 
 def best_of(rule: str, arguments: argparse.Namespace) -> pd.Series:
@@ -236,9 +232,8 @@ def best_of(rule: str, arguments: argparse.Namespace) -> pd.Series:
 
 def runs_of(rule: str, arguments: argparse.Namespace) -> pd.DataFrame:
     """Return the runs of a rule with the constants that are its best by now."""
-    runs, n_train = table_of(arguments.folder / RESULTS, OF_RUN), arguments.train_images
-    is_best = (runs["rule"] == rule) & (runs["trial"] == best_of(rule, arguments)["trial"])
-    return runs[is_best & (runs["images"] == n_train)]
+    runs = lines_of(rule, arguments.folder / RESULTS, OF_RUN, arguments.train_images)
+    return runs[runs["trial"] == best_of(rule, arguments)["trial"]]
 
 
 def measure_all(arguments: argparse.Namespace) -> None:
@@ -249,9 +244,8 @@ def measure_all(arguments: argparse.Namespace) -> None:
         place, best = {"n_exc": n_exc, "epochs": epochs, "seed": seed}, best_of(rule, arguments)
         if (runs_of(rule, arguments)[list(place)] == list(place.values())).all(axis=1).any():
             continue
-        n_label = min(N_LABEL["test"], arguments.train_images)
-        settings = base(rule).with_values({**whole(read_constants(best["constants"])), **place, "n_label": n_label})
-        figures = run(settings, data)
+        sizes = place | {"n_label": min(LABEL_RUN, arguments.train_images)}
+        figures = run(base(rule).with_values(read_constants(best["constants"]) | sizes), data)
         named = {"rule": rule, "images": arguments.train_images, "trial": best["trial"]}
         append(arguments.folder / RESULTS, OF_RUN, named | place | figures)
         print(f"{rule}, {n_exc} neurons, {epochs} epochs, seed {seed}: {figures['accuracy']:.2%}", flush=True)
@@ -262,41 +256,36 @@ def measure_all(arguments: argparse.Namespace) -> None:
 
 
 def summary(arguments: argparse.Namespace) -> pd.DataFrame:
-    """Return a line for each rule, size and number of epochs, with means over the seeds, the best rule first."""
+    """Return a line for each rule, size and number of epochs, over the seeds; the best rule in one epoch first."""
     runs = pd.concat([runs_of(rule, arguments) for rule in arguments.rules])
-    grouped = runs.groupby(["rule", "n_exc", "epochs"])
-    means = grouped[["images_per_second", "spikes_per_image", "graded"]].mean()
-    means[["accuracy", "sd", "seeds"]] = 100 * grouped["accuracy"].agg(["mean", "std", "count"])
-    means["seeds"] = grouped.size()
-    order = runs[runs["n_exc"] == runs["n_exc"].max()].groupby("rule")["accuracy"].mean().sort_values()
-    return means.loc[list(order.index[::-1])].reset_index()
+    shown = {name: (name, "mean") for name in ("accuracy", *SHOWN)} | {"sd": ("accuracy", "std")}
+    lines = runs.groupby(["epochs", "n_exc", "rule"]).agg(**shown, seeds=("accuracy", "size"))
+    lines[["accuracy", "sd"]] *= 100
+    first = lines.loc[lines.index[0][0]].xs(runs["n_exc"].max())["accuracy"].sort_values(ascending=False)
+    return lines.reset_index().sort_values("rule", key=lambda names: names.map(list(first.index).index), kind="stable")
 
 
 def markdown(arguments: argparse.Namespace) -> str:
     """Return the table of conf/README.md."""
     lines = summary(arguments)
-    sizes, epochs = sorted(set(lines["n_exc"].tolist())), sorted(set(lines["epochs"].tolist()))
-    heads = ["rule"] + [f"{n} neurons, {each} epoch{'s' * (each > 1)}" for n in sizes for each in epochs]
-    heads += ["best trial", "images/s, " + " / ".join(map(str, sizes)), "spikes an image", "graded"]
+    places = sorted(set(zip(lines["epochs"], lines["n_exc"], strict=True)))
+    heads = [f"{n_exc} neurons, {counted(int(epochs), 'epoch')}" for epochs, n_exc in places]
+    heads = ["rule", *heads, "best trial", "images/s", "spikes an image", "graded"]
     table = [heads, ["---"] * len(heads)]
     for rule, of_rule in lines.groupby("rule", sort=False):
-        rows = {(row.n_exc, row.epochs): row for row in of_rule.itertuples()}
-        cells = [accuracy(rows.get((n, each))) for n in sizes for each in epochs]
-        first = [rows[n, epochs[0]] for n in sizes if (n, epochs[0]) in rows]
-        cells += [f"{100 * best_of(rule, arguments)['accuracy']:.1f}"]
+        rows = {(row.epochs, row.n_exc): row for row in of_rule.itertuples()}
+        first = [row for (epochs, _), row in rows.items() if epochs == places[0][0]]
+        cells = [*(accuracy(rows.get(place)) for place in places), f"{100 * best_of(rule, arguments)['accuracy']:.1f}"]
         cells += [" / ".join(f"{getattr(row, name):{form}}" for row in first) for name, form in SHOWN.items()]
         table.append([f"`{rule}`", *cells])
     return "\n".join(f"| {' | '.join(cells)} |" for cells in table)
 
 
-SHOWN = {"images_per_second": ",.0f", "spikes_per_image": ".0f", "graded": ".2f"}
-
-
-def accuracy(row) -> str:
+def accuracy(row: Any) -> str:
     """Return the mean over seeds with their standard deviation, and how many where it is not three."""
     if row is None:
         return ""
-    few = "" if row.seeds == 3 else f" ({row.seeds} seed{'s' * (row.seeds > 1)})"
+    few = "" if row.seeds == 3 else f" ({counted(row.seeds, 'seed')})"
     return f"{row.accuracy:.1f}" + (f" ± {row.sd:.1f}" if row.seeds > 1 else "") + few
 
 
@@ -308,7 +297,7 @@ def plot(arguments: argparse.Namespace) -> bytes:
     axes = figure.subplots()
     for (n_exc, epochs), rows in lines.groupby(["n_exc", "epochs"]):
         places = [rules.index(rule) + (0.12 if epochs > 1 else -0.12) for rule in rows["rule"]]
-        colour, name = colours.get(n_exc, GRID), f"{n_exc} neurons, {epochs} epoch{'s' * (epochs > 1)}"
+        colour, name = colours.get(n_exc, GREY), f"{n_exc} neurons, {counted(epochs, 'epoch')}"
         filled = colour if epochs > 1 else "white"
         axes.errorbar(rows["accuracy"], places, xerr=rows["sd"], fmt="o", color=colour, mfc=filled, label=name)
     axes.set_yticks(range(len(rules)), rules)
@@ -319,14 +308,11 @@ def plot(arguments: argparse.Namespace) -> bytes:
     return to_png(figure)
 
 
-def best_commands(arguments: argparse.Namespace) -> str:
-    """Return what one types to run each rule with its best constants."""
-    lines = []
-    for rule in arguments.rules:
-        trainer = "" if rule in INTEGERS else " trainer.schedule=exponential"
-        constants = best_of(rule, arguments)["constants"]
-        lines.append(f"stdp-run rule={rule} tuned=none encoder.steps=150{trainer} {constants}")
-    return "\n".join(lines)
+def best_command(rule: str, arguments: argparse.Namespace) -> str:
+    """Return what one types to run a rule with its best constants."""
+    trainer = "" if rule in INTEGERS else " trainer.schedule=exponential"
+    constants = best_of(rule, arguments)["constants"]
+    return f"stdp-run rule={rule} tuned=none encoder.steps=150{trainer} {constants}"
 
 
 def parse() -> argparse.Namespace:
@@ -358,7 +344,7 @@ def main() -> None:
     if "plot" in arguments.steps:
         arguments.picture.write_bytes(plot(arguments))
     if "best" in arguments.steps:
-        print(best_commands(arguments))
+        print("\n".join(best_command(rule, arguments) for rule in arguments.rules))
 
 
 if __name__ == "__main__":
