@@ -240,7 +240,7 @@ def measure_all(arguments: argparse.Namespace) -> None:
     """Do the runs that are not in the table."""
     data = images("test", arguments.train_images)
     every = [(epochs, n_exc) for epochs in arguments.epochs for n_exc in arguments.n_exc]
-    for (epochs, n_exc), rule, seed in itertools.product(every, arguments.rules, arguments.seeds):
+    for (epochs, n_exc), seed, rule in itertools.product(every, arguments.seeds, arguments.rules):
         place, best = {"n_exc": n_exc, "epochs": epochs, "seed": seed}, best_of(rule, arguments)
         if (runs_of(rule, arguments)[list(place)] == list(place.values())).all(axis=1).any():
             continue
