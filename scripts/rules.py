@@ -65,8 +65,7 @@ SEARCHED: dict[str, dict] = {  # by key: a factor around the published value, or
     "meta_nearest_online": NETWORK | PAIR | {"neuron.w_init_max": SCALE},  # of which it keeps the mean weight
 }
 INTEGERS = {"post_pre_int"}
-TUNED_FOR = 100  # neurons
-LABEL_TRIAL, LABEL_RUN = 5000, 10000  # images at most
+TUNED_FOR, LABEL_TRIAL, LABEL_RUN = 100, 5000, 10000  # neurons; images at most
 SETTLED, TOO_MANY = 1000, 500  # images, and spikes an image after them: such a trial is given up, it takes minutes
 
 TRIALS, RESULTS = "rules_trials.csv", "rules_results.csv"
@@ -141,13 +140,14 @@ def bounds(rule: str) -> dict[str, tuple[float, float]]:
         if not isinstance(allowed, tuple):
             value = published(group, section[group])[name]
             allowed = (max(value / allowed, 1) if rule in INTEGERS else value / allowed, value * allowed)
-        found[key] = (three_digits(allowed[0]), three_digits(allowed[1]))
+        found[key] = tuple(rounded(rule, group, value) for value in allowed)
     return found
 
 
-def three_digits(value: float) -> float:
+def rounded(rule: str, group: str, value: float) -> float:
     """Return a value as it stands in the table: bounds too, so that no value is rounded out of them."""
-    return float(f"{value:.3g}")
+    value = float(f"{value:.3g}")
+    return round(value) if rule in INTEGERS and group != "encoder" else value
 
 
 def propose(rule: str, done: pd.DataFrame) -> dict[str, float]:
@@ -162,16 +162,15 @@ def propose(rule: str, done: pd.DataFrame) -> dict[str, float]:
         tried = {key: value for key, value in read_constants(constants).items() if key in of_key}
         study.add_trial(optuna.create_trial(params=tried, distributions=of_key, value=accuracy))
     asked = study.ask(of_key).params
-    return {key: three_digits(value) for key, value in asked.items()}
+    return {key: rounded(rule, key.partition(".")[0], value) for key, value in asked.items()}
 
 
 def overrides(rule: str, asked: dict[str, float]) -> dict[str, float]:
     """Return the constants of a trial with those that follow from them."""
     if rule in INTEGERS:
-        asked = {key: value if key.startswith("encoder") else round(value) for key, value in asked.items()}
         return asked | {"neuron.max_threshold": asked["rule.max_threshold"]}
     if rule == "power_law_pre_post":  # both rates in the proportion of the scripts
-        return asked | {"rule.eta_pre": three_digits(asked["rule.eta_post"] / 100)}
+        return asked | {"rule.eta_pre": rounded(rule, "rule", asked["rule.eta_post"] / 100)}
     return asked
 
 
