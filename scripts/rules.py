@@ -302,7 +302,7 @@ def plot(arguments: argparse.Namespace) -> bytes:
     outside = ", ".join(f"{value:.1f}" for value in percent[percent < least])
     axes.set_yticks(range(len(rules)), rules)
     axes.grid(axis="x", color=GRID)
-    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
     describe(axes, "", f"accuracy of each run on the test set (%){outside and f'; to the left: {outside}'}", "")
     return to_png(figure)
 
