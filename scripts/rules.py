@@ -298,7 +298,7 @@ def plot(arguments: argparse.Namespace) -> bytes:
         places = [rules.index(rule) + (0.14 if epochs > 1 else -0.14) for rule in rows["rule"]]
         colour, name = colours.get(n_exc, GREY), f"{n_exc} neurons, {counted(epochs, 'epoch')}"
         axes.plot(percent[rows.index], places, "o", color=colour, mfc=colour if epochs > 1 else "white", label=name)
-    axes.set_xlim(left=(least := percent.nlargest(-(-len(runs) * 97 // 100)).min() - 1))
+    axes.set_xlim(left=(least := percent.nlargest(-(-len(runs) * 99 // 100)).min() - 1))
     outside = ", ".join(f"{value:.1f}" for value in percent[percent < least])
     axes.set_yticks(range(len(rules)), rules)
     axes.grid(axis="x", color=GRID)
