@@ -1,6 +1,6 @@
 """The league of rules: tune every rule with the same effort, then measure each with the best that was found.
 
-    python scripts/rules.py tune measure                  # all of it, about an hour and a half of one core
+    python scripts/rules.py tune measure                  # all of it, about an hour of one core
     python scripts/rules.py table plot                    # the Markdown table, and the picture of conf/README.md
     python scripts/rules.py best                          # the command of each rule's best constants
     python scripts/rules.py tune measure table --rules triplet --trials 2 --images 200 --folder /tmp/quick
