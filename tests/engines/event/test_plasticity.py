@@ -50,7 +50,7 @@ def allocate(rule_class, p, weight, n_exc):
     return (np.zeros(n_exc),)
 
 
-def start(p, memory, image):
+def start(p, memory, weight, image):
     memory[0][:] = 0
 
 
