@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 import pytest
 from helpers import conductance_oracle, oracle
-from helpers.networks import ENGINES, EPOCH, both_engines, largest_difference, make, mnist, same_bits
+from helpers.networks import ENGINES, EPOCH, largest_difference, make, mnist, same_bits
 from helpers.runs import settings_of
 
 from stdp_run import neurons, rules
@@ -30,10 +30,8 @@ RULES = {
     "nearest_online": {"a_post": 0.1, "a_pre": 3e-3, "w_norm": 30.0, "w_max": 0.5},
     "full_online": {"a_post": 0.05, "a_pre": 3e-3, "w_norm": 30.0, "w_max": 0.5},
 }
-_FAST = ("triplet",)  # each takes a while to compile
-every_rule = pytest.mark.parametrize(
-    "rule", [rule if rule in _FAST else pytest.param(rule, marks=pytest.mark.slow) for rule in RULES]
-)
+# Compiling takes a while: what needs the event engine is slow.
+each_engine = pytest.mark.parametrize("engine", ["torch", pytest.param("event", marks=pytest.mark.slow)])
 
 
 def running_model(rule="triplet", n_inputs=196, n_exc=19, n_steps=120, rest_steps=60, *, seed=3, **neuron) -> Model:
@@ -79,8 +77,9 @@ def plain_counts(plain, image, n, encoder, learning, seed):
     return counts, repeat
 
 
+@each_engine
 @pytest.mark.parametrize("max_delay", [10.0, 0.0])
-def test_both_engines_are_the_network_in_plain_loops(max_delay):
+def test_an_engine_is_the_network_in_plain_loops(max_delay, engine):
     model = running_model(n_inputs=49, n_exc=5, n_steps=100, rest_steps=40, max_delay=max_delay)
     model = replace(model, rule_parameters=model.rule_parameters._replace(w_norm=14.0))
     images, n_images = mnist(4)[:6], 6
@@ -101,22 +100,22 @@ def test_both_engines_are_the_network_in_plain_loops(max_delay):
     }
     off = [plain_counts(plain, each, n, model.encoder, False, model.seed)[0] for n, each in enumerate(images.tolist())]
     assert sum(map(sum, off)) > 30
-    for engine in ENGINES:
-        network = make(engine, model)
-        counts = network.learn(images, np.arange(n_images), EPOCH, np.ones(n_images))
-        assert counts.tolist() == [counts for counts, _ in expected]
-        state = network.state().arrays()
-        assert {name: np.abs(state[name] - np.array(each)).max() for name, each in running.items()} == pytest.approx(
-            dict.fromkeys(running, 0.0), abs=1e-9
-        )
-        # The trace of a synapse is what its input's was by its delay ago.
-        x = state["x"].reshape(-1, 49)
-        seen = [[x[plain.delay[i][j], j] for j in range(49)] for i in range(5)]
-        assert np.abs(np.array(seen) - np.array(plain.x)).max() < 1e-12
-        assert network.count_spikes(images, np.arange(n_images)).tolist() == off
+    network = make(engine, model)
+    counts = network.learn(images, np.arange(n_images), EPOCH, np.ones(n_images))
+    assert counts.tolist() == [counts for counts, _ in expected]
+    state = network.state().arrays()
+    assert {name: np.abs(state[name] - np.array(each)).max() for name, each in running.items()} == pytest.approx(
+        dict.fromkeys(running, 0.0), abs=1e-9
+    )
+    # The trace of a synapse is what its input's was by its delay ago.
+    x = state["x"].reshape(-1, 49)
+    seen = [[x[plain.delay[i][j], j] for j in range(49)] for i in range(5)]
+    assert np.abs(np.array(seen) - np.array(plain.x)).max() < 1e-12
+    assert network.count_spikes(images, np.arange(n_images)).tolist() == off
 
 
-@every_rule
+@pytest.mark.slow
+@pytest.mark.parametrize("rule", RULES)
 def test_engines_agree_on_every_rule(rule):
     (torch_counts, torch_state), (event_counts, event_state) = learned("torch", rule), learned("event", rule)
     assert (torch_counts == event_counts).all()
@@ -130,6 +129,7 @@ def test_engines_agree_on_every_rule(rule):
     assert (torch_off == event_off).all()
 
 
+@pytest.mark.slow
 def test_a_long_rest_is_the_steps_that_it_is_made_of():
     # The event engine makes most of a long rest one step. Who is still refractory or charged must not be lost.
     model = running_model(rest_steps=700, tau_inhibition=8.0)
@@ -139,7 +139,7 @@ def test_a_long_rest_is_the_steps_that_it_is_made_of():
     assert largest_difference(*(network.state() for network in networks)) < 1e-9
 
 
-@both_engines
+@each_engine
 def test_learning_in_several_calls_and_resuming_are_learning_in_one(engine):
     model, (counts, state) = running_model(), learned(engine, "triplet")
     in_calls, resumed = make(engine, model), make(engine, model)
@@ -158,9 +158,9 @@ def test_learning_in_several_calls_and_resuming_are_learning_in_one(engine):
         assert same_bits(two.state(), state)
 
 
-@both_engines
+@each_engine
 def test_an_image_is_answered_from_rest_whatever_came_before(engine):
-    network = make(engine, running_model(), learned("event", "triplet")[1])
+    network = make(engine, running_model(), learned(engine, "triplet")[1])
     before = network.state()
     images, index = mnist(2)[20:40], np.arange(20, 40)
     counts = network.count_spikes(images, index)
@@ -171,6 +171,7 @@ def test_an_image_is_answered_from_rest_whatever_came_before(engine):
     assert same_bits(network.state(), before)
 
 
+@pytest.mark.slow
 def test_while_it_learns_an_image_depends_on_the_one_before():
     model, state = running_model(rest_steps=30), learned("event", "triplet")[1]
     alone, after = make("event", model, state), make("event", model, state)
@@ -182,6 +183,7 @@ def test_while_it_learns_an_image_depends_on_the_one_before():
     assert (learn(make("event", model, carried), mnist(2)[20:21], 20) != learn(alone, mnist(2)[20:21], 20)).any()
 
 
+@pytest.mark.slow
 def test_only_the_first_to_fire_learn_on_both_engines():
     model = replace(running_model(), max_learners=1)
     networks = [make(engine, model) for engine in ENGINES]

@@ -52,11 +52,13 @@ ONE_PER_RULE = [
     ("power_law_pre_post", "lif_stdp"),  # the frame that the other rules of the literature share
     ("post_pre_int", "diehl_cook_int"),
 ]
-# Compiling a pair takes seconds: without these, which `-m slow` runs, every rule and every neuron group is there still.
+# Compiling a pair takes seconds: without these, which `-m slow` runs, every rule of the platform and the frame of the
+# others is there still, and so is every neuron group but alif_stdp, which is compiled alone in tests/test_neurons.py.
 _SLOW = [
     ("nearest_online", "lif_stdp"),
     ("nearest_online", "alif_stdp"),
     ("full_online", "diehl_cook"),
+    ("full_online", "alif_stdp"),
     ("meta_nearest_online", "lif_stdp"),
     ("meta_nearest_online", "alif_stdp"),
     *((rule, "lif_stdp") for rule in ("triplet", "power_law", "exponential", "weight_dependent")),
