@@ -3,7 +3,7 @@
     python scripts/rules.py tune measure                  # all of it, about an hour of one core
     python scripts/rules.py table plot                    # the Markdown table, and the picture of conf/README.md
     python scripts/rules.py best                          # the command of each rule's best constants
-    python scripts/rules.py tune measure table --rules triplet --trials 2 --images 200 --folder /tmp/quick
+    python scripts/rules.py tune measure table --rules triplet --trials 2 --images 200 --folder quick
 
 Tuning: for each rule --trials trials of Optuna (TPE, seeded) on the validation split, with 100 neurons and --images
 training images; a trial counts by the accuracy of `all_activity` on the last 10,000 training images. In each the same
