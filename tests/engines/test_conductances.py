@@ -123,7 +123,7 @@ KINDS = ("triplet", "power_law_pre_post", "rectangular", "multiplicative", "near
 def test_engines_agree_on_every_rule(rule):
     (torch_counts, torch_state), (event_counts, event_state) = learned("torch", rule), learned("event", rule)
     assert (torch_counts == event_counts).all()
-    # Where rows are scaled at every step, a row was seen to differ by 1e-8, the others by 1e-14. It seems that the event
+    # Where rows are scaled at every step, a row was seen to differ by 1e-8, others by 1e-14. It seems that the event
     # engine leaves a row that misses its norm by less than 1e-13 as it is, and the reference scales it all the same.
     assert largest_difference(torch_state, event_state) < (1e-7 if rule == "nearest_online" else 1e-9)
     assert event_counts.sum() > 100
