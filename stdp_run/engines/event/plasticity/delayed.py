@@ -49,6 +49,8 @@ def start(p, memory, weight, image):
             memory.y[i] = 0
         if abs(memory.y2[i]) < SMALLEST_TRACE:
             memory.y2[i] = 0
+        if memory.off_norm[i]:
+            memory.off_norm[i] = misses_norm(p, memory, i)
         if memory.off_norm[i] and memory.normalise == BEFORE_PRESENTATION:
             memory.off_norm[i] = scale_row(p, memory, i)
             write_back(memory, weight, i, width)
@@ -120,15 +122,17 @@ def learn(p, memory, step, train, fired, is_last):
     normalises = memory.normalise == EVERY_STEP or (memory.normalise == LAST_STEP and is_last)
     for place in range(memory.n_active[0]):
         i, at = memory.active[place], place * n_slots + (t & (n_slots - 1))
+        changes = True
         if memory.post[i] != 0:
             change_all(p, memory, step.image.rate, i, at, now, normalises)
-            memory.changed[place] = 1
         elif depresses and memory.n_pending[at]:
             change_at_arrivals(p, memory, step.image.rate, i, at, now, normalises)
-            memory.changed[place] = 1
+        else:
+            changes = False
         memory.n_pending[at] = 0
-        if memory.changed[place] and memory.normalise != NEVER:
-            memory.off_norm[i] = 1
+        if changes:
+            memory.changed[place] = 1
+            memory.off_norm[i] = memory.normalise != NEVER
         if normalises and memory.off_norm[i]:
             memory.off_norm[i] = scale_row(p, memory, i)
             memory.changed[place] = 1
@@ -219,27 +223,34 @@ def change_all(p, memory, rate, i, at, now, normalises):
 
 
 @rarely_called
-def scale_row(p, memory, i):
-    """Scale a neuron's weights to their norm if they miss it, then clamp them; return whether that made them miss it.
+def misses_norm(p, memory, i):
+    """Return whether a neuron's weights miss their norm by more than rounding, or exceed w_max.
 
-    Whether they miss it does not depend on what happened before, so that a resumed run scales the same rows.
+    That depends on the weights alone, so that a resumed run goes on with the same rows.
     """
     width, rows = memory.pre.shape[0], memory.rows
     total, largest = np.float64(0), rows[i * width]
     for j in range(i * width, (i + 1) * width):
         total += abs(np.float64(rows[j]))
         largest = max(largest, rows[j])
-    misses = abs(total - p.w_norm) > memory.tolerance * p.w_norm
-    if total == 0 or (not misses and largest <= p.w_max):
+    return total > 0 and (abs(total - p.w_norm) > memory.tolerance * p.w_norm or largest > p.w_max)
+
+
+@rarely_called
+def scale_row(p, memory, i):
+    """Scale a neuron's weights to their norm, then clamp them; return whether that made them miss it."""
+    width, rows = memory.pre.shape[0], memory.rows
+    total = np.float64(0)
+    for j in range(i * width, (i + 1) * width):
+        total += abs(np.float64(rows[j]))
+    if total == 0:
         return False
-    factor = p.w_norm / total if misses else 1.0
-    cut = np.float64(0)
+    factor, is_cut = p.w_norm / total, False
     for j in range(i * width, (i + 1) * width):
         w = rows[j] * factor
-        kept = min(max(w, 0), p.w_max)
-        cut += abs(w - kept)
-        rows[j] = kept
-    return cut > memory.tolerance * p.w_norm
+        rows[j] = min(max(w, 0), p.w_max)
+        is_cut |= rows[j] != w
+    return is_cut
 
 
 # ------------------------------------------------------------------------------------------------------------------

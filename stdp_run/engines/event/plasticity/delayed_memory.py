@@ -8,7 +8,7 @@ from stdp_run.engines.event.conductance import Cells, make_cells
 from stdp_run.engines.event.delayed_input import Delays
 from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
 from stdp_run.network import Model
-from stdp_run.rules.spike import LAST_STEP, NEVER
+from stdp_run.rules.spike import LAST_STEP, NEVER, OCCASIONS
 
 
 class DelayedMemory(NamedTuple):
@@ -31,7 +31,7 @@ class DelayedMemory(NamedTuple):
     place_of: np.ndarray  # [E] int32 their places, else -1
     n_active: np.ndarray  # [1]
     changed: np.ndarray  # [E] uint8, by place, 1 where the row has to be written back
-    pending: np.ndarray  # [E * M * I] uint16, by place and slot, the inputs whose spikes are on their way
+    pending: np.ndarray  # [E * M * I] uint32, by place and slot, the inputs whose spikes are on their way
     n_pending: np.ndarray  # [E * M] int32
     n_slots: int  # M, a power of 2
     n_inputs: int  # without padding
@@ -84,7 +84,7 @@ def allocate(model: Model, weight: np.ndarray, delays: Delays) -> DelayedMemory:
         place_of=np.full(n_columns, -1, np.int32),
         n_active=np.zeros(1, np.int64),
         changed=np.zeros(n_columns, np.uint8),
-        pending=np.zeros(n_columns * n_slots * n_inputs, np.uint16),
+        pending=np.zeros(n_columns * n_slots * n_inputs, np.uint32),
         n_pending=np.zeros(n_columns * n_slots, np.int32),
         n_slots=n_slots,
         n_inputs=n_inputs,
@@ -99,7 +99,7 @@ def normalisation(model: Model) -> int:
     """Return when a rule brings rows to their norm."""
     stated = getattr(model.rule_parameters, "normalise", None)
     if stated is None:
-        stated = ("never", "last_step", "every_step").index(model.rule.normalise)
+        stated = OCCASIONS.index(model.rule.normalise)
     return stated
 
 
