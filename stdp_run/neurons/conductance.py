@@ -75,8 +75,7 @@ class ConductanceGroup(NeuronGroup):
         """Advance inhibitory neurons by a step in which the conductance is g_e; return (spike, v, refractory)."""
         g = g_e + 1
         v_infinite = (g_e * p.v_excitatory + p.inhibitory_v_rest) / g
-        charged = v_infinite + (v - v_infinite) * exp(-p.share_inhibitory * g)
-        v = where(refractory > 0, v, charged)
+        v = where(refractory > 0, v, v_infinite + (v - v_infinite) * exp(-p.share_inhibitory * g))
         spike = v > p.inhibitory_v_threshold
         v = where(spike, p.inhibitory_v_reset, v)
         return spike, v, where(spike, p.inhibitory_refractory, maximum(refractory - 1, 0))

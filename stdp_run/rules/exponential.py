@@ -10,28 +10,23 @@ from typing import Any
 
 from stdp_run.elementwise import exp
 from stdp_run.parameters import non_negative, number, time_constant
-from stdp_run.rules.spike import SpikeRule, all_to_all
+from stdp_run.rules.spike import OutputSpikeRule, all_to_all
 
 
-class Exponential(SpikeRule):
+class Exponential(OutputSpikeRule):
     """Changes at output spikes only, smaller the nearer the weight is to the bound that it goes to."""
 
-    changes_silent_inputs = True
     parameters = {
         "eta": number,
         "x_tar": number,
         "beta": non_negative,
         "tau_pre": time_constant("d_pre"),
-        **SpikeRule.parameters,
+        **OutputSpikeRule.parameters,
     }
 
     @staticmethod
     def pre_trace(p: Any, x: Any, spike: Any) -> Any:
         return all_to_all(x, p.d_pre, spike)
-
-    @staticmethod
-    def depresses(p: Any) -> bool:
-        return False
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:

@@ -11,23 +11,18 @@ from typing import Any
 
 from stdp_run.elementwise import where
 from stdp_run.parameters import number
-from stdp_run.rules.spike import SpikeRule
+from stdp_run.rules.spike import OutputSpikeRule
 
 
-class Multiplicative(SpikeRule):
+class Multiplicative(OutputSpikeRule):
     """Changes at output spikes only, by the order of spikes and not by their times, soft-bounded on both sides."""
 
-    changes_silent_inputs = True
     traces_of_image = ("x",)
-    parameters = {"a_plus": number, "a_minus": number, **SpikeRule.parameters}
+    parameters = {"a_plus": number, "a_minus": number, **OutputSpikeRule.parameters}
 
     @staticmethod
     def pre_trace(p: Any, x: Any, spike: Any) -> Any:
         return where(spike > 0, 1.0, x)
-
-    @staticmethod
-    def depresses(p: Any) -> bool:
-        return False
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:

@@ -11,22 +11,21 @@ from typing import Any
 
 from stdp_run.elementwise import exp, minimum, where
 from stdp_run.parameters import duration, number
-from stdp_run.rules.spike import SpikeRule
+from stdp_run.rules.spike import OutputSpikeRule
 
 NEVER_SPIKED = 1e6  # steps: longer than any image
 
 
-class Rectangular(SpikeRule):
+class Rectangular(OutputSpikeRule):
     """Changes at output spikes only, by whether the input's last spike is recent, of a device that has two pulses."""
 
-    changes_silent_inputs = True
     parameters = {
         "t_ltp": duration("steps_ltp"),
         "a_plus": number,
         "b_plus": number,
         "a_minus": number,
         "b_minus": number,
-        **SpikeRule.parameters,
+        **OutputSpikeRule.parameters,
     }
 
     @staticmethod
@@ -36,10 +35,6 @@ class Rectangular(SpikeRule):
     @staticmethod
     def pre_trace(p: Any, x: Any, spike: Any) -> Any:
         return where(spike > 0, 0.0, minimum(x + 1.0, NEVER_SPIKED))
-
-    @staticmethod
-    def depresses(p: Any) -> bool:
-        return False
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:

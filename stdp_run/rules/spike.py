@@ -115,5 +115,15 @@ class SpikeRule(NearestTraces):
         return _clamped(p, weight), {"x": kept_x, "y": y, "y2": y2}
 
 
+class OutputSpikeRule(SpikeRule):
+    """A rule that changes weights at output spikes alone, those of silent inputs too."""
+
+    changes_silent_inputs = True
+
+    @staticmethod
+    def depresses(p: Any) -> bool:
+        return False
+
+
 def _clamped(p: Any, weight: Tensor) -> Tensor:
     return maximum(minimum(weight, p.w_max), 0.0)
