@@ -7,7 +7,8 @@ from dataclasses import replace
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import settings_to_evaluate
-from stdp_run.config.schema import DatasetSettings, Settings
+from stdp_run.config.schema import Settings
+from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.datasets.selection import load_images, matched_by_name
 from stdp_run.engines.selection import make_engine, set_process_options

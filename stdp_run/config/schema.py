@@ -6,7 +6,7 @@ such as "0.1 per input": the number times the pixels of an image.
 
 import copy
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from operator import attrgetter
@@ -16,15 +16,24 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from stdp_run.config.checks import OneOf, different_values, flag, one_of, or_null, seed_check, text
+from stdp_run.config.sections import (
+    CompareSettings,
+    DatasetSettings,
+    EncoderSettings,
+    EvaluatorSettings,
+    ExportSettings,
+    PartSettings,
+    PredictSettings,
+    TrainerSettings,
+    checked,
+)
 from stdp_run.errors import UserError, shown
-from stdp_run.evaluation.readouts import READOUTS
-from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
+from stdp_run.parameters import non_negative, positive, whole_positive
 from stdp_run.rules.reduction import REDUCTIONS
 
 Config = DictConfig | dict[str, Any]  # as Hydra composes it, or as it was saved
 
 DTYPES = ("float32", "float64")
-SCHEDULES = ("constant", "exponential", "cosine")
 
 # What belongs to some modes only: key, the modes, and what it is if they need it.
 OF_MODES = (
@@ -48,101 +57,16 @@ _ALONE = {
 }
 
 
-# The sections of a config, each named after its key. A field has a check, or is a section, or takes all keys that the
-# section's other fields do not name.
-
-
-def _checked(check: Callable) -> Any:
-    return field(metadata={"check": check})
-
-
-@dataclass(frozen=True)
-class EncoderSettings:
-    max_rate_hz: float = _checked(non_negative)
-    steps: int = _checked(whole_positive)
-    dt: float = _checked(positive)
-    gamma: float = _checked(positive)
-    mean_pixel: float | None = _checked(or_null(Check("a number above 0 and up to 255", above=0.0, maximum=255.0)))
-    min_spikes: int = _checked(whole_non_negative)
-    rate_step_hz: float = _checked(non_negative)
-    max_repeats: int = _checked(Check("a whole number from 0 to 255", whole=True, minimum=0, maximum=255))
-    rest_steps: int = _checked(whole_non_negative)
-
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    schedule: str = _checked(one_of(*SCHEDULES))
-    rate_end: float = _checked(Check("a number above 0 and up to 1", above=0.0, maximum=1.0))
-    learners_start: int | None = _checked(or_null(whole_positive))
-    shuffle: bool = _checked(flag)
-    log_every: int = _checked(whole_positive)
-    label_window: int = _checked(whole_positive)
-    evaluate_every: int | None = _checked(or_null(whole_positive))
-    plot_every: int | None = _checked(or_null(whole_positive))
-    checkpoint_every: int | None = _checked(or_null(whole_positive))
-    checkpoint_seconds: float | None = _checked(or_null(positive))
-
-
-@dataclass(frozen=True)
-class EvaluatorSettings:
-    readout: str = _checked(one_of(*READOUTS))
-    n_presentations: int = _checked(whole_positive)
-    steps: int | None = _checked(or_null(whole_positive))
-
-
-@dataclass(frozen=True)
-class PredictSettings:
-    images: str | None = _checked(or_null(text))
-    csv: str | None = _checked(or_null(text))
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    to: str | None = _checked(or_null(text))
-
-
-@dataclass(frozen=True)
-class CompareSettings:
-    dir: str | None = _checked(or_null(text))
-
-
-@dataclass(frozen=True)
-class PartSettings:
-    """The section `rule` or `neuron`. Its constants are checked when the part is built, by what its class declares."""
-
-    constants: dict[str, Any]
-    name: str = _checked(text)
-    target: str = _checked(text)  # `_target_` in the YAML, the import path of the class
-
-
-@dataclass(frozen=True)
-class DatasetSettings:
-    """The section `dataset`. Its options are checked when the data set is built, by what its class takes."""
-
-    options: dict[str, Any]
-    name: str = _checked(text)
-    target: str = _checked(text)  # `_target_` in the YAML, the import path of the class
-    height: int = _checked(whole_positive)
-    width: int = _checked(whole_positive)
-    split: str = _checked(one_of("test", "validation", "train"))
-    n_validation: int = _checked(whole_positive)
-
-    @property
-    def n_inputs(self) -> int:
-        """One input for each pixel."""
-        return self.height * self.width
-
-
 @dataclass(frozen=True)
 class FirstLayerSettings:
     """The section `first_layer`: a network that is presented every place of an image, and how its spikes are summed."""
 
     network: "Settings"  # as of a run of its own, whose images are patches
-    run: str | None = _checked(or_null(text))
-    stride: int = _checked(whole_positive)
-    block: int = _checked(whole_positive)
-    min_contrast: float = _checked(non_negative)
-    spike_value: float = _checked(positive)
+    run: str | None = checked(or_null(text))
+    stride: int = checked(whole_positive)
+    block: int = checked(whole_positive)
+    min_contrast: float = checked(non_negative)
+    spike_value: float = checked(positive)
 
     def blocks(self, images: DatasetSettings) -> tuple[int, int]:
         """Return how many blocks of places an image has, down and across."""
@@ -167,27 +91,27 @@ class Settings:
     export: ExportSettings
     compare: CompareSettings
     first_layer: FirstLayerSettings | None
-    mode: str = _checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
-    seed: int = _checked(seed_check)
-    networks: int = _checked(whole_positive)
-    vary: str = _checked(text)
-    values: Sequence | None = _checked(or_null(different_values))
-    n_exc: int = _checked(whole_positive)
-    epochs: int = _checked(whole_positive)
-    n_train: int | None = _checked(or_null(whole_positive))
-    n_test: int | None = _checked(or_null(whole_positive))
-    n_label: int | None = _checked(or_null(whole_positive))
-    engine: str = _checked(one_of("auto", "event", "torch"))
-    device: str = _checked(one_of("auto", "cpu", "cuda"))
-    dtype: str = _checked(one_of(*DTYPES))
-    batch_size: int = _checked(whole_positive)
-    reduction: str = _checked(one_of(*REDUCTIONS))
-    tf32: bool = _checked(flag)
-    threads: int | None = _checked(or_null(whole_positive))
-    resume: str | None = _checked(or_null(text))
-    max_learners: int | None = _checked(or_null(whole_positive))
-    checkpoint: str | None = _checked(or_null(text))
-    config_dir: str | None = _checked(or_null(text))
+    mode: str = checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
+    seed: int = checked(seed_check)
+    networks: int = checked(whole_positive)
+    vary: str = checked(text)
+    values: Sequence | None = checked(or_null(different_values))
+    n_exc: int = checked(whole_positive)
+    epochs: int = checked(whole_positive)
+    n_train: int | None = checked(or_null(whole_positive))
+    n_test: int | None = checked(or_null(whole_positive))
+    n_label: int | None = checked(or_null(whole_positive))
+    engine: str = checked(one_of("auto", "event", "torch"))
+    device: str = checked(one_of("auto", "cpu", "cuda"))
+    dtype: str = checked(one_of(*DTYPES))
+    batch_size: int = checked(whole_positive)
+    reduction: str = checked(one_of(*REDUCTIONS))
+    tf32: bool = checked(flag)
+    threads: int | None = checked(or_null(whole_positive))
+    resume: str | None = checked(or_null(text))
+    max_learners: int | None = checked(or_null(whole_positive))
+    checkpoint: str | None = checked(or_null(text))
+    config_dir: str | None = checked(or_null(text))
 
     def __post_init__(self):
         for key, modes, needed in OF_MODES:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from stdp_run.config.checks import flag, one_of, or_null
-from stdp_run.config.schema import DatasetSettings
+from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.picture_files import open_grey
 from stdp_run.errors import UserError
 from stdp_run.parameters import whole_positive

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from stdp_run.config.own_code import import_class
-from stdp_run.config.schema import DatasetSettings, Settings, read_dataset
+from stdp_run.config.schema import Settings, read_dataset
+from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.errors import UserError
 

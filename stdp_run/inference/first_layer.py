@@ -27,7 +27,8 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from stdp_run import files
 from stdp_run.config.build import build_first_layer
-from stdp_run.config.schema import DatasetSettings, FirstLayerSettings, Settings
+from stdp_run.config.schema import FirstLayerSettings, Settings
+from stdp_run.config.sections import DatasetSettings
 from stdp_run.engines.base import Engine
 from stdp_run.engines.event.cache import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine

@@ -12,7 +12,7 @@ from helpers.runs import composed
 from omegaconf import OmegaConf
 
 from stdp_run.config.own_code import import_class
-from stdp_run.config.schema import DatasetSettings
+from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets import Dataset, ImageFolder, Images, Loaded
 from stdp_run.datasets.selection import build_dataset, load_images, matched_by_name
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers.runs import settings_of
 
-from stdp_run.config.schema import SCHEDULES
+from stdp_run.config.sections import SCHEDULES
 from stdp_run.datasets.selection import Data
 from stdp_run.errors import UserError
 from stdp_run.evaluation.metrics import RunningAccuracy
