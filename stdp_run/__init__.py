@@ -1,13 +1,18 @@
 """Unsupervised learning of handwritten digits by spike-timing-dependent plasticity (STDP): see README.md.
 
-Public names: `load` (a trained network), `replay` (a learning rule alone), the lists `rules` and `neurons`, and
-`__version__`.
+Public names: `run` (an experiment), `Result` (what one left), `load` (a trained network), `replay` (a learning rule
+alone), the lists `rules` and `neurons`, and `__version__`.
 """
 
 import importlib.metadata
 from typing import Any
 
-_PUBLIC = {"load": "stdp_run.inference.load", "replay": "stdp_run.engines.replay"}
+_PUBLIC = {
+    "run": "stdp_run.cli.python",
+    "Result": "stdp_run.commands.result",
+    "load": "stdp_run.inference.load",
+    "replay": "stdp_run.engines.replay",
+}
 _REGISTRIES = ("rules", "neurons")
 
 

@@ -61,7 +61,7 @@ def _run(stoppable: Stoppable) -> None:
         of_command = isinstance(error, (UserError, HydraException, OmegaConfBaseException, OSError))
         if show_traceback or not (of_command or HydraConfig.instance().cfg is None):
             raise
-        print(f"stdp-run: error: {in_one_line(error)}", file=sys.stderr)
+        print(f"stdp-run: error: {in_one_line(error, sys.argv[1:])}", file=sys.stderr)
         sys.exit(BAD_INPUT)
 
 

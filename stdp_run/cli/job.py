@@ -44,30 +44,13 @@ def job(config: DictConfig) -> float:
 
 def _run(config: DictConfig, hydra_config: HydraConf, stoppable: Stoppable) -> float:
     directory = Path(hydra_config.runtime.output_dir)
-    folders = [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     reason = directory / "error.txt"
-
-    def accepted(begins: bool) -> None:
-        if begins:
-            write_command(config, directory)
-        open_logs()
-
     try:
-        own_folder(config, hydra_config)
-        invocation = Invocation(
-            directory,
-            explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
-            job=hydra_config.job.num if in_sweep else None,
-            bars=not in_sweep or "basic" in hydra_config.launcher._target_,
-            sweep_directory=Path(hydra_config.sweep.dir) if in_sweep else None,
-            tuning=tuning(config, hydra_config, folders),
-            accepted=accepted,
-        )
-        accuracy = run(config, invocation)
+        accuracy = run(config, invocation_of(config, hydra_config))
     except Exception as error:
         stoppable.end_if_asked()  # an import that is interrupted may fail with an error of its own
-        message = explained(error, [*folders, *in_use], directory)
+        message = explained(error, [*config_folders(hydra_config), *in_use], directory)
         log.error("stdp-run: error: %s", message or f"{type(error).__name__}: {error}", exc_info=message is None)
         log.debug("", exc_info=error)
         if not in_sweep:
@@ -84,6 +67,36 @@ def _run(config: DictConfig, hydra_config: HydraConf, stoppable: Stoppable) -> f
     if in_sweep:
         reason.unlink(missing_ok=True)
     return accuracy
+
+
+def invocation_of(config: DictConfig, hydra_config: HydraConf) -> Invocation:
+    """Return how a composed command was given; its folder of --config-dir is put into the config.
+
+    Raises:
+        UserError: as `own_folder` and `tuning`.
+    """
+    own_folder(config, hydra_config)
+    directory, in_sweep = Path(hydra_config.runtime.output_dir), hydra_config.mode == RunMode.MULTIRUN
+
+    def accepted(begins: bool) -> None:
+        if begins:
+            write_command(config, directory)
+        open_logs()
+
+    return Invocation(
+        directory,
+        explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
+        job=hydra_config.job.num if in_sweep else None,
+        bars=False if in_sweep and "basic" not in hydra_config.launcher._target_ else None,
+        sweep_directory=Path(hydra_config.sweep.dir) if in_sweep else None,
+        tuning=tuning(config, hydra_config, config_folders(hydra_config)),
+        accepted=accepted,
+    )
+
+
+def config_folders(hydra_config: HydraConf) -> list[Path]:
+    """Return the folders that config groups were looked for in."""
+    return [Path(source.path) for source in hydra_config.runtime.config_sources if source.schema == "file"]
 
 
 def own_folder(config: DictConfig, hydra_config: HydraConf) -> None:

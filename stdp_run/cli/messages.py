@@ -2,8 +2,8 @@
 
 import errno
 import re
-import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -31,8 +31,8 @@ def explained(error: Exception, folders: list[Path], directory: Path) -> str | N
     return None
 
 
-def in_one_line(error: Exception) -> str:
-    """Return a mistake in the command line in one line that names the key, the value and what is allowed."""
+def in_one_line(error: Exception, arguments: Sequence[str]) -> str:
+    """Return a mistake in the arguments of a command in one line: the key, the value and what is allowed."""
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
@@ -42,14 +42,14 @@ def in_one_line(error: Exception) -> str:
         return f"{group}={name}: must be one of {', '.join(error.options)}{others}"
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         key = cause.full_key
-        given = next((item for item in sys.argv[1:] if f"{key_of(item)}.".startswith(f"{key}.")), key)
+        given = next((item for item in arguments if f"{key_of(item)}.".startswith(f"{key}.")), key)
         known = sorted(str(name) for name in cause.parent_node if name not in ("_target_", "hydra"))
         hint = "; others belong to hydra/sweeper=optuna" if f"{key}".startswith("hydra.sweeper.") else ""
         if not known:
             return f"{given}: unknown key; {cause.parent_node._key()} is null"
         return f"{given}: unknown key; known beside it: {', '.join(known)}{hint}"
     if isinstance(error, OSError) and not isinstance(error, HydraException):
-        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(sys.argv) else "hydra.run.dir"
+        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(arguments) else "hydra.run.dir"
         reason = error.strerror
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
             around = next(path for path in Path(error.filename).absolute().parents if path.is_dir())
@@ -59,7 +59,7 @@ def in_one_line(error: Exception) -> str:
         quoted = "\"KEY='VALUE'\" where VALUE has brackets, commas, quotation marks or letters that are not ASCII"
         return f"{error.override}: must be KEY=VALUE, or {quoted}"
     if isinstance(error, ValueError) and "group override" in str(error):  # Hydra does not say which
-        groups = [item for item in sys.argv[1:] if (conf_folder() / key_of(item)).is_dir()]
+        groups = [item for item in arguments if (conf_folder() / key_of(item)).is_dir()]
         return f"{', '.join(groups)}: must be the name of a choice"
     text = str(error).partition("Config search path:")[0] or type(error).__name__
     lines = [line.strip(" .") for line in text.splitlines() if line.strip()]

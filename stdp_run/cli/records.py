@@ -63,9 +63,10 @@ def remove_unused_folders() -> None:
 
 def open_logs() -> None:
     """Write what was logged to the log file of the run, and from now on all that is."""
-    for handler in logging.getLogger().handlers:
-        if isinstance(handler, RunLog):
-            handler.open_file()
+    for name in (None, "stdp_run"):  # of the command, and of `stdp_run.run`
+        for handler in logging.getLogger(name).handlers:
+            if isinstance(handler, RunLog):
+                handler.open_file()
 
 
 def write_command(config: DictConfig, directory: Path) -> None:

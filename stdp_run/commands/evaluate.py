@@ -60,7 +60,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         result["train_images_per_second"] = None
         results.write_result(directory.path, result)
         results.log_accuracy(result)
-    print(results.summary_table(result, directory.path))
+    invocation.show(results.summary_table(result, directory.path))
     return result["test_accuracy"]
 
 

@@ -29,7 +29,7 @@ from stdp_run.training.result import relative_path, summary_table
 from stdp_run.training.run import Start, TrainingRun
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
-from stdp_run.training.tracking import Bars
+from stdp_run.training.tracking import Bar, Bars
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ def run(settings: Settings, invocation: Invocation) -> float:
         done = _complete([(settings, directory)], None, invocation)
     [result] = done.results
     if done.trained or not invocation.in_sweep:
-        print(summary_table(result, directory.path))
+        invocation.show(summary_table(result, directory.path))
     return result["test_accuracy"]
 
 
@@ -77,8 +77,8 @@ def _run_side_by_side(asked: Settings, directory: RunDirectory, invocation: Invo
             below.refuse_files_of_others()
         done = _complete(networks, (settings, directory), invocation)
     if done.trained or not invocation.in_sweep:
-        print(to_text(write_comparison(directory.path)))
-        print(f"\nresults  {relative_path(directory.path)}")
+        invocation.show(to_text(write_comparison(directory.path)))
+        invocation.show(f"\nresults  {relative_path(directory.path)}")
     return statistics.mean(result["test_accuracy"] for result in done.results)
 
 
@@ -131,7 +131,10 @@ def _train(unfinished: Sequence[Start], around: Run | None, invocation: Invocati
             each.directory.write_config(each.settings)
     is_first_layer = around is not None and around[0].networks == 1
     # Log lines appear above the bars.
-    with Interruption(directory.path, is_last=not is_first_layer) as interruption, logging_redirect_tqdm():
+    with (
+        Interruption(directory.path, is_last=not is_first_layer) as interruption,
+        logging_redirect_tqdm(tqdm_class=Bar),
+    ):
         if layer is not None:
             data = _behind(layer, data, bars, interruption)
         runs = [TrainingRun(each, data, interruption, bars, begun) for each in starts]

@@ -22,6 +22,7 @@ from stdp_run.config.checks import or_null
 from stdp_run.config.own_code import name_folder
 from stdp_run.config.schema import Settings, read_settings
 from stdp_run.engines.base import Engine
+from stdp_run.engines.dense.recording import record_spikes
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
 from stdp_run.evaluation.calibration import Calibration
@@ -56,6 +57,14 @@ class Answers:
         return printable(f"Answers({len(self.names)}: {', '.join(shown)}{more})")
 
 
+class Recording(NamedTuple):
+    """Every spike of N pictures, in steps of `encoder.dt`."""
+
+    input: np.ndarray  # bool [N, T, I]
+    excitatory: np.ndarray  # bool [N, T, E]
+    inhibitory: np.ndarray  # bool [N, T, E]
+
+
 @dataclass(frozen=True, repr=False)
 class TrainedNetwork:
     """A network that has learned and whose neurons are labelled; `load` makes one. Nothing it does changes it."""
@@ -87,9 +96,7 @@ class TrainedNetwork:
         Raises:
             UserError: another type or another shape.
         """
-        pixels = self._flat(np.asarray(images))
-        if self.first_layer is not None:
-            pixels = self.first_layer.seen(self.first_layer.counts(pixels))
+        pixels = self._pixels(images)
         counts = self.engine.count_spikes(pixels, image_index(pixels))
         readout, score = self.settings.evaluator.readout, np.zeros((len(pixels), len(self.classes)))
         for part in slices(len(pixels)):
@@ -103,6 +110,27 @@ class TrainedNetwork:
             counts=counts,
             classes=self.classes,
         )
+
+    @property
+    def receptive_fields(self) -> np.ndarray:
+        """The weights of each neuron as an image, [E, height, width]; of a second layer through the first."""
+        weight, images = self.state.weight, self.settings.dataset
+        in_image = weight if self.first_layer is None else weight @ self.first_layer.projection()
+        return in_image.reshape(-1, images.height, images.width)
+
+    def record(self, images: np.ndarray) -> Recording:
+        """Present pictures with learning off and return every spike; arguments and errors as of `classify`.
+
+        They are the spikes that `classify` counts, computed by the reference on torch tensors.
+        """
+        pixels = self._pixels(images)
+        spikes = record_spikes(self.engine.model, self.state, pixels, image_index(pixels))
+        return Recording(*spikes)
+
+    def _pixels(self, images: np.ndarray) -> np.ndarray:
+        """Return what the network sees of pictures, uint8 [N, I]."""
+        pixels = self._flat(np.asarray(images))
+        return pixels if self.first_layer is None else self.first_layer.seen(self.first_layer.counts(pixels))
 
     def _flat(self, images: np.ndarray) -> np.ndarray:
         height, width = self.settings.dataset.height, self.settings.dataset.width

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tqdm import tqdm
+from tqdm.auto import tqdm  # in a notebook the bars are its widgets
 
 from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
@@ -175,12 +175,12 @@ class Bar(tqdm):
 class Bars:
     """Progress bars; runs side by side share one for what they do at the same time.
 
-    Where standard error is no terminal, or if not `visible`, there are lines on the log instead.
+    Where they are not `visible`, there are lines on the log instead; None: where standard error is no terminal.
     """
 
-    def __init__(self, visible: bool):
-        self._visible = visible
-        tqdm.set_lock(threading.RLock())  # its own is for several processes too, and outlives one that is killed
+    def __init__(self, visible: bool | None):
+        self._disable = None if visible is None else not visible
+        Bar.set_lock(threading.RLock())  # its own is for several processes too, and outlives one that is killed
         self._users: dict[str, list[Bar]] = {}  # by what is done: the same bar, once for each run
 
     @contextmanager
@@ -192,7 +192,7 @@ class Bars:
             bar.total += total - done
         else:
             look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
-            bar = Bar(what, total=total, initial=done, disable=None if self._visible else True, **look)
+            bar = Bar(what, total=total, initial=done, disable=self._disable, **look)
         users.append(bar)
         try:
             yield bar

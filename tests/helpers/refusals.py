@@ -1,8 +1,6 @@
 """What the command line says of a command that cannot be done, found without a process."""
 
-import sys
 from pathlib import Path
-from unittest import mock
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -16,14 +14,13 @@ from stdp_run.errors import UserError
 
 def refusal(*arguments: str) -> str:
     """Return the line with which a command is refused while its config is composed, read, or its network built."""
-    with mock.patch.object(sys, "argv", ["stdp-run", *arguments]):
-        try:
-            words = prepared(list(arguments))
-            GlobalHydra.instance().clear()
-            with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-                config = compose("config", overrides=words)
-        except Exception as error:
-            return in_one_line(error)
+    try:
+        words = prepared(list(arguments))
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            config = compose("config", overrides=words)
+    except Exception as error:
+        return in_one_line(error, arguments)
     try:
         build_model(read_settings(config))
     except UserError as error:

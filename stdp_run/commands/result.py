@@ -1,0 +1,72 @@
+"""What a command that trained or evaluated a network left in its directory, for use from Python."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from stdp_run.errors import UserError
+from stdp_run.inference.load import CHECKPOINT, TrainedNetwork, load
+from stdp_run.training.result import summary_table
+from stdp_run.training.run_directory import RunDirectory
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+else:
+    DataFrame = Any
+
+
+class Result:
+    """What a finished run, or an evaluation, found; `stdp_run.run` returns one, and a directory makes it again.
+
+    `figures` is all of its result.json; `accuracy` has the fraction of images that each readout answers right, and
+    `readout` names the one that is judged by.
+
+    Raises:
+        UserError: there is no finished run in the directory.
+    """
+
+    def __init__(self, directory: str | Path):
+        self.directory = Path(directory)
+        try:
+            self.figures: dict[str, Any] = json.loads((self.directory / "result.json").read_text())
+        except (OSError, ValueError):
+            raise UserError(f"{directory}: must be the directory of a finished run or evaluation") from None
+        self.readout: str = self.figures["readout"]
+        self.accuracy: dict[str, float] = self.figures["accuracy"]
+
+    def __repr__(self) -> str:
+        return summary_table(self.figures, self.directory)
+
+    @property
+    def confusion(self) -> dict[str, np.ndarray]:
+        """The images by readout, true class and answer, int64 [C, C + 1]; the last column: no answer."""
+        return {name: np.array(rows) for name, rows in self.figures["confusion"].items()}
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """The files of the run by name, such as "checkpoint.pt", "report.html" or "raster.png"."""
+        return {path.name: path for path in sorted(self.directory.iterdir()) if path.is_file() and path.name[0] != "."}
+
+    @cached_property
+    def metrics(self) -> DataFrame:
+        """A row for each 1,000 images (`trainer.log_every`) and each evaluation; an evaluation alone has none."""
+        from pandas import DataFrame
+
+        file = self.directory / "metrics.jsonl"
+        lines = file.read_text().splitlines() if file.exists() else []
+        return DataFrame([json.loads(line) for line in lines])
+
+    @cached_property
+    def network(self) -> TrainedNetwork:
+        """The trained network; errors as of `stdp_run.load`."""
+        settings = RunDirectory(self.directory).config()
+        evaluated = settings.checkpoint if settings is not None else None
+        return load(evaluated or self.directory / CHECKPOINT)
+
+    @property
+    def receptive_fields(self) -> np.ndarray:
+        """The weights of each neuron as an image, [E, H, W]; of a second layer through the first."""
+        return self.network.receptive_fields

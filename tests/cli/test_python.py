@@ -1,0 +1,187 @@
+"""`stdp_run.run`: the command from Python, in real runs; and what a `Result` says of one."""
+
+import json
+import logging
+import os
+import random
+import re
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from helpers.runs import TINY, assert_same, result_of, run_in
+from hydra import compose, initialize_config_dir
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import OmegaConf
+from tqdm import tqdm
+
+import stdp_run
+from stdp_run.config.build import conf_folder
+from stdp_run.errors import UserError
+
+KEYWORDS = dict(item.split("=") for item in TINY)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, without_plots):
+    """The current folder, empty."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_runs_in_one_process_are_those_of_the_command(here, capfd):
+    first = stdp_run.run("rule=full_online", seed=3, threads=1, **KEYWORDS)
+    other = stdp_run.run(rule="post_pre_int", neuron="diehl_cook_int", **KEYWORDS)
+    again = stdp_run.run("rule=full_online", seed=3, threads=1, **KEYWORDS)
+    assert capfd.readouterr() == ("", "")
+    assert re.fullmatch(r"outputs/\d{4}-\d\d-\d\d/[\d-]+_full_online_20", str(first.directory.relative_to(here)))
+    run_in(here / "apart", "rule=full_online", "seed=3", "threads=1", *TINY)
+    run_in(here / "other", "rule=post_pre_int", "neuron=diehl_cook_int", *TINY)
+    assert_same(first.directory, here / "apart", "files")
+    assert_same(other.directory, here / "other", "files")
+    assert_same(first.directory, again.directory)
+    given = OmegaConf.load(first.directory / ".hydra" / "overrides.yaml")
+    assert given == ["rule=full_online", "seed=3", "threads=1", *TINY]
+    log = (first.directory / "run.log").read_text()
+    assert "engine event" in log and "test accuracy" in log
+    assert "engine" in (again.directory / "run.log").read_text()  # and the first one's did not get it
+    assert log == (first.directory / "run.log").read_text()
+
+
+def test_an_evaluation(finished_run, here):
+    result = stdp_run.run(mode="eval", checkpoint=finished_run / "checkpoint.pt", n_test=150)
+    assert result.figures == result_of(result.directory) and len(result.metrics) == 0
+    assert result.confusion["proportion"].sum() == 150
+    state, trained = result.network.state, stdp_run.load(finished_run).state
+    assert (state.weight == trained.weight).all()
+
+
+def snapshot() -> dict:
+    """Return what belongs to the whole process."""
+    loggers = [logging.getLogger(name) for name in (None, "stdp_run", "stdp_run.training.result", "hydra")]
+    return {
+        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
+        "loggers": [(each.level, each.propagate, each.disabled, [*each.handlers]) for each in loggers],
+        "raise": logging.raiseExceptions,
+        "torch": (torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype()),
+        "random": (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),
+        "environment": dict(os.environ),
+        "place": (os.getcwd(), [*sys.path], [*sys.argv]),
+        "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook, sys.stdout, sys.stderr),
+        "warnings": [*warnings.filters],
+        "bars": getattr(tqdm, "_lock", None),
+    }
+
+
+def test_nothing_of_the_process_stays_changed(here):
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    torch.set_num_threads(2)
+    torch.set_float32_matmul_precision("medium")
+    try:
+        stdp_run.run(debug="smoke", **KEYWORDS)  # what is imported once
+        OmegaConf.create({})
+        with initialize_config_dir(str(conf_folder()), version_base="1.2"):
+            HydraConfig.instance().set_config(compose("config", ["seed=7"], return_hydra_config=True))
+            state = snapshot()
+            stdp_run.run("seed=8", threads=1, **KEYWORDS)
+            with pytest.raises(UserError):
+                stdp_run.run(n_exc=0)
+            after = snapshot()
+            assert compose("config", ["seed=9"]).seed == 9
+            assert HydraConfig.get().overrides.task == ["seed=7"]
+        for name, value in state.items():
+            assert after[name] == value, name
+    finally:
+        HydraConfig.instance().cfg = None
+        torch.set_num_threads(before[0])
+        torch.set_float32_matmul_precision(before[1])
+
+
+def test_an_interrupt_saves_and_the_run_can_be_resumed(here, caplog):
+    settings = {**KEYWORDS, "n_train": 3000, "n_label": 60, "trainer.checkpoint_seconds": None}
+
+    def interrupt() -> None:
+        while not [*here.glob("outputs/*/*/metrics.jsonl")]:
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        stdp_run.run(**settings)
+    thread.join()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    [directory] = here.glob("outputs/*/*")
+    [saved] = directory.glob("checkpoints/*.pt")
+    assert "SIGINT: stopped" in caplog.text
+    assert 0 < int(saved.stem.partition("_")[2]) < 3000
+    with pytest.raises(UserError, match="finished run"):
+        stdp_run.Result(directory)
+    resumed = stdp_run.run(resume=directory)
+    assert resumed.directory == directory
+    assert_same(directory, stdp_run.run(**settings).directory, "config", "checkpoint_config")  # but for `resume`
+
+
+@pytest.mark.parametrize(
+    "overrides, settings, line",
+    [
+        ((), {"n_exc": 0}, "n_exc=0: must be a whole number of 1 or more"),
+        ((), {"trainer.schedule": "x"}, "trainer.schedule=x: must be one of constant, exponential, cosine"),
+        ((), {"rule": "stdp"}, "rule=stdp: must be one of exponential, "),
+        ((), {"n_excs": 3}, "n_excs=3: unknown key; known beside it: "),
+        ((), {"config_dir": "nowhere"}, "config_dir=nowhere: must be a folder that is there"),
+        ((), {"resume": "nowhere"}, "resume=nowhere: must be auto, null, or the directory of a run"),
+        ((), {"networks": 2}, "networks=2: must be 1 in Python"),
+        (("-m",), {}, "-m: options are for the command line"),
+        (("seed",), {}, "seed: must be KEY=VALUE"),
+        (("mode=compare", "compare.dir=."), {}, "mode=compare: must be train or eval in Python"),
+    ],
+)
+def test_what_is_refused_leaves_nothing(here, overrides, settings, line):
+    with pytest.raises(UserError) as error:
+        stdp_run.run(*overrides, **settings)
+    assert str(error.value).startswith(line) and "\n" not in str(error.value)
+    assert not [*here.iterdir()]
+
+
+def test_values_of_python_are_taken_as_they_are(here):
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+
+    from stdp_run.cli.overrides import prepared
+    from stdp_run.cli.python import _as_override
+
+    values = {
+        "a": None,
+        "b": True,
+        "c": np.int64(3),
+        "d": 1e-7,
+        "e": "0.1 per input",
+        "f": ["x, y", 2.5, None],
+        "g": {"one": "a]b", "two": False},
+        "predict.images": "a folder/[1], it's",
+    }
+    arguments = prepared([f"{key}={_as_override(key, value)}" for key, value in values.items()])
+    for argument, value in zip(arguments, values.values(), strict=False):
+        assert OverridesParser.create().parse_override(argument).value() == value
+
+
+def test_a_result_says_what_the_files_say(finished_run, mnist):
+    result, written = stdp_run.Result(finished_run), result_of(finished_run)
+    assert result.accuracy == written["accuracy"] and result.readout == "all_activity"
+    assert f"{written['test_accuracy']:.2%}" in repr(result)
+    for name, matrix in result.confusion.items():
+        assert matrix.shape == (10, 11) and np.trace(matrix) == round(result.accuracy[name] * 200)
+    rows = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
+    assert result.metrics["images_seen"].tolist() == [row["images_seen"] for row in rows]
+    assert {"checkpoint.pt", "report.html", "result.json"} <= result.paths.keys()
+    assert result.receptive_fields.shape == (100, 28, 28)
+    assert (result.receptive_fields[7].ravel() == result.network.state.weight[7]).all()
+    images = mnist.test.pixels[:20]
+    recording, answers = result.network.record(images), result.network.classify(images)
+    assert recording.input.shape == (20, 316, 784) and recording.inhibitory.shape == recording.excitatory.shape
+    assert (recording.excitatory.sum(axis=1) == answers.counts).mean() > 0.999  # float32 may round otherwise
