@@ -100,4 +100,6 @@ def test_a_launcher_that_can_be_installed_is_refused_with_the_line_that_does_it(
     group, _, name = choice.rpartition("/")
     error = MissingConfigException("could not be found", choice, ["basic"])
     assert in_one_line(error, []) == f'{group}={name}: needs a package: pip install "stdp_run[{extra}]"'
-    assert in_one_line(MissingConfigException("", f"{group}/nope", ["basic"])) == f"{group}=nope: must be one of basic"
+    assert (
+        in_one_line(MissingConfigException("", f"{group}/nope", ["basic"]), []) == f"{group}=nope: must be one of basic"
+    )
