@@ -22,7 +22,6 @@ from stdp_run.config.checks import or_null
 from stdp_run.config.own_code import name_folder
 from stdp_run.config.schema import Settings, read_settings
 from stdp_run.engines.base import Engine
-from stdp_run.engines.dense.recording import record_spikes
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
 from stdp_run.evaluation.calibration import Calibration
@@ -123,6 +122,8 @@ class TrainedNetwork:
 
         They are the spikes that `classify` counts, computed by the reference on torch tensors.
         """
+        from stdp_run.engines.dense.recording import record_spikes  # torch, which takes seconds to import
+
         pixels = self._pixels(images)
         spikes = record_spikes(self.engine.model, self.state, pixels, image_index(pixels))
         return Recording(*spikes)
