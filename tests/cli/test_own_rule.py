@@ -79,10 +79,12 @@ def test_later_commands_find_a_rule_of_ones_own_where_the_user_has_named_its_fol
     }
     elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "cache")}  # as on another machine, or for another user
     for name, command in commands.items():
-        refused = stdp_run(*command, **elsewhere)
-        assert refused.returncode == (0 if name == "compare" else 2), refused.stderr
-        assert name == "compare" or f"lie in {tmp_path / 'mine'}; --config-dir {tmp_path / 'mine'} " in refused.stderr
-        assert len([line for line in refused.stderr.splitlines() if "error" in line]) == (name != "compare")
+        if name in ("resume", "predict", "compare"):
+            refused = stdp_run(*command, **elsewhere)
+            assert refused.returncode == (0 if name == "compare" else 2), refused.stderr
+            where = f"lie in {tmp_path / 'mine'}; --config-dir {tmp_path / 'mine'} "
+            assert name == "compare" or where in refused.stderr
+            assert len([line for line in refused.stderr.splitlines() if "error" in line]) == (name != "compare")
         done = stdp_run(*command)
         assert done.returncode == 0, done.stderr
     assert figures(tmp_path / "begun") == figures(tmp_path / "run")
@@ -97,7 +99,6 @@ def test_later_commands_find_a_rule_of_ones_own_where_the_user_has_named_its_fol
     (tmp_path / "mine").rename(tmp_path / "moved")
     assert "is not there any more; --config-dir FOLDER names another" in stdp_run(*commands["export"]).stderr
     assert stdp_run("--config-dir", "moved", *commands["export"]).returncode == 0
-    assert stdp_run("--config-dir", "moved", *commands["eval"][:2], "hydra.run.dir=third").returncode == 0
 
 
 @pytest.mark.slow

@@ -449,7 +449,7 @@ def test_images_that_learn_side_by_side_do_not_disturb_each_other():
     # With nothing to learn and thresholds that stay, a batch spikes as its images do one by one.
     still = {"a_post": 0.0, "a_pre": 0.0, "w_max": 1.0}
     constant = {"theta_increment": 0.0}
-    model = make_model(("full_online", "diehl_cook"), rule=still, neuron=constant)
+    model = make_model(("full_online", "lif_stdp"), rule=still, neuron=constant)
     state = initial_state(model)
     state.weight *= 30.0 / state.weight.sum(axis=1, keepdims=True)
     images = mnist(2)[:22]

@@ -153,7 +153,7 @@ def test_a_black_image_is_presented_no_more_often_than_allowed_and_loud_ones_onc
 def test_of_a_batch_those_images_are_presented_again_that_were_quiet():
     # With nothing to learn and thresholds that stay, a batch spikes as its images do one by one.
     still = {"a_post": 0.0, "a_pre": 0.0, "w_max": 1.0}
-    model = make_model(("full_online", "diehl_cook"), rate_hz=250.0, rule=still, neuron={"theta_increment": 0.0})
+    model = make_model(("full_online", "lif_stdp"), rate_hz=250.0, rule=still, neuron={"theta_increment": 0.0})
     model = again(model, 8, 100.0, 4)
     state = initial_state(model)
     state.weight *= 30.0 / state.weight.sum(axis=1, keepdims=True)

@@ -28,11 +28,8 @@ PAIRS: dict[tuple[str, str], tuple[dict, dict]] = {
     ("nearest_online", "diehl_cook"): (_LEARN_FAST | _FLOAT_NORM, {}),
     ("nearest_online", "alif_stdp"): (_ALIF_RULE, ALIF),
     ("full_online", "lif_stdp"): (_LEARN_FAST | _FLOAT_NORM, {}),
-    ("full_online", "diehl_cook"): (_LEARN_FAST | _FLOAT_NORM, {}),
-    ("full_online", "alif_stdp"): (_ALIF_RULE, ALIF),
     ("meta_nearest_online", "lif_stdp"): (_LEARN_FAST, {}),
     ("meta_nearest_online", "diehl_cook"): (_LEARN_FAST, {}),
-    ("meta_nearest_online", "alif_stdp"): ({"a_post": 0.02, "a_pre": 1e-4, "w_max": 0.3}, ALIF),
     ("triplet", "lif_stdp"): (_LEARN_FAST | _FLOAT_NORM, {}),
     ("power_law", "lif_stdp"): ({"eta": 0.1} | _FLOAT_NORM, {}),
     ("power_law_pre_post", "lif_stdp"): ({"eta_post": 0.1, "eta_pre": 3e-3} | _FLOAT_NORM, {}),
@@ -52,15 +49,13 @@ ONE_PER_RULE = [
     ("power_law_pre_post", "lif_stdp"),  # the frame that the other rules of the literature share
     ("post_pre_int", "diehl_cook_int"),
 ]
-# Compiling a pair takes seconds: without these, which `-m slow` runs, every rule of the platform and the frame of the
-# others is there still, and so is every neuron group but alif_stdp, which is compiled alone in tests/test_neurons.py.
+# A rule and a neuron group do not know of each other, so not every pair is there. Compiling one takes seconds: without
+# these, which `-m slow` runs, every rule of the platform and the frame of the others is there still, and so is every
+# neuron group but alif_stdp, which is compiled alone in tests/test_neurons.py.
 _SLOW = [
     ("nearest_online", "lif_stdp"),
     ("nearest_online", "alif_stdp"),
-    ("full_online", "diehl_cook"),
-    ("full_online", "alif_stdp"),
     ("meta_nearest_online", "lif_stdp"),
-    ("meta_nearest_online", "alif_stdp"),
     *((rule, "lif_stdp") for rule in ("triplet", "power_law", "exponential", "weight_dependent")),
     *((rule, "lif_stdp") for rule in ("rectangular", "multiplicative")),
 ]
