@@ -1,4 +1,4 @@
-"""mode=export: a trained network's arrays in a file that other programs read."""
+"""mode=export: a trained network in a file that other programs read."""
 
 import logging
 

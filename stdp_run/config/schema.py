@@ -40,7 +40,7 @@ OF_MODES = (
     ("checkpoint", ("eval", "predict", "export"), "the checkpoint.pt of a run, checkpoint=PATH"),
     ("predict.images", ("predict",), "a picture or a folder of pictures, predict.images=PATH"),
     ("predict.csv", ("predict",), None),
-    ("export.to", ("export",), "the file to write, export.to=NAME.npz or export.to=NAME.safetensors"),
+    ("export.to", ("export",), "the file to write, export.to=NAME.npz, NAME.safetensors or NAME.nir"),
     ("compare.dir", ("compare",), "a folder with runs in it, compare.dir=PATH"),
 )
 # What a first layer has of its own: what it has learned by, and what runs it. The rest is as at the top of the config,

@@ -9,11 +9,27 @@ ignored.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from stdp_run.elementwise import Tensor, Tensors
 from stdp_run.errors import UserError
 from stdp_run.parameters import number, positive
+
+
+class Membrane(NamedTuple):
+    """What an excitatory neuron with learning off is without its refractory period, u being V - v_rest.
+
+    u <- decay u + gain current + bias;  spike where u > v_threshold - v_rest + theta, after which V is v_reset, or
+    where the reset `subtracts`, lower by v_reset.
+    """
+
+    decay: float
+    v_rest: float
+    v_threshold: float
+    v_reset: float
+    subtracts: bool = False
+    gain: float = 1.0
+    bias: float = 0.0
 
 
 class NeuronGroup:
@@ -82,6 +98,11 @@ class NeuronGroup:
         `linear_excitatory = excitatory` in its body; without it, every neuron is advanced at every step.
         """
         return 0, 0, 0, 0
+
+    @classmethod
+    def membrane(cls, p: Any) -> Membrane | None:
+        """Return what other programs need to know of an excitatory neuron; None: it is more than a `Membrane` says."""
+        return None
 
     @staticmethod
     def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stdp_run.elementwise import maximum, minimum, where
-from stdp_run.neurons.base import NeuronGroup
+from stdp_run.neurons.base import Membrane, NeuronGroup
 from stdp_run.parameters import whole, whole_non_negative, whole_positive
 
 
@@ -46,6 +46,12 @@ class IntegerDiehlCook(NeuronGroup):
         theta = where(spike, theta + p.theta_increment, theta) if learning else theta
         v = maximum(where(spike, 0, v), -p.v_limit)
         return spike, v, where(spike, p.refractory, maximum(refractory - 1, 0)), theta
+
+    @classmethod
+    def membrane(cls, p: Any) -> Membrane | None:
+        """Return it in real numbers, where each of the two shifts takes half a unit, as it does on average."""
+        unchanged = cls.excitatory is IntegerDiehlCook.excitatory
+        return Membrane(p.v_decay / 1024, 0.0, 0.0, 0.0, gain=p.current_gain / 1024, bias=-1.0) if unchanged else None
 
     @staticmethod
     def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from stdp_run.elementwise import maximum, where
-from stdp_run.neurons.base import NeuronGroup
+from stdp_run.neurons.base import Membrane, NeuronGroup
 from stdp_run.parameters import number, number64, time_constant, whole_non_negative
 
 
@@ -49,6 +49,11 @@ class LIF(NeuronGroup):
     def between_spikes(p: Any) -> tuple[float, float, float, float]:
         return p.d_v, p.v_rest, p.v_threshold, p.d_theta
 
+    @classmethod
+    def membrane(cls, p: Any) -> Membrane | None:
+        unchanged = cls.excitatory is LIF.excitatory
+        return Membrane(p.d_v, p.v_rest, p.v_threshold, p.v_reset) if unchanged else None
+
     @staticmethod
     def inhibitory(p: Any, current: Any, v: Any, refractory: Any) -> tuple:
         v = p.d_inhibitory * (v - p.inhibitory_v_rest) + p.inhibitory_v_rest + where(refractory > 0, 0, current)
@@ -79,3 +84,8 @@ class ALIF(LIF):
         return spike, where(spike, v - p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
 
     linear_excitatory = excitatory  # between spikes it is as LIF is
+
+    @classmethod
+    def membrane(cls, p: Any) -> Membrane | None:
+        unchanged = cls.excitatory is ALIF.excitatory
+        return Membrane(p.d_v, p.v_rest, p.v_threshold, p.v_reset, subtracts=True) if unchanged else None

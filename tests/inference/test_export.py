@@ -54,8 +54,9 @@ def test_an_exported_safetensors_holds_the_same(finished_run, tmp_path):
 
 
 def test_export_says_what_is_missing_or_wrong(finished_run, tmp_path, monkeypatch):
-    for name in ("network.pt", "network", "network.npz.bak"):
-        with pytest.raises(UserError, match=rf"export.to=.*{name}: must be a file that ends in \.safetensors or \.npz"):
+    for name in ("network.pt", "network", "network.npz.bak", "network.nir.bak"):
+        allowed = r"\.npz, \.safetensors, \.snntorch\.nir, \.sinabs\.nir, \.spyx\.nir or \.nir"
+        with pytest.raises(UserError, match=rf"export.to=.*{name}: must be a file that ends in {allowed}"):
             export(finished_run, tmp_path / name)
     with pytest.raises(UserError, match=r"nowhere.network\.npz: cannot be written"):
         export(finished_run, tmp_path / "nowhere" / "network.npz")
@@ -63,6 +64,10 @@ def test_export_says_what_is_missing_or_wrong(finished_run, tmp_path, monkeypatc
     monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
     with pytest.raises(UserError, match=r'needs the package safetensors: pip install "stdp_run\[export\]"'):
         export(finished_run, tmp_path / "network.safetensors")
+    monkeypatch.setitem(sys.modules, "nir", None)
+    for path in (finished_run, tmp_path / "nowhere"):  # asked first
+        with pytest.raises(UserError, match=r'needs the package nir: pip install "stdp_run\[nir\]"'):
+            export(path, tmp_path / "network.snntorch.nir")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,0 +1,179 @@
+"""A trained network as a NIR graph (Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9), which simulators import.
+
+    input -> weights -> excitatory -> output,  excitatory -> inhibition -> excitatory
+
+The node `excitatory` is NIR's LIF: tau dv/dt = v_leak - v + r I, a spike where v > v_threshold, after which v is
+v_reset. How long a step is, and what becomes of the equation in it, is the importer's (`Importer`). All those below
+leave r and v_reset out and compute, with a `decay` and a `gain` that follow from tau,
+
+    v <- decay v + gain I,  a spike where v > v_threshold, after which v is 0, or lower by v_threshold
+
+where I has the input spikes of the step and the excitatory spikes of the step before. The network's own step is, with
+u = V - V_rest (`neurons.base.Membrane`), u <- d u + s I + b, and after a spike u is u_reset. They are the same with
+
+    v = u,  v_leak = v_reset = 0,  r = 1,  v_threshold = V_threshold + theta - V_rest (theta no longer changes)
+    tau         such that decay = d
+    weights     s w / gain, with the bias b / gain
+    inhibition  -s w_ie / gain, and on the diagonal d u_reset / gain
+
+An inhibitory neuron passes each spike of its partner on within the step, so that the spikes of the partners stand for
+it, and it needs no node. The diagonal is the reset: a step after a neuron's spike it adds what would be left of u_reset
+by then. A reset that subtracts V_reset leaves v_threshold - V_reset, as it does of a potential just at the threshold.
+"""
+
+import io
+import json
+import logging
+import math
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from stdp_run.errors import UserError
+from stdp_run.inference.load import Trained
+from stdp_run.network import Model
+
+LAYOUT = "stdp-run nir 1"
+
+log = logging.getLogger(__name__)
+
+
+class Importer(NamedTuple):
+    """How an importer steps the node LIF; unless said here, v <- v + step / tau (I - v), and v is 0 at a spike."""
+
+    name: str
+    step: float | None  # in the unit in which it takes tau; None: it is told, in seconds
+    exponential: bool = False  # v decays by exp(-step / tau)
+    adds_input: bool = False  # v rises by I, not by a share of it
+    subtracts: bool = False  # at a spike v falls by the threshold
+    one_threshold: bool = False  # all neurons must have the same
+    misreads_loops: bool = False  # it hands the input to the second of two nodes that feed each other
+
+
+IMPORTERS = {  # by the ending of the file, as of the versions in conf/README.md
+    ".snntorch.nir": Importer("snnTorch", 1e-4, one_threshold=True, misreads_loops=True),
+    ".sinabs.nir": Importer("Sinabs", 1.0, exponential=True, adds_input=True, subtracts=True),
+    ".spyx.nir": Importer("Spyx", 1.0, adds_input=True, subtracts=True),
+    ".nir": Importer("Norse, or another that takes Euler steps", None),
+}
+
+
+def nir_file(trained: Trained, importer: Importer) -> bytes:
+    """Return a network's graph in HDF5, as `nir.write` writes it, for an importer.
+
+    Raises:
+        UserError: a graph cannot say what the network does; the line names what.
+    """
+    import nir
+
+    membrane = _membrane(trained)
+    _warn(trained, membrane, importer)
+    log.info("a NIR graph for %s", importer.name)
+    nodes, loop = _nodes(trained, membrane, importer), ["excitatory", "inhibition", "excitatory"]
+    if importer.misreads_loops:
+        nodes["inhibitory"] = nir.Affine(np.eye(trained.model.n_exc, dtype=np.float32), nodes["inhibition"].bias)
+        loop.insert(1, "inhibitory")
+    edges = [("input", "weights"), ("weights", "excitatory"), *pairwise(loop), ("excitatory", "output")]
+    file = io.BytesIO()
+    nir.write(file, nir.NIRGraph(nodes, edges, _metadata(trained, importer)))
+    return file.getvalue()
+
+
+def _nodes(trained: Trained, membrane: Any, importer: Importer) -> dict[str, Any]:
+    """Return the nodes by name, with the numbers that are derived on top of this file."""
+    import nir
+
+    model, arrays, dtype = trained.model, trained.saved.arrays, np.dtype(trained.settings.dtype)
+    n_exc, decay = model.n_exc, membrane.decay
+    step = importer.step or model.encoder.dt_ms / 1000
+    tau = -step / math.log(decay) if importer.exponential else step / (1 - decay)
+    gain = 1.0 if importer.adds_input else 1 - decay
+    threshold = membrane.v_threshold + arrays["theta"].astype(np.float64) - membrane.v_rest
+    reset = threshold - membrane.v_reset if membrane.subtracts else membrane.v_reset - membrane.v_rest
+    unit = threshold if importer.one_threshold else np.ones(n_exc)  # of each neuron's v
+    per_current = membrane.gain / gain / unit  # [E]
+    inhibition = np.empty((n_exc, n_exc), dtype)
+    inhibition[:] = (-model.neuron_parameters.w_ie * per_current)[:, None]
+    np.fill_diagonal(inhibition, decay * reset / gain / unit)
+
+    def full(value: Any) -> np.ndarray:
+        return np.full(n_exc, value, dtype)
+
+    return {
+        "input": nir.Input({"input": np.array([model.n_inputs])}),
+        "weights": nir.Affine(
+            (arrays["weight"] * per_current[:, None]).astype(dtype), full(membrane.bias / gain / unit)
+        ),
+        "excitatory": nir.LIF(tau=full(tau), r=full(1), v_leak=full(0), v_threshold=full(threshold / unit)),
+        "inhibition": nir.Affine(inhibition, full(0)),  # not Linear, which Sinabs does not know
+        "output": nir.Output({"output": np.array([n_exc])}),
+    }
+
+
+def _membrane(trained: Trained) -> Any:
+    """Return the excitatory neurons' `Membrane`; raise UserError where that and inhibition are not all."""
+    settings, model = trained.settings, trained.model
+    if trained.first_layer is not None:
+        between = "the first layer's counts are an image to the second, which is encoded anew"
+        raise UserError(f"checkpoint={settings.checkpoint}: two layers: {between}; a .nir cannot say that, .npz can")
+    membrane = model.neuron.membrane(model.neuron_parameters)
+    if membrane is None:
+        more = "more than a leaky potential, a threshold and a reset, such as conductances and delays"
+        raise UserError(f"neuron={settings.neuron.name}: {more}; a .nir cannot say that, .npz can")
+    if not _relays(model):
+        allowed = "such that an inhibitory neuron fires with each spike of its partner, and only then; or use .npz"
+        raise UserError.bad_value("neuron.w_ei", model.neuron_parameters.w_ei, allowed)
+    if (membrane.v_threshold + trained.saved.arrays["theta"] <= membrane.v_rest).any():
+        allowed = "must be above the resting potential for a .nir; or use .npz"
+        raise UserError(f"checkpoint={settings.checkpoint}: the threshold of a neuron {allowed}")
+    return membrane
+
+
+def _relays(model: Model) -> bool:
+    """Return whether inhibitory neurons fire at each spike of their partner alone, at rest and just after a spike.
+
+    In between their potential is between those two. Refractory periods are left out, as they are in the graph.
+    """
+    import torch
+
+    p, none = model.neuron_parameters, torch.zeros((1, 1), dtype=getattr(torch, model.weight_dtype.name))
+    at_rest, ready = model.neuron.cells(p, none)["inhibitory_v"], none.int()
+    fires, after, _ = model.neuron.inhibitory(p, none + p.w_ei, at_rest, ready)
+    fires_again, _, _ = model.neuron.inhibitory(p, none + p.w_ei, after, ready)
+    alone = [model.neuron.inhibitory(p, none, v, ready)[0] for v in (at_rest, after)]
+    return bool(fires and fires_again and not any(alone))
+
+
+def _warn(trained: Trained, membrane: Any, importer: Importer) -> None:
+    """Tell what the graph does not say though it is of use without: answers are nearly the same (conf/README.md)."""
+    constants = trained.model.neuron_parameters._asdict()
+    for name in ("refractory", "inhibitory_refractory"):
+        if constants.get(name):
+            log.warning("neuron.%s=%d: NIR has no refractory period; the graph is without", name, constants[name])
+    if trained.model.neuron.arithmetic == "int":
+        log.warning("neuron=%s: NIR has no integers; the graph has real numbers", trained.settings.neuron.name)
+    if membrane.subtracts and not importer.subtracts:
+        what = "NIR has no reset that subtracts; what exceeds the threshold is lost"
+        log.warning("neuron.v_reset=%g: %s", membrane.v_reset, what)
+    if importer.subtracts and not membrane.subtracts:
+        log.warning("neuron.v_reset=%g: %s subtracts the threshold instead", membrane.v_reset, importer.name)
+
+
+def _metadata(trained: Trained, importer: Importer) -> dict[str, Any]:
+    """Return what an answer takes beside the graph, by name; texts in JSON where they are not one word."""
+    saved, encoder = trained.saved, trained.model.inference_encoder
+    return {
+        "layout": LAYOUT,
+        "importer": importer.name,
+        "dt": encoder.dt_ms / 1000,  # s
+        "steps": encoder.n_steps,
+        "max_rate_hz": encoder.max_rate_hz,
+        "seed": trained.settings.seed,
+        "theta": saved.arrays["theta"],
+        "label": saved.extra["label"],
+        "mean_count": saved.extra["mean_count"],
+        "classes": json.dumps(trained.classes),
+        "readout": trained.settings.evaluator.readout,
+        "settings": json.dumps(saved.config),
+    }

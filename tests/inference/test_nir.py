@@ -1,0 +1,254 @@
+"""Networks as NIR graphs: read by plain NumPy, spike by spike, and by importers that people use."""
+
+import contextlib
+import io
+import json
+import logging
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from helpers.errors import message_of
+from helpers.runs import settings_of
+
+from stdp_run import checkpoint
+from stdp_run.checkpoint import Checkpoint
+from stdp_run.config.build import build_model
+from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
+from stdp_run.evaluation.readouts import READOUTS, answer
+from stdp_run.inference.export import export
+from stdp_run.inference.load import Trained, image_index, load, read_trained
+from stdp_run.inference.nir import IMPORTERS, nir_file
+from stdp_run.network import initial_state, start_image, step
+from stdp_run.neurons import LIF
+
+nir = pytest.importorskip("nir")
+N_EXC, N_IMAGES, N_STEPS = 12, 6, 60
+SMALL = ("dtype=float64", f"n_exc={N_EXC}", f"encoder.steps={N_STEPS}", "encoder.dt=0.5", "encoder.max_rate_hz=400")
+LIVELY = {  # overrides by which many neurons of a group fire, and how far their thresholds are apart
+    "lif_stdp": (("neuron.w_ie=20", "neuron.w_init_max=0.15"), 3.0),
+    "alif_stdp": (("neuron.w_ie=3", "neuron.w_init_max=0.03"), 0.3),
+}
+
+
+def make(neuron, *overrides, first_layer=None):
+    """Return a network as it begins, with an own theta in each neuron, as if it had learned."""
+    lively, spread = LIVELY.get(neuron, ((), 3.0))
+    settings = settings_of(*SMALL, "tuned=none", f"neuron={neuron}", *lively, *overrides)
+    model = build_model(settings)
+    arrays = initial_state(model).arrays()
+    arrays["theta"] = (arrays["theta"] + np.linspace(0, spread, N_EXC)).astype(model.theta_dtype)
+    extra = {"label": np.arange(N_EXC) % 10, "mean_count": np.ones((10, N_EXC)), "classes": list("0123456789")}
+    return Trained(Checkpoint(settings.record, arrays, extra=extra), settings, model, first_layer)
+
+
+def graph_of(trained, ending, folder):
+    """Return the graph that is in the file."""
+    (folder / f"network{ending}").write_bytes(nir_file(trained, IMPORTERS[ending]))
+    return nir.read(folder / f"network{ending}")
+
+
+def spikes_for(model, pixels, index):
+    """Return the input spikes of pictures, float [T, B, I]."""
+    limits = torch.from_numpy(model.inference_encoder.limits(pixels))
+    n_steps = model.inference_encoder.n_steps
+    return spikes_below(limits, torch.from_numpy(index), 0, 0, n_steps, model.seed, SPIKES_EVALUATING).float()
+
+
+def own_spikes(trained, spikes):
+    """Return the excitatory spikes [T, B, E] of the network itself."""
+    weight, theta = (torch.from_numpy(trained.saved.arrays[name]) for name in ("weight", "theta"))
+    state, fired = start_image(trained.model, weight, theta, {}, spikes.shape[1]), []
+    for each in spikes.to(weight.dtype):
+        state, now = step(trained.model, state, each)
+        fired.append(now.numpy())
+    return np.array(fired)
+
+
+STEPS = {  # how each importer takes a step of tau dv/dt = v_leak - v + r I: decay and gain, dt in seconds
+    ".nir": lambda tau, dt: (1 - dt / tau, dt / tau),
+    ".snntorch.nir": lambda tau, dt: (1 - 1e-4 / tau, 1e-4 / tau),
+    ".sinabs.nir": lambda tau, dt: (np.exp(-1 / tau), 1),
+    ".spyx.nir": lambda tau, dt: (1 - 1 / tau, 1),
+}
+
+
+def spikes_of_graph(graph, ending, spikes, subtracts):
+    """Return the spikes [T, B, E] of a graph, by its nodes and edges; what feeds back arrives a step later."""
+    nodes, back, at = graph.nodes, [], "excitatory"
+    while (at := next(end for start, end in graph.edges if start == at and end != "output")) != "excitatory":
+        back.append(at)
+    cells = nodes["excitatory"]
+    assert not cells.v_leak.any() and (cells.r == 1).all()
+    decay, gain = STEPS[ending](cells.tau, graph.metadata["dt"])
+    v, fired, all_fired = 0.0, np.zeros((spikes.shape[1], N_EXC)), []
+    for each in spikes.numpy():
+        for name in back:
+            fired = fired @ nodes[name].weight.T + nodes[name].bias
+        v = decay * v + gain * (each @ nodes["weights"].weight.T + nodes["weights"].bias + fired)
+        fired = (v > cells.v_threshold).astype(float)
+        v = np.where(fired > 0, v - cells.v_threshold if subtracts else 0.0, v)
+        all_fired.append(fired)
+    return np.array(all_fired)
+
+
+# What a graph says all of: group, ending of the file, and whether the importer's reset subtracts.
+SAID = [*(("lif_stdp", ending, False) for ending in IMPORTERS), ("alif_stdp", ".sinabs.nir", True)]
+
+
+@pytest.mark.parametrize(("neuron", "ending", "subtracts"), SAID)
+def test_a_graph_fires_as_the_network_spike_by_spike(tmp_path, neuron, ending, subtracts):
+    trained = make(neuron)
+    pixels = np.random.default_rng(0).integers(256, size=(N_IMAGES, 784)).astype(np.uint8)
+    spikes = spikes_for(trained.model, pixels, np.arange(N_IMAGES))
+    expected = own_spikes(trained, spikes)
+    assert np.array_equal(spikes_of_graph(graph_of(trained, ending, tmp_path), ending, spikes, subtracts), expected)
+    assert expected.any(axis=(0, 1)).all() and expected.mean() < 0.25  # every neuron fires, and not always
+
+
+def test_a_graph_has_thresholds_inhibition_and_what_an_answer_takes(tmp_path):
+    trained = make("lif_stdp", "evaluator.steps=40")
+    graph = graph_of(trained, ".nir", tmp_path)
+    theta, decay = trained.saved.arrays["theta"], np.exp(-0.5 / 100)
+    assert np.allclose(graph.nodes["excitatory"].v_threshold, 13 + theta, rtol=1e-12)
+    inhibition = graph.nodes["inhibition"].weight * (1 - decay)
+    assert np.allclose(inhibition, np.where(np.eye(N_EXC), decay * 5, -20), rtol=1e-12)
+    assert np.allclose(graph.nodes["weights"].weight * (1 - decay), trained.saved.arrays["weight"], rtol=1e-12)
+    known = graph.metadata
+    assert (known["dt"], known["steps"], known["max_rate_hz"], known["seed"]) == (0.0005, 40, 400, 0)
+    assert known["label"].tolist() == trained.saved.extra["label"].tolist() and known["mean_count"].shape == (10, N_EXC)
+    assert np.array_equal(known["theta"], theta) and known["readout"] == "all_activity"
+    assert json.loads(known["classes"]) == list("0123456789")
+    assert json.loads(known["settings"]) == trained.saved.config
+
+
+def test_for_snntorch_all_neurons_have_one_threshold_and_no_two_nodes_feed_each_other(tmp_path):
+    graph = graph_of(make("lif_stdp"), ".snntorch.nir", tmp_path)
+    assert (graph.nodes["excitatory"].v_threshold == 1).all()
+    assert not any((end, start) in graph.edges for start, end in graph.edges)
+
+
+@pytest.mark.parametrize(
+    ("neuron", "ending", "lines"),
+    [
+        ("lif_stdp", ".nir", []),
+        ("lif_stdp", ".sinabs.nir", ["neuron.v_reset=-60: Sinabs subtracts"]),
+        ("diehl_cook", ".nir", ["neuron.refractory=5: NIR has no", "neuron.inhibitory_refractory=2: NIR has no"]),
+        ("alif_stdp", ".snntorch.nir", ["neuron.v_reset=2: NIR has no reset that subtracts"]),
+        ("diehl_cook_int", ".nir", ["neuron.refractory=5: NIR", "neuron=diehl_cook_int: NIR has no integers"]),
+    ],
+)
+def test_what_a_graph_leaves_out_is_named_with_its_value(tmp_path, caplog, neuron, ending, lines):
+    with caplog.at_level(logging.WARNING):
+        rule = ("rule=post_pre_int",) if neuron == "diehl_cook_int" else ()
+        graph = graph_of(make(neuron, *rule), ending, tmp_path)
+    assert len(caplog.messages) == len(lines)
+    assert all(message.startswith(line) for message, line in zip(caplog.messages, lines, strict=True))
+    assert graph.nodes["weights"].weight.dtype == np.float64  # of integers, too
+
+
+class OwnReset(LIF):
+    @staticmethod
+    def excitatory(p, learning, current, v, refractory, theta):
+        return LIF.excitatory(p, learning, current, v, refractory, theta)
+
+
+def test_what_a_graph_cannot_say_is_refused_in_a_line(tmp_path):
+    def refusal(trained):
+        return message_of(lambda: nir_file(trained, IMPORTERS[".nir"]))
+
+    conductances = make("diehl_cook_2015", "encoder.rest_steps=20")
+    assert refusal(conductances).startswith("neuron=diehl_cook_2015: more than a leaky potential, ")
+    own = make("lif_stdp")
+    own = own._replace(model=replace(own.model, neuron=OwnReset))
+    assert refusal(own).startswith("neuron=lif_stdp: more than a leaky potential, ")
+    two_layers = make("lif_stdp", first_layer=initial_state(own.model))
+    assert refusal(two_layers).startswith("checkpoint=None: two layers: ")
+    for override in ("neuron.w_ei=20", "neuron.inhibitory_v_reset=-80", "neuron.inhibitory_v_threshold=-61"):
+        w_ei = 20.0 if "w_ei" in override else 22.5
+        assert refusal(make("lif_stdp", override)).startswith(f"neuron.w_ei={w_ei}: must be such that")
+    assert "threshold of a neuron must be above" in refusal(make("lif_stdp", "neuron.v_threshold=-66"))
+
+
+def test_an_unfinished_run_has_no_graph(tmp_path):
+    checkpoint.save(tmp_path / "checkpoint.pt", replace(make("lif_stdp").saved, extra={}))
+    line = message_of(lambda: export(tmp_path, tmp_path / "network.nir"))
+    assert line.endswith("of a finished run: the neurons of this one are not labelled yet")
+    assert not (tmp_path / "network.nir").exists()
+
+
+def test_a_half_written_graph_takes_no_place(finished_run, tmp_path, monkeypatch):
+    to = export(finished_run, tmp_path / "network.nir")
+    intact = to.read_bytes()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("stdp_run.files.os.fsync", full)
+        assert message_of(lambda: export(finished_run, to)) == (
+            f"{to}: cannot be written: No space left on device; what was there before is unchanged"
+        )
+    monkeypatch.setattr(nir, "write", lambda file, _: file.write(b"half") and full())
+    with pytest.raises(OSError, match="No space"):
+        export(finished_run, to)
+    assert to.read_bytes() == intact and [path.name for path in tmp_path.iterdir()] == ["network.nir"]
+
+
+def counts_by_norse(graph, spikes):
+    return _counts(pytest.importorskip("norse.torch").from_nir(graph, dt=float(graph.metadata["dt"])), spikes)
+
+
+def counts_by_snntorch(graph, spikes):
+    return _counts(pytest.importorskip("snntorch.import_nir").import_from_nir(graph), spikes)
+
+
+def counts_by_sinabs(graph, spikes):
+    return _counts(pytest.importorskip("sinabs.nir").from_nir(graph, batch_size=spikes.shape[1]), spikes)
+
+
+def counts_by_spyx(graph, spikes):
+    """Spyx gives a spike a step later, so that there is one more."""
+    _, fired = pytest.importorskip("spyx.nir").from_nir(graph, np.pad(spikes.numpy(), ((0, 1), (0, 0), (0, 0))))
+    return np.asarray(fired).sum(axis=0).astype(int)
+
+
+def _counts(network, spikes):
+    """Return the spikes of each neuron [N, E], with a state that is handed from step to step."""
+    counts, state = 0, None
+    with torch.no_grad():
+        for each in spikes:
+            fired, state = network(each, state)
+            counts = counts + fired
+    return counts.numpy().astype(int)
+
+
+@pytest.fixture(scope="module")
+def presented(finished_run, mnist):
+    """A trained network, the input spikes of 200 test images, and its own answers."""
+    trained, pixels = read_trained(finished_run), mnist.test.pixels[:200].reshape(200, -1)
+    return trained, spikes_for(trained.model, pixels, image_index(pixels)), load(finished_run).classify(pixels)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # of the importers
+@pytest.mark.parametrize(
+    ("ending", "count", "changed"),
+    [
+        (".nir", counts_by_norse, 0),
+        (".snntorch.nir", counts_by_snntorch, 0),
+        (".sinabs.nir", counts_by_sinabs, 0.1),  # these two keep what exceeds the threshold
+        (".spyx.nir", counts_by_spyx, 0.1),
+    ],
+)
+def test_importers_answer_as_the_network(finished_run, tmp_path, presented, ending, count, changed):
+    """With the very same input spikes; `changed` is the share of excitatory spikes that may be more or fewer."""
+    trained, spikes, answers = presented
+    graph = nir.read(export(finished_run, tmp_path / f"network{ending}"))
+    with contextlib.redirect_stdout(io.StringIO()):
+        counts = count(graph, spikes)
+    classes = answer(READOUTS[trained.settings.evaluator.readout](counts, trained.labels()))
+    assert (classes == answers.class_index).mean() >= 0.99
+    assert np.abs(counts - answers.counts).sum() <= changed * answers.counts.sum()
+    assert answers.counts.sum() > 1000
