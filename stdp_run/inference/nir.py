@@ -76,7 +76,7 @@ def nir_file(trained: Trained, importer: Importer) -> bytes:
         loop.insert(1, "inhibitory")
     edges = [("input", "weights"), ("weights", "excitatory"), *pairwise(loop), ("excitatory", "output")]
     file = io.BytesIO()
-    nir.write(file, nir.NIRGraph(nodes, edges, _metadata(trained, importer)))
+    nir.write(file, nir.NIRGraph(nodes, edges, metadata=_metadata(trained, importer)))
     return file.getvalue()
 
 
@@ -152,7 +152,7 @@ def _warn(trained: Trained, membrane: Any, importer: Importer) -> None:
         if constants.get(name):
             log.warning("neuron.%s=%d: NIR has no refractory period; the graph is without", name, constants[name])
     if trained.model.neuron.arithmetic == "int":
-        log.warning("neuron=%s: NIR has no integers; the graph has real numbers", trained.settings.neuron.name)
+        log.warning("neuron=%s: NIR has no integers and bounds; the graph is without", trained.settings.neuron.name)
     if membrane.subtracts and not importer.subtracts:
         what = "NIR has no reset that subtracts; what exceeds the threshold is lost"
         log.warning("neuron.v_reset=%g: %s", membrane.v_reset, what)

@@ -123,6 +123,16 @@ def test_a_graph_has_thresholds_inhibition_and_what_an_answer_takes(tmp_path):
     assert json.loads(known["settings"]) == trained.saved.config
 
 
+def test_integers_become_real_numbers_that_are_rounded_down_on_average(tmp_path):
+    trained = make("diehl_cook_int", "rule=post_pre_int")
+    graph = graph_of(trained, ".nir", tmp_path)
+    gain = 1 - 1013 / 1024
+    assert np.array_equal(graph.nodes["excitatory"].v_threshold, trained.saved.arrays["theta"])
+    assert np.allclose(graph.nodes["weights"].weight * gain, trained.saved.arrays["weight"] * 154 / 1024, rtol=1e-12)
+    assert np.allclose(graph.nodes["weights"].bias * gain, -1, rtol=1e-12)
+    assert np.allclose(graph.nodes["inhibition"].weight * gain, (np.eye(N_EXC) - 1) * 32767 * 154 / 1024, rtol=1e-12)
+
+
 def test_for_snntorch_all_neurons_have_one_threshold_and_no_two_nodes_feed_each_other(tmp_path):
     graph = graph_of(make("lif_stdp"), ".snntorch.nir", tmp_path)
     assert (graph.nodes["excitatory"].v_threshold == 1).all()
@@ -145,7 +155,7 @@ def test_what_a_graph_leaves_out_is_named_with_its_value(tmp_path, caplog, neuro
         graph = graph_of(make(neuron, *rule), ending, tmp_path)
     assert len(caplog.messages) == len(lines)
     assert all(message.startswith(line) for message, line in zip(caplog.messages, lines, strict=True))
-    assert graph.nodes["weights"].weight.dtype == np.float64  # of integers, too
+    assert graph.nodes["weights"].weight.dtype == np.float64  # dtype, of integers too
 
 
 class OwnReset(LIF):
