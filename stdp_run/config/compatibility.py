@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stdp_run.config.schema import Settings, read_settings
+from stdp_run.config.schema import Settings, of_this_version, read_settings
 from stdp_run.errors import UserError, shown
 
 # What belongs to a command and not to a run.
@@ -32,6 +32,7 @@ def settings_to_resume(asked: Settings, there: dict[str, Any], path: Path, expli
     """
     if asked.resume is None:
         raise UserError(f"resume=null: {path} holds a run; resume=auto resumes it, hydra.run.dir=PATH starts elsewhere")
+    there = of_this_version(there)
     changed = differences(asked.record, there, OPERATIONAL)
     if asked.resume != "auto":
         changed = _due_to(explicit, changed, asked.record)
@@ -54,6 +55,7 @@ def settings_to_evaluate(asked: Settings, learned: dict[str, Any], path: str, ex
     Raises:
         UserError: the command names other settings of the network than it was trained with; the keys are named.
     """
+    learned = of_this_version(learned)
     foreign = [key for key in explicit if not _within(key, *_OF_EVALUATION)]
     changed = _due_to(foreign, differences(asked.record, learned, OPERATIONAL), asked.record)
     if changed:

@@ -173,16 +173,34 @@ def read_settings(config: Config) -> Settings:
         record = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
-    record.setdefault("config_dir", None)  # which records did not always have
-    if isinstance(record.get("encoder"), dict):
-        record["encoder"].setdefault("rest_steps", 0)  # likewise
+    record = of_this_version(record)
     values = {key: value for key, value in record.items() if key != "first_layer"}
     settings = _read(Settings, values, "", record=record, composed=composed, first_layer=None)
-    if record.setdefault("first_layer", None) is not None:
+    if record["first_layer"] is not None:
         settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
     parts = {name: _for_inputs(getattr(settings, name), settings.n_inputs) for name in ("rule", "neuron")}
     record |= {name: {**record[name], **part.constants} for name, part in parts.items()}
     return replace(settings, **parts)
+
+
+def of_this_version(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record of a run, whichever version made it, with the keys of this one."""
+    changed = _network_of_this_version(record)
+    changed |= {key: None for key in ("config_dir", "first_layer") if key not in changed}
+    if isinstance(changed["first_layer"], Mapping):
+        changed["first_layer"] = _network_of_this_version(changed["first_layer"])
+    return changed
+
+
+def _network_of_this_version(record: Mapping[str, Any]) -> dict[str, Any]:
+    changed = dict(record)
+    encoder, trainer = record.get("encoder"), record.get("trainer")
+    if isinstance(encoder, Mapping) and "rest_steps" not in encoder:
+        changed["encoder"] = {**encoder, "rest_steps": 0}
+    if isinstance(trainer, Mapping) and "order" not in trainer and isinstance(trainer.get("shuffle"), bool):
+        others = {key: value for key, value in trainer.items() if key != "shuffle"}
+        changed["trainer"] = {**others, "order": "shuffled" if trainer["shuffle"] else "as_stored"}
+    return changed
 
 
 def _for_inputs(part: PartSettings, n_inputs: int) -> PartSettings:

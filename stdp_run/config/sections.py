@@ -7,11 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stdp_run.config.checks import flag, one_of, or_null, text
+from stdp_run.config.checks import one_of, or_null, text
 from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
 
 SCHEDULES = ("constant", "exponential", "cosine")
+ORDERS = ("shuffled", "as_stored", "by_class")  # in which images are presented
 
 
 def checked(check: Callable) -> Any:
@@ -37,7 +38,7 @@ class TrainerSettings:
     schedule: str = checked(one_of(*SCHEDULES))
     rate_end: float = checked(Check("a number above 0 and up to 1", above=0.0, maximum=1.0))
     learners_start: int | None = checked(or_null(whole_positive))
-    shuffle: bool = checked(flag)
+    order: str = checked(one_of(*ORDERS))
     log_every: int = checked(whole_positive)
     label_window: int = checked(whole_positive)
     evaluate_every: int | None = checked(or_null(whole_positive))

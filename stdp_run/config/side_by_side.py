@@ -9,7 +9,7 @@ from stdp_run.errors import UserError, shown
 # and the number of images as they are.
 VARIABLE = (
     *("seed", "max_learners", "encoder.max_rate_hz", "encoder.dt", "encoder.gamma", "encoder.mean_pixel"),
-    *("trainer.schedule", "trainer.rate_end", "trainer.learners_start", "trainer.shuffle"),
+    *("trainer.schedule", "trainer.rate_end", "trainer.learners_start", "trainer.order"),
 )
 
 

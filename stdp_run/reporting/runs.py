@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from stdp_run.config.compatibility import flat
+from stdp_run.config.schema import of_this_version
 from stdp_run.errors import UserError
 from stdp_run.evaluation.metrics import wilson_interval
 
@@ -158,7 +159,8 @@ def _read_run(path: Path, searched: Path) -> dict[str, object]:
 
 def _read_settings(path: Path) -> dict[str, str]:
     config = OmegaConf.to_container(OmegaConf.load(path))
-    settings = {key: _text(value) for key, value in flat(config).items()} if isinstance(config, dict) else {}
+    known = flat(of_this_version(config)) if isinstance(config, dict) else {}
+    settings = {key: _text(value) for key, value in known.items()}
     if "rule.name" not in settings:
         raise ValueError("holds no settings of a run: no rule.name")
     return settings

@@ -9,11 +9,11 @@ import numpy as np
 
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
-from stdp_run.encoding import image_order
 from stdp_run.engines.base import TrainingBatch
 from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import NetworkState
 from stdp_run.training.drive import Network, Steps
+from stdp_run.training.order import evaluated_after, presentation_order
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bar, Bars, Tracker
 
@@ -70,7 +70,8 @@ class Run(Protocol):
 class Trainer:
     """The training of one network: its order of images, its schedules, and what is due when.
 
-    `progress` moves on as images are learned from; only its estimate of the accuracy looks at the classes of `data`.
+    `progress` moves on as images are learned from. Only its estimate of the accuracy looks at the classes of `data`, and
+    an order by class.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class Trainer:
         self._tracker, self._interruption = tracker, interruption
         self._total = len(self._pixels) * settings.epochs
         self._epoch, self._order = -1, np.zeros(0, np.int64)  # an epoch, and the order of its images
+        self._evaluations = evaluated_after(self._options, self._classes, settings.epochs)
 
     def train(self, network: Network, run: Run, bars: Bars) -> Steps[None]:
         """Learn from the images, `settings.epochs` times, from where the progress is.
@@ -108,14 +110,13 @@ class Trainer:
         """Return about `at_once` images, up to where something is due, but whole batches in any case."""
         options, seen, batch_size = self._options, self._progress.images, self._settings.batch_size
         epoch, start = divmod(seen, len(self._pixels))
-        stop = start + at_once
-        for every in (options.log_every, options.evaluate_every, options.plot_every, options.checkpoint_every):
-            if every is not None:
-                stop = min(stop, start + every - seen % every)
-        n_batches = -(-(stop - start) // batch_size)
+        intervals = (options.log_every, options.plot_every, options.checkpoint_every)
+        ahead = [every - seen % every for every in intervals if every is not None]
+        due = np.searchsorted(self._evaluations, seen, "right")
+        ahead += [int(images) - seen for images in self._evaluations[due : due + 1]]
+        n_batches = -(-min(at_once, *ahead) // batch_size)
         if self._epoch != epoch:
-            n_images, shuffle = len(self._pixels), options.shuffle
-            self._order = image_order(n_images, epoch, self._settings.seed) if shuffle else np.arange(n_images)
+            self._order = presentation_order(options.order, self._classes, epoch, self._settings.seed)
             self._epoch = epoch
         chosen = self._order[start : start + n_batches * batch_size]
         before = np.arange(seen, seen + len(chosen))
@@ -126,7 +127,7 @@ class Trainer:
             return True
         every, seconds = self._options.checkpoint_every, self._options.checkpoint_seconds
         # An evaluation can take long, and a signal during it must find everything saved.
-        if self._is_due(every) or self._is_due(self._options.evaluate_every):
+        if self._is_due(every) or self._evaluation_is_due():
             return True
         return seconds is not None and time.monotonic() - saved_at >= seconds
 
@@ -136,7 +137,7 @@ class Trainer:
         if progress.reported == progress.images:
             return
         at_end = progress.images == self._total
-        log, plot, evaluate = map(self._is_due, (options.log_every, options.plot_every, options.evaluate_every))
+        log, plot, evaluate = *map(self._is_due, (options.log_every, options.plot_every)), self._evaluation_is_due()
         progress.reported = progress.images
         if log or at_end:
             self._log(network.state(), bar)
@@ -148,6 +149,11 @@ class Trainer:
     def _is_due(self, every: int | None) -> bool:
         """Return whether a multiple of `every` images was reached since the last report."""
         return every is not None and self._progress.reported // every != self._progress.images // every
+
+    def _evaluation_is_due(self) -> bool:
+        """Return whether an evaluation on the way was reached since the last report."""
+        before, now = np.searchsorted(self._evaluations, (self._progress.reported, self._progress.images), "right")
+        return bool(before != now)
 
     def _log(self, state: NetworkState, bar: Bar) -> None:
         """Write a row of metrics about the images since the last one."""

@@ -71,7 +71,7 @@ def test_networks_side_by_side_have_settings_as_if_alone():
         (["networks=2", "vary=trainer.schedule", "values=[constant,cosine]"], ["schedule_constant", "schedule_cosine"]),
         (["networks=2", "vary=neuron.tau_theta", "values=[1e7,1e+20]"], ["tau_theta_10000000.0", "tau_theta_1e+20"]),
         (["networks=2", "vary=rule.w_norm", "values=[0.1 per input,45]"], ["w_norm_0.1-per-input", "w_norm_45"]),
-        (["networks=2", "vary=trainer.shuffle", "values=[true,false]"], ["shuffle_true", "shuffle_false"]),
+        (["networks=2", "vary=trainer.order", "values=[shuffled,by_class]"], ["order_shuffled", "order_by_class"]),
     ],
     ids=lambda value: " ".join(value)[:60],
 )

@@ -175,7 +175,7 @@ def test_what_says_nothing_about_the_result_does_not_tell_runs_apart(tmp_path):
         ("batch_size", (1, 32)),
         ("rule__a_post", (0.01, 0.02)),
         ("rule__extra", (1, [1, 2])),
-        ("trainer__shuffle", (True, 1)),
+        ("tf32", (True, 1)),
         ("rule__w_max", (float("nan"), 1.0)),
     ],
 )
@@ -352,12 +352,12 @@ ODD = 'a,"b"|c\nd'
 
 def test_csv_holds_every_digit_and_odd_values(tmp_path):
     third = 0.1 + 0.2
-    runs = [(third, {"dataset__root": ODD, "rule__a_post": third}), (0.25, {"trainer__shuffle": True})]
+    runs = [(third, {"dataset__root": ODD, "rule__a_post": third}), (0.25, {"trainer__order": "by_class"})]
     comparison = compared(write_runs(tmp_path, *runs))
     first, second = rows_of(to_csv(comparison))
     assert float(first["rule.a_post"]) == float(first["accuracy_mean"]) == third
-    assert first["dataset.root"] == ODD and first["trainer.shuffle"] == ""
-    assert second["dataset.root"] == "null" and second["trainer.shuffle"] == "true"
+    assert first["dataset.root"] == ODD and first["trainer.order"] == ""
+    assert second["dataset.root"] == "null" and second["trainer.order"] == "by_class"
     rows = rows_of(runs_to_csv(comparison))
     assert [float(row["accuracy_all_activity"]) for row in rows] == [third, 0.25]
 

@@ -92,7 +92,7 @@ def test_every_image_is_presented_once_an_epoch_in_an_order_of_its_own(batch_siz
 
 
 def test_without_shuffling_images_come_as_they_lie():
-    recorder = train(20, trainer={"shuffle": "false"})
+    recorder = train(20, trainer={"order": "as_stored"})
     assert [k for index, _, _ in recorder.calls for k in index] == list(range(20))
 
 

@@ -1,0 +1,45 @@
+"""In which order images are presented (`trainer.order`), and after which of them the accuracy is measured on the way."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from stdp_run.config.sections import TrainerSettings
+from stdp_run.encoding import image_order
+
+
+def presentation_order(order: str, classes: np.ndarray, epoch: int, seed: int) -> np.ndarray:
+    """Return the order of one epoch's images, a permutation of 0..N-1 (int64), from `trainer.order` and classes[N].
+
+    By class, the images of each class follow one another as they do when all are shuffled.
+    """
+    if order == "as_stored":
+        return np.arange(len(classes))
+    shuffled = image_order(len(classes), epoch, seed)
+    return shuffled if order == "shuffled" else shuffled[np.argsort(classes[shuffled], kind="stable")]
+
+
+def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) -> np.ndarray:
+    """Return after how many images, [K] int64 and rising, the accuracy is measured on the way; `classes` are [N].
+
+    By class that is at the end of each class, unless `evaluate_every` says otherwise; the last is left to the test.
+    """
+    n_images = len(classes)
+    if options.evaluate_every is not None:
+        return np.arange(options.evaluate_every, n_images * epochs + 1, options.evaluate_every)
+    if options.order != "by_class":
+        return np.zeros(0, np.int64)
+    ends = np.cumsum(np.unique(classes, return_counts=True)[1])
+    return (np.arange(epochs)[:, None] * n_images + ends).ravel()[:-1]
+
+
+def presented_by_class(classes: np.ndarray, n_classes: int, images_seen: Sequence[int], least: int) -> np.ndarray:
+    """Return which classes were presented between evaluations, bool [K, C], when images come by class.
+
+    `classes` are [N], `images_seen` [K] the images before each evaluation, over all epochs. A class is presented by
+    `least` images or more: a batch at its end may hold some of the next.
+    """
+    in_order = np.sort(classes)
+    parts = [in_order[np.arange(*ends) % len(in_order)] for ends in pairwise((0, *images_seen))]
+    return np.array([np.bincount(part, minlength=n_classes) >= least for part in parts])
