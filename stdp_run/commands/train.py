@@ -110,6 +110,8 @@ def _train(unfinished: Sequence[Start], around: Run | None, invocation: Invocati
     begun, bars = time.perf_counter(), Bars(invocation.bars)
     if invocation.tuning and unfinished[0].settings.resume in ("auto", None):  # else they are the run's own
         log.info("%s", invocation.tuning)
+    if any(each.settings.trainer.order == "by_class" for each in unfinished):
+        log.info("trainer.order=by_class: labels decide the order of the images, and nothing else in learning")
     models = [build_model(each.settings) for each in unfinished]
     resumed = next((each.settings for each in unfinished if each.saved is not None), None)
     options = engine_options(resumed or unfinished[0].settings, invocation.job)

@@ -46,6 +46,15 @@ class Evaluation:
         return [float(matrix[c, c] / totals[c]) if totals[c] else None for c in range(len(matrix))]
 
 
+def forgetting(accuracy: np.ndarray) -> np.ndarray:
+    """Return how much of each class was forgotten, [C], from its accuracy on the way and, last, at the end, [K, C].
+
+    The best accuracy on the way less that at the end (Chaudhry et al. 2018, arXiv 1801.10112, section 3); below 0
+    where the end is the best. K must be 2 or more.
+    """
+    return accuracy[:-1].max(axis=0) - accuracy[-1]
+
+
 def wilson_interval(n_correct: int, n_images: int, z: float = 1.959963984540054) -> tuple[float, float]:
     """Return the interval in which a proportion lies with 95% (z = 1.96) confidence (Wilson 1927)."""
     share = n_correct / n_images
@@ -93,8 +102,13 @@ def label_neurons(classes: np.ndarray, n_classes: int) -> Generator[slice, np.nd
     return replace(labels, calibration=fitted)
 
 
-def evaluate(labels: Labels, classes: np.ndarray) -> Generator[slice, np.ndarray, Evaluation]:
-    """Compare the answers of every readout with the images' `classes` [N]."""
+def evaluate(
+    labels: Labels, classes: np.ndarray, known: np.ndarray | None = None
+) -> Generator[slice, np.ndarray, Evaluation]:
+    """Compare the answers of every readout with the images' `classes` [N].
+
+    `known`, bool [C], says which classes labels come from, and so may be answered; None: all.
+    """
     confusion = {name: np.zeros((labels.n_classes, labels.n_classes + 1), np.int64) for name in READOUTS}
     reliability = {name: Reliability() for name in READOUTS}
     n_spikes, begun = 0, time.perf_counter()
@@ -103,6 +117,7 @@ def evaluate(labels: Labels, classes: np.ndarray) -> Generator[slice, np.ndarray
         n_spikes += int(counts.sum(dtype=np.int64))
         for name, readout in READOUTS.items():
             score = readout(counts, labels)
+            score = score if known is None else np.where(known, score, 0.0)
             answers = answer(score)
             confusion[name] += confusion_matrix(classes[part], answers, labels.n_classes)
             confidence = labels.calibration.get(name, Calibration()).confidence(score)
@@ -120,7 +135,7 @@ def evaluate(labels: Labels, classes: np.ndarray) -> Generator[slice, np.ndarray
 class RunningAccuracy:
     """An honest estimate of the accuracy while learning: neurons are labelled by windows of images that came before.
 
-    `windows` is how many windows back labels are taken from; before there is one, there is no estimate.
+    `windows` is how many windows back labels are taken from; before there is one, and with 0, there is no estimate.
     """
 
     def __init__(self, n_classes: int, windows: int):
@@ -143,5 +158,5 @@ class RunningAccuracy:
             accuracy = float((answer(READOUTS[readout](counts, labels)) == classes).mean())
         sums = sum_by_class(counts, classes, self._n_classes)
         self.earlier.append((sums, np.bincount(classes, minlength=self._n_classes)))
-        del self.earlier[: -self._windows]
+        del self.earlier[: max(0, len(self.earlier) - self._windows)]
         return accuracy

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -159,7 +159,7 @@ def _read_run(path: Path, searched: Path) -> dict[str, object]:
 
 def _read_settings(path: Path) -> dict[str, str]:
     config = OmegaConf.to_container(OmegaConf.load(path))
-    known = flat(of_this_version(config)) if isinstance(config, dict) else {}
+    known = flat(of_this_version(cast(dict[str, Any], config))) if isinstance(config, dict) else {}
     settings = {key: _text(value) for key, value in known.items()}
     if "rule.name" not in settings:
         raise ValueError("holds no settings of a run: no rule.name")

@@ -1,4 +1,4 @@
-"""In which order images are presented (`trainer.order`), and after which of them the accuracy is measured on the way."""
+"""In which order images are presented (`trainer.order`), and after which of them accuracy is measured on the way."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -37,9 +37,11 @@ def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) 
 def presented_by_class(classes: np.ndarray, n_classes: int, images_seen: Sequence[int], least: int) -> np.ndarray:
     """Return which classes were presented between evaluations, bool [K, C], when images come by class.
 
-    `classes` are [N], `images_seen` [K] the images before each evaluation, over all epochs. A class is presented by
-    `least` images or more: a batch at its end may hold some of the next.
+    `classes` are [N], `images_seen` [K] the images before each evaluation, over all epochs. A class with fewer images
+    than `least`, the size of a batch, counts if these are all it has: the last batch of a class may hold some of the
+    next.
     """
-    in_order = np.sort(classes)
+    in_order, there = np.sort(classes), np.bincount(classes, minlength=n_classes)
     parts = [in_order[np.arange(*ends) % len(in_order)] for ends in pairwise((0, *images_seen))]
-    return np.array([np.bincount(part, minlength=n_classes) >= least for part in parts])
+    counts = np.array([np.bincount(part, minlength=n_classes) for part in parts])
+    return (counts > 0) & (counts >= np.minimum(least, there))

@@ -101,8 +101,15 @@ class PlotWriter:
         per_class = partial(plots.neurons_per_class, labels, self._run.classes)
         self._ask(images_seen, [*fields, ("neurons_per_class", per_class)])
 
-    def at_the_end(self, images_seen: int, evaluation: Evaluation, readout: str, points: tuple[Points, Points]) -> None:
-        """Plot the confusion matrix of a readout and the accuracy over the images seen.
+    def at_the_end(
+        self,
+        images_seen: int,
+        evaluation: Evaluation,
+        readout: str,
+        points: tuple[Points, Points],
+        history: plots.ClassHistory | None = None,
+    ) -> None:
+        """Plot the confusion matrix of a readout and the accuracy over the images seen, of each class if known.
 
         `points` are of the running accuracy while learning, and of evaluations on the way, after which comes this one.
         """
@@ -114,7 +121,11 @@ class PlotWriter:
         evaluations[1].append(accuracy)
         title = f"Accuracy while learning, readout: {readout}"
         curve = partial(plots.accuracy_curve, *running, evaluations=evaluations, chance=1 / len(classes), title=title)
-        self._ask(images_seen, [("confusion", confusion), ("accuracy", curve)])
+        asked: list[Plot] = [("confusion", confusion), ("accuracy", curve)]
+        if history:
+            per_class = partial(plots.accuracy_per_class, history, classes, readout=readout)
+            asked.append(("accuracy_per_class", per_class))
+        self._ask(images_seen, asked)
 
     def wait(self) -> None:
         """Wait until everything asked for is plotted; before a checkpoint, which must not be ahead of its plots."""

@@ -7,9 +7,12 @@ import subprocess
 from importlib import metadata
 from pathlib import Path
 
+import numpy as np
+
 from stdp_run import files
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
+from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import Model
@@ -54,6 +57,19 @@ def describe(settings: Settings, model: Model, data: Data, labels: Labels, final
     }
 
 
+def forgetting(accuracy: np.ndarray, data: Data) -> dict:
+    """Return how much of each class was forgotten, where classes came one after another: of all but the last one.
+
+    `accuracy` is that of each class on the way and at the end, [K, C]; a class without test images has none.
+    """
+    lost = metrics.forgetting(accuracy)
+    learned = [c for c in np.unique(data.train_classes)[:-1] if np.isfinite(lost[c])]
+    if not learned:
+        return {}
+    per_class = {data.classes[c]: float(lost[c]) for c in learned}
+    return {"forgetting": float(lost[learned].mean()), "forgetting_per_class": per_class}
+
+
 def write_result(directory: Path, result: dict) -> None:
     """Write `result.json`, the last file of a run: where it is, the run is complete."""
     files.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
@@ -70,6 +86,10 @@ def summary_table(result: dict, directory: Path) -> str:
     readout = result["readout"]
     if readout in (error := result.get("calibration_error", {})):  # not in results of earlier versions
         rows.append((f"calibration error, {readout}", f"{error[readout]:.2%}  (confidence against accuracy)"))
+    if "forgetting" in result:
+        n_classes = len(result["forgetting_per_class"])
+        text = f"{result['forgetting']:.2%}  (mean of {n_classes} classes: best on the way less end)"
+        rows.append((f"forgetting, {readout}", text))
     rate = result["train_images_per_second"]
     learning = "" if rate is None else f"learning {rate:,.0f}, "
     rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))

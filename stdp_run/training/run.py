@@ -13,13 +13,16 @@ from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import flat
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
+from stdp_run.errors import printable
 from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation, RunningAccuracy
 from stdp_run.network import NetworkState, initial_state
+from stdp_run.reporting.plots import ClassHistory
 from stdp_run.reporting.report import write_report
 from stdp_run.training import result as results
 from stdp_run.training.drive import Network, Steps, count_spikes
+from stdp_run.training.order import presented_by_class
 from stdp_run.training.plot_writer import Plotted, PlotWriter
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
@@ -57,7 +60,8 @@ class TrainingRun:
     def __init__(self, start: Start, data: Data, interruption: Interruption, bars: Bars, begun: float):
         self.settings, self.directory, saved, self._name = start
         self.model, options = build_model(self.settings), self.settings.trainer
-        windows = max(1, options.label_window // options.log_every)
+        # By class, the images before are of the last classes alone, and no labels of all come from them.
+        windows = 0 if options.order == "by_class" else max(1, options.label_window // options.log_every)
         self.progress = Progress(RunningAccuracy(len(data.classes), windows))
         self._data, self._interruption, self._bars, self._begun = data, interruption, bars, begun
         self._tracker: Tracker  # open while there are steps
@@ -87,8 +91,8 @@ class TrainingRun:
             labels = yield from label(data, self.settings, self._bars)
             self._plots.after_labelling(progress.images, state, labels.label)
             final = yield from measure(data, labels, self._bars)
-            self._record_end(final)
-        return self._write(state, labels, final)
+            history = self._record_end(final)
+        return self._write(state, labels, final, history)
 
     def save(self, state: NetworkState) -> None:
         """Save a checkpoint."""
@@ -107,29 +111,64 @@ class TrainingRun:
         self._plots.while_learning(self.progress.images, state, None if labels is None else labels.label)
 
     def evaluate(self) -> Steps[None]:
-        """Measure and record the accuracy on the way."""
-        no_bars = Bars(visible=False)
-        labels = yield from label(self._data, self.settings, no_bars)
-        accuracy = (yield from measure(self._data, labels, no_bars)).accuracy
-        images_seen, text = self.progress.images, ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
-        self._tracker.scalars(images_seen, {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()})
+        """Measure and record the accuracy on the way; where images come by class, of the classes presented so far."""
+        no_bars, images_seen, known = Bars(visible=False), self.progress.images, None
+        if (presented := self._presented([images_seen])) is not None:
+            [known] = presented
+        labels = yield from label(self._data, self.settings, no_bars, known)
+        found = yield from measure(self._data, labels, no_bars, known)
+        accuracy = found.accuracy
+        text = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
+        values = {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()}
+        self._tracker.scalars(images_seen, {**values, **self._per_class(found)})
         log.info("%safter %d images: %s", f"{self._name}, " if self._name else "", images_seen, text)
 
-    def _record_end(self, final: Evaluation) -> None:
-        """Record the accuracy at the end, and the settings that TensorBoard compares it by."""
+    def _presented(self, images_seen: list[int]) -> np.ndarray | None:
+        """Return which classes were presented between some numbers of images seen, as `presented_by_class`."""
+        if self.settings.trainer.order != "by_class":
+            return None
+        data = self._data
+        return presented_by_class(data.train_classes, len(data.classes), images_seen, self.settings.batch_size)
+
+    def _per_class(self, found: Evaluation) -> dict[str, float | None]:
+        """Return the accuracy of each class, by the readout that counts, by the name it is recorded under."""
+        shares = found.accuracy_per_class(self.settings.evaluator.readout)
+        names = (f"accuracy_per_class/{printable(name)}" for name in self._data.classes)
+        return dict(zip(names, shares, strict=True))
+
+    def _record_end(self, final: Evaluation) -> ClassHistory | None:
+        """Record the accuracy at the end, and the settings that TensorBoard compares it by.
+
+        Return how that of each class has changed; None if it was not measured on the way.
+        """
         images_seen, readout = self.progress.images, self.settings.evaluator.readout
         accuracy = {f"test/accuracy_{name}": value for name, value in final.accuracy.items()}
-        self._tracker.scalars(images_seen, accuracy)
+        rows = self._rows()
+        history = self._history(rows, self._per_class(final))
+        self._tracker.scalars(images_seen, {**accuracy, **(self._per_class(final) if history else {})})
         settings: dict[str, Any] = flat(self.settings.record)
         self._tracker.hyperparameters({key: settings[key] for key in HYPERPARAMETERS if key in settings}, accuracy)
-        rows = [json.loads(line) for line in (self.directory.path / "metrics.jsonl").read_text().splitlines()]
         running, evaluations = (
             [(row["images_seen"], row[name]) for row in rows if row.get(name) is not None]
             for name in ("train/running_accuracy", f"evaluation/accuracy_{readout}")
         )
-        self._plots.at_the_end(images_seen, final, readout, (running, evaluations))
+        self._plots.at_the_end(images_seen, final, readout, (running, evaluations), history)
+        return history
 
-    def _write(self, state: NetworkState, labels: Labels, final: Evaluation) -> dict:
+    def _rows(self) -> list[dict[str, Any]]:
+        """Return the rows of metrics so far."""
+        return [json.loads(line) for line in (self.directory.path / "metrics.jsonl").read_text().splitlines()]
+
+    def _history(self, rows: list[dict[str, Any]], final: dict[str, float | None]) -> ClassHistory | None:
+        """Return the accuracy of each class in `rows` of metrics and, `final`, at the end; None if it is in no row."""
+        on_the_way = [row for row in rows if final.keys() <= row.keys() and row["images_seen"] < self.progress.images]
+        if not on_the_way:
+            return None
+        images_seen = [*(row["images_seen"] for row in on_the_way), self.progress.images]
+        accuracy = np.array([[row[name] for name in final] for row in (*on_the_way, final)], np.float64)
+        return ClassHistory(images_seen, accuracy, self._presented(images_seen))
+
+    def _write(self, state: NetworkState, labels: Labels, final: Evaluation, history: ClassHistory | None) -> dict:
         """Write the trained network, the result and the report; return the result."""
         path, progress, data = self.directory.path, self.progress, self._data
         extra = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
@@ -141,6 +180,8 @@ class TrainingRun:
         result = results.describe(self.settings, self.model, data, labels, final, seconds)
         result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
         result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
+        if history and self.settings.trainer.order == "by_class":
+            result |= results.forgetting(history.accuracy, data)
         results.write_result(path, result)
         results.log_accuracy(result, self._name)
         write_report(path)
@@ -163,16 +204,18 @@ class TrainingRun:
         return Plotted(self.model, images.height, images.width, data.classes, *raster, projection, blocks)
 
 
-def label(data: Data, settings: Settings, bars: Bars) -> Steps[Labels]:
-    """Label the neurons by training images, with learning off."""
+def label(data: Data, settings: Settings, bars: Bars, known: np.ndarray | None = None) -> Steps[Labels]:
+    """Label the neurons by the first training images, of classes that are `known`, bool [C], with learning off."""
     n_label = settings.n_label or len(data.train_pixels)
-    with bars.open("labelling", n_label) as bar:
-        asking = metrics.label_neurons(data.train_classes[:n_label], len(data.classes))
-        return (yield from count_spikes(asking, data.train_pixels[:n_label], np.arange(n_label), bar.update))
+    chosen = slice(n_label) if known is None else np.flatnonzero(known[data.train_classes])[:n_label]
+    classes, index = data.train_classes[chosen], np.arange(len(data.train_pixels))[chosen]
+    with bars.open("labelling", len(index)) as bar:
+        asking = metrics.label_neurons(classes, len(data.classes))
+        return (yield from count_spikes(asking, data.train_pixels[chosen], index, bar.update))
 
 
-def measure(data: Data, labels: Labels, bars: Bars) -> Steps[Evaluation]:
-    """Measure the accuracy of labelled neurons on the test images, with learning off."""
+def measure(data: Data, labels: Labels, bars: Bars, known: np.ndarray | None = None) -> Steps[Evaluation]:
+    """Measure the accuracy of labelled neurons on the test images, with learning off; only `known` are answered."""
     with bars.open("testing", len(data.test_pixels)) as bar:
-        asking = metrics.evaluate(labels, data.test_classes)
+        asking = metrics.evaluate(labels, data.test_classes, known)
         return (yield from count_spikes(asking, data.test_pixels, data.test_index, bar.update))

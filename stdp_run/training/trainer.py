@@ -70,8 +70,8 @@ class Run(Protocol):
 class Trainer:
     """The training of one network: its order of images, its schedules, and what is due when.
 
-    `progress` moves on as images are learned from. Only its estimate of the accuracy looks at the classes of `data`, and
-    an order by class.
+    `progress` moves on as images are learned from. Only its estimate of the accuracy and an order by class look at the
+    classes of `data`.
     """
 
     def __init__(

@@ -7,17 +7,25 @@ Classes are numbered 0 to C - 1 everywhere; `classes` holds their names in that 
 
 from stdp_run.reporting.plots.activity import ByFrequency, Window, histogram, raster, stdp_windows
 from stdp_run.reporting.plots.comparison import Accuracies, accuracy_by_settings
-from stdp_run.reporting.plots.recognition import accuracy_curve, confusion, neurons_per_class
+from stdp_run.reporting.plots.recognition import (
+    ClassHistory,
+    accuracy_curve,
+    accuracy_per_class,
+    confusion,
+    neurons_per_class,
+)
 from stdp_run.reporting.plots.style import release, size_in_pixels, to_png
 from stdp_run.reporting.plots.weights import Tiles, receptive_fields, weight_change
 
 __all__ = [
     "Accuracies",
     "ByFrequency",
+    "ClassHistory",
     "Tiles",
     "Window",
     "accuracy_by_settings",
     "accuracy_curve",
+    "accuracy_per_class",
     "confusion",
     "histogram",
 ]

@@ -1,12 +1,14 @@
 """How well classes are recognised: which are mistaken for which, which neurons stand for what, and accuracies."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run.reporting.plots import style
 from stdp_run.reporting.plots.style import Axes, Axis, Figure
+
+MOST_TICKS = 20  # numbers of images that find room below a plot
 
 
 def confusion(
@@ -128,3 +130,53 @@ def accuracy_curve(
     axes.grid(axis="y", color=style.GRID, linewidth=0.8)
     style.describe(axes, title, "training images seen", "accuracy (%)")
     return figure
+
+
+class ClassHistory(NamedTuple):
+    """The accuracy of each class in K evaluations, the last one at the end."""
+
+    images_seen: Sequence[int]  # [K], training images before each
+    accuracy: np.ndarray  # [K, C], fractions of 1; not a number for a class without images
+    presented: np.ndarray | None  # bool [K, C], the classes that came since the evaluation before; None: all of them
+
+
+def accuracy_per_class(history: ClassHistory, classes: Sequence[object], *, readout: str | None = None) -> Figure:
+    """Draw the accuracy of each class (row) in each evaluation (column), and outline what was presented before it."""
+    percent = 100 * history.accuracy.T  # [C, K]
+    if history.presented is not None:  # before a class is presented, its cells stay empty
+        percent = np.where(np.maximum.accumulate(history.presented, axis=0).T, percent, np.nan)
+    n_classes, n_evaluations = percent.shape
+    cell = min(46.0, max(20.0, 900 / n_classes))
+    wide = max(900.0, min(1500.0, 62 * n_evaluations + 260))
+    figure = style.new_figure(wide, max(420.0, cell * n_classes + 200))
+    axes = figure.subplots()
+    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
+    _class_ticks(axes.yaxis, [style.short(name) for name in classes])
+    every = -(-n_evaluations // MOST_TICKS)
+    columns = range((n_evaluations - 1) % every, n_evaluations, every)  # the last one is named in any case
+    axes.set_xticks(columns, [f"{history.images_seen[column]:,}" for column in columns], fontsize=10)
+    title = "Accuracy of each class while learning" + (f", readout: {readout}" if readout else "")
+    if history.presented is not None:
+        title += "\noutlined: the class that was presented since the evaluation before"
+        _outline(axes, history.presented.T)
+    style.describe(axes, title, "training images seen", "class")
+    axes.spines[:].set_visible(True)
+    if every == 1:
+        look: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center", "fontsize": 10}
+        for (row, column), value in np.ndenumerate(percent):
+            colour = "white" if value > 55 else style.DARK
+            text = "" if np.isnan(value) else f"{value:.0f}"
+            axes.text(column, row, text, color=colour, **look).set_in_layout(False)
+    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02).set_label("accuracy (%)", fontsize=11)
+    return figure
+
+
+def _outline(axes: Axes, marked: np.ndarray) -> None:
+    """Outline the cells [C, K] that are marked, those side by side in a row together."""
+    from matplotlib.patches import Rectangle
+
+    edges = np.diff(marked.astype(np.int8), axis=1, prepend=0, append=0)
+    starts, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)  # in the same order, row by row
+    for (row, start), (_, end) in zip(starts, ends, strict=True):
+        look: dict[str, Any] = {"fill": False, "edgecolor": style.VERMILION, "linewidth": 2}
+        axes.add_patch(Rectangle((start - 0.5, row - 0.5), end - start, 1, **look))
