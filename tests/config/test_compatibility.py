@@ -1,5 +1,6 @@
 """What may differ when a run is resumed, or a network is evaluated; everything else is refused by name."""
 
+import copy
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from helpers.runs import settings_of
 
 from stdp_run.cli.overrides import key_of
 from stdp_run.config.compatibility import differences, settings_to_evaluate, settings_to_resume
-from stdp_run.config.schema import Settings
+from stdp_run.config.schema import Settings, read_settings
 from stdp_run.errors import UserError
 
 RUN = Path("run")
@@ -28,6 +29,39 @@ def test_the_same_command_resumes_a_run_with_the_engine_that_it_began_with():
     assert (settings.engine, settings.device) == ("event", "cpu")
     assert {**settings.record, "engine": "auto", "device": "auto"} == settings_of("n_exc=60").record
     assert (resumed("n_exc=60", "engine=event").engine, resumed("resume=run", "engine=auto").engine) == ("event",) * 2
+
+
+def of_an_earlier_version(record: dict, shuffle: bool) -> dict:
+    """Return the record as it was when the order of the images was `trainer.shuffle` and there were no rests."""
+    trainer = {**{key: value for key, value in record["trainer"].items() if key != "order"}, "shuffle": shuffle}
+    encoder = {key: value for key, value in record["encoder"].items() if key != "rest_steps"}
+    layer = {"first_layer": of_an_earlier_version(record["first_layer"], True)} if record.get("first_layer") else {}
+    kept = {key: value for key, value in record.items() if key not in ("config_dir", "first_layer")}
+    return {**kept, "trainer": trainer, "encoder": encoder, **layer}
+
+
+@pytest.mark.parametrize(("shuffle", "order"), [(True, "shuffled"), (False, "as_stored")])
+def test_records_of_earlier_versions_are_read_resumed_and_evaluated(shuffle, order):
+    there = of_an_earlier_version(THERE, shuffle)
+    before = copy.deepcopy(there)
+    words = ("n_exc=60", f"trainer.order={order}")
+    explicit = tuple(map(key_of, words))
+    assert read_settings(there).record == {**THERE, "trainer": {**THERE["trainer"], "order": order}}
+    assert settings_to_resume(settings_of(*words), there, RUN, explicit).trainer.order == order
+    named = settings_to_resume(settings_of("resume=run", "threads=2"), there, RUN, ("resume", "threads"))
+    assert (named.trainer.order, named.threads) == (order, 2)
+    asked = settings_of("mode=eval", "checkpoint=c.pt", *words)
+    assert settings_to_evaluate(asked, there, "c.pt", explicit).trainer.order == order
+    with pytest.raises(UserError, match=rf"trainer\.order=by_class \(there: {order}\)"):
+        settings_to_resume(settings_of("n_exc=60", "trainer.order=by_class"), there, RUN, ())
+    assert there == before
+
+
+def test_records_of_two_layers_of_earlier_versions_are_read():
+    now = settings_of("first_layer=patches", "dataset=digits").record
+    there = of_an_earlier_version(now, True)
+    assert "shuffle" in there["first_layer"]["trainer"]
+    assert read_settings(there).record == now
 
 
 def test_the_name_of_a_run_resumes_it_with_its_own_settings():

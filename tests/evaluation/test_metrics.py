@@ -60,6 +60,22 @@ def test_images_calibrate_as_ones_that_were_not_seen():
     assert plain.calibration_error["naive_bayes"] > 0.3 and plain.confusion.keys() == result.confusion.keys()
 
 
+def test_only_known_classes_are_answered():
+    counts = np.array([[1, 0], [2, 0], [0, 3], [1, 1]])
+    classes = np.array([0, 0, 1, 2])
+    labels = answered(metrics.label_neurons(classes[:2], 3), counts[:2])  # of class 0 alone
+    everything = answered(metrics.evaluate(labels, classes), counts)
+    known = answered(metrics.evaluate(labels, classes, np.array([True, False, False])), counts)
+    for name in READOUTS:
+        assert known.confusion[name].tolist() == [[2, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]], name
+    assert everything.confusion["all_activity"].tolist() == known.confusion["all_activity"].tolist()
+
+
+def test_forgetting_is_the_best_on_the_way_less_the_end():
+    accuracy = np.array([[1.0, 0.0, 0.0], [0.5, 0.75, 0.0], [0.75, 0.25, 0.5]])
+    assert metrics.forgetting(accuracy).tolist() == [0.25, 0.5, -0.5]
+
+
 def test_a_silent_network_has_no_labels_and_no_answers():
     counts, classes = np.zeros((4, 3), np.int32), np.array([0, 1, 1, 0])
     labels = answered(metrics.label_neurons(classes, 2), counts)
@@ -96,3 +112,10 @@ def test_running_accuracy_uses_earlier_windows_only():
 def test_a_class_without_images_has_no_accuracy():
     result = metrics.Evaluation(2, {"r": 2}, {"r": np.array([[2, 0, 0], [0, 0, 0]])}, 1.0, 1.0)
     assert result.accuracy_per_class("r") == [1.0, None]
+
+
+def test_without_earlier_windows_there_is_no_estimate():
+    estimate = RunningAccuracy(2, windows=0)
+    for _ in range(3):
+        assert estimate.update(np.array([[4, 1]]), np.array([0]), "all_activity") is None
+    assert estimate.labels() is None

@@ -281,6 +281,29 @@ def test_accuracies_are_drawn_in_percent():
     assert _texts(axes) == ["62.5"]
 
 
+def test_the_accuracy_of_each_class_stands_where_its_row_and_column_are():
+    accuracy = np.array([[0.125, 0.5, np.nan], [0.25, 0.75, 1.0]])
+    axes = plots.accuracy_per_class(plots.ClassHistory([40, 1500], accuracy, None), "abc").axes[0]
+    image = np.asarray(axes.images[0].get_array())
+    assert np.array_equal(image, [[12.5, 25], [50, 75], [np.nan, 100]], equal_nan=True)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["40", "1,500"]
+    assert _texts(axes) == ["12", "25", "50", "75", "", "100"] and not axes.patches
+
+
+def test_what_was_presented_is_outlined_and_nothing_is_said_of_a_class_before():
+    presented = np.array([[True, False], [True, True], [False, True]])
+    axes = plots.accuracy_per_class(plots.ClassHistory([1, 2, 3], np.full((3, 2), 0.5), presented), "ab").axes[0]
+    assert [(patch.get_xy(), patch.get_width()) for patch in axes.patches] == [((-0.5, -0.5), 2), ((0.5, 0.5), 2)]
+    assert _texts(axes) == ["50", "50", "50", "", "50", "50"]
+
+
+def test_many_evaluations_are_named_as_far_as_there_is_room():
+    history = plots.ClassHistory(range(1, 301), np.zeros((300, 3)), None)
+    axes = plots.accuracy_per_class(history, "abc").axes[0]
+    names = [label.get_text() for label in axes.get_xticklabels()]
+    assert len(names) == 20 and names[-1] == "300" and _texts(axes) == []
+
+
 # All of them ----------------------------------------------------------------------------------------------------------
 
 NONE = np.zeros(0, dtype=int)
@@ -311,6 +334,12 @@ DEGENERATE = {
     "no effect": lambda: plots.stdp_windows({"pair": plots.Window(np.arange(-3, 4), np.zeros(7))}),
     "no accuracy": lambda: plots.accuracy_curve([], []),
     "one evaluation": lambda: plots.accuracy_curve([], [], evaluations=([60_000], [1.0]), chance=0.1),
+    "one evaluation of a class": lambda: plots.accuracy_per_class(
+        plots.ClassHistory([5], np.array([[1.0]]), None), ["$ long " * 20]
+    ),
+    "no class with images": lambda: plots.accuracy_per_class(
+        plots.ClassHistory([1, 2], np.full((2, 40), np.nan), np.ones((2, 40), bool)), range(40), readout="naive_bayes"
+    ),
     "accuracy of no images": lambda: plots.accuracy_curve([0], [0.0], evaluations=([0], [0.0])),
 }
 

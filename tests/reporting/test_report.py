@@ -13,7 +13,7 @@ from stdp_run.errors import UserError
 from stdp_run.reporting.report import write_report
 
 PLOTS = (
-    *("receptive_fields", "accuracy", "confusion", "neurons_per_class"),
+    *("receptive_fields", "accuracy", "accuracy_per_class", "confusion", "neurons_per_class"),
     *("weight_change", "theta", "weights", "raster"),
 )
 VOID = {"meta", "img", "br", "hr", "link", "input"}
@@ -126,8 +126,9 @@ def plots_of(page: Page) -> list[bytes]:
 
 
 def test_the_figures_of_the_run_are_there(tmp_path):
-    page = report(write_run(tmp_path))
+    page = report(write_run(tmp_path, forgetting=0.25, forgetting_per_class={"0": 0.5, "1": 0.0}))
     for words in (
+        "forgetting, all_activity 25.00%, the mean over 2 classes of the best accuracy on the way less that at the end",
         "92.61%",
         "accuracy on 1,000 test images (95% interval 92.08% to 93.11%), readout all_activity",
         "learning rule nearest_online",

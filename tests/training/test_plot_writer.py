@@ -26,6 +26,7 @@ ALL = {
     "confusion",
     "neurons_per_class",
     "accuracy",
+    "accuracy_per_class",
 }
 CLASSES = [str(digit) for digit in range(10)]
 
@@ -97,7 +98,8 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path, model):
         made.while_learning(20, learned(model, 2), labels(model))
         made.after_learning(30, learned(model, 3))
         made.after_labelling(30, learned(model, 3), labels(model))
-        made.at_the_end(30, evaluation(), "all_activity", ([(10, 0.5)], [(20, 0.7)]))
+        history = plots.ClassHistory([20, 30], np.full((2, 10), 0.5), None)
+        made.at_the_end(30, evaluation(), "all_activity", ([(10, 0.5)], [(20, 0.7)]), history)
     of_weights = ["receptive_fields", "weight_change", "theta", "weights"]
     assert put.names(10) == put.names(20) == of_weights
     assert put.names(30) == [
@@ -107,6 +109,7 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path, model):
         "neurons_per_class",
         "confusion",
         "accuracy",
+        "accuracy_per_class",
     ]
     assert {path.name for path in tmp_path.iterdir()} == {f"{name}.png" for name in ALL}
     last = {name: (png, size) for _, name, png, size in put.entries}

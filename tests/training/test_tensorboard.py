@@ -62,10 +62,11 @@ def test_each_run_is_one_run_with_scalars_and_plots(server):
         assert {
             *("train/running_accuracy", "train/spikes_per_image", "train/silent_neurons", "network/theta_mean"),
             *("evaluation/accuracy_all_activity", "test/accuracy_all_activity", "test/accuracy_proportion"),
+            *(f"accuracy_per_class/{digit}" for digit in range(10)),
         } <= set(scalars[run])
         assert set(images[run]) == {
             *("receptive_fields", "weight_change", "theta", "weights", "raster"),
-            *("confusion", "neurons_per_class", "accuracy"),
+            *("confusion", "neurons_per_class", "accuracy", "accuracy_per_class"),
         }
         points = ask(server, f"/data/plugin/scalars/scalars?tag=train/spikes_per_image&run={run}".replace(" ", "%20"))
         assert [step for _, step, _ in points] == [20, 40, 60, 80, 100, 120]

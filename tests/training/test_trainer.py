@@ -96,6 +96,18 @@ def test_without_shuffling_images_come_as_they_lie():
     assert [k for index, _, _ in recorder.calls for k in index] == list(range(20))
 
 
+@pytest.mark.parametrize("batch_size", [1, 64])
+def test_by_class_one_class_follows_another_in_every_epoch(batch_size):
+    recorder = train(700, epochs=2, batch_size=batch_size, trainer={"order": "by_class"})
+    for epoch in (0, 1):
+        presented = [k for index, e, _ in recorder.calls if e == epoch for k in index]
+        assert [k % 3 for k in presented] == [0] * 234 + [1] * 233 + [2] * 233
+        assert sorted(presented) == list(range(700)) and presented[:234] != sorted(presented[:234])
+    ends = {1: [234, 467, 700, 934, 1167], 64: [256, 512, 700, 956, 1212]}  # whole batches
+    assert recorder.evaluated == ends[batch_size], "each class ends with an evaluation, and the last with the test"
+    assert set(ends[batch_size]) <= {saved["images"] for saved in recorder.saved}
+
+
 def test_rows_of_metrics_and_evaluations_come_when_they_are_due():
     recorder = train(700, epochs=2, trainer={"log_every": 300, "evaluate_every": 450})
     assert [images_seen for images_seen, _ in recorder.rows] == [300, 600, 900, 1200, 1400]
@@ -152,13 +164,15 @@ def test_served_in_smaller_parts_a_network_learns_the_same():
     assert [saved["images"] for saved in at_once.saved] == [saved["images"] for saved in in_parts.saved]
 
 
+@pytest.mark.parametrize("options", [{}, {"order": "by_class", "evaluate_every": None}], ids=["shuffled", "by_class"])
 @pytest.mark.parametrize("batch_size", [1, 64])
-def test_resumed_from_any_checkpoint_it_does_what_is_left_and_nothing_twice(batch_size):
-    intact = train(700, epochs=2, batch_size=batch_size, trainer=OPTIONS)
+def test_resumed_from_any_checkpoint_it_does_what_is_left_and_nothing_twice(batch_size, options):
+    options = {**OPTIONS, **options}
+    intact = train(700, epochs=2, batch_size=batch_size, trainer=options)
     assert len(intact.saved) > 10
     for saved in intact.saved:
         at = saved["images"]
-        rest = train(700, copy.deepcopy(saved), epochs=2, batch_size=batch_size, trainer=OPTIONS)
+        rest = train(700, copy.deepcopy(saved), epochs=2, batch_size=batch_size, trainer=options)
         assert without_times(rest.rows) == without_times(row for row in intact.rows if row[0] >= at)
         assert rest.evaluated == [n for n in intact.evaluated if n >= at]
         assert rest.plotted == [n for n in intact.plotted if n >= at]
