@@ -62,12 +62,12 @@ def test_images_calibrate_as_ones_that_were_not_seen():
 
 def test_only_known_classes_are_answered():
     counts = np.array([[1, 0], [2, 0], [0, 3], [1, 1]])
-    classes = np.array([0, 0, 1, 2])
-    labels = answered(metrics.label_neurons(classes[:2], 3), counts[:2])  # of class 0 alone
+    classes = np.array([1, 1, 0, 2])
+    labels = answered(metrics.label_neurons(classes[:2], 3), counts[:2])  # of class 1 alone
     everything = answered(metrics.evaluate(labels, classes), counts)
-    known = answered(metrics.evaluate(labels, classes, np.array([True, False, False])), counts)
+    known = answered(metrics.evaluate(labels, classes, np.array([False, True, False])), counts)
     for name in READOUTS:
-        assert known.confusion[name].tolist() == [[2, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 0]], name
+        assert known.confusion[name].tolist() == [[0, 0, 0, 1], [0, 2, 0, 0], [0, 1, 0, 0]], name
     assert everything.confusion["all_activity"].tolist() == known.confusion["all_activity"].tolist()
 
 

@@ -63,7 +63,7 @@ def test_what_was_presented_between_evaluations():
 
 
 BY_CLASS = (
-    *("dataset=digits", "trainer.order=by_class", "n_exc=12", "n_train=150", "n_label=40", "n_test=100", "epochs=2"),
+    *("dataset=digits", "trainer.order=by_class", "n_exc=12", "n_train=150", "n_label=15", "n_test=100", "epochs=2"),
     *("encoder.steps=60", "trainer.log_every=50", "trainer.checkpoint_every=40", "seed=3"),
 )
 NO_PLOTS = ("plots", "images", "files")  # what a run lacks that makes none
@@ -127,7 +127,7 @@ def test_the_accuracy_of_a_class_on_the_way_is_that_of_a_plain_count(intact, wit
     data, model = load_images(settings), build_model(settings)
     state = load(tmp_path / "run" / "checkpoints" / f"images_{third:012}.pt").state()
     engine = make_engine(model, state, EngineOptions("event", "cpu", 1, "sum", False, 1))
-    place = [k for k, c in enumerate(data.train_classes) if c < 3][:40]
+    place = [k for k, c in enumerate(data.train_classes) if c < 3][:15]
     counts = engine.count_spikes(data.train_pixels[place], np.array(place))
     mean = [
         [np.mean([n[i] for n, k in zip(counts, place, strict=True) if data.train_classes[k] == c]) for i in range(12)]
