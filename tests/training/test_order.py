@@ -13,7 +13,8 @@ from stdp_run.encoding import image_order
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.training import order
 from stdp_run.training.order import evaluated_after, presentation_order, presented_by_class
-from stdp_run.training.tracking import Tracker
+from stdp_run.training.run import label
+from stdp_run.training.tracking import Bars, Tracker
 
 CLASSES = np.array([2, 0, 1, 0, 2, 1, 0])
 
@@ -142,6 +143,15 @@ def test_the_accuracy_of_a_class_on_the_way_is_that_of_a_plain_count(intact, wit
         there[c] += 1
     assert rows_per_class(intact)[third] == [r / n for r, n in zip(right, there, strict=True)]
     assert sum(right) > 15
+
+
+def test_labels_come_from_the_first_images_of_known_classes():
+    settings = settings_of(*BY_CLASS)
+    data, known = load_images(settings), np.arange(10) < 3
+    asked = next(label(data, settings, Bars(visible=False), known))
+    first = [k for k, c in enumerate(data.train_classes) if c < 3][:15]
+    assert asked.image_index.tolist() == first and (asked.pixels == data.train_pixels[first]).all()
+    assert next(label(data, settings, Bars(visible=False))).image_index.tolist() == list(range(15))
 
 
 def test_orders_side_by_side_end_as_they_would_alone(intact, without_plots, tmp_path):
