@@ -7,7 +7,10 @@ to four random 32-bit words. Every random thing has its counter, so it does not 
     counter = (step // 4, pixel, image index, presentation)    spikes; step % 4 is the word taken
             = (step, neuron * I + pixel, image index, presentation)
                                                                rounding; word 0 presynaptic, word 1 postsynaptic update
-            = (neuron // 4, pixel, 0, 0)                       initial weights, delays; word neuron % 4
+            = (neuron // 4, pixel, 0, 0)                       initial weights, delays, lost neurons and synapses;
+                                                               word neuron % 4
+            = (number // 4, 0, image index, 0)                 disturbed images: of each pixel, or place and direction;
+                                                               word number % 4
             = (position, 0, 0, epoch)                          order of the images; words 0 and 1 are the sorting key
             = (number, 0, 0, 0)                                patches; words 0 to 2 are its image, row and column
 
@@ -22,7 +25,7 @@ import numpy as np
 
 from stdp_run.elementwise import Tensor
 
-SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING, PATCHES, DELAYS = range(7)
+SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING, PATCHES, DELAYS, LOST, DISTURBED_IMAGES = range(9)
 
 _WORD = 0xFFFFFFFF
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
@@ -177,8 +180,15 @@ def patch_places(first: int, n_patches: int, sizes: tuple[int, int, int], seed: 
 def words_of_synapses(n_neurons: int, n_inputs: int, seed: int, first: int, stream: int) -> np.ndarray:
     """Return a random 32-bit word per synapse, [E, I] int64, for the neurons from `first` on, a multiple of 4.
 
-    `stream` is WEIGHTS or DELAYS.
+    `stream` is WEIGHTS, DELAYS or LOST.
     """
     block = np.arange((n_neurons + 3) // 4, dtype=np.int64)[:, None] + first // 4
     words = philox(block, np.arange(n_inputs, dtype=np.int64), 0, 0, seed, stream)
     return np.stack(words, axis=1).reshape(-1, n_inputs)[:n_neurons]
+
+
+def words_of_images(image_index: np.ndarray, n_words: int, seed: int) -> np.ndarray:
+    """Return `n_words` random 32-bit words for each image, [N, n_words] int64; image_index is int64 [N]."""
+    block = np.arange((n_words + 3) // 4, dtype=np.int64)
+    words = philox(block, 0, image_index[:, None], 0, seed, DISTURBED_IMAGES)
+    return np.stack(words, axis=2).reshape(len(image_index), -1)[:, :n_words]

@@ -29,15 +29,16 @@ class Sweep(Callback):
             waiting.keep_signals()
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
-        """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
-        from stdp_run.reporting.comparison import to_text, write_comparison
+        """Write the comparison of the jobs, or the curves of evaluations, print it, and exit with 1 if one failed."""
+        from stdp_run.reporting.folder import summarise
 
         directory = Path(config.hydra.sweep.dir)
         failed = sorted(directory.rglob("error.txt"))
         try:
-            comparison = write_comparison(directory)
-            print(to_text(comparison))
-            named = {directory / name for name in comparison.of_state("failed")["directory"]}
+            summary = summarise(directory)
+            summary.write(directory)
+            print(summary.text)
+            named = {directory / name for name in summary.failed}
         except UserError as error:  # the sweep was not about learning, or every job failed before it began
             log.warning("%s", error)
             named = set()

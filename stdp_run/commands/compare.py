@@ -1,20 +1,21 @@
-"""mode=compare: the runs in a folder side by side, printed and written into it."""
+"""mode=compare: the runs in a folder side by side, and networks under disturbances; printed and written into it."""
 
 from pathlib import Path
 
 from stdp_run.commands import Invocation
 from stdp_run.config.schema import Settings
-from stdp_run.reporting.comparison import compare, find_runs, to_text, write_files
+from stdp_run.reporting.folder import summarise
 
 
 def run(settings: Settings, invocation: Invocation) -> float:
-    """Compare the runs in the folder `compare.dir`.
+    """Compare the runs in the folder `compare.dir`, and the evaluations under disturbances.
 
     Raises:
-        UserError: the folder is not there, holds no runs, or cannot be written; then the table is printed all the same.
+        UserError: the folder is not there, holds neither, or cannot be written; then the tables are printed all the
+            same.
     """
     directory = Path(settings.compare.dir or "")
-    comparison = compare(find_runs(directory))
-    print(to_text(comparison))
-    write_files(comparison, directory)
+    summary = summarise(directory)
+    print(summary.text)
+    summary.write(directory)
     return 0.0

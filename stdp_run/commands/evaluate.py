@@ -1,4 +1,4 @@
-"""mode=eval: measure the accuracy of a trained network again, on its data or on what the command names."""
+"""mode=eval: measure the accuracy of a trained network again, on its data or what the command names, or disturbed."""
 
 import time
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from stdp_run.datasets.pictures import reader_for
 from stdp_run.datasets.selection import load_images, matched_by_name
 from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.inference.load import read_trained
+from stdp_run.inference.disturbance import Disturbance, build_disturbance, disturbed_images
+from stdp_run.inference.load import Trained, read_trained
 from stdp_run.training import result as results
 from stdp_run.training.drive import drive
 from stdp_run.training.engine_choice import choose_once, engine_options
@@ -38,7 +39,8 @@ def run(asked: Settings, invocation: Invocation) -> float:
         trained = read_trained(path, asked.config_dir)
         settings = settings_to_evaluate(asked, trained.saved.config, path, invocation.explicit)
         settings = _prepared_as_learned(settings, trained.settings.dataset, invocation.explicit)
-        model, name, there = build_model(settings), settings.dataset.name, settings.dataset
+        model, disturbance = build_model(settings), build_disturbance(settings)
+        name, there = settings.dataset.name, settings.dataset
         size = trained.settings.dataset
         if there.n_inputs != size.n_inputs or (trained.first_layer and there.height != size.height):
             what = f"{there.height} x {there.width} pixels; the network learned from {size.height} x {size.width}"
@@ -51,13 +53,19 @@ def run(asked: Settings, invocation: Invocation) -> float:
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
         invocation.accepted(True)
         directory.write_config(settings)
+        state = trained.saved.state()
+        if disturbance:
+            state, trained = disturbance.network(state, model.seed), _first_layer_disturbed(disturbance, trained)
+            pixels = disturbed_images(disturbance, data.test_pixels, data.test_index, settings)
+            data = replace(data, test_pixels=pixels)
         if layer := trained.make_first_layer(options._replace(engine="auto")):
-            data = replace(data, test_pixels=layer.seen(layer.counts(data.test_pixels, cached=True)))
-        final = drive(
-            measure(data, labels, Bars(invocation.bars)), make_engine(model, trained.saved.state(), options, choice)
-        )
+            counts = layer.counts(data.test_pixels, cached=disturbance is None)
+            data = replace(data, test_pixels=layer.seen(counts))
+        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, state, options, choice))
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
         result["train_images_per_second"] = None
+        if disturbance:
+            result["disturbance"] = {"name": settings.record["disturbance"]["name"], **disturbance.described()}
         results.write_result(directory.path, result)
         results.log_accuracy(result)
     invocation.show(results.summary_table(result, directory.path))
@@ -70,3 +78,11 @@ def _prepared_as_learned(settings: Settings, learned: DatasetSettings, explicit:
     taken = {"prepare": reader.prepare, "invert": reader.invert} if "dataset.prepare" not in explicit else {}
     taken = {key: value for key, value in taken.items() if key in options and f"dataset.{key}" not in explicit}
     return settings.with_values({f"dataset.{key}": value for key, value in taken.items()})
+
+
+def _first_layer_disturbed(disturbance: Disturbance, trained: Trained) -> Trained:
+    """Return a network of which the first layer, if it has one, is disturbed as well."""
+    layer = trained.settings.first_layer
+    if layer is None or trained.first_layer is None:
+        return trained
+    return trained._replace(first_layer=disturbance.network(trained.first_layer, layer.network.seed))

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from stdp_run.checkpoint import Checkpoint
 from stdp_run.commands import Invocation
 from stdp_run.commands.first_layer import behind
 from stdp_run.config.build import build_first_layer, build_model
@@ -91,7 +90,7 @@ def _complete(runs: Sequence[Run], around: Run | None, invocation: Invocation) -
     results = [place.result() for _, place in runs]
     for (asked, place), result in zip(runs, results, strict=True):
         saved = place.newest() if result is None else None
-        settings = _as_resumed(asked, place, saved, invocation)
+        settings = _as_resumed(asked, place, saved.config if saved else None, invocation)
         if result is None:
             unfinished.append(Start(settings, place, saved, place.path.name if around else ""))
             continue
@@ -180,10 +179,13 @@ def _behind(layer: FirstLayer, data: Data, bars: Bars, interruption: Interruptio
         return behind(layer, data, progress)
 
 
-def _as_resumed(asked: Settings, directory: RunDirectory, saved: Checkpoint | None, invocation: Invocation) -> Settings:
-    """Return the settings with which the run in the directory is resumed; the command's own where there is none."""
+def _as_resumed(asked: Settings, directory: RunDirectory, saved: dict | None, invocation: Invocation) -> Settings:
+    """Return the settings with which the run in the directory is resumed; the command's own where there is none.
+
+    `saved` is the config that its newest checkpoint has.
+    """
     there = directory.config()
-    record = saved.config if saved else there.record if there else None
+    record = saved or (there.record if there else None)
     if record is None or (asked.resume in ("auto", None) and not directory.holds_run()):
         return asked
     return settings_to_resume(asked, record, directory.path, invocation.explicit)

@@ -42,6 +42,7 @@ OF_MODES = (
     ("predict.csv", ("predict",), None),
     ("export.to", ("export",), "the file to write, export.to=NAME.npz, NAME.safetensors or NAME.nir"),
     ("compare.dir", ("compare",), "a folder with runs in it, compare.dir=PATH"),
+    ("disturbance", ("eval",), None),
 )
 # What a first layer has of its own: what it has learned by, and what runs it. The rest is as at the top of the config,
 # but it learns alone.
@@ -52,7 +53,7 @@ LEARNED_BY = (
 OF_FIRST_LAYER = (*LEARNED_BY, "engine", "device", "batch_size")
 _ALONE = {
     **{"mode": "train", "first_layer": None, "networks": 1, "vary": "seed", "values": None, "resume": "auto"},
-    **dict.fromkeys(("n_train", "n_test", "n_label", "checkpoint"), None),
+    **dict.fromkeys(("n_train", "n_test", "n_label", "checkpoint", "disturbance"), None),
     **{"predict": {"images": None, "csv": None}, "export": {"to": None}, "compare": {"dir": None}},
 }
 
@@ -91,6 +92,7 @@ class Settings:
     export: ExportSettings
     compare: CompareSettings
     first_layer: FirstLayerSettings | None
+    disturbance: PartSettings | None
     mode: str = checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
     seed: int = checked(seed_check)
     networks: int = checked(whole_positive)
@@ -120,8 +122,9 @@ class Settings:
                 raise UserError(f"{key}=null: mode={self.mode} needs {needed}")
             if value is not None and self.mode not in modes:
                 hint = "; resume=DIRECTORY resumes a run" if key == "checkpoint" else ""
-                allowed = f"null with mode={self.mode}, as it is for mode={', '.join(modes)}{hint}"
-                raise UserError.bad_value(key, value, allowed)
+                none = "none" if key == "disturbance" else "null"  # as the command line has it
+                allowed = f"{none} with mode={self.mode}, as it is for mode={', '.join(modes)}{hint}"
+                raise UserError.bad_value(key, getattr(value, "name", value), allowed)
         if self.networks == 1 and (self.vary != "seed" or self.values is not None):
             asked = f"values={shown(self.values)}" if self.vary == "seed" else f"vary={self.vary}"
             raise UserError(f"networks=1: must be 2 or more for {asked}")
@@ -174,8 +177,12 @@ def read_settings(config: Config) -> Settings:
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     record = of_this_version(record)
-    values = {key: value for key, value in record.items() if key != "first_layer"}
-    settings = _read(Settings, values, "", record=record, composed=composed, first_layer=None)
+    values = {key: value for key, value in record.items() if key not in ("first_layer", "disturbance")}
+    disturbance = record["disturbance"]
+    if disturbance is not None:
+        disturbance = _read(PartSettings, disturbance, "disturbance.")
+    more = {"record": record, "composed": composed, "first_layer": None, "disturbance": disturbance}
+    settings = _read(Settings, values, "", **more)
     if record["first_layer"] is not None:
         settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
     parts = {name: _for_inputs(getattr(settings, name), settings.n_inputs) for name in ("rule", "neuron")}
@@ -186,7 +193,7 @@ def read_settings(config: Config) -> Settings:
 def of_this_version(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a run, whichever version made it, with the keys of this one."""
     changed = _network_of_this_version(record)
-    changed |= {key: None for key in ("config_dir", "first_layer") if key not in changed}
+    changed |= {key: None for key in ("config_dir", "first_layer", "disturbance") if key not in changed}
     if isinstance(changed["first_layer"], Mapping):
         changed["first_layer"] = _network_of_this_version(changed["first_layer"])
     return changed

@@ -72,7 +72,10 @@ class CompareSettings:
 
 @dataclass(frozen=True)
 class PartSettings:
-    """The section `rule` or `neuron`. Its constants are checked when the part is built, by what its class declares."""
+    """The section `rule`, `neuron` or `disturbance`. Its class declares what its constants may be.
+
+    They are checked when the part is built.
+    """
 
     constants: dict[str, Any]
     name: str = checked(text)

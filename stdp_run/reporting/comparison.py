@@ -58,7 +58,7 @@ def to_csv(comparison: Comparison) -> str:
     columns += ["interval_95_low", "interval_95_high"]
     columns += [column for name in comparison.readouts for column in _spread(f"accuracy_{name}")]
     table = comparison.groups[[*columns, *SPEED]].assign(seeds=comparison.groups["seeds"].map(" ".join))
-    return _as_csv(table)
+    return as_csv(table)
 
 
 def _spread(name: str) -> list[str]:
@@ -69,10 +69,11 @@ def runs_to_csv(comparison: Comparison) -> str:
     """Return one row for each run: settings, seed, accuracy of each readout, images/s, seconds, directory, state."""
     accuracies = [f"accuracy_{name}" for name in comparison.readouts]
     columns = [*comparison.keys, "seed", "readout", *accuracies, *SPEED, "directory", "state", "reason"]
-    return _as_csv(comparison.runs.reindex(columns=columns))
+    return as_csv(comparison.runs.reindex(columns=columns))
 
 
-def _as_csv(table: DataFrame) -> str:
+def as_csv(table: DataFrame) -> str:
+    """Return a table as CSV; no text in it begins as a formula does."""
     cells = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
     return cells.rename(columns=lambda key: csv_cell(heading(key))).to_csv(index=False, lineterminator="\n")
 
@@ -156,15 +157,16 @@ def _summary(comparison: Comparison) -> list[str]:
     return [printable(line) for line in lines]
 
 
-def _others(comparison: Comparison) -> dict[str, list[tuple[str, str]]]:
+def _others(runs: DataFrame) -> dict[str, list[tuple[str, str]]]:
     """Return (directory, reason), printable, of the runs without a result, by their heading."""
-    found = {"Failed": comparison.of_state("failed"), "Not finished": comparison.of_state("unfinished")}
+    states = {"Failed": "failed", "Not finished": "unfinished"}
+    found = {title: runs[runs["state"] == state] for title, state in states.items()}
     return {
-        f"{title} ({len(runs)})": list(
-            zip(runs["directory"].map(printable), runs["reason"].map(printable), strict=True)
+        f"{title} ({len(each)})": list(
+            zip(each["directory"].map(printable), each["reason"].map(printable), strict=True)
         )
-        for title, runs in found.items()
-        if len(runs)
+        for title, each in found.items()
+        if len(each)
     }
 
 
@@ -176,7 +178,7 @@ def to_markdown(comparison: Comparison) -> str:
         rows = [list(table), ["---:" if _right(cells) else "---" for cells in table.values()]]
         rows += map(list, zip(*table.values(), strict=True))
         parts.append("\n".join(f"| {' | '.join(map(_plain, row))} |" for row in rows))
-    for title, runs in _others(comparison).items():
+    for title, runs in _others(comparison.runs).items():
         parts += [f"## {title}", "\n".join(f"- {_plain(name)}: {_plain(reason)}" for name, reason in runs)]
     return "\n\n".join(parts) + "\n"
 
@@ -193,36 +195,42 @@ def to_text(comparison: Comparison, width: int | None = None) -> str:
     settings last, which a line below the table says.
     """
     width = width or shutil.get_terminal_size((LINE_WIDTH, 0)).columns
-    lines = [part for line in _summary(comparison) for part in _wrapped(line, width)]
+    lines = [part for line in _summary(comparison) for part in wrapped(line, width)]
     if len(comparison.groups):
         lines += ["", *_text_table(comparison, width)]
-    for title, runs in _others(comparison).items():
+    return "\n".join([*lines, *others_in_text(comparison.runs, width)])
+
+
+def others_in_text(runs: DataFrame, width: int) -> list[str]:
+    """Return lines that name the runs without a result, with the reason; none where there are none."""
+    lines = []
+    for title, named in _others(runs).items():
         lines += ["", f"{title}:"]
-        lines += [part for name, reason in runs for part in _wrapped(f"  {name}: {reason}", width)]
-    return "\n".join(lines)
+        lines += [part for name, reason in named for part in wrapped(f"  {name}: {reason}", width)]
+    return lines
 
 
 def _text_table(comparison: Comparison, width: int) -> list[str]:
     table, droppable = _columns(comparison)
-    table = {title: [_cut(cell) for cell in cells[:MOST_ROWS]] for title, cells in table.items()}
-    if max(map(len, _aligned(table))) > width:
+    table = {title: [cut(cell) for cell in cells[:MOST_ROWS]] for title, cells in table.items()}
+    if max(map(len, aligned(table))) > width:
         short = dict(zip(table, last_parts(list(table)), strict=True))
         table = {short[title]: cells for title, cells in table.items()}
         droppable = [short[title] for title in droppable if title in short]
     left_out: list[str] = []
     for title in droppable:
-        if max(map(len, _aligned(table))) > width and table.pop(title, []):
+        if max(map(len, aligned(table))) > width and table.pop(title, []):
             left_out.insert(0, title)
-    lines = _aligned(table)
+    lines = aligned(table)
     if len(comparison.groups) > MOST_ROWS:
         best = f"The best {MOST_ROWS} of {len(comparison.groups)} settings; all of them are in comparison.csv."
-        lines += _wrapped(best, width)
+        lines += wrapped(best, width)
     if left_out:
-        lines += _wrapped(f"Left out for want of room, but in comparison.csv: {', '.join(left_out)}.", width)
+        lines += wrapped(f"Left out for want of room, but in comparison.csv: {', '.join(left_out)}.", width)
     return lines
 
 
-def _aligned(table: Table) -> list[str]:
+def aligned(table: Table) -> list[str]:
     """Return the lines of a table, titles first: numbers end, and all else begins, below one another."""
     columns = []
     for title, cells in table.items():
@@ -231,14 +239,15 @@ def _aligned(table: Table) -> list[str]:
     return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
 
 
-def _cut(text: str, length: int = LONGEST_VALUE) -> str:
+def cut(text: str, length: int = LONGEST_VALUE) -> str:
     """Return a text of at most `length` characters, cut in its middle: paths often differ at their ends."""
     end = length // 2
     return text if len(text) <= length else f"{text[: length - end - 1]}…{text[-end:]}"
 
 
-def _wrapped(text: str, width: int) -> list[str]:
-    return textwrap.wrap(_cut(text, LONGEST_REASON), width, subsequent_indent="    ", break_on_hyphens=False)
+def wrapped(text: str, width: int) -> list[str]:
+    """Return the lines of a text, of at most `width` characters."""
+    return textwrap.wrap(cut(text, LONGEST_REASON), width, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def draw(comparison: Comparison) -> Figure:
@@ -248,7 +257,7 @@ def draw(comparison: Comparison) -> Figure:
         texts = groups[key]
         if key in COUNTS:
             texts = texts.where(texts != "null", groups[COUNTS[key]].map("{:.0f}".format))
-        settings[printable(heading(key))] = [_cut(printable(six_digits(text))) for text in texts]
+        settings[printable(heading(key))] = [cut(printable(six_digits(text))) for text in texts]
     mean = 100 * groups["accuracy_mean"]
     low, high = (100 * groups[f"interval_95_{end}"] for end in ("low", "high"))
     bars = [(100 * groups["accuracy_sd"]).fillna(length).fillna(0) for length in (mean - low, high - mean)]

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -33,7 +33,8 @@ UNREADABLE = (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseExcep
 # Columns of a run beside its settings and accuracy_READOUT; `accuracy` is that of the readout it is judged by.
 SPEED = ("train_images_per_second", "wall_seconds")
 COUNTS = {"n_train": "train_images", "n_test": "test_images", "n_label": "label_images"}  # null stands for all of them
-FIGURES = ("directory", "state", "reason", "readout", "split", "accuracy", *SPEED, *COUNTS.values())
+OF_DISTURBANCE = ("axis", "harmless", "chance")  # for its curve
+FIGURES = ("directory", "state", "reason", "readout", "split", "accuracy", *SPEED, *COUNTS.values(), *OF_DISTURBANCE)
 # Settings that say nothing about a result: where a run lies, and how it is logged, saved and resumed.
 IGNORED = (
     *("seed", "mode", "resume", "threads", "config_dir"),
@@ -72,8 +73,7 @@ class Comparison:
     @property
     def measure(self) -> str:
         """What the accuracy was measured on, such as "test accuracy"; "accuracy" where runs differ in it."""
-        found = self.of_state("finished")["split"].unique()
-        return f"{found[0]} accuracy".strip() if len(found) == 1 else "accuracy"
+        return measure_of(self.of_state("finished"))
 
     @property
     def in_common(self) -> str:
@@ -83,25 +83,49 @@ class Comparison:
         return ", ".join(f"{heading(key)}={first[key]}" for key in keys)
 
 
+def measure_of(runs: DataFrame) -> str:
+    """Return what the accuracy of finished runs was measured on; "accuracy" where they differ in it."""
+    found = runs["split"].unique()
+    return f"{found[0]} accuracy".strip() if len(found) == 1 else "accuracy"
+
+
 # ------------------------------------------------------------------------------------------------------------------
 # From directories to a data frame. What is damaged is reported, and stops nothing.
 
 
-def find_runs(directory: Path) -> DataFrame:
-    """Return a row for each run in `directory` and below it, in the order of their names, numbers by their value.
+class Found(NamedTuple):
+    """What is in a folder: a row for each, in the order of their names, numbers by their value."""
 
-    Links are followed, hidden folders are not. Folders of commands that do not learn (mode=eval, predict, ...) are no
-    runs, neither is one around networks side by side, each of which has its run in a folder below, nor is the first
-    layer of a run. What cannot be read makes a run an unfinished one whose `reason` says why.
+    runs: DataFrame
+    evaluations: DataFrame
+
+
+def find_runs(directory: Path) -> DataFrame:
+    """Return the runs in `directory` and below it; errors as of `find_all`, and where it holds none."""
+    runs = find_all(directory).runs
+    if not len(runs):
+        raise no_runs(directory)
+    return runs
+
+
+def no_runs(directory: Path) -> UserError:
+    """Return the error for a folder without runs."""
+    return UserError.bad_value("compare.dir", directory, "a folder with runs in it; no config.yaml of one is there")
+
+
+def find_all(directory: Path) -> Found:
+    """Return the runs and the evaluations (mode=eval) in `directory` and below it.
+
+    Links are followed, hidden folders are not. Folders of other commands (mode=predict, ...) are no runs, neither is
+    one around networks side by side, each of which has its run in a folder below, nor is the first layer of a run. What
+    cannot be read makes a run an unfinished one whose `reason` says why.
 
     Raises:
-        UserError: the folder is not there, or holds no runs.
+        UserError: the folder is not there.
     """
-    from pandas import DataFrame
-
     if not Path(directory).is_dir():
         raise UserError.bad_value("compare.dir", directory, "a folder that is there")
-    rows = []
+    rows: dict[str, list[dict]] = {"train": [], "eval": []}
     for path, files in _folders(Path(directory)):
         if path.name == "first_layer" and (path.parent / "config.yaml").exists():
             continue
@@ -109,10 +133,15 @@ def find_runs(directory: Path) -> DataFrame:
         if "config.yaml" in files or ("error.txt" in files and (path / ".hydra").is_dir()):
             row = _read_run(path, Path(directory))
             alone = row.get("networks", "1") == "1" or row["state"] == "failed"
-            rows += [row] if row.get("mode", "train") == "train" and alone else []
-    if not rows:
-        raise UserError.bad_value("compare.dir", directory, "a folder with runs in it; no config.yaml of one is there")
-    rows.sort(key=lambda row: _natural(str(row["directory"])))
+            if alone and (mode := str(row.get("mode", "train"))) in rows:
+                rows[mode].append(row)
+    return Found(_frame(rows["train"]), _frame(rows["eval"]))
+
+
+def _frame(rows: list[dict]) -> DataFrame:
+    from pandas import DataFrame
+
+    rows.sort(key=lambda row: natural(str(row["directory"])))
     runs = DataFrame(rows)
     return runs.fillna(dict.fromkeys(_settings(runs), ""))
 
@@ -128,7 +157,7 @@ def _folders(directory: Path) -> Iterator[tuple[Path, list[str]]]:
         seen.add(place)
 
 
-def _natural(name: str) -> list[tuple]:
+def natural(name: str) -> list[tuple]:
     """Return a key that sorts 2_a before 10_a."""
     return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", name)]
 
@@ -136,6 +165,11 @@ def _natural(name: str) -> list[tuple]:
 def _settings(runs: DataFrame) -> list[str]:
     """Return the columns that are settings."""
     return [key for key in map(str, runs) if key not in FIGURES and not key.startswith("accuracy_")]
+
+
+def settings_of_results(runs: DataFrame) -> list[str]:
+    """Return the columns that are settings on which a result depends, but for the seed."""
+    return [key for key in _settings(runs) if not _is_ignored(key.removeprefix("first_layer."))]
 
 
 def _read_run(path: Path, searched: Path) -> dict[str, object]:
@@ -161,6 +195,8 @@ def _read_settings(path: Path) -> dict[str, str]:
     config = OmegaConf.to_container(OmegaConf.load(path))
     known = flat(of_this_version(cast(dict[str, Any], config))) if isinstance(config, dict) else {}
     settings = {key: _text(value) for key, value in known.items()}
+    if settings.get("disturbance") == "null":  # where there is one, its keys stand in its place
+        del settings["disturbance"]
     if "rule.name" not in settings:
         raise ValueError("holds no settings of a run: no rule.name")
     return settings
@@ -191,7 +227,19 @@ def _read_figures(path: Path) -> dict[str, object]:
     figures = {"readout": readout, "split": str(result.get("split", "")), "accuracy": accuracy[readout]}
     figures |= {f"accuracy_{name}": value for name, value in accuracy.items()}
     numbers = (*SPEED, *COUNTS.values())
-    return figures | {name: result[name] if _is_number(result.get(name)) else math.nan for name in numbers}
+    figures |= {name: result[name] if _is_number(result.get(name)) else math.nan for name in numbers}
+    return figures | _of_disturbance(result.get("disturbance"), result.get("accuracy_per_class"))
+
+
+def _of_disturbance(disturbance: object, accuracy_per_class: object) -> dict[str, object]:
+    """Return what the curve of a disturbance needs beside its strength, from a result."""
+    if not isinstance(disturbance, dict):
+        return {}
+    axis, harmless = disturbance.get("axis"), disturbance.get("harmless")
+    by_readout = accuracy_per_class if isinstance(accuracy_per_class, dict) else {}
+    n_classes = max((len(each) for each in by_readout.values() if isinstance(each, dict)), default=0)
+    found = {"axis": axis if isinstance(axis, str) else "strength", "chance": 1 / n_classes if n_classes else math.nan}
+    return {**found, "harmless": harmless if _is_number(harmless) else math.nan}
 
 
 def _is_number(value: object) -> bool:
@@ -224,8 +272,7 @@ def compare(runs: DataFrame) -> Comparison:
     done = runs[runs["state"] == "finished"]
     if done.empty:
         return Comparison(runs, done, (), ())
-    candidates = [key for key in _settings(runs) if not _is_ignored(key.removeprefix("first_layer."))]
-    differing = [key for key in candidates if done[key].nunique() > 1]
+    differing = [key for key in settings_of_results(runs) if done[key].nunique() > 1]
     differing.sort(key=lambda key: NAMES.index(key) if key in NAMES else len(NAMES))
     keys = [key for key in differing if not _comes_with_names(done, key, differing)]
     judged = done["readout"].value_counts()
@@ -239,7 +286,7 @@ def compare(runs: DataFrame) -> Comparison:
     spread.columns = ["_".join(column) for column in spread.columns]
     settings = done.groupby("setting")
     groups = settings[[*keys, "readout", *COUNTS.values()]].first()
-    groups["seeds"] = settings["seed"].agg(lambda seeds: sorted(seeds.unique(), key=_natural))
+    groups["seeds"] = settings["seed"].agg(lambda seeds: sorted(seeds.unique(), key=natural))
     groups["n_seeds"] = groups["seeds"].map(len)
     groups["n_runs"] = settings.size()
     groups["accuracies"] = by_seed["accuracy"].groupby("setting").agg(list)

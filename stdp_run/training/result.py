@@ -97,6 +97,8 @@ def summary_table(result: dict, directory: Path) -> str:
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
         rows.append(("first layer", f"{silent}, {first['spikes_per_image']:.0f} spikes per image, {active} of inputs"))
+    if disturbance := result.get("disturbance"):
+        rows.append(("disturbance", f"{disturbance['name']}: {disturbance['strength']:g}, {disturbance['axis']}"))
     rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
     rows.append(("results", relative_path(directory)))
     width = max(len(name) for name, _ in rows)

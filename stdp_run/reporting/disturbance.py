@@ -1,0 +1,158 @@
+"""How accurate networks are under disturbances: tables, a CSV file and curves, from a folder of evaluations.
+
+Evaluations of networks with the same settings but for the seed are one curve, and its spread is that over the seeds.
+Those without a disturbance are where it begins.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from stdp_run.errors import printable
+from stdp_run.files import write_atomically
+from stdp_run.reporting import plots
+from stdp_run.reporting.comparison import LINE_WIDTH, aligned, as_csv, cut, others_in_text, six_digits, wrapped
+from stdp_run.reporting.plots.disturbance import Curve, Panel
+from stdp_run.reporting.plots.style import Figure
+from stdp_run.reporting.runs import NAMES, DataFrame, Series, heading, measure_of, natural, settings_of_results
+
+SECTION = "disturbance."
+NAME, STRENGTH, TARGET = f"{SECTION}name", f"{SECTION}strength", f"{SECTION}_target_"
+NONE = ""  # the name where there is no disturbance
+FIGURES = ("mean", "std", "min", "max")
+
+
+class Curves(NamedTuple):
+    """Accuracy by network, disturbance and strength."""
+
+    points: DataFrame  # network (its place), disturbance, strength (NaN: none), seeds, n_seeds, and FIGURES over seeds
+    networks: tuple[str, ...]  # their names, by place
+    disturbances: DataFrame  # by name, in order: axis, harmless (NaN: no strength is), chance
+    measure: str  # what the accuracy was measured on
+    evaluations: DataFrame  # all, also those without a result
+
+    def of(self, network: int, disturbance: str) -> DataFrame:
+        """Return the points of a curve, from none to the strongest."""
+        points = self.points[self.points["network"] == network]
+        points = points[points["disturbance"].isin((NONE, disturbance))]
+        rises = not math.isnan(self.disturbances["harmless"][disturbance])
+        return points.sort_values("strength", ascending=rises, na_position="first")
+
+
+def find_curves(evaluations: DataFrame) -> Curves | None:
+    """Return the curves of evaluations; None where none of them was made under a disturbance, or has a result yet."""
+    from pandas import to_numeric
+
+    if NAME not in evaluations:
+        return None
+    done = evaluations[evaluations["state"] == "finished"]
+    disturbance, strength = _names_of_disturbances(done), to_numeric(done[STRENGTH], errors="coerce")
+    done = done.assign(disturbance=disturbance, strength=strength)[strength.notna() | (disturbance == NONE)]
+    settings = [key for key in settings_of_results(evaluations) if not key.startswith(SECTION)]
+    number, is_disturbed = done.groupby(settings, sort=False).ngroup(), done["disturbance"] != NONE
+    done = done.assign(number=number)[number.isin(number[is_disturbed])]
+    if not len(done):
+        return None
+    names = _names_of_networks(done.drop_duplicates("number").set_index("number")[settings])
+    place = done["number"].map({number: place for place, number in enumerate(names)})
+    by = ["network", "disturbance", "strength"]
+    by_seed = done.assign(network=place).groupby([*by, "seed"], dropna=False)["accuracy"].mean()
+    points = by_seed.reset_index().groupby(by, dropna=False)
+    spread = points["accuracy"].agg(list(FIGURES))
+    seeds = points["seed"].agg(seeds=lambda seeds: " ".join(sorted(seeds, key=natural)), n_seeds="count")
+    found = done[done["disturbance"] != NONE].groupby("disturbance")[["axis", "harmless", "chance"]].first()
+    return Curves(seeds.join(spread).reset_index(), tuple(names.values()), found, measure_of(done), evaluations)
+
+
+def _names_of_disturbances(evaluations: DataFrame) -> Series:
+    """Return the name of each evaluation's disturbance, with all its constants but the strength."""
+    names = evaluations[NAME].map(printable)
+    for key in map(str, evaluations):
+        if key.startswith(SECTION) and key not in (NAME, STRENGTH, TARGET):
+            texts = printable(f", {key.removeprefix(SECTION)}=") + evaluations[key].map(printable)
+            names = names + texts.where(evaluations[key] != "", "")
+    return names
+
+
+def _names_of_networks(settings: DataFrame) -> dict[int, str]:
+    """Return what tells networks, a row of settings each, apart in few words, by the number of the row; in order."""
+    keys: list[str] = []
+    n_apart = 1
+    for key in sorted(map(str, settings), key=lambda key: [*NAMES, "n_exc", key].index(key)):
+        if len(settings[[*keys, key]].drop_duplicates()) > n_apart:
+            keys.append(key)
+            n_apart = len(settings[keys].drop_duplicates())
+    keys = keys or [NAMES[0], "n_exc"]
+    rows = settings[keys].sort_values(keys, key=lambda column: column.map(natural), kind="stable")
+    return dict(zip(map(int, rows.index), map(_name, rows.to_dict("records")), strict=True))
+
+
+def _name(settings: Mapping) -> str:
+    """Return "nearest_online, n_exc=400" for settings, of which those that are not there are left out."""
+    there = {key: six_digits(text) for key, text in settings.items() if text not in ("", "null")}
+    parts = [text if key in NAMES[:3] else f"{heading(key)}={text}" for key, text in there.items()]
+    return printable(", ".join(parts) or ", ".join(f"{heading(key)}=none" for key in settings))
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# For users.
+
+
+def to_csv(curves: Curves) -> str:
+    """Return a row for each network, disturbance and strength; accuracies are fractions of 1."""
+    networks = dict(enumerate(curves.networks))
+    columns = {"std": "sd"} | {figure: f"accuracy_{figure}" for figure in FIGURES}
+    table = curves.points.assign(
+        network=curves.points["network"].map(networks),
+        disturbance=curves.points["disturbance"].replace(NONE, "none"),
+    )
+    return as_csv(table.rename(columns=columns))
+
+
+def to_text(curves: Curves, width: int | None = None) -> str:
+    """Return a table for each disturbance, networks by strength, and the evaluations without a result."""
+    width = width or shutil.get_terminal_size((LINE_WIDTH, 0)).columns
+    what = f"{curves.measure[0].upper()}{curves.measure[1:]} in %, mean ± standard deviation over seeds."
+    lines = wrapped(what, width)
+    for disturbance, axis in curves.disturbances["axis"].items():
+        lines += ["", *wrapped(f"disturbance={disturbance}: {printable(axis)}", width)]
+        with_sd, plain = (aligned(_table(curves, str(disturbance), sd)) for sd in (True, False))
+        lines += with_sd if max(map(len, with_sd)) <= width else plain
+    return "\n".join([*lines, *others_in_text(curves.evaluations, width)])
+
+
+def _table(curves: Curves, disturbance: str, sd: bool) -> dict[str, list[str]]:
+    """Return the columns of a table: the networks, then their accuracies at each strength, by title."""
+    cells: dict[str, dict[int, str]] = {}
+    for network in range(len(curves.networks)):
+        for point in curves.of(network, disturbance).to_dict("records"):
+            spread = f" ± {100 * point['std']:.1f}" if sd and point["n_seeds"] > 1 else ""
+            strength = "none" if math.isnan(point["strength"]) else f"{point['strength']:g}"
+            cells.setdefault(strength, {})[network] = f"{100 * point['mean']:.1f}{spread}"
+    networks = range(len(curves.networks))
+    return {"": [cut(name, 60) for name in curves.networks]} | {
+        strength: [column.get(network, "") for network in networks] for strength, column in cells.items()
+    }
+
+
+def draw(curves: Curves) -> Figure:
+    """Draw accuracy against strength, a panel for each disturbance and a line for each network."""
+    panels = []
+    for disturbance, details in curves.disturbances.to_dict("index").items():
+        lines: list[Curve | None] = []
+        for place in range(len(curves.networks)):
+            points = curves.of(place, str(disturbance))
+            is_there = points["disturbance"].ne(NONE).any()
+            figures = (points["strength"], 100 * points["mean"], 100 * points["std"].fillna(0))
+            lines.append(Curve(*(figure.to_numpy() for figure in figures)) if is_there else None)
+        at = None if math.isnan(details["harmless"]) else details["harmless"]
+        panels.append(Panel(str(disturbance), printable(details["axis"]), at, 100 * details["chance"], lines))
+    return plots.accuracy_under_disturbance(panels, curves.networks, curves.measure)
+
+
+def write_files(curves: Curves, directory: Path) -> None:
+    """Write disturbance.csv and disturbance.png; UserError: the folder cannot be written."""
+    write_atomically(directory / "disturbance.csv", to_csv(curves).encode())
+    write_atomically(directory / "disturbance.png", plots.to_png(draw(curves)))
