@@ -33,12 +33,12 @@ class Curves(NamedTuple):
     measure: str  # what the accuracy was measured on
     evaluations: DataFrame  # all, also those without a result
 
-    def of(self, network: int, disturbance: str) -> DataFrame:
-        """Return the points of a curve, from none to the strongest."""
-        points = self.points[self.points["network"] == network]
-        points = points[points["disturbance"].isin((NONE, disturbance))]
+    def of(self, disturbance: str) -> DataFrame:
+        """Return the points of the networks that were evaluated under it, from none to the strongest."""
+        points = self.points[self.points["disturbance"].isin((NONE, disturbance))]
+        disturbed = points["network"][points["disturbance"] == disturbance]
         rises = not math.isnan(self.disturbances["harmless"][disturbance])
-        return points.sort_values("strength", ascending=rises, na_position="first")
+        return points[points["network"].isin(disturbed)].sort_values("strength", ascending=rises, na_position="first")
 
 
 def find_curves(evaluations: DataFrame) -> Curves | None:
@@ -85,8 +85,8 @@ def _names_of_networks(settings: DataFrame) -> dict[int, str]:
             keys.append(key)
             n_apart = len(settings[keys].drop_duplicates())
     keys = keys or [NAMES[0], "n_exc"]
-    rows = settings[keys].sort_values(keys, key=lambda column: column.map(natural), kind="stable")
-    return dict(zip(map(int, rows.index), map(_name, rows.to_dict("records")), strict=True))
+    rows = zip(map(int, settings.index), settings[keys].to_dict("records"), strict=True)
+    return {number: _name(row) for number, row in sorted(rows, key=lambda row: [*map(natural, row[1].values())])}
 
 
 def _name(settings: Mapping) -> str:
@@ -103,7 +103,7 @@ def _name(settings: Mapping) -> str:
 def to_csv(curves: Curves) -> str:
     """Return a row for each network, disturbance and strength; accuracies are fractions of 1."""
     networks = dict(enumerate(curves.networks))
-    columns = {"std": "sd"} | {figure: f"accuracy_{figure}" for figure in FIGURES}
+    columns = {figure: f"accuracy_{figure}" for figure in FIGURES} | {"std": "accuracy_sd"}
     table = curves.points.assign(
         network=curves.points["network"].map(networks),
         disturbance=curves.points["disturbance"].replace(NONE, "none"),
@@ -124,29 +124,28 @@ def to_text(curves: Curves, width: int | None = None) -> str:
 
 
 def _table(curves: Curves, disturbance: str, sd: bool) -> dict[str, list[str]]:
-    """Return the columns of a table: the networks, then their accuracies at each strength, by title."""
+    """Return the columns of a table, networks by strength, by their titles."""
     cells: dict[str, dict[int, str]] = {}
-    for network in range(len(curves.networks)):
-        for point in curves.of(network, disturbance).to_dict("records"):
-            spread = f" ± {100 * point['std']:.1f}" if sd and point["n_seeds"] > 1 else ""
-            strength = "none" if math.isnan(point["strength"]) else f"{point['strength']:g}"
-            cells.setdefault(strength, {})[network] = f"{100 * point['mean']:.1f}{spread}"
-    networks = range(len(curves.networks))
-    return {"": [cut(name, 60) for name in curves.networks]} | {
-        strength: [column.get(network, "") for network in networks] for strength, column in cells.items()
-    }
+    points = curves.of(disturbance)
+    for point in points.to_dict("records"):
+        spread = f" ± {100 * point['std']:.1f}" if sd and point["n_seeds"] > 1 else ""
+        strength = "none" if math.isnan(point["strength"]) else f"{point['strength']:g}"
+        cells.setdefault(strength, {})[point["network"]] = f"{100 * point['mean']:.1f}{spread}"
+    networks = sorted(points["network"].unique())
+    names = {"": [cut(curves.networks[place], 60) for place in networks]}
+    return names | {strength: [column.get(each, "") for each in networks] for strength, column in cells.items()}
 
 
 def draw(curves: Curves) -> Figure:
     """Draw accuracy against strength, a panel for each disturbance and a line for each network."""
     panels = []
     for disturbance, details in curves.disturbances.to_dict("index").items():
-        lines: list[Curve | None] = []
+        lines = {}
         for place in range(len(curves.networks)):
-            points = curves.of(place, str(disturbance))
-            is_there = points["disturbance"].ne(NONE).any()
+            points = curves.of(str(disturbance)).query("network == @place")
             figures = (points["strength"], 100 * points["mean"], 100 * points["std"].fillna(0))
-            lines.append(Curve(*(figure.to_numpy() for figure in figures)) if is_there else None)
+            if len(points):
+                lines[place] = Curve(*(figure.to_numpy() for figure in figures))
         at = None if math.isnan(details["harmless"]) else details["harmless"]
         panels.append(Panel(str(disturbance), printable(details["axis"]), at, 100 * details["chance"], lines))
     return plots.accuracy_under_disturbance(panels, curves.networks, curves.measure)

@@ -1,7 +1,7 @@
 """How accuracy falls as a disturbance grows: a panel for each disturbance, a line with a band for each network."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,13 +27,13 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """A disturbance, and the curve of each network, None where it was not evaluated."""
+    """A disturbance, and the curve of each network that was evaluated under it, by its place among all networks."""
 
     title: str
     axis: str
     harmless: float | None  # the strength that changes nothing; None: the larger the strength, the less it changes
     chance: float  # accuracy of guessing, %; NaN: not known
-    curves: Sequence[Curve | None]
+    curves: Mapping[int, Curve]
 
 
 def accuracy_under_disturbance(panels: Sequence[Panel], networks: Sequence[str], measure: str) -> Figure:
@@ -68,14 +68,12 @@ def _look(number: int) -> dict[str, Any]:
 
 
 def _panel(axes: Axes, panel: Panel) -> None:
-    strengths = np.concatenate([curve.strength for curve in panel.curves if curve is not None])
+    strengths = np.concatenate([curve.strength for curve in panel.curves.values()])
     strengths = np.unique(strengths[~np.isnan(strengths)])
     none = panel.harmless
     if none is None:
         none = strengths[-1] + max(BEYOND * np.ptp(strengths), 0.5)
-    for number, curve in enumerate(panel.curves):
-        if curve is None:
-            continue
+    for number, curve in panel.curves.items():
         at = np.where(np.isnan(curve.strength), none, curve.strength)
         order = np.argsort(at, kind="stable")
         at, mean, sd = at[order], curve.mean[order], curve.sd[order]
