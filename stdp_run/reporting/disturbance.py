@@ -84,7 +84,7 @@ def _names_of_networks(settings: DataFrame) -> dict[int, str]:
         if len(settings[[*keys, key]].drop_duplicates()) > n_apart:
             keys.append(key)
             n_apart = len(settings[keys].drop_duplicates())
-    keys = keys or [NAMES[0], "n_exc"]
+    keys = keys or [key for key in (NAMES[0], "n_exc") if key in settings]
     rows = zip(map(int, settings.index), settings[keys].to_dict("records"), strict=True)
     return {number: _name(row) for number, row in sorted(rows, key=lambda row: [*map(natural, row[1].values())])}
 
