@@ -48,7 +48,7 @@ def find_curves(evaluations: DataFrame) -> Curves | None:
     if NAME not in evaluations:
         return None
     done = evaluations[evaluations["state"] == "finished"]
-    disturbance, strength = _names_of_disturbances(done), to_numeric(done[STRENGTH], errors="coerce")
+    disturbance, strength = _names_of_disturbances(done), to_numeric(done[STRENGTH], errors="coerce").astype(float)
     done = done.assign(disturbance=disturbance, strength=strength)[strength.notna() | (disturbance == NONE)]
     settings = [key for key in settings_of_results(evaluations) if not key.startswith(SECTION)]
     number, is_disturbed = done.groupby(settings, sort=False).ngroup(), done["disturbance"] != NONE
