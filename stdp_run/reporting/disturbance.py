@@ -49,21 +49,26 @@ def find_curves(evaluations: DataFrame) -> Curves | None:
         return None
     done = evaluations[evaluations["state"] == "finished"]
     disturbance, strength = _names_of_disturbances(done), to_numeric(done[STRENGTH], errors="coerce").astype(float)
-    done = done.assign(disturbance=disturbance, strength=strength)[strength.notna() | (disturbance == NONE)]
     settings = [key for key in settings_of_results(evaluations) if not key.startswith(SECTION)]
-    number, is_disturbed = done.groupby(settings, sort=False).ngroup(), done["disturbance"] != NONE
-    done = done.assign(number=number)[number.isin(number[is_disturbed])]
+    done = done.assign(disturbance=disturbance, strength=strength, number=done.groupby(settings, sort=False).ngroup())
+    done = done[strength.notna() | (disturbance == NONE)]
+    # Networks that were never disturbed have no curve.
+    done = done[done["number"].isin(done["number"][done["disturbance"] != NONE])]
     if not len(done):
         return None
     names = _names_of_networks(done.drop_duplicates("number").set_index("number")[settings])
-    place = done["number"].map({number: place for place, number in enumerate(names)})
-    by = ["network", "disturbance", "strength"]
-    by_seed = done.assign(network=place).groupby([*by, "seed"], dropna=False)["accuracy"].mean()
-    points = by_seed.reset_index().groupby(by, dropna=False)
-    spread = points["accuracy"].agg(list(FIGURES))
-    seeds = points["seed"].agg(seeds=lambda seeds: " ".join(sorted(seeds, key=natural)), n_seeds="count")
+    points = _over_seeds(done.assign(network=done["number"].map({each: place for place, each in enumerate(names)})))
     found = done[done["disturbance"] != NONE].groupby("disturbance")[["axis", "harmless", "chance"]].first()
-    return Curves(seeds.join(spread).reset_index(), tuple(names.values()), found, measure_of(done), evaluations)
+    return Curves(points, tuple(names.values()), found, measure_of(done), evaluations)
+
+
+def _over_seeds(done: DataFrame) -> DataFrame:
+    """Return the points of the curves; a seed that was evaluated more than once counts once, with the mean."""
+    of_point = ["network", "disturbance", "strength"]
+    by_seed = done.groupby([*of_point, "seed"], dropna=False)["accuracy"].mean().reset_index()
+    points = by_seed.groupby(of_point, dropna=False)
+    seeds = points["seed"].agg(seeds=lambda seeds: " ".join(sorted(seeds, key=natural)), n_seeds="count")
+    return seeds.join(points["accuracy"].agg(list(FIGURES))).reset_index()
 
 
 def _names_of_disturbances(evaluations: DataFrame) -> Series:
