@@ -1,6 +1,7 @@
 """How accuracy falls as a disturbance grows: a panel for each disturbance, a line with a band for each network."""
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from stdp_run.reporting.plots.style import Axes, Figure
 
 MOST_COLUMNS = 4
 PANEL = 330, 300  # pixels, wide and tall
+LEGEND_CHARACTERS = 32  # of a line; as many as are as wide as a panel
 BEYOND = 0.18  # of the axis: how far "none" is from the mildest disturbance, where no strength is harmless
 
 
@@ -52,11 +54,12 @@ def accuracy_under_disturbance(panels: Sequence[Panel], networks: Sequence[str],
         axes.axis("off")
     handles: list[Any] = [all_axes[0].plot([], [], **_look(k))[0] for k in range(len(networks))]
     handles.append(all_axes[0].axhline(-1e3, color=style.GREY, linestyle=":", linewidth=1.2))
-    names = [*(style.short(name, LONGEST_NAME) for name in networks), "chance"]
+    names = [*(textwrap.fill(style.short(name, LONGEST_NAME), LEGEND_CHARACTERS) for name in networks), "chance"]
     legend = all_axes[len(panels)].legend(
         handles, names, loc="center left", frameon=False, fontsize=10, title="mean over seeds; band: ± sd"
     )
     legend.set_alignment("left")
+    legend.set_in_layout(False)  # it would take its width from all panels
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
