@@ -9,7 +9,7 @@ import pytest
 from helpers import oracle
 from helpers.runs import figures
 
-from stdp_run import replay
+from stdp_run import replay, run
 from stdp_run.config.build import conf_folder, relatives
 from stdp_run.config.own_code import name_folder
 
@@ -174,7 +174,8 @@ class SoftBound(Rule):
 
 
 @pytest.mark.slow
-def test_a_neuron_group_of_ones_own_runs(stdp_run, tmp_path):
+def test_a_neuron_group_of_ones_own_runs(tmp_path, monkeypatch, without_plots):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "mine" / "neuron").mkdir(parents=True)
     (tmp_path / "mine" / "steady.py").write_text(
         """
@@ -195,19 +196,10 @@ class Steady(LIF):
     )
     results = []
     for engine in ("event", "torch"):
-        done = stdp_run(
-            "--config-dir",
-            "mine",
-            "neuron=steady",
-            f"engine={engine}",
-            "dtype=float64",
-            *SMALL,
-            f"hydra.run.dir={engine}",
-        )
-        assert done.returncode == 0, done.stderr
-        result = json.loads((tmp_path / engine / "result.json").read_text())
-        results.append((result["neuron"], result["confusion"], result["spikes_per_image"]))
-    assert results[0] == results[1]
+        figures = run("neuron=steady", *SMALL[:-1], config_dir="mine", engine=engine, dtype="float64").figures
+        assert (figures["neuron"], figures["engine"]) == ("steady", engine)
+        results.append((figures["confusion"], figures["spikes_per_image"]))
+    assert results[0] == results[1] and results[0][1] > 0
 
 
 MISTAKES = {

@@ -142,8 +142,7 @@ def undisturbed(tmp_path_factory) -> tuple[dict[str, dict], float]:
 
 @pytest.mark.slow
 @needs_proc
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
-def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(undisturbed, tmp_path, number):
+def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(undisturbed, tmp_path):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
     expected, seconds = undisturbed
     choose = random.Random(3)
@@ -157,9 +156,8 @@ def test_a_sweep_of_six_killed_three_times_ends_as_if_nothing_had_happened(undis
         try:
             process.wait(timeout=choose.uniform(0, 0.3) * seconds)
         except subprocess.TimeoutExpired:
-            process.send_signal(number)  # to the sweep alone: its workers have to end, or to be waited for
-            process.wait(timeout=600)
-            assert process.returncode in (-number, 128 + number)
+            process.kill()  # the sweep alone: its workers have to end, or to be waited for
+            assert process.wait(timeout=600) == -signal.SIGKILL
     deadline = time.monotonic() + 600
     while process_in(tmp_path, "LokyProcess"):
         assert time.monotonic() < deadline, "workers live on without their sweep"
@@ -210,7 +208,7 @@ def test_a_search_that_is_asked_for_again_does_the_trials_that_are_left_and_lear
     fixed = [word for word in TINY if "n_test" not in word]
     command = ("-m", "hydra/sweeper=optuna", *study, *options, *fixed, *space)
     begun, complete = 0, 0
-    for asked in (3, 3, 4, 4):
+    for asked in (3, 3, 4):
         left = asked - complete
         done = stdp_run(*command, f"hydra.sweeper.n_trials={asked}")
         assert done.returncode in (0, 1), done.stderr

@@ -95,7 +95,7 @@ def test_tuned_constants_are_those_of_the_best_trial(script, monkeypatch, rule):
 
 @pytest.mark.slow
 def test_two_trials_are_tuned_measured_and_shown(tmp_path):
-    few = ("--rules", "triplet", "post_pre_int", "--trials", "2", "--images", "200", "--train-images", "300")
+    few = ("--rules", "nearest_online", "post_pre_int", "--trials", "2", "--images", "200", "--train-images", "300")
     few += (
         "--n-exc",
         "20",

@@ -213,7 +213,7 @@ def test_the_log_says_that_constants_are_tuned_and_how_the_run_ended(tmp_path, c
         assert f"{name} {accuracy:.2%}" + " (evaluator.readout)" * (name == "proportion") in caplog.text
 
 
-SIGNALS = [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP]
+SIGNALS = [signal.SIGINT, signal.SIGHUP]  # the others: tests/cli/test_stopping.py
 
 
 # Real processes -------------------------------------------------------------------------------------------------------
