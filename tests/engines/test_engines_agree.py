@@ -157,6 +157,7 @@ def still(model):
 FLOAT32_DIFFERENCE = 6e-5
 
 
+@pytest.mark.slow
 def test_in_float32_the_engines_differ_by_rounding():
     model = make_model(("nearest_online", "lif_stdp"), dtype="float32")
     networks = [make(engine, model) for engine in ENGINES]

@@ -11,6 +11,7 @@ from helpers.networks import (
     ONE_PER_RULE,
     both_engines,
     count,
+    each_of,
     largest_difference,
     learn,
     make,
@@ -65,7 +66,7 @@ def test_spikes_sampled_ahead_by_a_second_thread_are_the_same(pair):
     assert learn(two, images[:0]).shape == (0, model.n_exc)
 
 
-@pytest.mark.parametrize("pair", ONE_PER_RULE[:3], ids="-".join)
+@each_of(ONE_PER_RULE[:3])
 def test_both_engines_agree_with_plain_loops(pair):
     norm = {} if pair[0] == "meta_nearest_online" else {"w_norm": 8.0}
     model = again(make_model(pair, 49, 4, 40, 600.0, seed=11, rule=norm), 3, 200.0, 2)

@@ -8,6 +8,7 @@ import torch
 from helpers.networks import (
     EPOCH,
     ONE_PER_RULE,
+    each_of,
     largest_difference,
     make,
     make_model,
@@ -85,7 +86,7 @@ def test_networks_with_seeds_of_their_own_learn_what_each_learns_alone(pair):
     assert_like_alone(stacked(models), models, batches())
 
 
-@pytest.mark.parametrize("pair", ONE_PER_RULE[:2], ids="-".join)
+@each_of(ONE_PER_RULE[:2])
 def test_networks_with_constants_of_their_own_learn_what_each_learns_alone(pair):
     models = constants(pair)
     assert_like_alone(stacked(models), models, batches())
@@ -114,7 +115,7 @@ def test_who_learns_is_limited_by_network_and_image():
     assert_like_alone(stacked(models), models, given)
 
 
-@pytest.mark.parametrize("pair", ONE_PER_RULE[1:3], ids="-".join)
+@each_of(ONE_PER_RULE[1:3])
 def test_those_that_are_not_asked_stay_as_they_are_and_the_others_do_not_notice(pair):
     models, given = seeds(pair), batches()
     together, some, fresh = (stacked(models) for _ in range(3))

@@ -50,23 +50,27 @@ ONE_PER_RULE = [
     ("post_pre_int", "diehl_cook_int"),
 ]
 # A rule and a neuron group do not know of each other, so not every pair is there. Compiling one takes seconds: without
-# these, which `-m slow` runs, every rule of the platform and the frame of the others is there still, and so is every
-# neuron group but alif_stdp, which is compiled alone in tests/test_neurons.py.
+# these, which `-m slow` runs, one rule of pairs, full_online and integers are there still.
 _SLOW = [
     ("nearest_online", "lif_stdp"),
     ("nearest_online", "alif_stdp"),
     ("meta_nearest_online", "lif_stdp"),
-    *((rule, "lif_stdp") for rule in ("triplet", "power_law", "exponential", "weight_dependent")),
+    ("meta_nearest_online", "diehl_cook"),
+    *((rule, "lif_stdp") for rule in ("triplet", "power_law", "power_law_pre_post", "exponential", "weight_dependent")),
     *((rule, "lif_stdp") for rule in ("rectangular", "multiplicative")),
 ]
 ENGINES = {"torch": TorchEngine, "event": EventEngine}
 N_LEARNED = 20
 EPOCH = 1
 
-all_pairs = pytest.mark.parametrize(
-    "pair", [pytest.param(pair, marks=pytest.mark.slow) if pair in _SLOW else pair for pair in PAIRS], ids="-".join
-)
-one_pair_per_rule = pytest.mark.parametrize("pair", ONE_PER_RULE, ids="-".join)
+
+def each_of(pairs):
+    """Run a test with each of some pairs."""
+    marked = [pytest.param(pair, marks=pytest.mark.slow) if pair in _SLOW else pair for pair in pairs]
+    return pytest.mark.parametrize("pair", marked, ids="-".join)
+
+
+all_pairs, one_pair_per_rule = each_of(PAIRS), each_of(ONE_PER_RULE)
 both_engines = pytest.mark.parametrize("engine", ENGINES)
 
 
