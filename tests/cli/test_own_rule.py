@@ -36,6 +36,7 @@ def test_the_readmes_example_is_short():
     assert sum(len(content.splitlines()) for content in readme_files().values()) < 25
 
 
+@pytest.mark.slow
 def test_the_readmes_example_learns_and_says_whose_constants_it_has(stdp_run, tmp_path, example):
     done = stdp_run(*example, *SMALL, "n_train=10", "n_label=10", "n_test=10", "encoder.steps=20", "engine=torch")
     assert done.returncode == 0, done.stderr

@@ -105,6 +105,7 @@ class Uncompilable(Softer):
         return open("a file")
 
 
+@pytest.mark.slow
 def test_a_mistake_in_a_rule_of_ones_own_is_one_line_that_says_what_to_do():
     p = build_rule(Uncompilable, published_parameters("nearest_online", 3)[1], 1.0, 3)
     expected = r"cannot compile Uncompilable in .*test_plasticity.py: .*; engine=torch may run it, .*compiled = None in"
