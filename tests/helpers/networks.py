@@ -50,10 +50,11 @@ ONE_PER_RULE = [
     ("post_pre_int", "diehl_cook_int"),
 ]
 # A rule and a neuron group do not know of each other, so not every pair is there. Compiling one takes seconds: without
-# these, which `-m slow` runs, one rule of pairs, full_online and integers are there still.
+# these, which `-m slow` runs, one rule of each arithmetic is there still.
 _SLOW = [
     ("nearest_online", "lif_stdp"),
     ("nearest_online", "alif_stdp"),
+    ("full_online", "lif_stdp"),
     ("meta_nearest_online", "lif_stdp"),
     ("meta_nearest_online", "diehl_cook"),
     *((rule, "lif_stdp") for rule in ("triplet", "power_law", "power_law_pre_post", "exponential", "weight_dependent")),

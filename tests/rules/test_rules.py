@@ -13,7 +13,7 @@ ENGINES = ("torch", "event")
 PAIR_RULES = ("nearest_online", "full_online")
 SPAIC = (*PAIR_RULES, "meta_nearest_online")  # whose published constants are those of SPAIC
 # Compiling takes seconds: of the rules that share a frame, one stands for the others, which `-m slow` runs.
-COMPILED_FAST = ("nearest_online", "post_pre_int", "triplet")
+COMPILED_FAST = ("nearest_online", "post_pre_int")
 RUNS = [
     pytest.param(rule, engine, marks=[] if engine == "torch" or rule in COMPILED_FAST else pytest.mark.slow)
     for rule in rules

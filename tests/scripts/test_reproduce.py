@@ -12,6 +12,8 @@ import pytest
 
 from stdp_run import checkpoint
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "reproduce.py"
 TINY = ["n_train=60", "n_label=60", "n_test=40", "threads=1", "encoder.steps=20"]
 
@@ -30,7 +32,6 @@ def reproduce(output, *arguments, seeds=("0", "1"), extra=TINY):
     return subprocess.run([*words, "--", *extra], capture_output=True, text=True, timeout=600)
 
 
-@pytest.mark.slow
 def test_it_runs_each_seed_once_and_writes_the_table(tmp_path):
     done = reproduce(tmp_path)
     assert done.returncode == 0, done.stderr
@@ -59,7 +60,6 @@ def test_it_runs_each_seed_once_and_writes_the_table(tmp_path):
     assert len(pd.read_csv(tmp_path / "results.csv")) == 0
 
 
-@pytest.mark.slow
 def test_a_run_that_is_stopped_is_resumed_and_ends_the_same(tmp_path):
     extra = ["n_train=6000", "n_label=200", "n_test=100", "threads=1", "trainer.checkpoint_every=500"]
     intact = reproduce(tmp_path / "intact", seeds="0", extra=extra)

@@ -17,6 +17,8 @@ from stdp_run import rules
 from stdp_run.config.build import conf_folder, published
 from stdp_run.datasets.selection import load_images
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = Path(__file__).parents[2] / "scripts" / "rules.py"
 NEW = ("triplet", "power_law", "power_law_pre_post", "exponential", "weight_dependent", "rectangular", "multiplicative")
 
@@ -93,7 +95,6 @@ def test_tuned_constants_are_those_of_the_best_trial(script, monkeypatch, rule):
         assert value == other if isinstance(value, str) else np.float32(value) == np.float32(other), key
 
 
-@pytest.mark.slow
 def test_two_trials_are_tuned_measured_and_shown(tmp_path):
     few = ("--rules", "nearest_online", "post_pre_int", "--trials", "2", "--images", "200", "--train-images", "300")
     few += (

@@ -21,6 +21,8 @@ from stdp_run.errors import UserError
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("n_exc=20", "n_train=300", "n_label=200", "n_test=100", "encoder.steps=100", "threads=2"),
     *("trainer.log_every=100", "trainer.label_window=100", "trainer.evaluate_every=150"),
@@ -165,7 +167,6 @@ def interrupted(folder: Path, number: signal.Signals, images: int) -> tuple[int,
     return process.returncode, errors
 
 
-@pytest.mark.slow
 def test_killed_and_stopped_each_ends_as_if_nothing_had_happened(tmp_path, caplog):
     run_in(tmp_path / "intact", *LONGER)
     directory = tmp_path / "run"

@@ -17,6 +17,8 @@ from stdp_run.network import Encoder, NetworkState, initial_state
 from stdp_run.reporting import plots
 from stdp_run.training.plot_writer import Plotted, PlotWriter
 
+pytestmark = pytest.mark.slow
+
 ALL = {
     "receptive_fields",
     "weight_change",
@@ -90,7 +92,7 @@ def titles(monkeypatch):
     return seen
 
 
-@pytest.mark.parametrize("model", [MODEL, pytest.param(INTEGERS, marks=pytest.mark.slow)], ids=["float", "int"])
+@pytest.mark.parametrize("model", [MODEL, INTEGERS], ids=["float", "int"])
 def test_files_are_the_last_that_tensorboard_got(tmp_path, model):
     put = Put()
     with writer(tmp_path, put, model) as made:

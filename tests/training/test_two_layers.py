@@ -23,6 +23,8 @@ from stdp_run.reporting.runs import find_runs
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
 
+pytestmark = pytest.mark.slow
+
 SMALL = (
     *("dataset=digits", "first_layer=patches", "n_exc=30", "n_train=600", "n_label=300", "n_test=200"),
     *(
@@ -116,7 +118,6 @@ def stopped(directory: Path, where: str, how: str) -> None:
         run_in(directory, *SMALL)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("how", ["SIGTERM", "killed"])
 @pytest.mark.parametrize("where", ["first", "answers", "second"])
 def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(intact, tmp_path, where, how, caplog, monkeypatch):
@@ -145,7 +146,6 @@ def test_a_complete_run_is_left_as_it_is(intact):
     assert contents(intact) == before
 
 
-@pytest.mark.slow
 def test_a_first_layer_that_has_learned_can_be_given(intact, tmp_path, without_plots):
     given = prepared([f"first_layer={intact}"])
     assert given == ["first_layer=patches", f"first_layer.run='{intact}'"]
@@ -264,7 +264,6 @@ def test_any_rule_and_neuron_group_may_serve_in_the_first_layer(overrides):
     assert model is not None and {model.rule.__name__, model.neuron.__name__} & {"FullOnline", "ALIF"}
 
 
-@pytest.mark.slow
 def test_the_torch_engine_learns_both_layers_alike(intact, tmp_path, without_plots):
     run_in(
         tmp_path / "run", *SMALL, "engine=torch", "first_layer.engine=torch", "n_train=60", "n_label=60", "n_test=20"

@@ -17,6 +17,8 @@ from stdp_run.engines.dense.cuda_graphs import WARM_UPS
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.network import initial_state
 
+pytestmark = pytest.mark.slow
+
 
 class Tape(TorchDispatchMode):
     """Records operations, and does them again on the same tensors."""

@@ -13,6 +13,8 @@ from stdp_run.engines.dense.presentation import Persistent, Presentation, Presen
 from stdp_run.engines.dense.stacked import StackedModels
 from stdp_run.network import NetworkState, initial_state
 
+pytestmark = pytest.mark.slow
+
 pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="torch is no CUDA build")
 
 
