@@ -53,8 +53,7 @@ def test_engines_learn_the_same(pair):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("neuron", ["diehl_cook", "lif_stdp"])
-@pytest.mark.parametrize("rule", ["nearest_online", "full_online"])
+@pytest.mark.parametrize(("rule", "neuron"), [("nearest_online", "diehl_cook"), ("full_online", "lif_stdp")])
 def test_engines_learn_the_same_from_200_intact_images(rule, neuron):
     options = {"a_post": 0.15, "a_pre": 1e-3, "w_norm": 120.0, "w_max": 0.3}
     model = make_model((rule, neuron), n_inputs=784, n_exc=24, n_steps=100, rate_hz=400.0, rule=options)

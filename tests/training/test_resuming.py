@@ -313,10 +313,10 @@ def test_killed_ten_times_a_run_ends_as_if_nothing_had_happened(uninterrupted, t
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("arguments", "seed"), [(TORCH, 1), (INTEGERS, 2)], ids=["torch", "integers"])
-def test_killed_and_resumed_on_the_other_engine_and_in_integers(tmp_path, arguments, seed):
+@pytest.mark.parametrize("arguments", [TORCH, INTEGERS], ids=["torch", "integers"])
+def test_killed_and_resumed_on_the_other_engine_and_in_integers(tmp_path, arguments):
     seconds = run_intact(tmp_path, *arguments)
-    kill_and_resume(tmp_path, arguments, 3, seconds, seed)
+    kill_and_resume(tmp_path, arguments, 2, seconds, seed=2)
     assert_same(tmp_path / "run", tmp_path / "intact", *OPERATIONAL)
 
 
