@@ -20,6 +20,7 @@ from hydra.core.utils import JobRuntime
 from hydra.errors import HydraException
 from hydra.version import VersionBase, setbase
 from omegaconf import DictConfig
+from omegaconf.basecontainer import BaseContainer
 from omegaconf.errors import OmegaConfBaseException
 
 from stdp_run import commands
@@ -43,8 +44,8 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
         result.accuracy, result.receptive_fields, result.network.classify(images)
 
     The figures are those of the command, to the last bit. Nothing that belongs to the whole process stays changed:
-    signals, loggers, torch's threads, a Hydra of the caller's. An interrupt (Ctrl-C, or a notebook's button) saves as
-    on the command line, and `stdp_run.run(resume=DIRECTORY)` resumes. A loop makes a sweep.
+    signals, loggers, torch's threads, a Hydra and resolvers of the caller's. An interrupt (Ctrl-C, or a notebook's
+    button) saves as on the command line, and `stdp_run.run(resume=DIRECTORY)` resumes. A loop makes a sweep.
 
     Args:
         overrides: as on the command line, "KEY=VALUE".
@@ -125,8 +126,9 @@ def _hydra(config_dir: str | Path | None) -> Hydra:
 
 @contextmanager
 def _hydra_apart() -> Iterator[None]:
-    """Have a Hydra of one's own in a context; one that the caller has is as it was after it."""
-    instances = Singleton._instances
+    """Have a Hydra of one's own in a context; what the caller has of it, and of resolvers, is as it was after it."""
+    instances, resolvers = Singleton._instances, BaseContainer._resolvers
+    BaseContainer._resolvers = dict(resolvers)
     before: dict[type, Singleton] = {each: instances.pop(each) for each in OF_HYDRA if each in instances}
     try:
         yield
@@ -134,6 +136,7 @@ def _hydra_apart() -> Iterator[None]:
         for each in OF_HYDRA:
             instances.pop(each, None)
         instances.update(before)
+        BaseContainer._resolvers = resolvers
 
 
 @contextmanager

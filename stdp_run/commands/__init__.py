@@ -1,4 +1,7 @@
-"""What a command does: one module for each mode, each with one function `run(settings, invocation) -> float`."""
+"""What a command does: one module for each mode, each with one function `run(settings, invocation) -> float`.
+
+Beside them are `first_layer`, a part of training with two layers, and `result`, what a command leaves, for Python.
+"""
 
 import importlib
 from collections.abc import Callable

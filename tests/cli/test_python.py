@@ -18,6 +18,7 @@ from helpers.runs import TINY, assert_same, result_of, run_in
 from hydra import compose, initialize_config_dir
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
+from omegaconf.basecontainer import BaseContainer
 from tqdm import tqdm
 
 import stdp_run
@@ -75,6 +76,7 @@ def snapshot() -> dict:
         "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook, sys.stdout, sys.stderr),
         "warnings": [*warnings.filters],
         "bars": getattr(tqdm, "_lock", None),
+        "resolvers": dict(BaseContainer._resolvers),
     }
 
 
@@ -84,7 +86,7 @@ def test_nothing_of_the_process_stays_changed(here):
     torch.set_float32_matmul_precision("medium")
     try:
         stdp_run.run(debug="smoke", **KEYWORDS)  # what is imported once
-        OmegaConf.create({})
+        OmegaConf.register_new_resolver("now", lambda form: "noon", replace=True)
         with initialize_config_dir(str(conf_folder()), version_base="1.2"):
             HydraConfig.instance().set_config(compose("config", ["seed=7"], return_hydra_config=True))
             state = snapshot()

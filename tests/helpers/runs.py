@@ -4,6 +4,7 @@ import json
 import re
 from pathlib import Path
 
+import pytest
 from hydra import compose, initialize_config_dir
 
 from stdp_run import checkpoint
@@ -31,6 +32,18 @@ def run_in(directory: Path, *overrides: str, **invocation) -> float:
     """Do in a directory, which is made, what a command line asks for; `invocation` has more of `Invocation`."""
     directory.mkdir(exist_ok=True)
     return run(composed(*overrides), Invocation(directory, tuple(map(key_of, overrides)), bars=False, **invocation))
+
+
+def intact_run(*overrides: str):
+    """Return a fixture of a module: the directory of a run without interruption."""
+
+    @pytest.fixture(scope="module")
+    def intact(tmp_path_factory) -> Path:
+        directory = tmp_path_factory.mktemp("intact") / "run"
+        run_in(directory, *overrides)
+        return directory
+
+    return intact
 
 
 def contents(directory: Path) -> dict[Path, bytes]:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from helpers.runs import assert_same, result_of, run_in, settings_of
+from helpers.runs import assert_same, intact_run, result_of, run_in, settings_of
 
 from stdp_run.checkpoint import load
 from stdp_run.config.build import build_model
@@ -70,12 +70,7 @@ BY_CLASS = (
 NO_PLOTS = ("plots", "images", "files")  # what a run lacks that makes none
 
 
-@pytest.fixture(scope="module")
-def intact(tmp_path_factory):
-    """The directory of a run by class without interruption."""
-    directory = tmp_path_factory.mktemp("by_class") / "run"
-    run_in(directory, *BY_CLASS)
-    return directory
+intact = intact_run(*BY_CLASS)
 
 
 def rows_per_class(directory):

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.errors import message_of
-from helpers.runs import assert_same, contents, result_of, run_in, settings_of
+from helpers.runs import assert_same, contents, intact_run, result_of, run_in, settings_of
 
 import stdp_run
 from stdp_run import checkpoint
@@ -54,12 +54,7 @@ def own_cache(tmp_path_factory):
     shutil.rmtree(stdp_run.files.cache_folder(f"first_layer/tests-{os.getpid()}"), ignore_errors=True)
 
 
-@pytest.fixture(scope="module")
-def intact(tmp_path_factory):
-    """The directory of a run without interruption."""
-    directory = tmp_path_factory.mktemp("intact") / "run"
-    run_in(directory, *SMALL)
-    return directory
+intact = intact_run(*SMALL)
 
 
 def test_one_command_learns_both_layers_and_leaves_one_run(intact):
