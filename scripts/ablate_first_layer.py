@@ -24,11 +24,10 @@ from stdp_run.commands.first_layer import behind
 from stdp_run.config.build import build_model, conf_folder
 from stdp_run.config.schema import Settings, read_settings
 from stdp_run.datasets.selection import load_images
-from stdp_run.engines.selection import EVENT, EngineOptions, make_group
+from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.inference.first_layer import FirstLayer
 from stdp_run.inference.load import learned_in
 from stdp_run.network import NetworkState, initial_state
-from stdp_run.training.drive import drive_together
 from stdp_run.training.run import Start, TrainingRun
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
@@ -101,10 +100,9 @@ def without_spikes(kind: str, preset: list[str], directory: Path, base: Path) ->
     data, model = behind(layer, load_images(settings), lambda n: None), build_model(settings)
     directory.mkdir()
     with Interruption(directory) as interruption:
-        start = Start(settings, RunDirectory(directory), None, "")
+        start = Start(settings, RunDirectory(directory), None)
         run = TrainingRun(start, data, interruption, Bars(False), time.perf_counter())
-        group = make_group([model], [initial_state(model)], EngineOptions(), EVENT)
-        [result] = drive_together([run.steps], group, 1, interruption)
+        result = run.complete(make_engine(model, initial_state(model), EngineOptions("event")))
     return result["test_accuracy"]
 
 

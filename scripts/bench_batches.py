@@ -1,20 +1,18 @@
-"""Measure images per second of the torch engine, in batches and with networks side by side, on a CPU or a GPU.
+"""Measure images per second of the torch engine, in batches, on a CPU or a GPU.
 
-    python scripts/bench_batches.py                                  # on this CPU
-    python scripts/bench_batches.py --device cuda --networks 16 256  # on a GPU, beside this CPU's event engine
-    python scripts/bench_batches.py --json                           # with machine, versions and commit
+    python scripts/bench_batches.py                # on this CPU
+    python scripts/bench_batches.py --device cuda  # on a GPU, beside this CPU's event engine
+    python scripts/bench_batches.py --json         # with machine, versions and commit
 
-Every figure is the median of several runs on the same real images, by the clock; networks side by side count the images
-of all of them. The first row of each size is the event engine, which learns from one image at a time, with as many
-threads. Constants are the published ones of nearest_online with the neuron group diehl_cook; 100 steps of 1 ms, 400 Hz,
-float32.
+Every figure is the median of several runs on the same real images, by the clock. The first row of each size is the
+event engine, which learns from one image at a time, with as many threads. Constants are the published ones of
+nearest_online with the neuron group diehl_cook; 100 steps of 1 ms, 400 Hz, float32.
 """
 
 import argparse
 import json
 import statistics
 import time
-from dataclasses import replace
 from datetime import UTC, datetime
 
 import bench
@@ -23,8 +21,8 @@ import torch
 
 from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
-from stdp_run.engines.base import InferenceBatch, NetworkGroup, TrainingBatch
-from stdp_run.engines.selection import EngineOptions, make_group, set_process_options
+from stdp_run.engines.base import Engine
+from stdp_run.engines.selection import EngineOptions, make_engine, set_process_options
 from stdp_run.network import Encoder, initial_state
 from stdp_run.training.result import commit, versions
 
@@ -32,20 +30,18 @@ ENCODER = Encoder(n_steps=100, max_rate_hz=400.0, dt_ms=1.0)
 INFERRED = 512
 
 
-def measure(group: NetworkGroup, at_once: int, pixels: np.ndarray, repeats: int, run_seconds: float) -> dict:
+def measure(engine: Engine, at_once: int, pixels: np.ndarray, repeats: int, run_seconds: float) -> dict:
     """Return images a second of learning, `at_once` images in a call or a multiple, and of inference."""
-    n_networks = len(group.models)
 
     def learn(n: int) -> None:
-        request = TrainingBatch(pixels[:n], np.arange(n), epoch=0, rate=np.ones(n))
-        group.answer(dict.fromkeys(range(n_networks), request))
+        engine.learn(pixels[:n], np.arange(n), 0, np.ones(n))
 
     def infer(n: int) -> None:
-        group.answer(dict.fromkeys(range(n_networks), InferenceBatch(pixels[:n], np.arange(n))))
+        engine.count_spikes(pixels[:n], np.arange(n))
 
     def images_per_second(function, n: int) -> float:
         taken = (bench.seconds(lambda: function(n), time.perf_counter) for _ in range(repeats))
-        return n_networks * n / statistics.median(taken)
+        return n / statistics.median(taken)
 
     n_inferred = min(INFERRED, len(pixels))
     learn(at_once)  # compiles or records
@@ -61,25 +57,23 @@ def measure(group: NetworkGroup, at_once: int, pixels: np.ndarray, repeats: int,
 def rows_of(n_exc: int, arguments, pixels: np.ndarray) -> list[dict]:
     """Return the rows of one size."""
     model = published_model("nearest_online", "diehl_cook", n_exc, ENCODER)
-    wanted = [("event", "cpu", 1, 1)]
-    wanted += [("torch", arguments.device, batch_size, 1) for batch_size in arguments.batch_sizes]
-    wanted += [("torch", arguments.device, 1, n_networks) for n_networks in arguments.networks]
+    wanted = [("event", "cpu", 1)]
+    wanted += [("torch", arguments.device, batch_size) for batch_size in arguments.batch_sizes]
     rows = []
-    for engine, device, batch_size, n_networks in wanted:
-        models = [replace(model, seed=seed) for seed in range(n_networks)]
+    for engine, device, batch_size in wanted:
         options = EngineOptions(engine=engine, device=device, batch_size=batch_size, threads=arguments.threads)
-        group = make_group(models, [initial_state(each) for each in models], options)
-        row = {"n_exc": n_exc, "engine": engine, "device": device, "batch_size": batch_size, "networks": n_networks}
-        rows.append(row | measure(group, batch_size, pixels, arguments.repeats, arguments.seconds))
+        made = make_engine(model, initial_state(model), options)
+        row = {"n_exc": n_exc, "engine": engine, "device": device, "batch_size": batch_size}
+        rows.append(row | measure(made, batch_size, pixels, arguments.repeats, arguments.seconds))
     return rows
 
 
 def table(rows: list[dict]) -> str:
     """Return the rows as Markdown."""
-    head = ["engine", "device", "neurons", "batch", "networks", "learning/s", "evaluating/s"]
+    head = ["engine", "device", "neurons", "batch", "learning/s", "evaluating/s"]
     lines = [
         [
-            *(row["engine"], row["device"], f"{row['n_exc']}", f"{row['batch_size']}", f"{row['networks']}"),
+            *(row["engine"], row["device"], f"{row['n_exc']}", f"{row['batch_size']}"),
             f"{row['learning_images_per_second']:,.0f}",
             f"{row['evaluating_images_per_second']:,.0f}",
         ]
@@ -94,7 +88,6 @@ def main() -> None:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--n-exc", nargs="+", type=bench.positive, default=[100, 400], metavar="N")
     parser.add_argument("--batch-sizes", nargs="*", type=bench.positive, default=[1, 16, 64, 256], metavar="B")
-    parser.add_argument("--networks", nargs="*", type=bench.positive, default=[4], metavar="K")
     parser.add_argument("--images", type=bench.positive, default=2048, help="most images per run")
     parser.add_argument("--seconds", type=float, default=2.0, help="fewer images where a run would take longer")
     parser.add_argument("--repeats", type=bench.positive, default=3)

@@ -34,13 +34,12 @@ from stdp_run.config.schema import Settings, read_settings
 from stdp_run.datasets.selection import Data, load_images
 from stdp_run.encoding import image_order
 from stdp_run.engines.base import Engine
-from stdp_run.engines.selection import EVENT, EngineOptions, make_engine
+from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.network import initial_state
 from stdp_run.reporting.plots.style import BLUE, GREY, GRID, VERMILION, counted, describe, new_figure, to_png
-from stdp_run.training.drive import drive
 from stdp_run.training.run import label, measure
 from stdp_run.training.tracking import Bars
-from stdp_run.training.trainer import learning_rate
+from stdp_run.training.trainer import lr_factor
 
 SIZE, TIME, SCALE = 20.0, 5.0, 3.0  # how far from the published value, either way: changes, times and targets, norms
 NETWORK = {"neuron.theta_increment": 10.0, "neuron.w_ie": (50.0, 1000.0), "encoder.max_rate_hz": 2.0}
@@ -100,7 +99,7 @@ def learn(engine: Engine, settings: Settings, data: Data, most_spikes: float) ->
     n = len(data.train_pixels)
     for epoch in range(settings.epochs):
         order, seen = image_order(n, epoch, settings.seed), epoch * n + np.arange(n)
-        rate = learning_rate(settings.trainer.schedule, settings.trainer.rate_end, seen / (n * settings.epochs))
+        rate = lr_factor(settings.trainer.schedule, settings.trainer.rate_end, seen / (n * settings.epochs))
         for start in range(0, n, 250):
             chosen = order[start : start + 250]
             counts = engine.learn(data.train_pixels[chosen], chosen, epoch, rate[start : start + 250])
@@ -112,12 +111,12 @@ def learn(engine: Engine, settings: Settings, data: Data, most_spikes: float) ->
 def run(settings: Settings, data: Data, most_spikes: float = np.inf) -> dict[str, float]:
     """Return the figures of a network that learned from the images, was labelled by them, and was tested."""
     model = build_model(settings)
-    engine = make_engine(model, initial_state(model), EngineOptions(threads=1), EVENT)
+    engine = make_engine(model, initial_state(model), EngineOptions("event", threads=1))
     begun, bars = time.process_time(), Bars(visible=False)
     if not learn(engine, settings, data, most_spikes):
         return {"accuracy": 0.0, "spikes_per_image": np.nan, "images_per_second": np.nan, "graded": np.nan}
     seconds = time.process_time() - begun
-    final = drive(measure(data, drive(label(data, settings, bars), engine), bars), engine)
+    final = measure(engine, data, label(engine, data, settings, bars), bars)
     share = np.clip(engine.state().weight / model.rule_parameters.w_max, 0.0, 1.0)
     return {
         "accuracy": final.accuracy["all_activity"],

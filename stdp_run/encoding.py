@@ -124,14 +124,14 @@ class Encoder:
 
 
 def spikes_below(
-    limits: Tensor, image_index: Tensor, presentation: Any, first_step: Any, n_steps: int, seed: Any, stream: int
+    limits: Tensor, image_index: Tensor, presentation: Any, first_step: Any, n_steps: int, seed: int, stream: int
 ) -> Tensor:
-    """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, ..., B, I]: where a random word is below its limit.
+    """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, B, I]: where a random word is below its limit.
 
     Args:
-        limits: int64 tensor [..., B, I], from `Encoder.limits`.
-        image_index: int64 tensor [..., B], the place of each image in its data set.
-        presentation: the `presentation_key`, number or int64 tensor [...]; so is `seed`.
+        limits: int64 tensor [B, I], from `Encoder.limits`.
+        image_index: int64 tensor [B], the index of each image in its data set.
+        presentation: the `presentation_key`, number or int64 tensor [].
         first_step: number or int64 tensor [], a multiple of 4.
         n_steps: T.
         seed: key.
@@ -139,22 +139,31 @@ def spikes_below(
     """
     import torch
 
-    def for_images(value: Any) -> Any:
-        return value[..., None, None] if isinstance(value, torch.Tensor) else value
+    chosen, n_blocks = pixels_to_sample(limits), (n_steps + 3) // 4
+    image, pixel = chosen // limits.shape[1], chosen % limits.shape[1]
+    block = torch.arange(n_blocks, device=limits.device)[:, None] + first_step // 4
+    words = philox(block, pixel, image_index[image], presentation, seed, stream)
+    limit = limits.view(-1)[chosen]
+    spikes = torch.zeros((n_blocks, 4, limits.numel()), dtype=torch.uint8, device=limits.device)
+    spikes[:, :, chosen] = torch.stack([word < limit for word in words], dim=1).to(torch.uint8)
+    return spikes.view(-1, *limits.shape)[:n_steps]
 
-    block = (torch.arange((n_steps + 3) // 4, device=limits.device) + first_step // 4).view(-1, *[1] * limits.ndim)
-    pixel = torch.arange(limits.shape[-1], device=limits.device)
-    words = philox(block, pixel, image_index[..., None], for_images(presentation), for_images(seed), stream)
-    spikes = torch.stack([word < limits for word in words], dim=1)
-    return spikes.view(-1, *limits.shape)[:n_steps].to(torch.uint8)
+
+def pixels_to_sample(limits: Tensor) -> Tensor:
+    """Return flat indices of the pixels in limits[B, I] that can spike; a GPU gets all, as graphs have fixed shapes."""
+    import torch
+
+    if limits.device.type == "cpu":
+        return limits.view(-1).nonzero()[:, 0]
+    return torch.arange(limits.numel(), device=limits.device)
 
 
 def rounding_words(
-    shape: tuple[int, int], image_index: Tensor, presentation: Any, step_index: Any, seed: Any
+    shape: tuple[int, int], image_index: Tensor, presentation: Any, step_index: Any, seed: int
 ) -> tuple[Tensor, Tensor]:
     """Return two random words per image and synapse, each [B, E, I] int64; `shape` is (E, I).
 
-    `presentation`, `step_index` and `seed` are numbers or int64 tensors [], image_index is an int64 tensor [B].
+    `presentation` and `step_index` are numbers or int64 tensors [], image_index is an int64 tensor [B].
     """
     import torch
 

@@ -5,7 +5,7 @@
     3. excitatory neurons advance -> s_exc
     4. inhibitory neurons advance with current w_ei s_exc -> s_inh
     5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces;
-       where `max_learners` is set it sees the spikes of the first neurons to fire in the image only
+       where `k_winners` is set it sees the spikes of the first neurons to fire in the image only
 
 Steps 2 to 4 are the neuron group's (`NeuronGroup.advance`), which may have conductances in place of currents.
 
@@ -49,7 +49,7 @@ class Model:
     encoder: Encoder
     seed: int
     dtype: str = "float32"
-    max_learners: int | None = None  # different neurons that learn from one image, the first to fire; None: all
+    k_winners: int | None = None  # different neurons that learn from one image, the first to fire; None: all
     n_presentations: int = 1  # of an image with learning off, each from rest and with new spikes; counts are added up
     inference: Encoder | None = None  # how images are then encoded; None: as for learning
 
@@ -152,11 +152,11 @@ def _no_input_spikes(model: Model, weight: Tensor, n_images: int) -> Tensor:
 class Plasticity(NamedTuple):
     """What learning takes in one step, beside the state."""
 
-    rate: float | Tensor  # factor of the learning-rate schedule, [] if a tensor
+    rate: Tensor  # [], factor of the learning-rate schedule
     last: bool  # this is the image's last step
     reduce: Reduction
     words: Callable[[], tuple[Tensor, Tensor]]  # as in rules.base.Step
-    max_learners: int | Tensor | None = None  # neurons that may learn from an image, [] if a tensor; None: all
+    k_winners: Tensor | None = None  # [], neurons that may learn from an image; None: all
 
 
 class ImageState(NamedTuple):
@@ -167,7 +167,7 @@ class ImageState(NamedTuple):
     cells: Tensors  # [B, E] each, of the neurons, by name (NeuronGroup.cells)
     input_spikes: Tensor  # with delays [D + 1, B, I], those of the latest steps, the latest first; else empty
     traces: Tensors  # the rule's
-    learns: Tensor  # [B, E] bool, the neurons that were among the first `max_learners` to fire
+    learns: Tensor  # [B, E] bool, the neurons that were among the first `k_winners` to fire
     delays: Tensor  # int64 [E, I] in steps, of the input synapses, a constant; empty where there are none
 
 
@@ -228,10 +228,10 @@ def step(
     if plasticity is None:
         return after, spikes
     # 5. The rule.
-    rate, last, reduce, words, max_learners = plasticity
+    rate, last, reduce, words, k_winners = plasticity
     learns, post = state.learns, spikes
-    if max_learners is not None:
-        learns = first_to_fire(learns, fired, max_learners)
+    if k_winners is not None:
+        learns = first_to_fire(learns, fired, k_winners)
         post = spikes * learns
     seen = Step(input_spikes, post, theta, rate, last, reduce, words, delays)
     weight, traces = model.rule.step(model.rule_parameters, seen, state.weight, state.traces)
@@ -239,7 +239,7 @@ def step(
     return after._replace(weight=weight, theta=theta, traces=traces, learns=learns), spikes
 
 
-def first_to_fire(learns: Tensor, fired: Tensor, limit: int | Tensor) -> Tensor:
+def first_to_fire(learns: Tensor, fired: Tensor, limit: Tensor) -> Tensor:
     """Return which neurons learn from their image, bool [B, E]: the first `limit` different ones to fire in it.
 
     `learns` are those that were among them before, `fired` those that spike now; the lower index is first.

@@ -88,7 +88,6 @@ def invocation_of(config: DictConfig, hydra_config: HydraConf) -> Invocation:
         explicit=tuple(key_of(item) for item in hydra_config.overrides.task),
         job=hydra_config.job.num if in_sweep else None,
         bars=False if in_sweep and "basic" not in hydra_config.launcher._target_ else None,
-        sweep_directory=Path(hydra_config.sweep.dir) if in_sweep else None,
         tuning=tuning(config, hydra_config, config_folders(hydra_config)),
         accepted=accepted,
     )

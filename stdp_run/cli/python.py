@@ -54,7 +54,7 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
             into a dict: `**{"trainer.log_every": 500}`.
 
     Raises:
-        UserError: what would end the command, with the same line; also modes but train and eval, and networks above 1.
+        UserError: what would end the command, with the same line; also modes but train and eval.
         KeyboardInterrupt: it was interrupted; what was learned is saved.
     """
     for argument in overrides:
@@ -87,8 +87,6 @@ def _run(config: DictConfig) -> Result:
     hydra_config = HydraConfig.get()
     if config.mode not in ("train", "eval"):
         raise UserError.bad_value("mode", config.mode, "train or eval in Python; stdp_run.load(RUN) is for the others")
-    if config.networks != 1:
-        raise UserError.bad_value("networks", config.networks, "1 in Python, where a loop makes several")
     directory = Path(hydra_config.runtime.output_dir)
     layout = hydra_config.job_logging["formatters"]["file"]["format"]
     with _log_in(RunLog(str(directory / "run.log")), layout):

@@ -22,7 +22,6 @@ class Invocation:
     job: int | None = None  # number of the job in its sweep
     bars: bool | None = None  # whether progress bars are shown; None: where standard error is a terminal
     show: Callable[[str], object] = print  # receives the table that ends a command
-    sweep_directory: Path | None = None  # of the sweep that the job belongs to; shared by its jobs
     tuning: str = ""  # a line about the tuned constants that are in effect, for the log of a run
     # Called once the command is accepted and its directory locked, with whether a run begins there: until then nothing
     # is written.

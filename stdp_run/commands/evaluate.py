@@ -11,13 +11,11 @@ from stdp_run.config.schema import Settings
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.datasets.selection import load_images, matched_by_name
-from stdp_run.engines.selection import make_engine, set_process_options
+from stdp_run.engines.selection import choose, engine_options, make_engine, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.inference.disturbance import Disturbance, build_disturbance, disturbed_images
 from stdp_run.inference.load import Trained, read_trained
 from stdp_run.training import result as results
-from stdp_run.training.drive import drive
-from stdp_run.training.engine_choice import choose_once, engine_options
 from stdp_run.training.run import measure
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Bars
@@ -49,7 +47,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         data = matched_by_name(load_images(settings), name, trained.classes)
         options = engine_options(settings, invocation.job, learning=False)
         set_process_options(options.threads, options.tf32)
-        choice = choose_once([model], options, None, invocation.sweep_directory)
+        choice = choose(model, options)
         settings = settings.with_values({"engine": choice.engine, "device": choice.device})
         invocation.accepted(True)
         directory.write_config(settings)
@@ -61,7 +59,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         if layer := trained.make_first_layer(options._replace(engine="auto")):
             counts = layer.counts(data.test_pixels, cached=disturbance is None)
             data = replace(data, test_pixels=layer.seen(counts))
-        final = drive(measure(data, labels, Bars(invocation.bars)), make_engine(model, state, options, choice))
+        final = measure(make_engine(model, state, options, choice), data, labels, Bars(invocation.bars))
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
         result["train_images_per_second"] = None
         if disturbance:

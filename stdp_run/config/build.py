@@ -63,7 +63,7 @@ def build_model(settings: Settings) -> Model:
         encoder=encoder,
         seed=settings.seed,
         dtype=settings.dtype,
-        max_learners=settings.max_learners,
+        k_winners=settings.k_winners,
         n_presentations=settings.evaluator.n_presentations,
         inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
     )

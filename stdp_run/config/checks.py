@@ -44,14 +44,6 @@ def or_null(inner: Callable) -> Callable[[str, object], Any]:
     return check
 
 
-def _are_different(value: object) -> bool:
-    """Return whether a value is a list of one or more plain values, none of them twice."""
-    if not isinstance(value, list) or any(isinstance(item, (list, dict)) for item in value):
-        return False
-    return value != [] and all(item not in value[:place] for place, item in enumerate(value))
-
-
 flag = _fits(lambda value: isinstance(value, bool), "true or false")
 text = _fits(lambda value: isinstance(value, str), "text")
-different_values = _fits(_are_different, "a list of different values, such as [0.01,0.02]")
 seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)

@@ -6,7 +6,7 @@ such as "0.1 per input": the number times the pixels of an image.
 
 import copy
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from operator import attrgetter
@@ -15,7 +15,7 @@ from typing import Any, cast
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stdp_run.config.checks import OneOf, different_values, flag, one_of, or_null, seed_check, text
+from stdp_run.config.checks import OneOf, flag, one_of, or_null, seed_check, text
 from stdp_run.config.sections import (
     CompareSettings,
     DatasetSettings,
@@ -27,7 +27,7 @@ from stdp_run.config.sections import (
     TrainerSettings,
     checked,
 )
-from stdp_run.errors import UserError, shown
+from stdp_run.errors import UserError
 from stdp_run.parameters import non_negative, positive, whole_positive
 from stdp_run.rules.reduction import REDUCTIONS
 
@@ -48,11 +48,11 @@ OF_MODES = (
 # but it learns alone.
 LEARNED_BY = (
     *("rule", "neuron", "dataset", "encoder", "trainer", "evaluator"),
-    *("n_exc", "epochs", "max_learners", "seed", "dtype"),
+    *("n_exc", "epochs", "k_winners", "seed", "dtype"),
 )
 OF_FIRST_LAYER = (*LEARNED_BY, "engine", "device", "batch_size")
 _ALONE = {
-    **{"mode": "train", "first_layer": None, "networks": 1, "vary": "seed", "values": None, "resume": "auto"},
+    **{"mode": "train", "first_layer": None, "resume": "auto"},
     **dict.fromkeys(("n_train", "n_test", "n_label", "checkpoint", "disturbance"), None),
     **{"predict": {"images": None, "csv": None}, "export": {"to": None}, "compare": {"dir": None}},
 }
@@ -95,9 +95,6 @@ class Settings:
     disturbance: PartSettings | None
     mode: str = checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
     seed: int = checked(seed_check)
-    networks: int = checked(whole_positive)
-    vary: str = checked(text)
-    values: Sequence | None = checked(or_null(different_values))
     n_exc: int = checked(whole_positive)
     epochs: int = checked(whole_positive)
     n_train: int | None = checked(or_null(whole_positive))
@@ -111,7 +108,7 @@ class Settings:
     tf32: bool = checked(flag)
     threads: int | None = checked(or_null(whole_positive))
     resume: str | None = checked(or_null(text))
-    max_learners: int | None = checked(or_null(whole_positive))
+    k_winners: int | None = checked(or_null(whole_positive))
     checkpoint: str | None = checked(or_null(text))
     config_dir: str | None = checked(or_null(text))
 
@@ -125,17 +122,9 @@ class Settings:
                 none = "none" if key == "disturbance" else "null"  # as the command line has it
                 allowed = f"{none} with mode={self.mode}, as it is for mode={', '.join(modes)}{hint}"
                 raise UserError.bad_value(key, getattr(value, "name", value), allowed)
-        if self.networks == 1 and (self.vary != "seed" or self.values is not None):
-            asked = f"values={shown(self.values)}" if self.vary == "seed" else f"vary={self.vary}"
-            raise UserError(f"networks=1: must be 2 or more for {asked}")
-        if self.networks > 1 and self.batch_size > 1:
-            allowed = f"1 with networks={self.networks}, each of which learns online"
-            raise UserError.bad_value("batch_size", self.batch_size, allowed)
-        if self.trainer.learners_start is not None and self.max_learners is None:
-            start = self.trainer.learners_start
-            raise UserError(f"trainer.learners_start={start}: needs the number at the end, max_learners; it is null")
-        if self.networks > 1 and self.first_layer and self.first_layer.run is None:
-            raise UserError(f"networks={self.networks}: needs first_layer.run=RUN, whose first layer all of them take")
+        if self.trainer.k_winners_start is not None and self.k_winners is None:
+            start = self.trainer.k_winners_start
+            raise UserError(f"trainer.k_winners_start={start}: needs the number at the end, k_winners; it is null")
 
     @property
     def n_inputs(self) -> int:

@@ -37,7 +37,7 @@ class EncoderSettings:
 class TrainerSettings:
     schedule: str = checked(one_of(*SCHEDULES))
     rate_end: float = checked(Check("a number above 0 and up to 1", above=0.0, maximum=1.0))
-    learners_start: int | None = checked(or_null(whole_positive))
+    k_winners_start: int | None = checked(or_null(whole_positive))
     order: str = checked(one_of(*ORDERS))
     log_every: int = checked(whole_positive)
     label_window: int = checked(whole_positive)

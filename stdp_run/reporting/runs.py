@@ -116,9 +116,8 @@ def no_runs(directory: Path) -> UserError:
 def find_all(directory: Path) -> Found:
     """Return the runs and the evaluations (mode=eval) in `directory` and below it.
 
-    Links are followed, hidden folders are not. Folders of other commands (mode=predict, ...) are no runs, neither is
-    one around networks side by side, each of which has its run in a folder below, nor is the first layer of a run. What
-    cannot be read makes a run an unfinished one whose `reason` says why.
+    Links are followed, hidden folders are not. Folders of other commands (mode=predict, ...) are no runs, nor is the
+    first layer of a run. A run that cannot be read is an unfinished one whose `reason` says why.
 
     Raises:
         UserError: the folder is not there.
@@ -132,8 +131,7 @@ def find_all(directory: Path) -> Found:
         # A job that failed before it began has left only the line that says so, beside the command as it was given.
         if "config.yaml" in files or ("error.txt" in files and (path / ".hydra").is_dir()):
             row = _read_run(path, Path(directory))
-            alone = row.get("networks", "1") == "1" or row["state"] == "failed"
-            if alone and (mode := str(row.get("mode", "train"))) in rows:
+            if (mode := str(row.get("mode", "train"))) in rows:
                 rows[mode].append(row)
     return Found(_frame(rows["train"]), _frame(rows["eval"]))
 

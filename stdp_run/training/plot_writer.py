@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 # One set being made and two waiting: more would only pile up copies of the weights.
 SETS_AT_ONCE = 3
-# Runs side by side plot in turn: there is one core to spare for it, and Matplotlib has caches that threads would share.
+# Plots are made in turn: Matplotlib has caches that threads would share.
 _one_plots = threading.Lock()
 
 Put = Callable[[int, str, bytes, tuple[int, int]], None]

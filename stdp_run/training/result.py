@@ -105,11 +105,11 @@ def summary_table(result: dict, directory: Path) -> str:
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
-def log_accuracy(result: dict, name: str = "") -> None:
+def log_accuracy(result: dict) -> None:
     """Have the log say the accuracy of every readout, by which `summary_table` ends a run, and which is judged by."""
     judged_by = {result["readout"]: " (evaluator.readout)"}
     each = (f"{readout} {value:.2%}{judged_by.get(readout, '')}" for readout, value in result["accuracy"].items())
-    log.info("%s%s accuracy: %s", f"{name}, " if name else "", result["split"], ", ".join(each))
+    log.info("%s accuracy: %s", result["split"], ", ".join(each))
 
 
 def relative_path(directory: Path) -> str:

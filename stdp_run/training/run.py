@@ -3,7 +3,8 @@
 import json
 import logging
 import time
-from typing import Any, NamedTuple
+from collections.abc import Callable, Generator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import flat
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
+from stdp_run.engines.base import Engine
 from stdp_run.errors import printable
 from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
@@ -21,7 +23,6 @@ from stdp_run.network import NetworkState, initial_state
 from stdp_run.reporting.plots import ClassHistory
 from stdp_run.reporting.report import write_report
 from stdp_run.training import result as results
-from stdp_run.training.drive import Network, Steps, count_spikes
 from stdp_run.training.order import presented_by_class
 from stdp_run.training.plot_writer import Plotted, PlotWriter
 from stdp_run.training.run_directory import RunDirectory
@@ -33,12 +34,14 @@ log = logging.getLogger(__name__)
 
 # What TensorBoard's HParams tab compares runs by: always the same, as it takes its columns from one run.
 HYPERPARAMETERS = (
-    *("rule.name", "neuron.name", "dataset.name", "n_exc", "epochs", "seed", "batch_size", "reduction", "max_learners"),
+    *("rule.name", "neuron.name", "dataset.name", "n_exc", "epochs", "seed", "batch_size", "reduction", "k_winners"),
     *("encoder.steps", "encoder.max_rate_hz", "trainer.schedule", "trainer.rate_end"),
     *("rule.a_post", "rule.a_pre", "rule.tau_pre", "rule.tau_post", "rule.w_norm"),
     *("neuron.w_ie", "neuron.theta_increment", "neuron.refractory"),
 )
 RASTER_IMAGES = 3
+
+Found = TypeVar("Found")
 
 
 class Start(NamedTuple):
@@ -47,7 +50,6 @@ class Start(NamedTuple):
     settings: Settings
     directory: RunDirectory  # where it writes; this process holds its lock
     saved: Checkpoint | None  # what it is resumed from; None: it begins
-    name: str  # of one of several networks side by side, for the log; else empty
 
 
 class TrainingRun:
@@ -58,14 +60,15 @@ class TrainingRun:
     """
 
     def __init__(self, start: Start, data: Data, interruption: Interruption, bars: Bars, begun: float):
-        self.settings, self.directory, saved, self._name = start
+        self.settings, self.directory, saved = start
         self.model, options = build_model(self.settings), self.settings.trainer
         # By class, the images before are of the last classes alone, and no labels of all come from them.
         windows = 0 if options.order == "by_class" else max(1, options.label_window // options.log_every)
         self.progress = Progress(RunningAccuracy(len(data.classes), windows))
         self._data, self._interruption, self._bars, self._begun = data, interruption, bars, begun
-        self._tracker: Tracker  # open while there are steps
+        self._tracker: Tracker  # these three while it runs
         self._plots: PlotWriter
+        self._engine: Engine
         self._resumed_at: int | None = None
         if saved:
             saved.check_progress(self.model, len(data.classes), self.directory.checkpoints)
@@ -77,20 +80,24 @@ class TrainingRun:
             self._resumed_at = self.progress.images
             log.info("%s: resumed after %d images", self.directory.path, self._resumed_at)
 
-    def steps(self, network: Network) -> Steps[dict]:
-        """Learn, label the neurons, test, and write the result, which is returned and is the last file of the run."""
+    def complete(self, engine: Engine) -> dict:
+        """Learn, label the neurons, test, and write the result, which is returned and is the last file of the run.
+
+        The network of the engine starts from `state`.
+        """
         data, progress, path = self._data, self.progress, self.directory.path
+        self._engine = engine
         with (
             Tracker(path, self._resumed_at) as self._tracker,
             PlotWriter(path, self._tracker.plot, self._what_is_plotted(), *self._plotted) as self._plots,
         ):
             trainer = Trainer(self.settings, data, progress, self._tracker, self._interruption)
-            yield from trainer.train(network, self, self._bars)
-            state = network.state()
+            trainer.train(engine, self, self._bars)
+            state = engine.state()
             self._plots.after_learning(progress.images, state)
-            labels = yield from label(data, self.settings, self._bars)
+            labels = label(engine, data, self.settings, self._bars, self._interruption)
             self._plots.after_labelling(progress.images, state, labels.label)
-            final = yield from measure(data, labels, self._bars)
+            final = measure(engine, data, labels, self._bars, self._interruption)
             history = self._record_end(final)
         return self._write(state, labels, final, history)
 
@@ -110,18 +117,18 @@ class TrainingRun:
         labels = self.progress.estimate.labels()
         self._plots.while_learning(self.progress.images, state, None if labels is None else labels.label)
 
-    def evaluate(self) -> Steps[None]:
+    def evaluate(self) -> None:
         """Measure and record the accuracy on the way; where images come by class, of the classes presented so far."""
         no_bars, images_seen, known = Bars(visible=False), self.progress.images, None
         if (presented := self._presented([images_seen])) is not None:
             [known] = presented
-        labels = yield from label(self._data, self.settings, no_bars, known)
-        found = yield from measure(self._data, labels, no_bars, known)
+        labels = label(self._engine, self._data, self.settings, no_bars, self._interruption, known)
+        found = measure(self._engine, self._data, labels, no_bars, self._interruption, known)
         accuracy = found.accuracy
         text = ", ".join(f"{name} {value:.2%}" for name, value in accuracy.items())
         values = {f"evaluation/accuracy_{name}": value for name, value in accuracy.items()}
         self._tracker.scalars(images_seen, {**values, **self._per_class(found)})
-        log.info("%safter %d images: %s", f"{self._name}, " if self._name else "", images_seen, text)
+        log.info("after %d images: %s", images_seen, text)
 
     def _presented(self, images_seen: list[int]) -> np.ndarray | None:
         """Return which classes were presented between some numbers of images seen, as `presented_by_class`."""
@@ -183,7 +190,7 @@ class TrainingRun:
         if history and self.settings.trainer.order == "by_class":
             result |= results.forgetting(history.accuracy, data)
         results.write_result(path, result)
-        results.log_accuracy(result, self._name)
+        results.log_accuracy(result)
         write_report(path)
         self.directory.remove_checkpoints()
         return result
@@ -204,18 +211,60 @@ class TrainingRun:
         return Plotted(self.model, images.height, images.width, data.classes, *raster, projection, blocks)
 
 
-def label(data: Data, settings: Settings, bars: Bars, known: np.ndarray | None = None) -> Steps[Labels]:
+def label(
+    engine: Engine,
+    data: Data,
+    settings: Settings,
+    bars: Bars,
+    interruption: Interruption | None = None,
+    known: np.ndarray | None = None,
+) -> Labels:
     """Label the neurons by the first training images, of classes that are `known`, bool [C], with learning off."""
     n_label = settings.n_label or len(data.train_pixels)
     chosen = slice(n_label) if known is None else np.flatnonzero(known[data.train_classes])[:n_label]
     classes, index = data.train_classes[chosen], np.arange(len(data.train_pixels))[chosen]
     with bars.open("labelling", len(index)) as bar:
         asking = metrics.label_neurons(classes, len(data.classes))
-        return (yield from count_spikes(asking, data.train_pixels[chosen], index, bar.update))
+        return count_spikes(asking, engine, data.train_pixels[chosen], index, bar.update, interruption)
 
 
-def measure(data: Data, labels: Labels, bars: Bars, known: np.ndarray | None = None) -> Steps[Evaluation]:
+def measure(
+    engine: Engine,
+    data: Data,
+    labels: Labels,
+    bars: Bars,
+    interruption: Interruption | None = None,
+    known: np.ndarray | None = None,
+) -> Evaluation:
     """Measure the accuracy of labelled neurons on the test images, with learning off; only `known` are answered."""
     with bars.open("testing", len(data.test_pixels)) as bar:
         asking = metrics.evaluate(labels, data.test_classes, known)
-        return (yield from count_spikes(asking, data.test_pixels, data.test_index, bar.update))
+        return count_spikes(asking, engine, data.test_pixels, data.test_index, bar.update, interruption)
+
+
+def count_spikes(
+    asking: Generator[slice, np.ndarray, Found],
+    engine: Engine,
+    pixels: np.ndarray,
+    index: np.ndarray,
+    progress: Callable[[int], object],
+    interruption: Interruption | None = None,
+) -> Found:
+    """Return the result of an evaluation, `asking`, that is sent the spike counts of the slices of images it yields.
+
+    `pixels` are uint8 [N, I], `index` int64 [N] is the index of each image in its data set. A pending interruption
+    stops it between two batches of the engine; `progress` is called with the number of images in each.
+    """
+    try:
+        part = next(asking)
+        while True:
+            counts = []
+            for start in range(part.start, part.stop, engine.inference_batch):
+                if interruption:
+                    interruption.stop()
+                batch = slice(start, min(start + engine.inference_batch, part.stop))
+                counts.append(engine.count_spikes(pixels[batch], index[batch]))
+                progress(len(counts[-1]))
+            part = asking.send(np.concatenate(counts))
+    except StopIteration as end:
+        return end.value

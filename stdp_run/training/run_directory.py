@@ -122,7 +122,7 @@ class RunDirectory:
         if (self.path / "result.json").exists() and self.mode() != "eval":
             return True
         there = self.config()
-        below = there is not None and (there.networks > 1 or there.first_layer is not None)
+        below = there is not None and there.first_layer is not None
         return below and any(RunDirectory(path).holds_run() for path in self.path.iterdir() if path.is_dir())
 
     def mode(self) -> str | None:

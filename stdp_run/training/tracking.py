@@ -173,30 +173,13 @@ class Bar(tqdm):
 
 
 class Bars:
-    """Progress bars; runs side by side share one for what they do at the same time.
-
-    Where they are not `visible`, there are lines on the log instead; None: where standard error is no terminal.
-    """
+    """Makes progress bars, or lines on the log in place of invisible ones; `visible=None` shows bars on a terminal."""
 
     def __init__(self, visible: bool | None):
         self._disable = None if visible is None else not visible
         Bar.set_lock(threading.RLock())  # its own is for several processes too, and outlives one that is killed
-        self._users: dict[str, list[Bar]] = {}  # by what is done: the same bar, once for each run
 
-    @contextmanager
-    def open(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:
-        """Return a context with a bar over `total` images, of which some are `done`."""
-        users = self._users.setdefault(what, [])
-        if users:
-            bar = users[0]
-            bar.total += total - done
-        else:
-            look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
-            bar = Bar(what, total=total, initial=done, disable=self._disable, **look)
-        users.append(bar)
-        try:
-            yield bar
-        finally:
-            users.pop()
-            if not users:
-                bar.close()
+    def open(self, what: str, total: int, done: int = 0) -> Bar:
+        """Return a progress bar over `total` images that starts at `done`; it is a context that closes itself."""
+        look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
+        return Bar(what, total=total, initial=done, disable=self._disable, **look)

@@ -9,16 +9,18 @@ import numpy as np
 
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
-from stdp_run.engines.base import TrainingBatch
+from stdp_run.engines.base import Engine, TrainingBatch
 from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import NetworkState
-from stdp_run.training.drive import Network, Steps
 from stdp_run.training.order import evaluated_after, presentation_order
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bar, Bars, Tracker
 
+IMAGES_AT_ONCE = 250
+SECONDS_AT_ONCE = 0.5  # a signal waits about as long for its answer
 
-def learning_rate(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
+
+def lr_factor(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
     """Return the factor on the rule's changes at `progress` through the run, 0..1: from 1 to `rate_end`."""
     if schedule == "constant":
         return np.ones_like(progress)
@@ -35,7 +37,7 @@ class Progress:
     images: int = 0  # learned from, over all epochs
     reported: int = 0  # of those, the ones up to which everything that was due is done
     spikes: int = 0
-    seconds: float = 0.0  # spent to present images, to this network and those side by side with it
+    seconds: float = 0.0  # spent to learn from them
     window_seconds: float = 0.0  # of those, the ones since the last row of metrics
     counts: list[np.ndarray] = field(default_factory=list)  # spikes [N, E] of images since the last row, in parts
     classes: list[np.ndarray] = field(default_factory=list)  # [N] of the same
@@ -64,7 +66,7 @@ class Run(Protocol):
 
     def save(self, state: NetworkState) -> None: ...
     def plot(self, state: NetworkState) -> None: ...
-    def evaluate(self) -> Steps[None]: ...
+    def evaluate(self) -> None: ...
 
 
 class Trainer:
@@ -84,27 +86,30 @@ class Trainer:
         self._epoch, self._order = -1, np.zeros(0, np.int64)  # an epoch, and the order of its images
         self._evaluations = evaluated_after(self._options, self._classes, settings.epochs)
 
-    def train(self, network: Network, run: Run, bars: Bars) -> Steps[None]:
+    def train(self, engine: Engine, run: Run, bars: Bars) -> None:
         """Learn from the images, `settings.epochs` times, from where the progress is.
 
-        A checkpoint is saved before what else is due at the same number of images is done, so that a run that is
-        resumed begins with it: rows of metrics, plots and evaluations come once, whenever a run was interrupted.
+        Saving comes before the report that is due at the same number of images, and a resumed run begins with that
+        report. So rows of metrics, plots and evaluations come once, whenever a run was interrupted.
         """
-        progress = self._progress
+        progress, at_once = self._progress, self._settings.batch_size
         saved_at = time.monotonic()
         with bars.open("learning", self._total, progress.images) as bar:
-            yield from self._report(network, run, bar)
+            self._report(engine, run, bar)
             while progress.images < self._total:
-                batch = self._next_batch(network.images_at_once)
-                seconds = network.seconds
-                counts = yield batch
-                learned_from = batch.image_index[: len(counts)]
-                progress.add(counts, self._classes[learned_from], network.seconds - seconds)
+                batch, begun = self._next_batch(at_once), time.perf_counter()
+                counts = engine.learn(*batch)
+                seconds = time.perf_counter() - begun
+                at_once = max(1, min(IMAGES_AT_ONCE, int(len(counts) * SECONDS_AT_ONCE / max(seconds, 1e-9))))
+                progress.add(counts, self._classes[batch.image_index], seconds)
                 bar.update(len(counts))
+                stopping = self._interruption.pending is not None
                 if self._is_time_to_save(saved_at):
-                    run.save(network.state())
+                    run.save(engine.state())
                     saved_at = time.monotonic()
-                yield from self._report(network, run, bar)
+                self._report(engine, run, bar)
+                if stopping and progress.images < self._total:  # all is saved
+                    self._interruption.stop()
 
     def _next_batch(self, at_once: int) -> TrainingBatch:
         """Return about `at_once` images, up to where something is due, but whole batches in any case."""
@@ -120,7 +125,7 @@ class Trainer:
             self._epoch = epoch
         chosen = self._order[start : start + n_batches * batch_size]
         before = np.arange(seen, seen + len(chosen))
-        return TrainingBatch(self._pixels[chosen], chosen, epoch, self._rate(before), self._learners(before))
+        return TrainingBatch(self._pixels[chosen], chosen, epoch, self._rate(before), self._k_winners(before))
 
     def _is_time_to_save(self, saved_at: float) -> bool:
         if self._interruption.pending or self._progress.images == self._total:
@@ -131,7 +136,7 @@ class Trainer:
             return True
         return seconds is not None and time.monotonic() - saved_at >= seconds
 
-    def _report(self, network: Network, run: Run, bar: Bar) -> Steps[None]:
+    def _report(self, engine: Engine, run: Run, bar: Bar) -> None:
         """Do what is due since the last report."""
         options, progress = self._options, self._progress
         if progress.reported == progress.images:
@@ -140,11 +145,11 @@ class Trainer:
         log, plot, evaluate = *map(self._is_due, (options.log_every, options.plot_every)), self._evaluation_is_due()
         progress.reported = progress.images
         if log or at_end:
-            self._log(network.state(), bar)
+            self._log(engine.state(), bar)
         if plot and not at_end:  # the end has plots of its own
-            run.plot(network.state())
+            run.plot(engine.state())
         if evaluate:
-            yield from run.evaluate()
+            run.evaluate()
 
     def _is_due(self, every: int | None) -> bool:
         """Return whether a multiple of `every` images was reached since the last report."""
@@ -167,7 +172,7 @@ class Trainer:
                 "train/spikes_per_image": float(counts.sum(axis=1).mean()),
                 "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
                 "train/images_per_second": len(counts) / max(progress.window_seconds, 1e-9),
-                "train/learning_rate": float(self._rate(np.array([progress.images - 1]))[0]),
+                "train/lr_factor": float(self._rate(np.array([progress.images - 1]))[0]),
                 "network/theta_mean": float(state.theta.mean()),
                 "network/weight_mean": float(state.weight.mean()),
                 "network/weight_std": float(state.weight.std()),
@@ -180,11 +185,11 @@ class Trainer:
 
     def _rate(self, seen: np.ndarray) -> np.ndarray:
         """Return the factor of the learning-rate schedule for images before which some were seen."""
-        return learning_rate(self._options.schedule, self._options.rate_end, seen / self._total)
+        return lr_factor(self._options.schedule, self._options.rate_end, seen / self._total)
 
-    def _learners(self, seen: np.ndarray) -> np.ndarray | None:
+    def _k_winners(self, seen: np.ndarray) -> np.ndarray | None:
         """Return how many neurons may learn from each image; None where that does not change in the run."""
-        first, last = self._options.learners_start, self._settings.max_learners
+        first, last = self._options.k_winners_start, self._settings.k_winners
         if first is None or last is None:
             return None
         return np.rint(first * (last / first) ** (seen / self._total)).astype(np.int64)

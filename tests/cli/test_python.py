@@ -138,7 +138,6 @@ def test_an_interrupt_saves_and_the_run_can_be_resumed(here, caplog):
         ((), {"n_excs": 3}, "n_excs=3: unknown key; known beside it: "),
         ((), {"config_dir": "nowhere"}, "config_dir=nowhere: must be a folder that is there"),
         ((), {"resume": "nowhere"}, "resume=nowhere: must be auto, null, or the directory of a run"),
-        ((), {"networks": 2}, "networks=2: must be 1 in Python"),
         (("-m",), {}, "-m: options are for the command line"),
         (("seed",), {}, "seed: must be KEY=VALUE"),
         (("mode=compare", "compare.dir=."), {}, "mode=compare: must be train or eval in Python"),

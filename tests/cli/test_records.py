@@ -20,7 +20,6 @@ REFUSED = [
     ("n_train=60001", "n_train=60001: must be at most 60000"),
     ("n_train=60001 hydra.run.dir=new/er", "n_train=60001: must be at most 60000"),
     ("n_train=60001 hydra.run.dir=empty", "n_train=60001: must be at most 60000"),
-    ("n_train=60001 networks=2 hydra.run.dir=new", "n_train=60001: must be at most 60000"),
     ("mode=eval checkpoint=run n_exc=3", "was made with other settings"),
 ]
 

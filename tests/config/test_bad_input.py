@@ -52,7 +52,7 @@ ONE_LINE = [
     ("evaluator.readout=svm", "evaluator.readout=svm: must be one of all_activity, proportion, naive_bayes, multi"),
     ("trainer.checkpoint_seconds=0", "trainer.checkpoint_seconds=0: must be a number above 0, or null"),
     ("trainer.plot_every=0", "trainer.plot_every=0: must be a whole number of 1 or more, or null"),
-    ("trainer.learners_start=9", "trainer.learners_start=9: needs the number at the end, max_learners; it is null"),
+    ("trainer.k_winners_start=9", "trainer.k_winners_start=9: needs the number at the end, k_winners; it is null"),
     ("dataset.split=tset", "dataset.split=tset: must be one of test, validation, train"),
     ("dataset.height=tall", "dataset.height=tall: must be a whole number of 1 or more"),
     ("dataset.n_validation=0", "dataset.n_validation=0: must be a whole number of 1 or more"),

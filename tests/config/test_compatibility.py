@@ -76,7 +76,7 @@ def test_the_name_of_a_run_resumes_it_with_its_own_settings():
     ("words", "named"),
     [
         (("n_exc=61",), ["n_exc=61 (there: 60)"]),
-        (("n_exc=60", "rule.a_post=0.5", "max_learners=2"), ["rule.a_post=0.5 (there: 0.04)", "max_learners=2"]),
+        (("n_exc=60", "rule.a_post=0.5", "k_winners=2"), ["rule.a_post=0.5 (there: 0.04)", "k_winners=2"]),
         (("n_exc=60", "engine=torch"), ["engine=torch (there: event)"]),
         (("n_exc=60", "rule=full_online"), ["rule.name=full_online (there: nearest_online)"]),
         (("n_exc=60", "rule=post_pre_int"), ["rule.nu0=3 (there: not set)", "rule.a_post=not set (there: 0.04)"]),

@@ -187,7 +187,7 @@ def test_while_it_learns_an_image_depends_on_the_one_before():
 
 @pytest.mark.slow
 def test_only_the_first_to_fire_learn_on_both_engines():
-    model = replace(running_model(), max_learners=1)
+    model = replace(running_model(), k_winners=1)
     networks = [make(engine, model) for engine in ENGINES]
     torch_counts, event_counts = (learn(network, mnist(2)[:6]) for network in networks)
     assert (torch_counts == event_counts).all()

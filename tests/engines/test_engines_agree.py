@@ -89,21 +89,21 @@ WEAK = {"diehl_cook_int": 5}
 def test_engines_agree_on_who_learns_where_only_the_first_to_fire_do(pair):
     limit, weak = 2, {"w_ie": WEAK.get(pair[1], 4.0)}
     results = {}
-    for max_learners in (limit, None):
-        model = make_model(pair, neuron=weak, max_learners=max_learners)
+    for k_winners in (limit, None):
+        model = make_model(pair, neuron=weak, k_winners=k_winners)
         networks = [make(engine, model) for engine in ENGINES]
         torch_counts, event_counts = (learn(network, mnist(2)[:15]) for network in networks)
         states = [network.state() for network in networks]
         assert (torch_counts == event_counts).all()
         assert largest_difference(*states) < 1e-9
-        results[max_learners] = states[1]
+        results[k_winners] = states[1]
         assert ((event_counts > 0).sum(axis=1) > limit).sum() > 5, "the limit is not reached"
     assert largest_difference(*results.values()) > 1e-3
 
 
 def test_engines_agree_where_ever_fewer_neurons_learn_from_an_image():
     pair = ("nearest_online", "diehl_cook")
-    model = make_model(pair, neuron={"w_ie": 4.0}, max_learners=3)
+    model = make_model(pair, neuron={"w_ie": 4.0}, k_winners=3)
     images = mnist(2)[:12]
     index, rates = np.arange(12), np.ones(12)
     falling = np.array([9, 9, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1])
@@ -115,7 +115,7 @@ def test_engines_agree_where_ever_fewer_neurons_learn_from_an_image():
     # One image after the other, with a constant limit each: the same.
     one_by_one = make("event", model)
     for n, limit in enumerate(falling.tolist()):
-        one = make("event", replace(model, max_learners=limit), one_by_one.state())
+        one = make("event", replace(model, k_winners=limit), one_by_one.state())
         one.learn(images[n : n + 1], index[n : n + 1], EPOCH, rates[:1])
         one_by_one = one
     assert same_bits(one_by_one.state(), states[1])
@@ -139,7 +139,7 @@ def test_only_the_first_neurons_to_fire_in_an_image_change_their_weights(engine)
         (fired,) = np.nonzero(learn(make(engine, short, state), image)[0])
         order += [i for i in fired if i not in order]
     assert len(order) > 5
-    network = make(engine, replace(model, max_learners=limit), state)
+    network = make(engine, replace(model, k_winners=limit), state)
     counts = learn(network, image)
     changed = np.abs(network.state().weight - state.weight).max(axis=1) > 1e-6
     assert sorted(np.nonzero(changed)[0]) == sorted(order[:limit])
@@ -167,16 +167,16 @@ def test_in_float32_the_engines_differ_by_rounding():
     assert 0 < largest_difference(*states) < FLOAT32_DIFFERENCE
 
 
-@pytest.mark.parametrize("max_learners", [None, 1])
+@pytest.mark.parametrize("k_winners", [None, 1])
 @all_pairs
-def test_both_engines_agree_with_the_network_in_plain_loops(pair, max_learners):
+def test_both_engines_agree_with_the_network_in_plain_loops(pair, k_winners):
     n_images, n_steps, rate_hz, seed = 4, 40, 1000, 11
     images = mnist(4)[:n_images]
     exact = {"nu0": 1, "nu1": 2, "shift": 0, "trace_scale": 5, "max_threshold": 300}
     norm = {"alif_stdp": {"w_norm": 1.5}}.get(pair[1], {"w_norm": 8.0})
     changed = {"post_pre_int": exact, "meta_nearest_online": {}}.get(pair[0], norm)
     of_neuron = {"max_threshold": 300} if pair[1] == "diehl_cook_int" else {}
-    options = {"seed": seed, "rule": changed, "neuron": of_neuron, "max_learners": max_learners}
+    options = {"seed": seed, "rule": changed, "neuron": of_neuron, "k_winners": k_winners}
     model = make_model(pair, 49, 4, n_steps, float(rate_hz), **options)
     plain = plain_network(pair, model, initial_state(model))
     networks = [make(engine, model) for engine in ENGINES]

@@ -158,7 +158,7 @@ def plain_network(pair, model: Model, state: NetworkState) -> oracle.Network:
     if pair[1] == "diehl_cook_int":
         excitatory = [oracle.IntegerNeuron(p.max_threshold) for _ in n]
         inhibitory = [oracle.IntegerInhibitory() for _ in n]
-        return oracle.Network(rule, excitatory, inhibitory, p.w_ei, p.w_ie, model.max_learners)
+        return oracle.Network(rule, excitatory, inhibitory, p.w_ei, p.w_ie, model.k_winners)
     group = oracle.Alif if pair[1] == "alif_stdp" else oracle.Lif
     return oracle.Network(
         rule,
@@ -166,5 +166,5 @@ def plain_network(pair, model: Model, state: NetworkState) -> oracle.Network:
         [oracle.LifInhibitory(p.inhibitory_refractory) for _ in n],
         p.w_ei,
         p.w_ie,
-        model.max_learners,
+        model.k_winners,
     )

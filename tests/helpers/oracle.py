@@ -523,9 +523,9 @@ class IntegerInhibitory:
 class Network:
     """The order of one step: current, excitatory neurons, inhibitory neurons, learning."""
 
-    def __init__(self, rule, excitatory, inhibitory, w_ei, w_ie, max_learners=None):
+    def __init__(self, rule, excitatory, inhibitory, w_ei, w_ie, k_winners=None):
         self.rule, self.excitatory, self.inhibitory, self.w_ei, self.w_ie = rule, excitatory, inhibitory, w_ei, w_ie
-        self.max_learners = len(excitatory) if max_learners is None else max_learners
+        self.k_winners = len(excitatory) if k_winners is None else k_winners
 
     def present(self, input_spikes, learning):
         """Show one image, input_spikes[T][I]; return its spikes [T][E]."""
@@ -547,7 +547,7 @@ class Network:
             inhibition = [int(n.step(self.w_ei * s)) for n, s in zip(self.inhibitory, post, strict=True)]
             if learning:
                 learners += [i for i in range(n_exc) if post[i] and i not in learners]
-                del learners[self.max_learners :]
+                del learners[self.k_winners :]
                 seen = [spike if i in learners else 0 for i, spike in enumerate(post)]
                 self.rule.step(pre, seen, t == len(input_spikes) - 1, [n.theta for n in self.excitatory])
             train.append(post)

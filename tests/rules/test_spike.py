@@ -6,7 +6,6 @@ from helpers.networks import largest_difference, learn, make, make_model, mnist
 
 from stdp_run import replay, rules
 from stdp_run.config.build import build_rule, published
-from stdp_run.engines.dense.stacked import obstacle_to_stacking
 from stdp_run.engines.event.plasticity import spike
 from stdp_run.errors import UserError
 from stdp_run.network import initial_state
@@ -133,13 +132,6 @@ def test_with_learning_off_no_row_is_scaled():
     network = make("torch", model)
     network.count_spikes(mnist(2)[:2], np.arange(2))
     assert (network.state().weight == initial_state(model).weight).all()
-
-
-def test_networks_side_by_side_that_normalise_at_different_times_are_not_stacked():
-    pair = ("power_law_pre_post", "lif_stdp")
-    models = [make_model(pair, rule={"normalise": when}) for when in ("never", "never", "every_step")]
-    assert obstacle_to_stacking(models[:2]) is None
-    assert obstacle_to_stacking(models).startswith("rule.normalise: ")
 
 
 # ------------------------------------------------------------------------------------------------------------------

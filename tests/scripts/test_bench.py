@@ -192,12 +192,11 @@ def test_a_peer_learns_in_turn_with_this_engine(name):
 
 
 @pytest.mark.slow
-def test_batches_and_networks_are_measured_beside_the_event_engine():
+def test_batches_are_measured_beside_the_event_engine():
     words = [sys.executable, SCRIPTS / "bench_batches.py", "--json", "--n-exc", "20", "--batch-sizes", "1", "8"]
-    few = ["--networks", "3", "--images", "32", "--seconds", "0.1", "--repeats", "1"]
+    few = ["--images", "32", "--seconds", "0.1", "--repeats", "1"]
     done = subprocess.run([*words, *few], capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
-    measured = [(row["engine"], row["batch_size"], row["networks"]) for row in rows]
-    assert measured == [("event", 1, 1), ("torch", 1, 1), ("torch", 8, 1), ("torch", 1, 3)]
+    assert [(row["engine"], row["batch_size"]) for row in rows] == [("event", 1), ("torch", 1), ("torch", 8)]
     assert all(row["learning_images_per_second"] > 0 for row in rows)

@@ -1,6 +1,8 @@
 import copy
 import functools
 import math
+import os
+import signal
 
 import numpy as np
 import pytest
@@ -13,18 +15,22 @@ from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import NetworkState
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars
-from stdp_run.training.trainer import Progress, Trainer, learning_rate
+from stdp_run.training.trainer import Progress, Trainer, lr_factor
 
 known_settings = functools.cache(settings_of)
 
 
 class Recorder:
-    """The network, the tracker and the run of a trainer, which keep what they are given."""
+    """The engine, the tracker and the run of a trainer, which keep what they are given."""
 
-    def __init__(self, progress):
-        self.progress = progress
-        self.images_at_once, self.seconds = 64, 0.0
-        self.calls, self.rows, self.evaluated, self.plotted, self.saved, self.learners = [], [], [], [], [], []
+    def __init__(self, progress, classes):
+        self.progress, self.classes = progress, classes
+        self.calls, self.rows, self.evaluated, self.plotted, self.saved, self.k_winners = [], [], [], [], [], []
+
+    def learn(self, pixels, image_index, epoch, rate, k_winners):
+        self.calls.append((image_index.tolist(), epoch, rate.tolist()))
+        self.k_winners.append(k_winners)
+        return np.eye(3, dtype=np.int32)[self.classes[image_index]]  # neuron k spikes once for an image of class k
 
     def state(self):
         return NetworkState(np.full((3, 4), 0.5), np.array([1.0, 2.0, 3.0]))
@@ -40,11 +46,10 @@ class Recorder:
 
     def evaluate(self):
         self.evaluated.append(self.progress.images)
-        yield from ()
 
 
-def train(n_images, saved=None, served=None, **changes):
-    """Have a network learn, from what was saved if anything was; of a request, at most `served` images are served."""
+def train(n_images, saved=None, recorder_class=Recorder, **changes):
+    """Have a network learn, from what was saved if anything was."""
     trainer = changes.pop("trainer", {})
     nothing_by_time = {"plot_every": None, "checkpoint_seconds": None}
     overrides = {**changes, **{f"trainer.{key}": value for key, value in {**nothing_by_time, **trainer}.items()}}
@@ -54,23 +59,13 @@ def train(n_images, saved=None, served=None, **changes):
     progress = Progress(RunningAccuracy(3, windows))
     if saved is not None:
         progress.restore(saved)
-    recorder = Recorder(progress)
+    recorder = recorder_class(progress, classes)
     pixels = np.zeros((n_images, 4), np.uint8)
     with Interruption(".") as interruption:
         data = Data(pixels, classes, pixels, classes, np.arange(n_images), ("a", "b", "c"))
         trainer = Trainer(settings, data, progress, recorder, interruption)
-        steps = trainer.train(recorder, recorder, Bars(visible=False))
-        counts = None
-        try:
-            while True:
-                batch = steps.send(counts)
-                index = batch.image_index[:served]
-                recorder.calls.append((index.tolist(), batch.epoch, batch.rate[:served].tolist()))
-                recorder.learners.append(batch.max_learners)
-                recorder.seconds += 0.25
-                counts = np.eye(3, dtype=np.int32)[classes[index]]  # neuron k spikes once for each image of class k
-        except StopIteration:
-            return recorder
+        trainer.train(recorder, recorder, Bars(visible=False))
+    return recorder
 
 
 def images_of(recorder):
@@ -88,7 +83,7 @@ def test_every_image_is_presented_once_an_epoch_in_an_order_of_its_own(batch_siz
     assert sorted(presented[0]) == sorted(presented[1]) == list(range(700))
     assert presented[0] != presented[1] != list(range(700))
     progress = recorder.progress
-    assert progress.images == progress.spikes == 1400 and progress.seconds == 0.25 * len(recorder.calls)
+    assert progress.images == progress.spikes == 1400 and progress.seconds > 0
 
 
 def test_without_shuffling_images_come_as_they_lie():
@@ -119,22 +114,22 @@ def test_rows_of_metrics_and_evaluations_come_when_they_are_due():
     assert (second["network/theta_mean"], second["network/weight_mean"]) == (2.0, 0.5)
 
 
-def test_the_learning_rate_falls_over_the_whole_run():
+def test_the_rate_falls_over_the_whole_run():
     recorder = train(50, epochs=2, trainer={"schedule": "exponential", "rate_end": 0.01})
     rates = [rate for _, _, rates in recorder.calls for rate in rates]
     assert len(rates) == 100
     assert np.allclose(rates, 0.01 ** (np.arange(100) / 100))
-    assert recorder.rows[-1][1]["train/learning_rate"] == rates[-1]
+    assert recorder.rows[-1][1]["train/lr_factor"] == rates[-1]
 
 
-def test_the_number_of_learners_falls_over_the_whole_run_if_it_is_to_change():
-    recorder = train(500, epochs=2, max_learners=4, trainer={"learners_start": 16})
-    learners = np.concatenate(recorder.learners)
-    assert learners.tolist() == [round(16 * (4 / 16) ** (n / 1000)) for n in range(1000)]
-    assert (learners[0], learners[500], learners[-1]) == (16, 8, 4)
-    assert set(train(20, max_learners=4).learners) == {None}
-    with pytest.raises(UserError, match=r"trainer\.learners_start=16: needs the number at the end, max_learners"):
-        settings_of("trainer.learners_start=16")
+def test_the_number_of_winners_falls_over_the_whole_run_if_it_is_to_change():
+    recorder = train(500, epochs=2, k_winners=4, trainer={"k_winners_start": 16})
+    winners = np.concatenate(recorder.k_winners)
+    assert winners.tolist() == [round(16 * (4 / 16) ** (n / 1000)) for n in range(1000)]
+    assert (winners[0], winners[500], winners[-1]) == (16, 8, 4)
+    assert set(train(20, k_winners=4).k_winners) == {None}
+    with pytest.raises(UserError, match=r"trainer\.k_winners_start=16: needs the number at the end, k_winners"):
+        settings_of("trainer.k_winners_start=16")
 
 
 def test_what_is_due_does_not_cut_batches():
@@ -156,12 +151,47 @@ OPTIONS = {"log_every": 300, "evaluate_every": 450, "plot_every": 350, "checkpoi
 OPTIONS |= {"schedule": "cosine", "label_window": 600}
 
 
-def test_served_in_smaller_parts_a_network_learns_the_same():
-    at_once, in_parts = train(700, epochs=2, trainer=OPTIONS), train(700, served=17, epochs=2, trainer=OPTIONS)
-    assert images_of(at_once) == images_of(in_parts) and len(at_once.calls) < len(in_parts.calls)
-    assert without_times(at_once.rows) == without_times(in_parts.rows)
-    assert (at_once.evaluated, at_once.plotted) == (in_parts.evaluated, in_parts.plotted)
-    assert [saved["images"] for saved in at_once.saved] == [saved["images"] for saved in in_parts.saved]
+class Timed(Recorder):
+    """One that learns for so many seconds from an image."""
+
+    now, seconds = 0.0, 0.01
+
+    def learn(self, pixels, *others):
+        Timed.now += self.seconds * len(pixels)
+        return super().learn(pixels, *others)
+
+
+@pytest.mark.parametrize(("seconds", "asked"), [(0.01, 50), (0.7, 1), (1e-5, 250)])
+def test_as_many_images_are_presented_at_once_as_take_half_a_second(monkeypatch, seconds, asked):
+    monkeypatch.setattr("time.perf_counter", lambda: Timed.now)
+    monkeypatch.setattr(Timed, "seconds", seconds)
+    options = {**OPTIONS, "log_every": 1000, "evaluate_every": None, "checkpoint_every": None}
+    timed = train(1000, recorder_class=Timed, trainer={**options, "plot_every": None})
+    assert [len(index) for index, *_ in timed.calls][:3] == [1, asked, asked]
+    assert timed.progress.seconds == pytest.approx(1000 * seconds)
+    monkeypatch.undo()
+    plain = train(1000, trainer={**options, "plot_every": None})
+    assert images_of(timed) == images_of(plain)
+    assert without_times(timed.rows) == without_times(plain.rows)
+
+
+def test_a_signal_is_handed_on_when_all_is_saved():
+    handed_on = []
+
+    class Signalled(Recorder):
+        def learn(self, *batch):
+            if len(self.calls) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().learn(*batch)
+
+    # A handler that returns, as submitit's does, lets the run carry on.
+    before = signal.signal(signal.SIGTERM, lambda *_: handed_on.append(True))
+    try:
+        recorder = train(300, recorder_class=Signalled)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert handed_on == [True] and recorder.progress.images == 300
+    assert [saved["images"] for saved in recorder.saved] == [sum(len(index) for index, *_ in recorder.calls[:2]), 300]
 
 
 @pytest.mark.parametrize("options", [{}, {"order": "by_class", "evaluate_every": None}], ids=["shuffled", "by_class"])
@@ -182,6 +212,6 @@ def test_resumed_from_any_checkpoint_it_does_what_is_left_and_nothing_twice(batc
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 def test_schedules_run_from_one_to_their_end(schedule):
-    rates = learning_rate(schedule, 0.05, np.array([0.0, 0.5, 1.0]))
+    rates = lr_factor(schedule, 0.05, np.array([0.0, 0.5, 1.0]))
     middle = {"constant": 1.0, "exponential": math.sqrt(0.05), "cosine": (1 + 0.05) / 2}[schedule]
     assert rates.tolist() == pytest.approx([1.0, middle, 1.0 if schedule == "constant" else 0.05])

@@ -155,8 +155,6 @@ def test_a_first_layer_that_has_learned_can_be_given(intact, tmp_path, without_p
         assert result_of(tmp_path / name)["first_layer"] == result_of(intact)["first_layer"]
         assert settings_of_run(tmp_path / name).first_layer.network.seed == 0
     assert_same(tmp_path / "other", tmp_path / "third", "config", "checkpoint_config")
-    run_in(tmp_path / "several", *small, *given, "networks=2", "vary=seed")
-    assert_same(tmp_path / "several" / "seed_0", tmp_path / "second", "config", "checkpoint_config", "result")
 
 
 def settings_of_run(directory: Path):
@@ -181,7 +179,6 @@ def test_what_a_given_layer_has_learned_by_cannot_be_changed(intact, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        (("networks=2",), "networks=2: needs first_layer.run=RUN, whose first layer all of them take"),
         (("first_layer.block=0",), "first_layer.block=0: must be a whole number of 1 or more"),
         (("first_layer.dataset.width=9",), "first_layer.dataset.width=9: must be at most 8, as that of the images"),
         (("first_layer.rule.a_post=x",), "first_layer.rule.a_post=x: must be a number"),
@@ -190,7 +187,7 @@ def test_what_a_given_layer_has_learned_by_cannot_be_changed(intact, tmp_path):
             ("first_layer.dataset.min_contrast=9",),
             "first_layer.dataset.min_contrast=9.0: must be a contrast that more than 1 in 1000",
         ),
-        (("+first_layer.networks=3",), "first_layer.networks=3: unknown key; known here: "),
+        (("+first_layer.threads=3",), "first_layer.threads=3: unknown key; known here: "),
         (
             ("neuron@first_layer.neuron=diehl_cook_int",),
             "first_layer.neuron=diehl_cook_int: nearest_online computes in",

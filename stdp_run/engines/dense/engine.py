@@ -10,7 +10,7 @@ import torch
 
 from stdp_run.encoding import presentation_key
 from stdp_run.engines.base import Array
-from stdp_run.engines.dense.presentation import Persistent, Presentation, PresentationSpec, SingleNetwork
+from stdp_run.engines.dense.presentation import Persistent, Presentation, PresentationSpec
 from stdp_run.network import Model, NetworkState
 
 # Images that are presented side by side with learning off. The number is always the same: then the matrix product adds
@@ -39,13 +39,13 @@ class TorchEngine:
         return self._persistent.state()
 
     def learn(
-        self, pixels: Array, image_index: Array, epoch: int, rate: Array, max_learners: Array | None = None
+        self, pixels: Array, image_index: Array, epoch: int, rate: Array, k_winners: Array | None = None
     ) -> Array:
-        """See `Engine.learn`; a batch takes the `rate` and the `max_learners` of its first image."""
+        """See `Engine.learn`; a batch takes the `rate` and the `k_winners` of its first image."""
         counts = np.empty((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.batch_size):
             part = slice(start, start + self.batch_size)
-            limit = self.model.max_learners if max_learners is None else max_learners[start]
+            limit = self.model.k_winners if k_winners is None else k_winners[start]
             counts[part] = self._present(True, pixels[part], image_index[part], epoch, rate[start], limit)
         return counts
 
@@ -54,7 +54,7 @@ class TorchEngine:
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.inference_batch):
             part = slice(start, start + self.inference_batch)
-            full_pixels, full_index = pad_batch(pixels[part], image_index[part], self.inference_batch)
+            full_pixels, full_index = _pad_batch(pixels[part], image_index[part], self.inference_batch)
             for presentation in range(self.model.n_presentations):
                 counts[part] += self._present(False, full_pixels, full_index, presentation)[: len(pixels[part])]
         return counts
@@ -70,8 +70,7 @@ class TorchEngine:
             if spec not in self._presentations:
                 # A number of images that is rare, as of those presented again, is not worth a recording.
                 usual = spec.n_images == (self.batch_size if learning else self.inference_batch)
-                network = SingleNetwork(self.model)
-                self._presentations[spec] = Presentation(network, self._persistent, spec, record=usual)
+                self._presentations[spec] = Presentation(self.model, self._persistent, spec, record=usual)
             limits, key = encoder.limits(pixels[chosen], repeat), presentation_key(epoch, repeat)
             return self._presentations[spec].present(limits, index[chosen], key, rate, limit or 0)
 
@@ -86,7 +85,7 @@ class TorchEngine:
         return counts
 
 
-def pad_batch(pixels: Array, image_index: Array, n_images: int) -> tuple[Array, Array]:
+def _pad_batch(pixels: Array, image_index: Array, n_images: int) -> tuple[Array, Array]:
     """Return pixels [N, I] and indices [N] of at most `n_images` images, the last one repeated to fill the batch."""
     missing = n_images - len(pixels)
     return np.pad(pixels, ((0, missing), (0, 0)), mode="edge"), np.pad(image_index, (0, missing), mode="edge")

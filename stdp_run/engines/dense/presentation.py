@@ -1,4 +1,4 @@
-"""Presenting images to one network, or to several stacked, in chunks of steps that a CUDA graph can record.
+"""Presenting images in chunks of steps that a CUDA graph can record.
 
 All that the steps read and write stays in place: what persists, the state during the images, and what tells one batch
 of images from the next (`Batch`). So a chunk is recorded once and replayed for every batch. A chunk ends with copying
@@ -15,10 +15,9 @@ import torch
 from torch import Tensor
 
 from stdp_run import network
-from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, Encoder, rounding_words
+from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, Encoder, rounding_words, spikes_below
 from stdp_run.engines.base import Array
 from stdp_run.engines.dense.cuda_graphs import recorded
-from stdp_run.engines.dense.spike_sampling import sampler
 from stdp_run.network import ImageState, Model, NetworkState, Plasticity
 from stdp_run.rules.reduction import Reduction
 
@@ -27,22 +26,8 @@ from stdp_run.rules.reduction import Reduction
 CHUNK = {"cpu": 16, "cuda": 64}
 
 
-class SingleNetwork:
-    """What is stated for one network, done for one; dense/stacked.py does it for K at once."""
-
-    lead: tuple[int, ...] = ()  # stands before the shapes of one network
-
-    def __init__(self, model: Model):
-        self.model = model
-        self.seed: Any = model.seed  # a number, or a tensor [K]
-
-    def over(self, function: Callable) -> Callable:
-        """Return `function(model, *tensors)` for each network; stacked, each tensor has K in front."""
-        return partial(function, self.model)
-
-
 class Persistent(NamedTuple):
-    """The tensors that persist from image to image, with `lead` in front."""
+    """The tensors that persist from image to image."""
 
     weight: Tensor  # [E, I]
     theta: Tensor  # [E]
@@ -58,11 +43,11 @@ class Persistent(NamedTuple):
         kept = {name: tensor(array) for name, array in state.persistent.items()}
         return cls(tensor(state.weight, model.weight_dtype), tensor(state.theta, model.theta_dtype), kept)
 
-    def state(self, place: tuple[int, ...] = ()) -> NetworkState:
-        """Return a copy of all that persists, of the network at a place in `lead`."""
+    def state(self) -> NetworkState:
+        """Return a copy of all that persists."""
 
         def array(tensor: Tensor) -> Array:
-            return tensor[place].cpu().numpy().copy()
+            return tensor.cpu().numpy().copy()
 
         kept = {name: array(tensor) for name, tensor in self.kept.items()}
         return NetworkState(array(self.weight), array(self.theta), kept)
@@ -71,9 +56,9 @@ class Persistent(NamedTuple):
 class PresentationSpec(NamedTuple):
     """How images are presented: what a recording is made for."""
 
-    n_images: int  # side by side, to one network
+    n_images: int  # side by side
     learning: bool
-    limits_learners: bool = False  # only some neurons learn from an image
+    limits_winners: bool = False  # only the first neurons to fire learn from an image
     reduction: str = "sum"
 
 
@@ -86,46 +71,43 @@ class Chunk(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What tells one batch of images from the next, with `lead` in front."""
+    """The values by which one batch of images differs from the next."""
 
     limits: Tensor  # [B, I] int64: a random word below it is a spike
     image_index: Tensor  # [B] int64
     presentation: Tensor  # [] int64, its key (encoding.presentation_key)
     rate: Tensor  # [] typed as weights if these are floats
-    max_learners: Tensor  # [] int64, how many neurons may learn from an image
+    k_winners: Tensor  # [] int64, how many neurons may learn from an image
     first_step: Tensor  # [] int64, of the chunk that is presented
 
 
 class Presentation:
-    """Presents batches of images to networks as one spec says, over and over.
+    """Presents batches of images to a network as one spec says, over and over.
 
     Args:
-        networks: one, or several stacked.
-        persistent: their tensors; learning changes them in place.
+        model: the network.
+        persistent: its tensors; learning changes them in place.
         spec: how images are presented.
         record: on a GPU, record the work; it is not worth it for what is rare.
     """
 
-    def __init__(self, networks: SingleNetwork, persistent: Persistent, spec: PresentationSpec, record: bool = True):
-        self._networks, self._persistent, self._spec = networks, persistent, spec
+    def __init__(self, model: Model, persistent: Persistent, spec: PresentationSpec, record: bool = True):
+        self._model, self._persistent, self._spec = model, persistent, spec
         self._device = persistent.weight.device
-        self._sample = sampler(self._device)
-        model, lead = networks.model, networks.lead
-        shape = (*lead, spec.n_images)
         rate_dtype = persistent.weight.dtype if persistent.weight.dtype.is_floating_point else torch.float64
 
         def zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
             return torch.zeros(shape, dtype=dtype, device=self._device)
 
         self._batch = Batch(
-            limits=zeros(*shape, model.n_inputs),
-            image_index=zeros(*shape),
-            presentation=zeros(*lead),
-            rate=zeros(*lead, dtype=rate_dtype),
-            max_learners=zeros(*lead),
-            first_step=zeros(*lead),
+            limits=zeros(spec.n_images, model.n_inputs),
+            image_index=zeros(spec.n_images),
+            presentation=zeros(),
+            rate=zeros(dtype=rate_dtype),
+            k_winners=zeros(),
+            first_step=zeros(),
         )
-        self._counts = zeros(*shape, model.n_exc, dtype=torch.int32)
+        self._counts = zeros(spec.n_images, model.n_exc, dtype=torch.int32)
         # Weights and theta are worked on where they persist; all else starts afresh, in tensors of its own.
         start = self._start()
         self._state = ImageState(*map(_cloned, start))._replace(
@@ -145,10 +127,10 @@ class Presentation:
         self._chunks = [work[chunk] for chunk in chunks]
 
     def present(
-        self, limits: Array, image_index: Array, presentation: Any, rate: Any = 1.0, max_learners: Any = 0
+        self, limits: Array, image_index: Array, presentation: int, rate: float = 1.0, k_winners: int = 0
     ) -> Array:
-        """Present a batch of images; return the spike counts [B, E] int32. Arguments as in `Batch`, or one for all."""
-        given = (limits, image_index, presentation, rate, max_learners)
+        """Present a batch of images; return the spike counts [B, E] int32. Arguments as in `Batch`."""
+        given = (limits, image_index, presentation, rate, k_winners)
         for tensor, value in zip(self._batch, given, strict=False):
             tensor.copy_(torch.as_tensor(np.asarray(value)))
         self.run()
@@ -162,36 +144,45 @@ class Presentation:
             advance()
 
     def _start(self) -> ImageState:
-        return self._networks.over(partial(_start, self._spec))(*self._persistent)
+        model, (weight, theta, kept) = self._model, self._persistent
+        state = network.start_image(model, weight, theta, kept, self._spec.n_images)
+        return network.run_on(model, state, kept) if self._spec.learning and model.runs_on else state
 
     def _do_begin(self) -> None:
+        model, weight = self._model, self._persistent.weight
         if self._spec.learning:
-            begin = self._networks.over(lambda model, weight: model.rule.begin(model.rule_parameters, weight))
-            self._persistent.weight.copy_(begin(self._persistent.weight))
+            weight.copy_(model.rule.begin(model.rule_parameters, weight))
         self._copy(self._start())
         self._counts.zero_()
         self._batch.first_step.zero_()
 
     def _advance(self, chunk: Chunk) -> None:
         """Present the next steps."""
-        batch, networks, n_steps = self._batch, self._networks, chunk.n_steps
-        stream = SPIKES_LEARNING if self._spec.learning else SPIKES_EVALUATING
-        first = batch.first_step.reshape(-1)[0]  # the same for all networks
-        key = batch.limits, batch.image_index, batch.presentation
-        if chunk.rests:
-            spikes = self._persistent.weight.new_zeros((n_steps, *batch.limits.shape))
-        else:
-            spikes = self._sample(*key, first, n_steps, networks.seed, stream).to(self._persistent.weight.dtype)
-        if networks.lead:
-            spikes = spikes.transpose(0, 1)
-        steps = networks.over(partial(_steps, self._spec, chunk))
-        state, counts = steps(self._state, self._counts, spikes, batch)
+        model, spec, batch, state = self._model, self._spec, self._batch, self._state
+        shape, reduction, plasticity = (model.n_exc, model.n_inputs), Reduction(spec.reduction), None
+        k_winners = batch.k_winners if spec.limits_winners else None
+        for t, input_spikes in enumerate(self._input_spikes(chunk)):
+            if spec.learning:
+                key = batch.image_index, batch.presentation, batch.first_step + t, model.seed
+                at_end = chunk.is_last and t == chunk.n_steps - 1
+                plasticity = Plasticity(batch.rate, at_end, reduction, partial(rounding_words, shape, *key), k_winners)
+            state, fired = network.step(model, state, input_spikes, plasticity)
+            if not chunk.rests:
+                self._counts += fired.to(self._counts.dtype)
         self._copy(state)
-        self._counts.copy_(counts)
-        batch.first_step.add_(n_steps)
-        if chunk.is_last and self._spec.learning:
-            for name, tensor in networks.over(network.what_persists)(self._state).items():
+        batch.first_step.add_(chunk.n_steps)
+        if chunk.is_last and spec.learning:
+            for name, tensor in network.what_persists(model, self._state).items():
                 self._persistent.kept[name].copy_(tensor)
+
+    def _input_spikes(self, chunk: Chunk) -> Tensor:
+        """Return the input spikes of the next steps, [T, B, I], typed as weights."""
+        batch, weight = self._batch, self._persistent.weight
+        if chunk.rests:
+            return weight.new_zeros((chunk.n_steps, *batch.limits.shape))
+        key = batch.limits, batch.image_index, batch.presentation, batch.first_step
+        stream = SPIKES_LEARNING if self._spec.learning else SPIKES_EVALUATING
+        return spikes_below(*key, chunk.n_steps, self._model.seed, stream).to(weight.dtype)
 
     def _copy(self, state: ImageState) -> None:
         for old, new in zip(_tensors(self._state), _tensors(state), strict=True):
@@ -205,33 +196,6 @@ def cut_into_chunks(encoder: Encoder, learning: bool, most: int) -> list[Chunk]:
     for rests, n_steps in ((False, encoder.n_steps), (True, encoder.rest_steps if learning else 0)):
         chunks += [Chunk(min(most, n_steps - first), rests) for first in range(0, n_steps, most)]
     return [*chunks[:-1], chunks[-1]._replace(is_last=True)]
-
-
-def _start(spec: PresentationSpec, model: Model, weight: Tensor, theta: Tensor, kept: dict[str, Tensor]) -> ImageState:
-    state = network.start_image(model, weight, theta, kept, spec.n_images)
-    return network.run_on(model, state, kept) if spec.learning and model.runs_on else state
-
-
-def _steps(
-    spec: PresentationSpec,
-    chunk: Chunk,
-    model: Model,
-    state: ImageState,
-    counts: Tensor,
-    spikes: Tensor,
-    batch: Batch,
-) -> tuple[ImageState, Tensor]:
-    """Advance one network by the steps of `spikes` [steps, B, I]; return (state, counts [B, E])."""
-    shape, reduction, plasticity = (model.n_exc, model.n_inputs), Reduction(spec.reduction), None
-    max_learners = batch.max_learners if spec.limits_learners else None
-    for t, input_spikes in enumerate(spikes):
-        if spec.learning:
-            key = batch.image_index, batch.presentation, batch.first_step + t, model.seed
-            at_end = chunk.is_last and t == len(spikes) - 1
-            plasticity = Plasticity(batch.rate, at_end, reduction, partial(rounding_words, shape, *key), max_learners)
-        state, fired = network.step(model, state, input_spikes, plasticity)
-        counts = counts if chunk.rests else counts + fired.to(counts.dtype)
-    return state, counts
 
 
 def _tensors(state: ImageState) -> list[Tensor]:

@@ -233,7 +233,7 @@ class EventEngine:
     ) -> np.ndarray:
         """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
         if max_learners is None:
-            max_learners = np.full(len(pixels), self.model.max_learners or 0)
+            max_learners = np.full(len(pixels), self.model.k_winners or 0)
         presenter = self._learning
 
         def images(part: slice) -> Images:

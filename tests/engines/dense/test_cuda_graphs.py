@@ -11,7 +11,7 @@ import torch
 from helpers.networks import EPOCH, ONE_PER_RULE, count, learn, make_model, mnist, one_pair_per_rule, same_bits
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from stdp_run.encoding import spikes_below
+from stdp_run import encoding
 from stdp_run.engines.dense import presentation as presenting
 from stdp_run.engines.dense.cuda_graphs import WARM_UPS
 from stdp_run.engines.dense.engine import TorchEngine
@@ -70,7 +70,7 @@ def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
     assert expected.sum() > 20
 
     monkeypatch.setattr(presenting, "recorded", record_on_tape)
-    monkeypatch.setattr(presenting, "sampler", lambda device: spikes_below)
+    monkeypatch.setattr(encoding, "pixels_to_sample", lambda limits: torch.arange(limits.numel()))
     taped = TorchEngine(model, initial_state(model), batch_size=batch_size)
     assert (learn(taped, images, rates=rates) == expected).all()
     assert same_bits(taped.state(), plain.state())
@@ -79,12 +79,12 @@ def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
 
 def test_recorded_work_limits_who_learns_by_image(monkeypatch):
     model = make_model(ONE_PER_RULE[0], n_steps=20)
-    images, learners = mnist(2)[:8], np.array([8, 7, 6, 5, 4, 3, 2, 1])
-    arguments = (images, np.arange(8), EPOCH, np.ones(8), learners)
+    images, k_winners = mnist(2)[:8], np.array([8, 7, 6, 5, 4, 3, 2, 1])
+    arguments = (images, np.arange(8), EPOCH, np.ones(8), k_winners)
     plain = TorchEngine(model, initial_state(model))
     expected = plain.learn(*arguments)
     monkeypatch.setattr(presenting, "recorded", record_on_tape)
-    monkeypatch.setattr(presenting, "sampler", lambda device: spikes_below)
+    monkeypatch.setattr(encoding, "pixels_to_sample", lambda limits: torch.arange(limits.numel()))
     taped = TorchEngine(model, initial_state(model))
     assert (taped.learn(*arguments) == expected).all()
     assert same_bits(taped.state(), plain.state())
