@@ -50,13 +50,12 @@ from stdp_run.config.build import published_model
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event import engine as event
-from stdp_run.engines.event.delayed_input import CHUNK as STEPS_AT_ONCE
-from stdp_run.engines.event.delayed_input import add_arrivals, make_arrivals, make_delays
+from stdp_run.engines.event.delays import CHUNK as STEPS_AT_ONCE
+from stdp_run.engines.event.delays import add_arrivals, make_arrivals
 from stdp_run.engines.event.jit import Kernel
-from stdp_run.engines.event.plasticity import functions_of
-from stdp_run.engines.event.row_sums import add_rows
-from stdp_run.engines.event.spike_sampling import make_trains, sample_spikes, train_of
-from stdp_run.engines.event.vectors import zeros_for_vectors
+from stdp_run.engines.event.learning import implementation_for
+from stdp_run.engines.event.sampling import make_trains, sample_spikes, train_of
+from stdp_run.engines.event.vectors import add_rows, zeros_for_vectors
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.training.result import commit, versions
 
@@ -73,19 +72,21 @@ def floor_of(pixels, thresholds, weight, current, train):
     for n in range(pixels.shape[0]):
         sample_spikes(pixels[n], thresholds, n, 0, 0, SPIKES_EVALUATING, train)
         for t in range(train.first.shape[0] - 1):
-            add_rows(current, weight, train.active_inputs, train.places[train.first[t] : train.first[t + 1]])
+            add_rows(current, weight, train.active_inputs, train.places[train.first[t] : train.first[t + 1]], None)
         n_spikes += train.first[train.first.shape[0] - 1]
     return n_spikes
 
 
-def delayed_floor_of(pixels, thresholds, weight, offset, arrivals, train):
-    """Do so where each spike arrives at every neuron after a delay of its own: to the sums of steps. Compiled below."""
+def delayed_floor_of(pixels, thresholds, weight, arrivals, train):
+    """Do the same where a spike arrives at each neuron after a delay: add to the sums of steps. Compiled below."""
     n_spikes = 0
     n_steps = train.first.shape[0] - 1
     for n in range(pixels.shape[0]):
         active_inputs = train.active_inputs[: sample_spikes(pixels[n], thresholds, n, 0, 0, SPIKES_EVALUATING, train)]
+        for s in range(train.first[n_steps]):
+            train.places[s] = active_inputs[train.places[s]]  # ranks become inputs, as the engine's kernel has them
         for t in range(0, n_steps, STEPS_AT_ONCE):
-            add_arrivals(arrivals, weight, offset, active_inputs, train, t, min(STEPS_AT_ONCE, n_steps - t))
+            add_arrivals(arrivals, weight, train, t, min(STEPS_AT_ONCE, n_steps - t))
         n_spikes += train.first[n_steps]
     return n_spikes
 
@@ -129,8 +130,7 @@ class Network:
             added_up = weight, zeros_for_vectors(weight.shape[1], weight.dtype)
         else:
             self._floor = Kernel(delayed_floor_of)
-            delays = make_delays(self.model, weight.shape[1])
-            added_up = weight, delays.offset, make_arrivals(self.model, delays)
+            added_up = weight, make_arrivals(self.model, weight.shape[1])
         train = train_of(make_trains(1, encoder.n_steps, self.model.n_inputs), 0)
         self._floor_arguments = encoder.thresholds_by_repeat[0], *added_up, train
         self._pixels = pixels
@@ -348,7 +348,7 @@ def chosen_cores(threads: int) -> list[int]:
 def chosen_pairs(names: list[str], neuron: str) -> list[tuple[str, str]]:
     """Return the pairs of rule and neuron group to measure; all rules that the event engine learns by for "all"."""
     pairs = [(name, neuron_of(name, neuron)) for name in (rules if "all" in names else names)]
-    compiled = [pair for pair in pairs if functions_of(rules[pair[0]], neurons[pair[1]]) is not None]
+    compiled = [pair for pair in pairs if implementation_for(rules[pair[0]], neurons[pair[1]])]
     for rule, group in pairs:
         if "all" not in names and (rule, group) not in compiled:
             raise SystemExit(f"--rules {rule}: the event engine does not learn by it with --neuron {group}")

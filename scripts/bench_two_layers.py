@@ -25,7 +25,7 @@ import stdp_run
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event.jit import Kernel
-from stdp_run.engines.event.spike_sampling import make_trains, sample_spikes, train_of
+from stdp_run.engines.event.sampling import make_trains, sample_spikes, train_of
 from stdp_run.files import cache_folder
 
 IMAGES = 1000

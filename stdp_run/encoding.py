@@ -36,8 +36,8 @@ def philox(counter_0: Any, counter_1: Any, counter_2: Any, counter_3: Any, key_0
     """Return the four random words of each counter, each in 0..2^32-1.
 
     Counters are 64-bit signed integers below 2^32: NumPy arrays or torch tensors that broadcast against each other,
-    or, compiled by the event engine, single numbers. The 64-bit products may wrap to negative values; their bits are
-    the right ones.
+    or, in the compiled code of the event engine, numbers or vectors. The 64-bit products may wrap to negative values;
+    their bits are the right ones.
     """
     for _ in range(10):
         product_0 = counter_0 * _MULTIPLIER_0

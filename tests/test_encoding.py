@@ -21,7 +21,7 @@ from stdp_run.encoding import (
     words_of_synapses,
 )
 from stdp_run.engines.event.jit import Kernel
-from stdp_run.engines.event.spike_sampling import make_trains, sample_spikes, train_of
+from stdp_run.engines.event.sampling import make_trains, sample_spikes, train_of
 from stdp_run.network import Encoder, Model, initial_state
 from stdp_run.neurons import LIF, IntegerDiehlCook
 from stdp_run.parameters import named_parameters

@@ -61,8 +61,8 @@ def replay(
     arrays = pre, post, weight, threshold.astype(np.int32 if integer else np.float64)
     if engine == "torch":
         return _replay_on_torch(rule_class, values, *arrays, options.seed)
-    from stdp_run.engines.event.plasticity import implementation_of
-    from stdp_run.engines.event.replay import replay_on_event_engine
+    from stdp_run.engines.event.learning import implementation_of
+    from stdp_run.engines.event.rule_replay import replay_on_event_engine
 
     if implementation_of(rule_class) is None:
         raise UserError.bad_value("engine", engine, f"torch: {rule_class.__name__} has no compiled implementation")

@@ -92,23 +92,20 @@ def make_engine(model: Model, state: NetworkState, options: EngineOptions, choic
         from stdp_run.engines.event.engine import EventEngine
 
         return EventEngine(model, state, options.threads or available_threads())
+    import torch
+
     from stdp_run.engines.dense.engine import TorchEngine
 
-    return TorchEngine(model, state, _torch_device(choice, options), options.batch_size, options.reduction)
+    device = choice.device
+    if device == "cuda" and options.gpu is not None:
+        device = f"cuda:{options.gpu % torch.cuda.device_count()}"
+    return TorchEngine(model, state, device, options.batch_size, options.reduction)
 
 
 def _has_gpu() -> bool:
     import torch
 
     return torch.cuda.is_available()
-
-
-def _torch_device(choice: Choice, options: EngineOptions) -> str:
-    if choice.device != "cuda" or options.gpu is None:
-        return choice.device
-    import torch
-
-    return f"cuda:{options.gpu % torch.cuda.device_count()}"
 
 
 def _event_obstacle(model: Model, options: EngineOptions) -> tuple[str, str] | None:
@@ -123,11 +120,13 @@ def _event_obstacle(model: Model, options: EngineOptions) -> tuple[str, str] | N
 
 def _not_compiled(model: Model) -> str | None:
     """Return which part of a network the event engine cannot run; None: it can run it."""
-    from stdp_run.engines.event.plasticity import functions_of, implementation_of
+    from stdp_run.engines.event.learning import implementation_for, implementation_of
 
     rule, neuron = model.rule, model.neuron
-    if functions_of(rule, neuron):
+    if implementation_for(rule, neuron):
         return None
-    part = rule if implementation_of(rule) is None or neuron.compiled else neuron
-    together = "" if implementation_of(rule) is None or part is neuron else f" with {neuron.__name__}"
-    return f"{part.__module__}.{part.__name__} has no compiled implementation{together}"
+    if implementation_of(rule) is None:
+        return f"{rule.__module__}.{rule.__name__} has no compiled implementation"
+    if not neuron.compiled:
+        return f"{neuron.__module__}.{neuron.__name__} has no compiled implementation"
+    return f"{rule.__module__}.{rule.__name__} has no compiled implementation with {neuron.__name__}"

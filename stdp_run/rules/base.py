@@ -26,9 +26,9 @@ class Step(NamedTuple):
 class Rule:
     """A learning rule for the plastic weights `weight[E, I]` from inputs to excitatory neurons.
 
-    A rule of one's own that fits the frame of `SpikeRule` or `PairRule` derives from it and runs on both engines. Any
-    other derives from this class, states its update of whole tensors in `step`, and runs on the torch engine; with a
-    compiled implementation as class attribute `compiled` (stdp_run/engines/event/README.md) on the event engine too.
+    A custom rule that fits the frame of `SpikeRule` derives from it and runs on both engines. Any other derives from
+    this class and states its update of whole tensors in `step`: it runs on the torch engine. A compiled implementation
+    as class attribute `compiled` (stdp_run/engines/event/README.md) lets the event engine run it too.
 
     Attributes:
         aliases: further names under which the rule is known.
@@ -78,38 +78,18 @@ class Rule:
         return {}
 
 
-class NearestTraces(Rule):
-    """A rule whose traces are those of the nearest spike: x <- d x, then x = 1 where there is a spike (SPAIC)."""
-
-    @staticmethod
-    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
-        """Return the presynaptic trace after this step's `spike` (0 or 1)."""
-        x = x * p.d_pre
-        return x - x * spike + spike
-
-    @staticmethod
-    def post_trace(p: Any, y: Any, spike: Any) -> Any:
-        """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
-        y = y * p.d_post
-        return y - y * spike + spike
-
-    @staticmethod
-    def start_pre(p: Any) -> float:
-        """Return the presynaptic trace of an input that has not spiked, which `pre_trace` leaves as it is."""
-        return 0.0
-
-    @staticmethod
-    def second_trace(p: Any, y2: Any, spike: Any) -> Any:
-        """Return the second postsynaptic trace after this step's `spike` (0 or 1): here there is none."""
-        return y2
-
-    @staticmethod
-    def depresses(p: Any) -> bool:
-        """Return False where an input spike alone never changes a weight: that saves work, and changes nothing."""
-        return p.a_pre != 0
+def nearest(trace: Any, decay: Any, spike: Any) -> Any:
+    """Return a trace of the nearest spike after a step: it decays, and a `spike` (0 or 1) sets it to 1."""
+    trace = trace * decay
+    return trace - trace * spike + spike
 
 
-def pre_at_synapses(rule: type[NearestTraces], p: Any, step: Step, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def all_to_all(trace: Any, decay: Any, spike: Any) -> Any:
+    """Return a trace of all spikes after a step: it decays, and a `spike` (0 or 1) adds 1."""
+    return trace * decay + spike
+
+
+def pre_at_synapses(rule: Any, p: Any, step: Step, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return (the presynaptic trace to keep, that trace at the synapses, the spikes that arrive there).
 
     The trace to keep has the shape of `step.pre`. What lies at the synapses is [B, 1, I], the same for all neurons, or

@@ -10,7 +10,8 @@ from typing import Any
 
 from stdp_run.elementwise import exp
 from stdp_run.parameters import non_negative, number, time_constant
-from stdp_run.rules.spike import OutputSpikeRule, all_to_all
+from stdp_run.rules.base import all_to_all
+from stdp_run.rules.spike import OutputSpikeRule
 
 
 class Exponential(OutputSpikeRule):

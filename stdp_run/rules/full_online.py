@@ -9,19 +9,19 @@ w <- clamp(w, 0, w_max)      every step
 
 from typing import Any
 
+from stdp_run.rules.base import all_to_all
 from stdp_run.rules.pair import PairRule
 
 
 class FullOnline(PairRule):
-    """All-spike traces, rows normalised at the end of each image."""
+    """All-spike traces, rows normalised at the end of each image (`normalise: last_step`)."""
 
     aliases = ("full_online_stdp",)
-    normalise = "last_step"
 
     @staticmethod
     def pre_trace(p: Any, x: Any, spike: Any) -> Any:
-        return x * p.d_pre + spike
+        return all_to_all(x, p.d_pre, spike)
 
     @staticmethod
     def post_trace(p: Any, y: Any, spike: Any) -> Any:
-        return y * p.d_post + spike
+        return all_to_all(y, p.d_post, spike)

@@ -16,7 +16,7 @@ import numpy as np
 
 from stdp_run.elementwise import Tensor, Tensors, exp, maximum, where
 from stdp_run.parameters import number, positive, time_constant
-from stdp_run.rules.base import NearestTraces, Step, pre_at_synapses
+from stdp_run.rules.base import Rule, Step, nearest, pre_at_synapses
 
 SMALLEST_ROOM = 1e-4
 SMALLEST_MEAN = 1e-6
@@ -27,7 +27,7 @@ def soft_bound(p: Any, room: Any) -> Any:
     return exp(-p.bound / maximum(room, SMALLEST_ROOM))
 
 
-class MetaNearestOnline(NearestTraces):
+class MetaNearestOnline(Rule):
     """Nearest-spike pairs with a soft bound, and a homeostatic target m for each neuron."""
 
     aliases = ("meta_nearest_online_stdp",)
@@ -41,6 +41,21 @@ class MetaNearestOnline(NearestTraces):
         "w_min": number,
         "w_max": number,
     }
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        """Return the presynaptic trace after this step's `spike` (0 or 1)."""
+        return nearest(x, p.d_pre, spike)
+
+    @staticmethod
+    def post_trace(p: Any, y: Any, spike: Any) -> Any:
+        """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
+        return nearest(y, p.d_post, spike)
+
+    @staticmethod
+    def depresses(p: Any) -> bool:
+        """Return False if an input spike alone never changes a weight."""
+        return p.a_pre != 0
 
     @staticmethod
     def change(p: Any, w: Any, x: Any, y: Any, pre: Any, post: Any) -> Any:

@@ -10,7 +10,6 @@ from stdp_run.rules.pair import PairRule
 
 
 class NearestOnline(PairRule):
-    """The traces and the change that `PairRule` has unless they are replaced, rows normalised at every step."""
+    """Traces of the nearest spike, rows normalised at every step (`normalise: every_step`)."""
 
     aliases = ("nearest_online_stdp",)
-    normalise = "every_step"

@@ -11,7 +11,8 @@ from typing import Any
 
 from stdp_run.elementwise import power
 from stdp_run.parameters import non_negative, number, time_constant
-from stdp_run.rules.spike import SpikeRule, all_to_all
+from stdp_run.rules.base import all_to_all
+from stdp_run.rules.spike import SpikeRule
 
 
 class PowerLawPrePost(SpikeRule):

@@ -1,13 +1,13 @@
-"""The frame for rules that say what an input spike and what an output spike does to a synapse.
+"""The frame of learning rules: what an input spike does to a synapse, and what an output spike does.
 
 x <- pre_trace(x, s_in),  y <- post_trace(y, s_exc),  y2 <- second_trace(y2, 0)
 w <- w + rate * at_input(w, x, y, y2)     where the input spikes
 w <- w + rate * at_output(w, x, y, y2)    where the neuron spikes
 w <- w_norm * w / sum_j |w|               every step, at the last step of an image, or never, as `normalise` says
 w <- clamp(w, 0, w_max)
-y2 <- second_trace(y2 of the step before, s_exc)    so that a change sees y2 without the spike that it is for
+y2 <- second_trace(y2 of the step before, s_exc)    after the changes, which see y2 without this step's spike
 
-With `normalise: before_presentation` rows are scaled, and clamped, before each presentation of an image.
+With `normalise: before_presentation` rows are scaled and clamped before each presentation of an image.
 """
 
 from typing import Any
@@ -15,29 +15,17 @@ from typing import Any
 from stdp_run.elementwise import Tensor, Tensors, maximum, minimum, where
 from stdp_run.errors import UserError
 from stdp_run.parameters import choice, positive
-from stdp_run.rules.base import NearestTraces, Step, pre_at_synapses
-from stdp_run.rules.pair import scale_rows
+from stdp_run.rules.base import Rule, Step, nearest, pre_at_synapses
 
 OCCASIONS = ("never", "last_step", "every_step", "before_presentation")
 NEVER, LAST_STEP, EVERY_STEP, BEFORE_PRESENTATION = range(4)
 
 
-def nearest(trace: Any, decay: Any, spike: Any) -> Any:
-    """Return a trace of the nearest spike after a step: it decays, and a `spike` (0 or 1) sets it to 1."""
-    trace = trace * decay
-    return trace - trace * spike + spike
-
-
-def all_to_all(trace: Any, decay: Any, spike: Any) -> Any:
-    """Return a trace of all spikes after a step: it decays, and a `spike` (0 or 1) adds 1."""
-    return trace * decay + spike
-
-
-class SpikeRule(NearestTraces):
+class SpikeRule(Rule):
     """A rule stated by what an input spike and an output spike do to a synapse.
 
     All static methods are elementwise, for one synapse, one input or one neuron: operators and `stdp_run.elementwise`.
-    `pre_trace` leaves `start_pre` as it is until a spike, the postsynaptic traces 0. There are none unless stated.
+    Until the first spike `pre_trace` leaves `start_pre` as it is, and the postsynaptic traces stay 0.
 
     Attributes:
         changes_silent_inputs: whether an output spike changes the weights of inputs too that have not spiked.
@@ -47,13 +35,28 @@ class SpikeRule(NearestTraces):
     parameters = {"normalise": choice(*OCCASIONS), "w_norm": positive, "w_max": positive}
 
     @staticmethod
+    def start_pre(p: Any) -> float:
+        """Return the presynaptic trace of an input that has not spiked."""
+        return 0.0
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        """Return the presynaptic trace after this step's `spike` (0 or 1): that of the nearest spike."""
+        return nearest(x, p.d_pre, spike)
+
+    @staticmethod
     def post_trace(p: Any, y: Any, spike: Any) -> Any:
-        """Return the postsynaptic trace after this step's `spike`, 0 before the first one: here there is none."""
+        """Return the postsynaptic trace after this step's `spike` (0 or 1); a rule without one has zeros."""
         return y
 
     @staticmethod
+    def second_trace(p: Any, y2: Any, spike: Any) -> Any:
+        """Return the second postsynaptic trace after this step's `spike` (0 or 1); a rule without one has zeros."""
+        return y2
+
+    @staticmethod
     def depresses(p: Any) -> bool:
-        """Return False where `at_input` is 0 always: that saves work, and changes nothing."""
+        """Return False if `at_input` is always 0, which saves work."""
         return True
 
     @staticmethod
@@ -63,7 +66,7 @@ class SpikeRule(NearestTraces):
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
-        """Return the change at an output spike, of which y2 does not know; 0 for `start_pre` unless declared."""
+        """Return the change at an output spike, which y2 does not include yet; 0 for `start_pre` unless declared."""
         return w * 0
 
     @classmethod
@@ -97,22 +100,29 @@ class SpikeRule(NearestTraces):
 
     @classmethod
     def begin(cls, p: Any, weight: Tensor) -> Tensor:
-        return _clamped(p, scale_rows(weight, p.w_norm)) if p.normalise == BEFORE_PRESENTATION else weight
+        if p.normalise != BEFORE_PRESENTATION:
+            return weight
+        return maximum(minimum(scale_rows(weight, p.w_norm), p.w_max), 0.0)
 
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
         kept_x, x, pre = pre_at_synapses(cls, p, step, traces["x"])
         y, y2 = cls.post_trace(p, traces["y"], step.post), cls.second_trace(p, traces["y2"], step.post * 0)
         of_neurons, post = (y[:, :, None], y2[:, :, None]), step.post[:, :, None]
-        if cls.depresses(p) is not False:  # a tensor [] is not looked into
+        if cls.depresses(p):
             change = step.rate * cls.at_input(p, weight, x, *of_neurons)
             weight = weight + step.reduce(where(pre > 0, change, 0.0))
         change = step.rate * cls.at_output(p, weight, x, *of_neurons)
         weight = weight + step.reduce(where(post > 0, change, 0.0))
+        y2 = cls.second_trace(p, traces["y2"], step.post)
+        return cls.bounded(p, step, weight), {"x": kept_x, "y": y, "y2": y2}
+
+    @classmethod
+    def bounded(cls, p: Any, step: Step, weight: Tensor) -> Tensor:
+        """Return weight[E, I] scaled to the norm if this step is an occasion, then clamped to [0, w_max]."""
         if p.normalise == EVERY_STEP or (p.normalise == LAST_STEP and step.last):
             weight = scale_rows(weight, p.w_norm)
-        y2 = cls.second_trace(p, traces["y2"], step.post)
-        return _clamped(p, weight), {"x": kept_x, "y": y, "y2": y2}
+        return maximum(minimum(weight, p.w_max), 0.0)
 
 
 class OutputSpikeRule(SpikeRule):
@@ -125,5 +135,7 @@ class OutputSpikeRule(SpikeRule):
         return False
 
 
-def _clamped(p: Any, weight: Tensor) -> Tensor:
-    return maximum(minimum(weight, p.w_max), 0.0)
+def scale_rows(weight: Tensor, norm: float) -> Tensor:
+    """Return `weight[E, I]` with each row scaled to L1 norm `norm`; a row of zeros stays."""
+    total = weight.abs().sum(dim=1, keepdim=True)
+    return weight * (norm / where(total == 0, norm, total))

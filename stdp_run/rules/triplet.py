@@ -11,7 +11,8 @@ all spikes add; with those of the nearest spike, which are here, Diehl & Cook 20
 from typing import Any
 
 from stdp_run.parameters import number, time_constant
-from stdp_run.rules.spike import SpikeRule, nearest
+from stdp_run.rules.base import nearest
+from stdp_run.rules.spike import SpikeRule
 
 
 class Triplet(SpikeRule):

@@ -11,7 +11,8 @@ proportion to the room, BindsNET's WeightDependentPostPre, here with w_min = 0.
 from typing import Any
 
 from stdp_run.parameters import number, time_constant
-from stdp_run.rules.spike import SpikeRule, nearest
+from stdp_run.rules.base import nearest
+from stdp_run.rules.spike import SpikeRule
 
 
 class WeightDependent(SpikeRule):

@@ -159,9 +159,9 @@ class SoftBound(Rule):
     parameters = {"gain": number}
 
     @staticmethod
-    def step(p, moment, weight, traces):
-        change = moment.post[:, :, None] * moment.pre[:, None, :] - moment.post[:, :, None] * weight
-        return weight + moment.reduce(p.gain * change), traces
+    def step(p, step, weight, traces):
+        change = step.post[:, :, None] * step.pre[:, None, :] - step.post[:, :, None] * weight
+        return weight + step.reduce(p.gain * change), traces
 """
     )
     (tmp_path / "mine" / "rule" / "soft_bound.yaml").write_text(

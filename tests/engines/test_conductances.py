@@ -11,9 +11,12 @@ from helpers.runs import settings_of
 
 from stdp_run import neurons, rules
 from stdp_run.config.build import build_model, build_rule, published, published_parameters
+from stdp_run.elementwise import minimum, where
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
+from stdp_run.engines.selection import EngineOptions, choose
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, Model, initial_state
+from stdp_run.neurons import DiehlCook2015
 from stdp_run.parameters import check_parameters, named_parameters
 
 # Thresholds near rest and short refractory periods: small networks fire often, and several neurons in an image.
@@ -242,3 +245,43 @@ def test_the_yaml_holds_the_constants_of_the_scripts():
 def test_every_float_rule_works_with_conductances():
     floats = {name for name in rules if rules[name].arithmetic == "float"}
     assert floats == {*RULES, "meta_nearest_online"}
+
+
+excitatory_as_published = DiehlCook2015.excitatory  # compiled code finds functions by name, not classes
+
+
+class Ceiling(DiehlCook2015):
+    """Both neurons state their step: theta has a ceiling, and inhibitory neurons charge without a refractory period."""
+
+    @staticmethod
+    def excitatory(p, learning, g_e, g_i, v, refractory, theta):
+        spike, v, refractory, theta = excitatory_as_published(p, learning, g_e, g_i, v, refractory, theta)
+        return spike, v, refractory, minimum(theta, p.theta_start + 0.5) if learning else theta
+
+    @staticmethod
+    def inhibitory(p, g_e, v, refractory):
+        v = v + p.share_inhibitory * (p.inhibitory_v_rest - v + g_e * (p.v_excitatory - v))
+        spike = v > p.inhibitory_v_threshold
+        return spike, where(spike, p.inhibitory_v_reset, v), refractory
+
+
+@pytest.mark.slow
+def test_a_custom_group_runs_on_both_engines_and_they_agree():
+    # A rest long enough that the engine would make one step of it, had the group left both functions as they are.
+    model = replace(running_model(rest_steps=300), neuron=Ceiling)
+    networks = [make(engine, model) for engine in ENGINES]
+    torch_counts, event_counts = (learn(network, mnist(2)[:8]) for network in networks)
+    assert (torch_counts == event_counts).all() and torch_counts.sum() > 60
+    states = [network.state() for network in networks]
+    assert largest_difference(*states) < 1e-9
+    p = model.neuron_parameters
+    assert (states[0].theta <= p.theta_start + 0.5).all() and (states[0].theta > p.theta_start + 0.45).any()
+    off = [network.count_spikes(mnist(2)[20:24], np.arange(20, 24)) for network in networks]
+    assert (off[0] == off[1]).all() and off[0].sum() > 20
+    assert largest_difference(states[0], learned("torch", "triplet")[1]) > 1e-3
+
+
+@pytest.mark.parametrize("engine", ["auto", "event"])
+def test_a_custom_group_of_conductances_is_left_to_the_event_engine(engine):
+    model = replace(running_model(), neuron=Ceiling)
+    assert choose(model, EngineOptions(engine=engine)).engine == "event"

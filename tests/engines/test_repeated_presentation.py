@@ -25,7 +25,7 @@ from helpers.runs import settings_of
 
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, presentation_key
-from stdp_run.engines.event.sampling_ahead import IMAGES_AT_ONCE
+from stdp_run.engines.event.sampling import IMAGES_AT_ONCE
 from stdp_run.errors import UserError
 from stdp_run.network import Encoder, initial_state
 

@@ -7,12 +7,12 @@ import torch
 from helpers.networks import make_model
 
 from stdp_run.engines import selection
-from stdp_run.engines.event.plasticity import functions_of
+from stdp_run.engines.event.learning import implementation_for
 from stdp_run.engines.selection import EngineOptions, choose
 from stdp_run.errors import UserError
 from stdp_run.network import initial_state
 from stdp_run.neurons import LIF, DiehlCook2015
-from stdp_run.rules import NearestOnline, Triplet
+from stdp_run.rules import MetaNearestOnline, NearestOnline, Triplet
 
 PAIR = ("nearest_online", "diehl_cook")
 
@@ -103,13 +103,26 @@ def test_making_an_engine_leaves_the_settings_of_the_process_alone():
         torch.set_float32_matmul_precision(before[1])
 
 
-def test_a_neuron_group_with_a_step_of_its_own_is_left_to_torch():
+def test_a_neuron_group_with_its_own_advance_or_cells_is_left_to_torch():
     class Own(DiehlCook2015):
         @classmethod
         def advance(cls, *arguments):
             return super().advance(*arguments)
 
-    assert functions_of(Triplet, DiehlCook2015) is not None
-    assert functions_of(Triplet, Own) is None
-    assert functions_of(Triplet, type("Unchanged", (DiehlCook2015,), {})) is not None
-    assert functions_of(Triplet, type("Cells", (LIF,), {"cells": Own.advance})) is None
+    assert implementation_for(Triplet, DiehlCook2015) is not None
+    assert implementation_for(Triplet, Own) is None
+    assert implementation_for(Triplet, type("Unchanged", (DiehlCook2015,), {})) is not None
+    assert implementation_for(Triplet, type("Cells", (LIF,), {"cells": Own.advance})) is None
+
+
+def test_a_rule_needs_an_implementation_with_delays_where_the_group_runs_on():
+    assert implementation_for(MetaNearestOnline, LIF) is not None
+    assert implementation_for(MetaNearestOnline, DiehlCook2015) is None
+    assert implementation_for(Triplet, type("Torch", (LIF,), {"compiled": False})) is None
+
+
+def test_the_refusal_names_the_pair_that_has_no_compiled_implementation():
+    model = replace(make_model(("meta_nearest_online", "lif_stdp")), neuron=DiehlCook2015)
+    line = "engine=event: .*MetaNearestOnline has no compiled implementation with DiehlCook2015"
+    with pytest.raises(UserError, match=line):
+        choose(model, EngineOptions(engine="event"))

@@ -47,45 +47,6 @@ class Rule:
         """Do what comes before the first step of an image that is learned from."""
 
 
-class NearestOnline(Rule):
-    """Nearest-spike traces; rows brought to their norm at every step."""
-
-    every_step = True
-
-    def __init__(self, weight, *, w_norm, a_post=1e-2, a_pre=1e-4, tau_pre=20, tau_post=20, w_max=1):
-        self.weight = [list(row) for row in weight]
-        self.w_norm, self.a_post, self.a_pre, self.w_max = w_norm, a_post, a_pre, w_max
-        self.d_pre, self.d_post = math.exp(-1 / tau_pre), math.exp(-1 / tau_post)
-        self.start_image()
-
-    def start_image(self):
-        self.x = [0.0] * len(self.weight[0])
-        self.y = [0.0] * len(self.weight)
-
-    def advance(self, trace, decay, spike):
-        return 1.0 if spike else trace * decay
-
-    def step(self, pre, post, last, threshold=None):
-        self.x = [self.advance(x, self.d_pre, s) for x, s in zip(self.x, pre, strict=True)]
-        self.y = [self.advance(y, self.d_post, s) for y, s in zip(self.y, post, strict=True)]
-        for i, row in enumerate(self.weight):
-            for j in range(len(row)):
-                row[j] += self.a_post * post[i] * self.x[j] - self.a_pre * self.y[i] * pre[j]
-            norm = math.fsum(abs(w) for w in row)
-            if (self.every_step or last) and norm > 0:
-                row[:] = [self.w_norm * w / norm for w in row]
-            row[:] = [min(max(w, 0.0), self.w_max) for w in row]
-
-
-class FullOnline(NearestOnline):
-    """Traces that add all spikes up; rows brought to their norm at the last step of an image."""
-
-    every_step = False
-
-    def advance(self, trace, decay, spike):
-        return trace * decay + spike
-
-
 class MetaNearestOnline(Rule):
     """Nearest-spike traces, of which y lasts; a target mean weight per neuron; soft bounds."""
 
@@ -179,7 +140,7 @@ class PostPreInt(Rule):
 
 
 class SpikeRule(Rule):
-    """A rule of the literature: what an input spike and an output spike do to a weight; steps of 1 ms."""
+    """A rule stated by what an input spike and an output spike do to a weight; steps of 1 ms."""
 
     never_spiked = 0.0  # x before the first spike
     published = {}
@@ -243,6 +204,36 @@ class SpikeRule(Rule):
 
     def room(self, w):
         return max(self.w_max - w, 0.0)
+
+
+class NearestOnline(SpikeRule):
+    """Pairs; nearest spikes."""
+
+    published = {"a_post": 1e-2, "a_pre": 1e-4, "tau_pre": 20, "tau_post": 20, "normalise": "every_step"}
+
+    def next_x(self, x, spike):
+        return self.nearest(x, self.tau_pre, spike)
+
+    def next_y(self, y, spike):
+        return self.nearest(y, self.tau_post, spike)
+
+    def at_input(self, w, y):
+        return -self.a_pre * y
+
+    def at_output(self, w, x, y2):
+        return self.a_post * x
+
+
+class FullOnline(NearestOnline):
+    """Pairs; all spikes add up."""
+
+    published = NearestOnline.published | {"normalise": "last_step"}
+
+    def next_x(self, x, spike):
+        return self.all_to_all(x, self.tau_pre, spike)
+
+    def next_y(self, y, spike):
+        return self.all_to_all(y, self.tau_post, spike)
 
 
 class Triplet(SpikeRule):

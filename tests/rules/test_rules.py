@@ -6,7 +6,7 @@ from helpers import oracle
 
 from stdp_run import neurons, replay, rules
 from stdp_run.config.build import published_parameters
-from stdp_run.engines.event.plasticity import implementation_of
+from stdp_run.engines.event.learning import implementation_of
 from stdp_run.errors import UserError
 
 ENGINES = ("torch", "event")
@@ -96,6 +96,7 @@ PAIR_CASES = {
     "clamp at 0 binds": ({"a_pre": 0.2, "a_post": 0.1}, some_at_0),
     "clamps at 0 and 1 bind": ({"a_pre": 0.3, "a_post": 0.6, "w_norm": 15.0}, lambda h: some_at_0(h) and some_at_1(h)),
     "rises at input spikes, falls at output spikes": ({"a_pre": -0.05, "a_post": -0.05}, finite),
+    "falls at output spikes, below 0": ({"a_pre": 0.0, "a_post": -0.05}, some_at_0),
     "slow traces": ({"tau_pre": 500.0, "tau_post": 300.0, "a_post": 0.02}, finite),
     "fast traces": ({"tau_pre": 0.5, "tau_post": 1.0, "a_post": 0.3}, finite),
     "w_max below 1": ({"w_max": 0.35, "w_norm": 10.0, "a_post": 0.2}, lambda h: (h[-1] == 0.35).any()),

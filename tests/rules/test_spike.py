@@ -1,4 +1,4 @@
-"""The frame of the literature's rules: their known limits, silent inputs, when rows are normalised, and bad input."""
+"""The frame of float rules: known limits, silent inputs, when rows are normalised, and bad input."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,6 @@ from helpers.networks import largest_difference, learn, make, make_model, mnist
 
 from stdp_run import replay, rules
 from stdp_run.config.build import build_rule, published
-from stdp_run.engines.event.plasticity import spike
 from stdp_run.errors import UserError
 from stdp_run.network import initial_state
 from stdp_run.parameters import cast, choice, duration, named_parameters
@@ -16,7 +15,7 @@ from stdp_run.rules.spike import OCCASIONS
 rng = np.random.default_rng(0)
 PRE, POST = (rng.random((80, n)) < share for n, share in ((30, 0.1), (4, 0.1)))
 WEIGHT = rng.uniform(0.2, 0.5, (4, 30))
-LITERATURE = [name for name, rule in rules.registered.items() if issubclass(rule, SpikeRule)]
+SPIKE_RULES = [name for name, rule in rules.registered.items() if issubclass(rule, SpikeRule)]
 
 
 def history(rule, pre=PRE, post=POST, weight=WEIGHT, **constants):
@@ -50,12 +49,9 @@ def test_a_power_law_without_depression_at_input_spikes_is_the_power_law_of_outp
 
 
 def test_the_triplet_rule_with_its_second_trace_at_1_is_the_pair_rule():
-    class Pair(rules.PairRule):
-        normalise = "never"
-
     pre, post = PRE.copy(), POST.copy()
     pre[0], post[0] = False, True  # the spike from which y2 stays at 1; as no input has spiked, it changes nothing
-    pairs = replay(Pair, pre, post, WEIGHT, a_post=0.05, a_pre=0.02, tau_pre=20, tau_post=20, w_norm=1, w_max=1)
+    pairs = history("nearest_online", pre, post, a_post=0.05, a_pre=0.02)
     triplets = history("triplet", pre, post, a_post=0.05, a_pre=0.02, tau_post_slow=1e15)
     assert np.abs(pairs - triplets).max() < 1e-12
     assert np.abs(pairs - history("triplet", pre, post, a_post=0.05, a_pre=0.02)).max() > 0.01
@@ -71,7 +67,7 @@ def test_bounds_are_soft_where_changes_shrink_towards_them():
 # Silent inputs, the time since the last spike, steps
 
 
-@pytest.mark.parametrize("rule", LITERATURE)
+@pytest.mark.parametrize("rule", SPIKE_RULES)
 def test_only_rules_that_say_so_change_inputs_that_have_not_spiked(rule):
     pre = PRE.copy()
     pre[:, :5] = False
@@ -116,15 +112,15 @@ def test_rows_have_their_norm_when_the_rule_says(when):
 
 
 @pytest.mark.parametrize("when", ["before_presentation", "every_step"])
-def test_many_rows_off_their_norm_are_scaled_at_once(when, monkeypatch):
-    """More than there are rows for, and some that are clamped after it, so that they are scaled again."""
-    monkeypatch.setattr(spike, "KEPT_ROWS", 3)
+def test_rows_that_the_clamp_cuts_are_scaled_again(when):
     changed = {"normalise": when, "w_max": 0.3}
     model = make_model(("power_law_pre_post", "lif_stdp"), rule=changed)
     networks = [make(engine, model, initial_state(model)) for engine in ("torch", "event")]
     counts = [learn(network, mnist(2)[:6]) for network in networks]
     assert (counts[0] == counts[1]).all() and counts[0].sum() > 20
-    assert largest_difference(*(network.state() for network in networks)) < 1e-9
+    states = [network.state() for network in networks]
+    assert largest_difference(*states) < 1e-9
+    assert (states[1].weight == 0.3).mean() > 0.01
 
 
 def test_with_learning_off_no_row_is_scaled():
@@ -135,11 +131,11 @@ def test_with_learning_off_no_row_is_scaled():
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# What does not fit
+# Mistakes
 
 
-@pytest.mark.parametrize("rule", LITERATURE)
-def test_the_literatures_rules_fit_the_frame(rule):
+@pytest.mark.parametrize("rule", SPIKE_RULES)
+def test_the_rules_of_the_package_fit_the_frame(rule):
     rules[rule].check(build_rule(rules[rule], published("rule", rule), 1.0, 784))
 
 

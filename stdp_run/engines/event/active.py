@@ -1,7 +1,8 @@
-"""The active neurons of an image, a step at a time: those that fire, or might (stdp_run.engines.event.interval).
+"""The active neurons of an image: those that fire, or might, and those whose weights can change.
 
-They lie side by side in blocks of BLOCK places, in the order in which they became active, so that a step of eight of
-them is a few instructions. S input spikes read S blocks of their weights for each block of neurons.
+They lie side by side in slots, in the order in which they became active, and a block of BLOCK slots is advanced by a
+few instructions. Each has a copy of its weights of the active inputs: S input spikes read S blocks of weights for each
+block of neurons.
 """
 
 from typing import NamedTuple
@@ -9,122 +10,200 @@ from typing import NamedTuple
 import numpy as np
 
 from stdp_run.engines.event import vectors
-from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.spike_sampling import count_ones
+from stdp_run.engines.event.jit import Bound, rarely_called
+from stdp_run.engines.event.sampling import count_ones
 from stdp_run.engines.event.vectors import BLOCK, zeros_for_vectors
 from stdp_run.network import Model
 
 neuron = Bound("neuron")
-plasticity = Bound("plasticity")
+implementation = Bound("implementation")
 
 
 class ActiveNeurons(NamedTuple):
-    """The active neurons and their inhibitory partners, by place; as many places as there are neurons, E."""
+    """The active neurons, C of them in memory for E, and their weights of A active inputs."""
 
-    neuron_of: np.ndarray  # [E] int32, which neuron it is
-    is_taken: np.ndarray  # [E] int32, 1 where there is one, 0 where the last block has places to spare
-    v: np.ndarray  # [E]
-    theta: np.ndarray  # [E]
-    refractory: np.ndarray  # [E] int32
-    fired: np.ndarray  # [E] 0 or 1
-    learns: np.ndarray  # [E] uint8, 1 for those among the first to fire in the image, which may learn from it
-    fired_of_learners: np.ndarray  # [E] 0 or 1, `fired` of those that learn
-    inhibitory_v: np.ndarray  # [E]
-    inhibitory_refractory: np.ndarray  # [E] int32
-    inhibitory_spikes: np.ndarray  # [E] 0 or 1
+    neuron_of: np.ndarray  # int32 [C], the neuron in each slot
+    weights: np.ndarray  # [E * I] stored weights: block of slots, active input, slot of the block
+    delays: np.ndarray  # uint8, their delays in the same order; empty without delays
+    delay_of: np.ndarray  # uint8 [neurons without padding, I], the delays of all synapses; empty without delays
+    n_inputs: int  # I
+    block: int  # slots of a block
 
 
-def make_active_neurons(model: Model, n_columns: int) -> ActiveNeurons:
-    """Return memory for one thread."""
-    dtype = model.weight_dtype
-    dtypes = np.int32, np.int32, dtype, model.theta_dtype, np.int32, dtype, np.uint8, dtype, dtype, np.int32, dtype
-    return ActiveNeurons(*(zeros_for_vectors(n_columns, kind) for kind in dtypes))
+class Cells(NamedTuple):
+    """The state of neurons and their inhibitory partners, all [E]: by slot in the interval kernel, else by neuron."""
+
+    v: np.ndarray
+    theta: np.ndarray  # only in the interval kernel
+    refractory: np.ndarray  # int32
+    fired: np.ndarray  # 0 or 1, in this step
+    inhibitory_v: np.ndarray
+    inhibitory_refractory: np.ndarray  # int32
+    inhibitory_spikes: np.ndarray  # 0 or 1
+    g_e: np.ndarray  # this and the next two only with conductances
+    g_i: np.ndarray
+    inhibitory_g_e: np.ndarray
+
+
+def make_active_neurons(model: Model, n_columns: int, block: int = BLOCK) -> ActiveNeurons:
+    """Return memory for one thread; memory that no image needs is never touched."""
+    size = n_columns * model.n_inputs
+    delays = np.zeros((0, 0), np.uint8) if model.delays is None else model.delays
+    return ActiveNeurons(
+        zeros_for_vectors(n_columns, np.int32),
+        zeros_for_vectors(size, model.weight_dtype),
+        zeros_for_vectors(size if len(delays) else 0, np.uint8),
+        delays,
+        model.n_inputs,
+        block,
+    )
+
+
+def make_cells(model: Model, n_columns: int) -> Cells:
+    """Return memory for one thread, with neurons at rest."""
+    kinds = dict.fromkeys(Cells._fields, model.weight_dtype) | {"theta": model.theta_dtype}
+    kinds |= {"refractory": np.dtype(np.int32), "inhibitory_refractory": np.dtype(np.int32)}
+    cells = Cells(**{name: zeros_for_vectors(n_columns, kind) for name, kind in kinds.items()})
+    cells.v[:], _, cells.inhibitory_v[:] = model.neuron.initial(model.neuron_parameters)
+    return cells
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code.
+# Compiled code: the weights of active neurons.
 
 
-def activate(p, active, place, i, v, theta):
-    """Make neuron i active at a place, the first that is free."""
-    if place % BLOCK == 0:
-        v_rest, theta_rest, inhibitory_v_rest = neuron.initial(p)
-        for at in range(place, place + BLOCK):
-            active.v[at] = v_rest
-            active.theta[at] = theta_rest
-            active.refractory[at] = 0
-            active.is_taken[at] = 0
-            active.fired[at] = 0
-            active.learns[at] = 0
-            active.fired_of_learners[at] = 0
-            active.inhibitory_v[at] = inhibitory_v_rest
-            active.inhibitory_refractory[at] = 0
-            active.inhibitory_spikes[at] = 0
-    active.neuron_of[place] = i
-    active.is_taken[place] = 1
-    active.v[place] = v
-    active.theta[place] = theta
+def first_of(active, slots, n):
+    """Return the first n active neurons; the memory is that of `active`."""
+    return ActiveNeurons(slots[:n], active.weights, active.delays, active.delay_of, active.n_inputs, active.block)
 
 
-def advance_active(p, learning, memory, n_inputs, active, n_active, spikes, n_inhibitory):
+def weight_index(active, slot, k):
+    """Return where in `weights` the weight of the neuron in a slot from the k-th active input lies."""
+    return ((slot // active.block) * active.n_inputs + k) * active.block + slot % active.block
+
+
+@rarely_called
+def take_weights(active, weight, inputs, slot):
+    """Copy a neuron's weights of the active inputs to its slot; the first neuron of a block clears the block."""
+    i, first = active.neuron_of[slot], weight_index(active, slot, 0)
+    if slot % active.block == 0:
+        active.weights[first : first + inputs.shape[0] * active.block] = 0
+    for k in range(inputs.shape[0]):
+        active.weights[first + k * active.block] = weight[inputs[k], i]
+    if active.delays.shape[0]:
+        for k in range(inputs.shape[0]):
+            active.delays[first + k * active.block] = active.delay_of[i, inputs[k]]
+
+
+def gather_weights(active, slot, n, row):
+    """Copy the n weights in a slot to a row."""
+    first = weight_index(active, slot, 0)
+    for k in range(n):
+        row[k] = active.weights[first + k * active.block]
+
+
+def scatter_weights(active, slot, n, row):
+    """Copy a row back to the n weights in a slot."""
+    first = weight_index(active, slot, 0)
+    for k in range(n):
+        active.weights[first + k * active.block] = row[k]
+
+
+def sum_weights(active, spikes, at):
+    """Return the sums of stored weights that input spikes add to a block of neurons."""
+    current = vectors.zeros(active.weights, BLOCK)
+    for s in range(spikes.shape[0]):
+        current = current + vectors.load(active.weights, at * active.n_inputs + np.int64(spikes[s]) * BLOCK, BLOCK)
+    return current
+
+
+def spread(active, at, values, current):
+    """Write the currents of a block of active neurons to current[E]; `values` are in slots from `at` on."""
+    for r in range(min(active.block, active.neuron_of.shape[0] - at)):
+        current[active.neuron_of[at + r]] = values[r]
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code: a step of the active neurons.
+
+
+def activate(p, cells, slot, v, theta):
+    """Set the state of a neuron that becomes active, in the first slot that is free."""
+    if slot % BLOCK == 0:
+        v_rest, _, inhibitory_v_rest = neuron.initial(p)
+        for r in range(slot, slot + BLOCK):
+            cells.v[r] = v_rest
+            cells.theta[r] = np.inf  # so that a free slot never fires
+            cells.refractory[r] = 0
+            cells.fired[r] = 0
+            cells.inhibitory_v[r] = inhibitory_v_rest
+            cells.inhibitory_refractory[r] = 0
+            cells.inhibitory_spikes[r] = 0
+    cells.v[slot] = v
+    cells.theta[slot] = theta
+
+
+def advance_active(p, learning, memory, active, cells, step, n_inhibitory):
     """Advance the active neurons by a step; return whether any fires, which are those where `fired` is 1."""
-    v, theta, refractory = active.v, active.theta, active.refractory
+    v, theta, refractory = cells.v, cells.theta, cells.refractory
     any_fires = False
-    for at in range(0, n_active, BLOCK):
-        current = vectors.zero_block(v)
-        for s in range(spikes.shape[0]):
-            current = current + vectors.block(memory.active_weights, at * n_inputs + np.int64(spikes[s]) * BLOCK)
-        current = plasticity.true_currents(memory, current, at)
+    for at in range(0, active.neuron_of.shape[0], BLOCK):
+        current = implementation.block_currents(memory, active, step, at)
         if n_inhibitory:
-            current = current - p.w_ie * (n_inhibitory - vectors.block(active.inhibitory_spikes, at))
+            current = current - p.w_ie * (n_inhibitory - vectors.load(cells.inhibitory_spikes, at, BLOCK))
         spike, new_v, new_refractory, new_theta = neuron.excitatory(
-            p, learning, current, vectors.block(v, at), vectors.block(refractory, at), vectors.block(theta, at)
+            p,
+            learning,
+            current,
+            vectors.load(v, at, BLOCK),
+            vectors.load(refractory, at, BLOCK),
+            vectors.load(theta, at, BLOCK),
         )
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
         vectors.store(theta, at, new_theta)
-        fires = spike & (vectors.block(active.is_taken, at) != 0)
-        vectors.store(active.fired, at, fires)
-        any_fires |= vectors.lanes_where(fires) != 0
+        vectors.store(cells.fired, at, spike)
+        any_fires |= vectors.lanes_where(spike) != 0
     return any_fires
 
 
-def advance_partners(p, active, n_active, any_fires):
+def advance_partners(p, cells, n_active, any_fires):
     """Advance the inhibitory partners of the active neurons; return how many spike."""
-    fired, v, refractory = active.fired, active.inhibitory_v, active.inhibitory_refractory
+    fired, v, refractory = cells.fired, cells.inhibitory_v, cells.inhibitory_refractory
     n_spikes = np.int64(0)
     for at in range(0, n_active, BLOCK):
-        fires = vectors.zero_block(fired)
-        if any_fires:  # foreseen by the processor, so that in most steps this need not wait for the neurons
-            fires = vectors.block(fired, at)
+        fires = vectors.zeros(fired, BLOCK)
+        if any_fires:  # the processor predicts this branch, so that most steps need not wait for the neurons
+            fires = vectors.load(fired, at, BLOCK)
         spike, new_v, new_refractory = neuron.inhibitory(
-            p, p.w_ei * fires, vectors.block(v, at), vectors.block(refractory, at)
+            p, p.w_ei * fires, vectors.load(v, at, BLOCK), vectors.load(refractory, at, BLOCK)
         )
         vectors.store(v, at, new_v)
         vectors.store(refractory, at, new_refractory)
-        vectors.store(active.inhibitory_spikes, at, spike)
+        vectors.store(cells.inhibitory_spikes, at, spike)
         n_spikes += count_ones(vectors.lanes_where(spike))
     return n_spikes
 
 
-def keep_learners(active, n_active, n_learners, max_learners):
-    """Set `fired_of_learners` to the spikes of the first neurons to fire in the image (network.first_to_fire).
+def keep_winners(active, wins, fired, n_winners, k_winners):
+    """Keep in the list `fired` of slots the first neurons to fire in the image (network.first_to_fire).
 
-    Return (does any of them spike, how many neurons learn).
+    `wins` [E] marks the slots of the winners so far. Return (how many slots are kept, how many neurons have won).
     """
-    fired, neuron_of, learns = active.fired, active.neuron_of, active.learns
-    while n_learners < max_learners:
-        # Of several that fire for the first time the lowest number is first, whatever their places.
+    while n_winners < k_winners:
+        # Of several that fire for the first time the lowest number is first, whatever their slots.
         first = -1
-        for place in range(n_active):
-            if fired[place] != 0 and not learns[place] and (first < 0 or neuron_of[place] < neuron_of[first]):
-                first = place
+        for f in range(fired.shape[0]):
+            slot = fired[f]
+            if not wins[slot] and (first < 0 or active.neuron_of[slot] < active.neuron_of[first]):
+                first = slot
         if first < 0:
             break
-        learns[first] = 1
-        n_learners += 1
-    any_fires = False
-    for place in range(n_active):
-        active.fired_of_learners[place] = fired[place] * learns[place]
-        any_fires |= active.fired_of_learners[place] != 0
-    return any_fires, n_learners
+        wins[first] = 1
+        n_winners += 1
+    kept = 0
+    for f in range(fired.shape[0]):
+        if wins[fired[f]]:
+            fired[kept] = fired[f]
+            kept += 1
+    return kept, n_winners

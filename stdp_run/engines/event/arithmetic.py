@@ -80,20 +80,6 @@ def _define_operator(function, n_operands: int, instruction, result_of=lambda me
     _define(function, result, generate, *(each for each in kinds if Vector in each))
 
 
-def _define_arithmetic(function, *instructions) -> None:
-    def generate(context, builder, met, first, second):
-        return getattr(builder, instructions[is_float(met)])(first, second)
-
-    _define_operator(function, 2, generate, lambda met: met if instructions[is_float(met)] else None)
-
-
-def _define_comparison(function, sign: str) -> None:
-    def generate(context, builder, met, first, second):
-        return _compare(builder, met, sign, first, second)
-
-    _define_operator(function, 2, generate, lambda met: Vector(types.boolean, met.lanes))
-
-
 def _negate(context, builder, met, value):
     return builder.fneg(value) if is_float(met) else builder.neg(value)
 
@@ -103,18 +89,7 @@ def _absolute(context, builder, met, value):
     return builder.select(is_negative, _negate(context, builder, met, value), value)
 
 
-def _power(context, builder, met, base, exponent):
-    """Raise number by number: there is no instruction for it."""
-    raise_one = context.get_function(operator.pow, signature(met.dtype, met.dtype, met.dtype))
-    result = ir.Constant(base.type, ir.Undefined)
-    for lane in range(met.lanes):
-        place = ir.Constant(ir.IntType(32), lane)
-        pair = [builder.extract_element(operand, place) for operand in (base, exponent)]
-        result = builder.insert_element(result, raise_one(builder, pair), place)
-    return result
-
-
-for _name, _for_whole, _for_floats in (
+for _name, *_instructions in (  # of whole numbers, and of floats
     ("add", "add", "fadd"),
     ("sub", "sub", "fsub"),
     ("mul", "mul", "fmul"),
@@ -123,13 +98,23 @@ for _name, _for_whole, _for_floats in (
     ("lshift", "shl", None),
     ("and_", "and_", None),
     ("or_", "or_", None),
+    ("xor", "xor", None),
 ):
-    _define_arithmetic(getattr(operator, _name), _for_whole, _for_floats)
+    _define_operator(
+        getattr(operator, _name),
+        2,
+        lambda context, builder, met, a, b, names=_instructions: getattr(builder, names[is_float(met)])(a, b),
+        lambda met, names=_instructions: met if names[is_float(met)] else None,
+    )
 for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}.items():
-    _define_comparison(getattr(operator, _name), _sign)
+    _define_operator(
+        getattr(operator, _name),
+        2,
+        lambda context, builder, met, a, b, sign=_sign: _compare(builder, met, sign, a, b),
+        lambda met: Vector(types.boolean, met.lanes),
+    )
 _define_operator(operator.neg, 1, _negate)
 _define_operator(abs, 1, _absolute)
-_define_operator(operator.pow, 2, _power, lambda met: met if is_float(met) else None)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -167,15 +152,6 @@ def _define_bound(function, sign: str) -> None:
 _define(elementwise.where, _type_chosen, _where, (types.Any, types.Any, types.Any))
 _define_bound(elementwise.maximum, ">")
 _define_bound(elementwise.minimum, "<")
-
-
-@intrinsic
-def float_bits(typing_context, value):
-    """Return the bits of a float64 (float32) as int64 (int32), or the other way round."""
-    word = getattr(types, ("int" if is_float(value) else "float") + value.name[-2:])
-    return word(value), lambda context, builder, call, arguments: builder.bitcast(
-        arguments[0], context.get_value_type(word)
-    )
 
 
 # exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to

@@ -3,10 +3,8 @@
 import hashlib
 import logging
 import os
-import shutil
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,12 +14,9 @@ import llvmlite
 import numba
 
 from stdp_run import elementwise, encoding, parameters
-from stdp_run.errors import UserError
-from stdp_run.files import cache_folder, locked
+from stdp_run.files import cache_folder
 
 log = logging.getLogger(__name__)
-
-KEPT_DAYS = 30
 
 
 def _engine_digest() -> bytes:
@@ -38,34 +33,16 @@ ENGINE_DIGEST = _engine_digest()
 
 
 def kernel_folder(description: str) -> Path | None:
-    """Return the folder for the kernel of this description; None, and a line in the log, if it cannot be written.
-
-    A new folder is the time to remove those that no process has asked for within `KEPT_DAYS`: old versions. The lock
-    keeps that apart from a process that asks for one of them at this moment.
-    """
-    root = cache_folder("compiled")
-    folder = root / hashlib.sha256(ENGINE_DIGEST + description.encode()).hexdigest()[:20]
+    """Return the folder for the kernel of this description; None, and a line in the log, if it cannot be written."""
+    folder = cache_folder("compiled") / hashlib.sha256(ENGINE_DIGEST + description.encode()).hexdigest()[:20]
     try:
-        root.mkdir(parents=True, exist_ok=True)
-        with locked(root / "lock", wait=True, what=f"compiled code in {root}"):
-            is_new = not folder.exists()
-            folder.mkdir(exist_ok=True)
-            os.utime(folder)
-            if is_new:
-                _remove_unused(root)
+        folder.mkdir(parents=True, exist_ok=True)
         if not os.access(folder, os.W_OK):
             raise PermissionError(f"{folder} is read-only")
-    except (OSError, UserError) as error:
+    except OSError as error:
         log.warning("compiled code cannot be kept, every start compiles anew: %s", error)
         return None
     return folder
-
-
-def _remove_unused(root: Path) -> None:
-    oldest = time.time() - KEPT_DAYS * 86400
-    for folder in root.iterdir():
-        if folder.is_dir() and folder.stat().st_mtime < oldest:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 _setting = threading.Lock()

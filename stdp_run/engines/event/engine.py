@@ -8,33 +8,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba.core.errors import NumbaError
 
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
-from stdp_run.engines.event.conductance import make_cells, make_conductance_scratch, present_to_conductances
-from stdp_run.engines.event.delayed_input import make_delays
-from stdp_run.engines.event.interval import has_intervals, make_interval_scratch, present_in_intervals
-from stdp_run.engines.event.jit import Bindings, Kernel, methods, namespace
-from stdp_run.engines.event.plasticity import (
-    ConductanceFunctions,
-    Functions,
-    IntervalFunctions,
-    delayed_memory,
-    functions_of,
-    implementation_of,
-    none,
-)
+from stdp_run.engines.event import every_step, interval
+from stdp_run.engines.event.delays import DELAYED, PROMPT
+from stdp_run.engines.event.jit import Kernel, methods, namespace
+from stdp_run.engines.event.learning import NOTHING_LEARNS, Implementation, implementation_for
 from stdp_run.engines.event.presentation import Images, Network, Presentation, present
-from stdp_run.engines.event.sampling_ahead import SamplingAhead
-from stdp_run.engines.event.spike_sampling import SpikeTrain, make_trains
-from stdp_run.engines.event.stepwise import make_scratch, present_stepwise
-from stdp_run.engines.event.vectors import VECTOR_BYTES, zeros_for_vectors
+from stdp_run.engines.event.sampling import SamplingAhead, SpikeTrain, make_trains
+from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES, zeros_for_vectors
 from stdp_run.errors import UserError
-from stdp_run.network import Encoder, Model, NetworkState
-from stdp_run.neurons import NeuronGroup
+from stdp_run.network import Model, NetworkState
+from stdp_run.neurons import ConductanceGroup, NeuronGroup
 from stdp_run.parameters import cast
 from stdp_run.rules.base import Rule
 
@@ -47,20 +36,27 @@ _compiling = ThreadPoolExecutor(1, thread_name_prefix="compiling")
 
 
 @cache
-def compile_kernel(functions: Functions, rule: type[Rule] | None, neuron: type[NeuronGroup]) -> Kernel:
-    """Return the kernel that presents images to a neuron group; without a rule where learning is off."""
-    of_rule: Bindings = {"rule": methods(rule)} if rule else {}
-    present_image = present_in_intervals if isinstance(functions, IntervalFunctions) else present_stepwise
-    if isinstance(functions, ConductanceFunctions):
-        present_image = present_to_conductances
-        of_rule = {**of_rule, "synapse": namespace({"updated": functions.updated}, of_rule)}
-    bindings = {"plasticity": namespace(vars(functions), of_rule), "neuron": methods(neuron)}
+def compile_kernel(
+    implementation: Implementation, rule: type[Rule] | None, neuron: type[NeuronGroup], has_delays: bool
+) -> Kernel:
+    """Return the kernel that presents images to a neuron group; without a rule with learning off."""
+    of_rule = {"rule": methods(rule)} if rule else {}
+    synapse = namespace(DELAYED if has_delays else PROMPT, {})
+    functions = namespace(implementation.functions(), {**of_rule, "synapse": synapse})
+    bindings = {"implementation": functions, "neuron": methods(neuron)}
+    if implementation.kernel == "interval":
+        present_image = interval.present_in_intervals
+    else:
+        present_image = every_step.present_every_step
+        inputs = every_step.CONDUCTANCES if issubclass(neuron, ConductanceGroup) else every_step.CURRENTS
+        collect = every_step.collect_delayed if has_delays else every_step.collect_now
+        bindings["group"] = namespace({**inputs, "collect": collect}, bindings)
     return Kernel(present, {"kernel": namespace({"present_image": present_image}, bindings)})
 
 
 @contextmanager
 def compile_errors_named(*classes: type) -> Iterator[None]:
-    """Turn numba's explanation of what it cannot compile into one line that names the file."""
+    """Turn numba's explanation of a compile error into one line that names the file."""
     try:
         yield
     except NumbaError as error:
@@ -77,39 +73,48 @@ def compile_errors_named(*classes: type) -> Iterator[None]:
         ) from error
 
 
-class Presenter(NamedTuple):
-    """What presents images with learning on, or off: a compiled kernel, and what each thread hands it."""
+class Presenter:
+    """Presents images with learning on, or off: a compiled kernel, and the working memory of each thread."""
 
-    kernel: Kernel
-    encoder: Encoder
-    n_exc: int
-    presentation: Presentation  # but for the epoch
-    networks: list[Network]  # of one weight[I, E]
-    trains: list[SpikeTrain]
-    scratch: list[Any]
+    def __init__(self, model: Model, implementation: Implementation, networks: list[Network], learning: bool):
+        self.networks = networks  # of one weight[I, E]
+        self.encoder = model.encoder if learning else model.inference_encoder
+        self.kernel = compile_kernel(
+            implementation, model.rule if learning else None, model.neuron, model.delays is not None
+        )
+        self.presentation = Presentation(
+            learning=learning,
+            epoch=0,
+            seed=model.seed,
+            stream=SPIKES_LEARNING if learning else SPIKES_EVALUATING,
+            thresholds=self.encoder.thresholds_by_repeat,
+            min_spikes=self.encoder.min_spikes,
+            rest_steps=self.encoder.rest_steps if learning else 0,
+            all_inputs=np.arange(model.n_inputs if model.runs_on else 0, dtype=np.uint32),
+            sampled=False,
+        )
+        self.trains = [make_trains(1, self.encoder.n_steps, model.n_inputs) for _ in networks]
+        block = VECTOR_BYTES // model.weight_dtype.itemsize if implementation.whole_vectors else BLOCK
+        make_scratch = (interval if implementation.kernel == "interval" else every_step).make_scratch
+        self.scratch = [make_scratch(model, learning, network, block) for network in networks]
+        self._n_exc = model.n_exc
 
     def images(self, pixels: np.ndarray, image_index: np.ndarray, *schedule: np.ndarray) -> Images:
-        """Return images as the kernel takes them; `schedule` is (rate, max_learners) where it learns."""
+        """Return images as the kernel takes them; `schedule` is (rate, k_winners) with learning on."""
         n = len(pixels)
-        rate, max_learners = schedule or (np.zeros(n), np.zeros(n))
-        weight, counts = self.networks[0].weight, np.zeros((n, self.n_exc), np.int32)
+        rate, k_winners = schedule or (np.zeros(n), np.zeros(n))
         return Images(
             np.ascontiguousarray(self.encoder.prepare(pixels)),
             np.ascontiguousarray(image_index, np.int64),
-            np.ascontiguousarray(rate, weight.dtype),
-            np.ascontiguousarray(max_learners, np.int64),
-            counts,
+            np.ascontiguousarray(rate, self.networks[0].weight.dtype),
+            np.ascontiguousarray(k_winners, np.int64),
+            np.zeros((n, self._n_exc), np.int32),
         )
 
-    def arguments(self, thread: int, images: Images, epoch: int) -> tuple:
-        """Return what the kernel is called with on a thread."""
-        presentation = self.presentation._replace(epoch=epoch)
-        return self.networks[thread], images, presentation, self.trains[thread], self.scratch[thread]
-
-    def present(self, thread: int, images: Images, epoch: int) -> np.ndarray:
-        """Present images on a thread; return the spike counts [N, E] int32."""
-        self.kernel(*self.arguments(thread, images, epoch))
-        return images.counts
+    def arguments(self, images: Images, epoch: int = 0, thread: int = 0, trains: SpikeTrain | None = None) -> tuple:
+        """Return the arguments of the kernel; `trains` are spikes that were sampled ahead."""
+        presentation = self.presentation._replace(epoch=epoch, sampled=trains is not None)
+        return self.networks[thread], images, presentation, trains or self.trains[thread], self.scratch[thread]
 
 
 class EventEngine:
@@ -128,99 +133,67 @@ class EventEngine:
         per_image = model.n_inputs * model.inference_encoder.n_steps
         self._images_per_task = max(LEAST_PER_TASK, INPUTS_PER_TASK // per_image)
         self.inference_batch = 5 * self._images_per_task * n_threads
-        dtype = model.weight_dtype
-        neuron_parameters = cast(model.neuron_parameters, dtype.type)
-        rule_parameters = cast(model.rule_parameters, dtype.type)
-        # Rows are padded to whole vectors. What the neurons that the padding stands for do is never looked at.
+        dtype, n_exc = model.weight_dtype, model.n_exc
+        # Rows are padded to whole vectors; the neurons of the padding are never looked at.
         lanes = VECTOR_BYTES // dtype.itemsize
-        n_columns = -(-model.n_exc // lanes) * lanes
+        n_columns = -(-n_exc // lanes) * lanes
         self._weight = zeros_for_vectors((model.n_inputs, n_columns), dtype)
-        self._weight[:, : model.n_exc] = state.weight.T
+        self._weight[:, :n_exc] = state.weight.T
         self._theta = zeros_for_vectors(n_columns, model.theta_dtype)
         self._theta[:] = model.neuron.initial(model.neuron_parameters)[1]
-        self._theta[: model.n_exc] = state.theta
-        functions = functions_of(model.rule, model.neuron)
-        assert functions is not None, f"{model.rule} was chosen for the event engine"
-        memory, self._persistent = self._memory_for(functions, rule_parameters)
-        self._names = list(state.persistent)
+        self._theta[:n_exc] = state.theta
+        implementation = implementation_for(model.rule, model.neuron)
+        assert implementation is not None, f"{model.rule} was chosen for the event engine"
+        if implementation.kernel == "interval" and not self._has_intervals():
+            implementation = replace(implementation, kernel="every_step")
+        of_neuron, of_rule = (cast(each, dtype.type) for each in (model.neuron_parameters, model.rule_parameters))
+        longest_delay = (0 if model.delays is None else int(model.delays.max())) if model.runs_on else None
+        memory = implementation.allocate(model.rule, of_rule, self._weight, n_exc, longest_delay)
+        learning = Network(of_neuron, of_rule, memory, self._weight, self._theta)
+        self._learning = Presenter(model, implementation, [learning], True)
+        self._implementation, self._names = implementation, list(state.persistent)
+        persistent = self._persistent()
         for name, array in state.persistent.items():
-            self._persistent[name][...] = array
+            persistent[name][...] = array
 
-        learning = Network(neuron_parameters, rule_parameters, memory, self._weight, self._theta)
-        self._learning = self._presenter(True, functions, [learning])
+        none = np.zeros((0, model.n_inputs), np.uint8), np.zeros(0)
         self._ahead: SamplingAhead | None = None
         if n_threads > 1:
-            no_images, encoder = self._no_images(self._learning), self._learning.encoder
-            self._ahead = SamplingAhead(encoder.n_steps, no_images, self._learning.presentation)
-        inference = [
-            Network(neuron_parameters, 0, memory, self._weight, theta)
-            for memory, theta in zip(
-                self._inference_memories(functions, memory), np.tile(self._theta, (n_threads, 1)), strict=True
-            )
-        ]
-        # Where only a rule made for single steps stands in the way of intervals, there is none with learning off.
-        in_intervals = isinstance(functions, IntervalFunctions) or has_intervals(model)
-        if isinstance(functions, ConductanceFunctions):
-            nothing_learns: Functions = none.WITH_CONDUCTANCES
-        else:
-            nothing_learns = none.IN_INTERVALS if in_intervals else none.STEPWISE
-        self._inference = self._presenter(False, nothing_learns, inference)
-        self._compile(self._learning)
-        # Inference begins, as a rule, after some learning: it can be compiled while that goes on.
-        self._inference_compiled = _compiling.submit(self._compile, self._inference)
+            presenter = self._learning
+            self._ahead = SamplingAhead(presenter.encoder.n_steps, presenter.images(*none), presenter.presentation)
+        inference = [Network(of_neuron, 0, 0, self._weight, theta) for theta in np.tile(self._theta, (n_threads, 1))]
+        nothing_learns = NOTHING_LEARNS["interval" if self._has_intervals() else "every_step"]
+        self._inference = Presenter(model, nothing_learns, inference, False)
+        # No image is presented to compile. Inference usually follows some learning: it is compiled in the meantime.
+        self._compile("learning", self._learning.kernel, self._learning.arguments(self._learning.images(*none)))
+        arguments = self._inference.arguments(self._inference.images(*none))
+        self._inference_compiled = _compiling.submit(self._compile, "inference", self._inference.kernel, arguments)
 
-    def _memory_for(self, functions: Functions, rule_parameters: Any) -> tuple[Any, dict[str, np.ndarray]]:
-        """Return what the rule works with, and by name the arrays in it that last from image to image."""
+    def _persistent(self) -> dict[str, np.ndarray]:
+        """Return by name what lasts from image to image: of the rule and, in a network that runs on, of the neurons."""
+        [network], [scratch], n_exc = self._learning.networks, self._learning.scratch, self.model.n_exc
+        cells = scratch.cells._asdict() if self.model.runs_on else {}
+        of_neurons = {name: array[:n_exc] for name, array in cells.items()}
+        return of_neurons | self._implementation.persistent(network.memory, n_exc)
+
+    def _has_intervals(self) -> bool:
+        """Return whether intervals hold: linear neurons, inhibition that inhibits, and no weight below 0."""
         model = self.model
-        implementation = implementation_of(model.rule)
-        assert implementation is not None
-        if not isinstance(functions, ConductanceFunctions):
-            memory = implementation.allocate(model.rule, rule_parameters, self._weight, model.n_exc)
-            return memory, implementation.persistent(memory)
-        memory = delayed_memory.allocate(model, self._weight, make_delays(model, len(self._theta)))
-        return memory, delayed_memory.running(memory, model.n_exc, model.n_inputs)
+        stays_positive = getattr(model.rule_parameters, "w_min", 0) >= 0 and (self._weight >= 0).all()
+        return model.neuron.is_linear() and model.neuron_parameters.w_ie >= 0 and bool(stays_positive)
 
-    def _inference_memories(self, functions: Functions, memory: Any) -> list[Any]:
-        """Return what each thread works with where nothing learns; `memory` is what the rule works with."""
-        n_columns, dtype = len(self._theta), self.model.weight_dtype
-        if isinstance(functions, ConductanceFunctions):
-            cells = (make_cells(self.model, n_columns) for _ in range(self._n_threads))
-            return [delayed_memory.InferenceMemory(each, memory.delays) for each in cells]
-        return [none.allocate(self.model.n_inputs, n_columns, dtype) for _ in range(self._n_threads)]
-
-    def _presenter(self, learning: bool, functions: Any, networks: list[Network]) -> Presenter:
-        model = self.model if learning else replace(self.model, encoder=self.model.inference_encoder)
-        make: Any = make_interval_scratch if isinstance(functions, IntervalFunctions) else make_scratch
-        if isinstance(functions, ConductanceFunctions):
-            make = make_conductance_scratch
-        encoder, stream = model.encoder, SPIKES_LEARNING if learning else SPIKES_EVALUATING
-        return Presenter(
-            compile_kernel(functions, model.rule if learning else None, model.neuron),
-            encoder,
-            model.n_exc,
-            Presentation(learning, 0, model.seed, stream, encoder.thresholds_by_repeat, encoder.min_spikes, False),
-            networks,
-            [make_trains(1, encoder.n_steps, model.n_inputs) for _ in networks],
-            [make(model, learning, network) for network in networks],
-        )
-
-    def _no_images(self, presenter: Presenter) -> Images:
-        return presenter.images(np.zeros((0, self.model.n_inputs), np.uint8), np.zeros(0))
-
-    def _compile(self, presenter: Presenter) -> None:
-        """Compile by presenting no image, so that the first images are not slower than the rest."""
-        names = self.model.rule.__name__, self.model.neuron.__name__
-        start = time.perf_counter()
-        with compile_errors_named(self.model.rule, self.model.neuron):
-            is_new = presenter.kernel.compile(*presenter.arguments(0, self._no_images(presenter), 0))
+    def _compile(self, purpose: str, kernel: Kernel, arguments: tuple) -> None:
+        rule, neuron, start = self.model.rule, self.model.neuron, time.perf_counter()
+        with compile_errors_named(rule, neuron):
+            is_new = kernel.compile(*arguments)
         if is_new:
-            what = "learning" if presenter.presentation.learning else "inference"
-            log.info("compiled %s with %s for %s: %.1f s, once", *names, what, time.perf_counter() - start)
+            names = rule.__name__, neuron.__name__, purpose
+            log.info("compiled %s with %s for %s: %.1f s, once", *names, time.perf_counter() - start)
 
     def state(self) -> NetworkState:
         """Return a copy of all that persists."""
-        persistent = {name: self._persistent[name].copy() for name in self._names}
-        n_exc = self.model.n_exc
+        persistent, n_exc = self._persistent(), self.model.n_exc
+        persistent = {name: persistent[name].copy() for name in self._names}
         return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), persistent)
 
     def learn(
@@ -229,28 +202,26 @@ class EventEngine:
         image_index: np.ndarray,
         epoch: int,
         rate: np.ndarray,
-        max_learners: np.ndarray | None = None,
+        k_winners: np.ndarray | None = None,
     ) -> np.ndarray:
         """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
-        if max_learners is None:
-            max_learners = np.full(len(pixels), self.model.k_winners or 0)
-        presenter = self._learning
+        if k_winners is None:
+            k_winners = np.full(len(pixels), self.model.k_winners or 0)
+        presenter, counts = self._learning, [np.zeros((0, self.model.n_exc), np.int32)]
 
         def images(part: slice) -> Images:
-            return presenter.images(pixels[part], image_index[part], rate[part], max_learners[part])
+            return presenter.images(pixels[part], image_index[part], rate[part], k_winners[part])
 
-        if self._ahead is None or len(pixels) == 0:
-            return presenter.present(0, images(slice(None)), epoch)
-        [network], [scratch] = presenter.networks, presenter.scratch
-        presentation = presenter.presentation._replace(epoch=epoch, sampled=True)
-        counts = []
-        for part, trains in self._ahead.sampled(images, len(pixels), presentation):
-            presenter.kernel(network, part, presentation, trains, scratch)
+        parts: Any = [(images(slice(None)), None)]
+        if self._ahead:
+            parts = self._ahead.sampled(images, len(pixels), presenter.presentation._replace(epoch=epoch))
+        for part, trains in parts:
+            presenter.kernel(*presenter.arguments(part, epoch, trains=trains))
             counts.append(part.counts)
         return np.concatenate(counts)
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
-        """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `InferenceBatch`."""
+        """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
         self._inference_compiled.result()
         presenter, per_task = self._inference, self._images_per_task
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
@@ -261,7 +232,8 @@ class EventEngine:
                 part = slice(start, start + per_task)
                 for number in range(self.model.n_presentations):
                     images = presenter.images(pixels[part], image_index[part])
-                    counts[part] += presenter.present(thread, images, number)
+                    presenter.kernel(*presenter.arguments(images, number, thread))
+                    counts[part] += images.counts
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))

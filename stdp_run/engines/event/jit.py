@@ -1,17 +1,14 @@
-"""From a rule and a neuron group, which are plain Python, to compiled code that is cached on disk.
+"""From a rule and a neuron group, which are plain Python, to compiled code that is kept on disk.
 
-A kernel is a plain function, and so is all that it calls. A module of kernels leaves names open for what differs from
-rule to rule and from neuron group to neuron group:
+A kernel is a plain function, and so is everything that it calls. Modules of kernels leave names open:
 
-    rule = Bound("rule")              the elementwise functions of the rule
-    neuron = Bound("neuron")          those of the neuron group
-    plasticity = Bound("plasticity")  the functions of the rule's compiled implementation
+    rule = Bound("rule")                      the elementwise functions of the rule
+    neuron = Bound("neuron")                  those of the neuron group
+    implementation = Bound("implementation")  the functions of the rule's compiled implementation
 
-`specialise` makes a copy of a function in which these names mean given namespaces, and so do they in everything that
-it calls; `Kernel` makes one that Python calls. numba keeps a compiled function by its source file and bytecode, and
-does not look at what the function calls: therefore each kernel has a cache folder of its own, named by a digest of all
-functions that it is made of and of the engine's sources. An edit in any of them compiles anew, an edit elsewhere does
-not.
+`specialise` copies a function and all that it calls with namespaces in place of these names; `Kernel` makes a copy that
+Python calls. numba keeps a compiled function by its source file and bytecode and ignores what the function calls, so
+each kernel has a cache folder of its own, named by a digest of all its functions and of the engine's sources.
 """
 
 import dis
@@ -24,6 +21,8 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.codegen import JITCodeLibrary
+from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 
 from stdp_run import elementwise
@@ -31,26 +30,60 @@ from stdp_run.engines.event import arithmetic as arithmetic  # teaches numba the
 from stdp_run.engines.event.cache import kernel_folder, numba_keeps_code_in
 from stdp_run.files import locked
 
+
+class _NoEnvironment:
+    """Takes the place of numba's code generator where numba registers the Python environment of a function."""
+
+    @staticmethod
+    def set_env(name: str, environment: Any) -> None:
+        """Do nothing: inner functions hold no Python objects."""
+
+
+class _InnerLibrary(JITCodeLibrary):
+    """The code of an inner function, which is optimised and turned into machine code only as a part of kernels.
+
+    By default numba does both for each function on its own as well, which took a third of the time to compile.
+    """
+
+    codegen = _NoEnvironment()
+
+    def _optimize_final_module(self) -> None:
+        pass
+
+    def _finalize_final_module(self) -> None:
+        self._finalize_dynamic_globals()
+        self._finalized = True
+
+    def get_pointer_to_function(self, name: str) -> int:
+        return 0  # as for any function that Python cannot call
+
+
+class _InnerCompiler(Compiler):
+    """numba's compiler with `_InnerLibrary` for the code."""
+
+    def __init__(self, typing_context: Any, target_context: Any, library: None, *arguments: Any):
+        inner = _InnerLibrary(target_context.codegen(), "inner")
+        super().__init__(typing_context, target_context, inner, *arguments)
+
+
 # Without "_nrt" numba counts references, atomically, whenever an array is taken out of a tuple: a third of the time of
 # learning with 100 neurons. Compiled code here creates no arrays, and what it is given is held by the caller.
-OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False, "_nrt": False}
-# For functions that only compiled code calls: what would let Python or C call them takes a third of the time.
-INNER: dict[str, Any] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "error_model": "numpy",
+    "boundscheck": False,
+    "_nrt": False,
+    "no_cfunc_wrapper": True,  # C calls none of it
+}
+# Only compiled code calls these functions.
+INNER: dict[str, Any] = {"no_cpython_wrapper": True, "pipeline_class": _InnerCompiler}
 
 
-class Namespace(types.ModuleType):
-    """Compiled functions by name: compiled code can call `namespace.function`, as it can with modules only."""
-
-    def __init__(self, functions: Mapping[str, Callable]):
-        super().__init__("namespace")
-        self.__dict__.update(functions)
-
-
-Bindings = Mapping[str, Namespace]
+Bindings = Mapping[str, types.ModuleType]
 
 
 class Bound:
-    """What stands for a namespace until `specialise` puts it in its place."""
+    """A placeholder for a namespace, which `specialise` replaces."""
 
     def __init__(self, name: str):
         self.name = name
@@ -66,26 +99,27 @@ def rarely_called(function: Callable) -> Callable:
 
 
 @cache
-def methods(cls: type) -> Namespace:
+def methods(cls: type) -> types.ModuleType:
     """Return the static methods of a rule or neuron group for compiled code."""
     names = (each for each in dir(cls) if not each.startswith("_"))
     static = [each for each in names if isinstance(inspect.getattr_static(cls, each), staticmethod)]
     return namespace({each: getattr(cls, each) for each in static}, {})
 
 
-def namespace(functions: Mapping[str, Callable], bindings: Bindings) -> Namespace:
-    """Return plain functions for compiled code, each as `specialise` makes it."""
-    return Namespace({name: specialise(function, bindings) for name, function in functions.items()})
+def namespace(functions: Mapping[str, Callable], bindings: Bindings) -> types.ModuleType:
+    """Return plain functions for compiled code, each as `specialise` makes it; compiled code takes modules only."""
+    module = types.ModuleType("namespace")
+    vars(module).update({name: specialise(function, bindings) for name, function in functions.items()})
+    return module
 
 
 _specialised: dict[tuple, Dispatcher] = {}
 
 
 def specialise(function: Callable, bindings: Bindings) -> Dispatcher:
-    """Return a compiled copy of a plain function in which open names mean the namespaces of `bindings`.
+    """Return a compiled copy of a plain function, and of all that it calls, with the namespaces of `bindings`.
 
-    So they do in the plain functions that it calls. It becomes a part of the kernel that calls it: a call would copy
-    every tuple that is handed over, once a step.
+    The copy is inlined into the kernel that calls it, as a call would copy every tuple among its arguments.
     """
     key = (function, *((name, bindings[name]) for name in sorted(_open_names(function))))
     if key not in _specialised:
@@ -158,7 +192,7 @@ def _describe(function: Any, seen: set) -> Iterator[str]:
     cells = [cell.cell_contents for cell in function.__closure__ or ()]
     yield f"{function.__module__}.{function.__qualname__} {function.__defaults__} {cells} {_code(function.__code__)}"
     for name, value in _used_globals(function).items():
-        called = vars(value).values() if isinstance(value, Namespace) else (value,)
+        called = vars(value).values() if isinstance(value, types.ModuleType) else (value,)
         for each in called:
             if isinstance(each, Dispatcher):
                 yield from _describe(each.py_func, seen)

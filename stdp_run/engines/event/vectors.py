@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
 VECTOR_BYTES = 64  # one vector of AVX-512, or several shorter ones
@@ -66,13 +66,12 @@ def convert(context, builder, value, source, target):
     old, new, kind = source.dtype, target.dtype, llvm_vector(target)
     if old == new:
         return value
-    if isinstance(new, types.Float):
-        if isinstance(old, types.Float):
-            return (builder.fpext if new.bitwidth > old.bitwidth else builder.fptrunc)(value, kind)
-        return (builder.uitofp if isinstance(old, types.Boolean) else builder.sitofp)(value, kind)
     if isinstance(old, types.Boolean):
-        return builder.zext(value, kind)
-    return (builder.sext if new.bitwidth > old.bitwidth else builder.trunc)(value, kind)
+        return (builder.uitofp if is_float(target) else builder.zext)(value, kind)
+    if is_float(source) != is_float(target):
+        return builder.sitofp(value, kind)
+    wider, narrower = (builder.fpext, builder.fptrunc) if is_float(target) else (builder.sext, builder.trunc)
+    return (wider if new.bitwidth > old.bitwidth else narrower)(value, kind)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -84,56 +83,37 @@ def _pointer(context, builder, call, arguments, kind):
     return builder.bitcast(builder.gep(array.data, [arguments[1]]), kind.as_pointer())
 
 
-def _whole_vector(dtype, like) -> Vector:
-    """Return the vector of `dtype` with as many numbers as a whole vector has of the type of the array `like`."""
-    return Vector(dtype, VECTOR_BYTES // (like.dtype.bitwidth // 8))
+def _vector_like(dtype, like) -> Vector:
+    """Return the vector of `dtype` that is as long as `like`: a number of lanes, a vector, or an array's vectors."""
+    if isinstance(like, types.IntegerLiteral):
+        return Vector(dtype, like.literal_value)
+    return Vector(dtype, like.lanes if isinstance(like, Vector) else VECTOR_BYTES // (like.dtype.bitwidth // 8))
 
 
-def _loading(vector: Vector, array):
+@intrinsic(prefer_literal=True)
+def load(typing_context, array, at, like):
+    """Return the numbers from array[at] on, as many as `like` says (`_vector_like`)."""
+    vector = _vector_like(array.dtype, like)
+
     def generate(context, builder, call, arguments):
         pointer = _pointer(context, builder, call, arguments, llvm_vector(vector))
         return builder.load(pointer, align=vector.dtype.bitwidth // 8)
 
-    return vector(array, types.int64), generate
-
-
-def _zero(vector: Vector, array):
-    return vector(array), lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
-
-
-@intrinsic
-def load(typing_context, array, at):
-    """Return the vector of the numbers from array[at] on."""
-    return _loading(_whole_vector(array.dtype, array), array)
-
-
-@intrinsic
-def load_as_many(typing_context, array, at, like):
-    """Return the numbers from array[at] on, as many as a vector has of the type of the array `like`."""
-    vector = _whole_vector(array.dtype, like)
-
-    def generate(context, builder, call, arguments):
-        return _loading(vector, array)[1](context, builder, call, arguments[:2])
-
     return vector(array, types.int64, like), generate
 
 
-@intrinsic
-def block(typing_context, array, at):
-    """Return the `BLOCK` numbers from array[at] on."""
-    return _loading(Vector(array.dtype, BLOCK), array)
+@intrinsic(prefer_literal=True)
+def zeros(typing_context, array, like):
+    """Return zeros of the type of `array`, as many as `like` says (`_vector_like`)."""
+    vector = _vector_like(array.dtype, like)
+    return vector(array, like), lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
 
 
 @intrinsic
-def zeros(typing_context, array):
-    """Return a vector of zeros of the type of `array`."""
-    return _zero(_whole_vector(array.dtype, array), array)
-
-
-@intrinsic
-def zero_block(typing_context, array):
-    """Return `BLOCK` zeros of the type of `array`."""
-    return _zero(Vector(array.dtype, BLOCK), array)
+def n_lanes(typing_context, vector):
+    """Return how many numbers a vector has."""
+    lanes = ir.Constant(ir.IntType(64), vector.lanes)
+    return types.int64(vector), lambda context, builder, call, arguments: lanes
 
 
 @intrinsic
@@ -144,15 +124,10 @@ def typed_as(typing_context, array, value):
 
 
 @intrinsic
-def load_bits(typing_context, array, at, like):
-    """Return the bits from the byte array[at] on as conditions, as many as a vector has of the type of `like`."""
-    vector = _whole_vector(types.boolean, like)
-
-    def generate(context, builder, call, arguments):
-        pointer = _pointer(context, builder, call, arguments, ir.IntType(vector.lanes))
-        return builder.bitcast(builder.load(pointer, align=1), llvm_vector(vector))
-
-    return vector(array, types.int64, like), generate
+def conditions(typing_context, word):
+    """Return the bits of a uint64 as a vector of conditions."""
+    vector = Vector(types.boolean, 64)
+    return vector(word), lambda context, builder, call, args: builder.bitcast(args[0], llvm_vector(vector))
 
 
 @intrinsic
@@ -178,16 +153,50 @@ def lanes_where(typing_context, condition):
     )
 
 
-@intrinsic
-def prefetch(typing_context, array, at):
-    """Have the cache line of array[at] fetched, which will be read soon; it need not be in the array."""
+def add_up(numbers, vector):
+    """Return the sum of the numbers of a vector; `numbers` is working memory as long as the vector."""
+    store(numbers, 0, vector)
+    total = 0.0
+    for r in range(numbers.shape[0]):
+        total += numbers[r]
+    return total
 
-    def generate(context, builder, call, arguments):
-        pointer = _pointer(context, builder, call, arguments, ir.IntType(8))
-        number = ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [pointer.type, number, number, number])
-        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0i8")
-        builder.call(function, [pointer, *(ir.Constant(number, value) for value in (0, 3, 1))])
-        return context.get_dummy_value()
 
-    return types.void(array, types.int64), generate
+def largest_of(numbers, vector):
+    """Return the largest number of a vector; `numbers` is working memory as long as the vector."""
+    store(numbers, 0, vector)
+    largest = numbers[0]
+    for r in range(1, numbers.shape[0]):
+        largest = max(largest, numbers[r])
+    return largest
+
+
+def add_rows(total, matrix, active_inputs, places, coefficient):
+    """Set total[E] to the sum of coefficient[place] matrix[active_inputs[place], E] for place in `places`, in order.
+
+    Without coefficients (None) they are 1. Registers hold 128 neurons at a time, then 64, then 8.
+    """
+    many, fewer, few = zeros(total, 128), zeros(total, 64), zeros(total, 8)
+    done = add_columns(total, matrix, active_inputs, places, coefficient, 0, many)
+    done = add_columns(total, matrix, active_inputs, places, coefficient, done, fewer)
+    add_columns(total, matrix, active_inputs, places, coefficient, done, few)
+
+
+def add_columns(total, matrix, active_inputs, places, coefficient, done, none):
+    """Do so for columns from `done` on, as many at once as the vector `none` has; return how many are done.
+
+    If at least three quarters of a vector remain, the last one begins earlier.
+    """
+    width, n_columns = n_lanes(none), total.shape[0]
+    while width <= n_columns and n_columns - done >= width - width // 4:
+        first = min(done, n_columns - width)
+        sums = none
+        for s in range(places.shape[0]):
+            place = places[s]
+            row = load(matrix, np.int64(active_inputs[place]) * matrix.shape[1] + first, none)
+            if coefficient is not None:
+                row = coefficient[place] * row
+            sums = sums + row
+        store(total, first, sums)
+        done = first + width
+    return done

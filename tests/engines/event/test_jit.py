@@ -1,6 +1,5 @@
 """Compiled code is kept on disk for exactly what it is made of, and leaves numba's settings as they were."""
 
-import os
 import subprocess
 import sys
 import time
@@ -12,7 +11,7 @@ import pytest
 
 import stdp_run
 from stdp_run.engines.event import cache
-from stdp_run.engines.event.jit import Bound, Kernel, Namespace, specialise
+from stdp_run.engines.event.jit import Bound, Kernel, namespace
 
 rule = Bound("rule")
 FACTOR = 3
@@ -31,7 +30,7 @@ def kernel(x):
 
 
 def change(function) -> dict:
-    return {"rule": Namespace({"change": specialise(function, {})})}
+    return {"rule": namespace({"change": function}, {})}
 
 
 @pytest.fixture
@@ -95,20 +94,6 @@ def test_only_the_sources_of_kernels_count(tmp_path):
         edit(name)
         assert digest() != before
         before = digest()
-
-
-def test_folders_that_nobody_asked_for_in_30_days_are_removed(root):
-    Kernel(tripled)
-    (used,) = folders(root)
-    for name, days in (("unused", 31), ("recent", 29)):
-        (root / name).mkdir()
-        (root / name / "code").write_text("")
-        os.utime(root / name, (0, time.time() - days * 86400))
-    os.utime(used, (0, time.time() - 31 * 86400))
-    Kernel(tripled)  # asked for: it stays
-    Kernel(halved)  # a new one
-    assert {"unused", "recent", used.name} & {folder.name for folder in folders(root)} == {"recent", used.name}
-    assert len(folders(root)) == 3
 
 
 def test_numbas_setting_is_what_it_was(root):

@@ -1,19 +1,18 @@
-"""meta_nearest_online: leaving out changes that cannot alter a weight is the full computation, to the last bit."""
+"""meta_nearest_online: leaving out changes that cannot alter a weight is the full computation, within rounding."""
 
 import numpy as np
 import pytest
-from helpers.networks import learn, make, make_model, mnist, same_bits
+from helpers.networks import largest_difference, learn, make, make_model, mnist
 
-from stdp_run import replay
 from stdp_run.config.build import build_rule, published_parameters
-from stdp_run.engines.event.plasticity import meta_nearest_online
+from stdp_run.engines.event.learning import meta
 from stdp_run.rules import MetaNearestOnline
 from stdp_run.rules.meta_nearest_online import SMALLEST_ROOM
 
 
 def largest_quiet_trace(rule=MetaNearestOnline, dtype=np.float32, **changed):
     constants = published_parameters("meta_nearest_online", 784)[1] | changed
-    return meta_nearest_online.largest_quiet_trace(rule, build_rule(rule, constants, 1.0, 784), np.dtype(dtype))
+    return meta.largest_quiet_trace(rule, build_rule(rule, constants, 1.0, 784), np.dtype(dtype))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -23,66 +22,53 @@ def test_a_trace_at_the_bound_alters_no_weight(dtype, w_min, bound):
     limit = largest_quiet_trace(dtype=dtype, w_min=w_min, bound=bound)
     powers = np.repeat(2.0 ** np.arange(-40, 1), 3) + np.tile([-1e-9, 0, 1e-9], 41)  # spacing halves below one
     weights = np.concatenate([np.geomspace(1e-30, 1, 100_000), np.linspace(0, 1, 100_000), np.abs(powers)])
-    for scale in (1.0, 0.37, 23.0):
-        stored = (weights / scale).astype(dtype)
-        room = np.maximum(stored.astype(np.float64) * scale - w_min, SMALLEST_ROOM)
-        share = np.exp(-bound / room)
-        share[share < (1e-37 if dtype is np.float32 else 1e-300)] = 0  # as in compiled code
-        fall = (1e-4 * limit * share / (0.5 * scale)).astype(dtype)  # the scale may fall by half
-        assert (stored - fall == stored).all()
-        assert (stored - dtype(10) * fall != stored).any()
+    stored = weights.astype(dtype)
+    room = np.maximum(stored.astype(np.float64) - w_min, SMALLEST_ROOM)
+    share = np.exp(-bound / room)
+    share[share < (1e-37 if dtype is np.float32 else 1e-300)] = 0  # as in compiled code
+    fall = (1e-4 * limit * share).astype(dtype)
+    assert (stored - fall == stored).all()
+    assert (stored - dtype(10) * fall != stored).any()
 
 
 @pytest.mark.parametrize(
     "changed", [{"w_min": -0.1}, {"a_pre": -1e-4}, {"bound": 1e-3}, {"bound": 0.02, "dtype": np.float64}]
 )
-def test_where_no_bound_is_known_all_neurons_are_recent(changed):
+def test_without_a_known_bound_all_neurons_are_active(changed):
     assert largest_quiet_trace(**changed) < 0
 
 
 @pytest.mark.parametrize("name", ["change", "post_trace"])
-def test_a_rule_of_ones_own_with_other_changes_or_traces_has_all_neurons_recent(name):
+def test_a_custom_rule_with_other_changes_or_traces_has_all_neurons_active(name):
     function = staticmethod(lambda *arguments: getattr(MetaNearestOnline, name)(*arguments))
     assert largest_quiet_trace(type("Own", (MetaNearestOnline,), {name: function})) < 0
     assert largest_quiet_trace(type("Named", (MetaNearestOnline,), {})) == largest_quiet_trace() > 0
 
 
 def fully(monkeypatch, compute):
-    """Return what `compute` does, and what it does where every change is computed, by the rule's `change`."""
+    """Return the result of `compute`, and its result where all neurons are active."""
     left_out = compute()
-    monkeypatch.setattr(meta_nearest_online, "largest_quiet_trace", lambda *arguments: -1.0)
+    monkeypatch.setattr(meta, "largest_quiet_trace", lambda *arguments: -1.0)
     return left_out, compute()
 
 
-@pytest.mark.parametrize("tau_post", [1.5, 5.0, 200.0])
-def test_replays_are_the_full_computation_bit_for_bit(monkeypatch, tau_post):
-    rng = np.random.default_rng(1)
-    pre, post = rng.random((300, 40)) < 0.3, rng.random((300, 19)) < 0.01
-    post[150:250] = 0
-    weight = rng.uniform(0, 0.3, (19, 40))
-    left_out, full = fully(
-        monkeypatch, lambda: replay("meta_nearest_online", pre, post, weight, engine="event", tau_post=tau_post)
-    )
-    assert left_out.tobytes() == full.tobytes()
-    assert (full[-1] != full[0]).all()
-
-
 @pytest.mark.slow
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-5), ("float64", 1e-12)])
 @pytest.mark.parametrize("a_pre", [1e-4, 3e-3])
-def test_a_network_in_float32_is_the_full_computation_bit_for_bit(monkeypatch, a_pre):
+def test_a_network_equals_the_full_computation(monkeypatch, a_pre, dtype, tolerance):
     changed = {"a_post": 0.1, "a_pre": a_pre, "tau_post": 30.0}
-    model = make_model(("meta_nearest_online", "diehl_cook"), dtype="float32", n_exc=37, rule=changed)
+    model = make_model(("meta_nearest_online", "diehl_cook"), dtype=dtype, n_exc=37, rule=changed)
 
     def compute():
         network = make("event", model)
         n_quiet, counts = 0, []
         memory = network._learning.networks[0].memory
         for n in range(120):
-            n_quiet += (memory.quiet.y[:37] <= memory.largest_quiet_trace).sum()
+            n_quiet += (memory.y[:37] <= memory.largest_quiet_trace).sum()
             counts.append(learn(network, mnist(2)[n : n + 1], n))
         return network.state(), np.concatenate(counts), n_quiet
 
     (left_out, counts, n_quiet), (full, full_counts, n_full) = fully(monkeypatch, compute)
-    assert same_bits(left_out, full)
     assert (counts == full_counts).all() and counts.sum() > 500
+    assert largest_difference(left_out, full) < tolerance
     assert n_quiet > 300 and n_full == 0

@@ -1,4 +1,4 @@
-"""Which compiled implementation a rule has, and that a rule of one's own can bring one."""
+"""The compiled implementation of a rule, and custom rules that bring one."""
 
 import numpy as np
 import pytest
@@ -9,36 +9,32 @@ from stdp_run import replay, rules
 from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.engines.event.engine import compile_errors_named
 from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.plasticity import (
-    Implementation,
-    StepwiseFunctions,
-    implementation_of,
-)
-from stdp_run.engines.event.replay import replay_on_event_engine
+from stdp_run.engines.event.learning import Implementation, implementation_of
+from stdp_run.engines.event.rule_replay import replay_on_event_engine
 from stdp_run.errors import UserError
 from stdp_run.neurons import LIF
 from stdp_run.parameters import number
-from stdp_run.rules import MetaNearestOnline, NearestOnline, PairRule, PostPreInt, Rule
+from stdp_run.rules import MetaNearestOnline, NearestOnline, PairRule, PostPreInt, Rule, SpikeRule
 
 
 class Replaced(PairRule):
-    """A step of its own, of which the implementation of its base knows nothing."""
+    """A `step` of its own, which the implementation of its base would ignore."""
 
     @classmethod
-    def step(cls, p, moment, weight, traces):
+    def step(cls, p, step, weight, traces):
         return weight, traces
 
 
 class Softer(NearestOnline):
-    """Another change within the frame of its base."""
+    """Another change at an output spike."""
 
     @staticmethod
-    def change(p, w, x, y, pre, post):
-        return p.a_post * post * x * (p.w_max - w)
+    def at_output(p, w, x, y, y2):
+        return p.a_post * x * (p.w_max - w)
 
 
 class Without(Softer):
-    """One that is to run on the torch engine."""
+    """Refuses the event engine."""
 
     compiled = None
 
@@ -46,7 +42,7 @@ class Without(Softer):
 rule = Bound("rule")
 
 
-def allocate(rule_class, p, weight, n_exc):
+def allocate(rule_class, p, weight, n_exc, longest_delay):
     return (np.zeros(n_exc),)
 
 
@@ -54,9 +50,9 @@ def start(p, memory, weight, image):
     memory[0][:] = 0
 
 
-def learn(p, memory, weight, theta, step, fired):
+def learn(p, memory, weight, theta, step, active, fired):
     for f in range(fired.shape[0]):
-        i = fired[f]
+        i = active.neuron_of[fired[f]]
         for s in range(step.spikes.shape[0]):
             j = step.image.active_inputs[step.spikes[s]]
             weight[j, i] += rule.grown(p, weight[j, i])
@@ -66,29 +62,30 @@ class Hebb(Rule):
     """Weights grow where an input and a neuron spike in one step."""
 
     parameters = {"gain": number}
-    compiled = Implementation(allocate, StepwiseFunctions(learn, start))
+    compiled = Implementation(allocate, learn, start=start)
 
     @staticmethod
     def grown(p, w):
         return p.gain * (1 - w)
 
     @classmethod
-    def step(cls, p, moment, weight, traces):
-        both = moment.post[:, :, None] * moment.pre[:, None, :]
-        return weight + moment.reduce(both * cls.grown(p, weight)), traces
+    def step(cls, p, step, weight, traces):
+        both = step.post[:, :, None] * step.pre[:, None, :]
+        return weight + step.reduce(both * cls.grown(p, weight)), traces
 
 
 def test_rules_have_the_implementation_of_the_base_whose_step_they_keep():
-    pair = implementation_of(PairRule)
-    assert all(implementation_of(getattr(rules, name)) is pair for name in ("NearestOnline", "FullOnline"))
-    assert implementation_of(Softer) is pair
-    assert len({implementation_of(cls) for cls in (PairRule, MetaNearestOnline, PostPreInt)} - {None}) == 3
+    of_spikes = implementation_of(SpikeRule)
+    names = ("PairRule", "NearestOnline", "FullOnline", "Triplet", "Rectangular")
+    assert all(implementation_of(getattr(rules, name)) is of_spikes for name in names)
+    assert implementation_of(Softer) is of_spikes
+    assert len({implementation_of(cls) for cls in (SpikeRule, MetaNearestOnline, PostPreInt)} - {None}) == 3
     assert implementation_of(Hebb) is Hebb.compiled
     for cls in (Rule, Replaced, Without, type("Further", (Replaced,), {})):
         assert implementation_of(cls) is None
 
 
-def test_a_rule_of_ones_own_runs_by_the_implementation_that_it_brings():
+def test_a_custom_rule_runs_by_the_implementation_that_it_brings():
     rng = np.random.default_rng(0)
     pre, post, weight = rng.integers(0, 2, (20, 6)), rng.integers(0, 2, (20, 4)), rng.random((4, 6))
     with torch.no_grad():
@@ -98,23 +95,23 @@ def test_a_rule_of_ones_own_runs_by_the_implementation_that_it_brings():
 
 
 class Uncompilable(Softer):
-    """Something that numba does not know."""
+    """Calls a function that numba cannot compile."""
 
     @staticmethod
-    def change(p, w, x, y, pre, post):
+    def at_output(p, w, x, y, y2):
         return open("a file")
 
 
 @pytest.mark.slow
-def test_a_mistake_in_a_rule_of_ones_own_is_one_line_that_says_what_to_do():
+def test_a_mistake_in_a_custom_rule_is_one_line_that_says_what_to_do():
     p = build_rule(Uncompilable, published_parameters("nearest_online", 3)[1], 1.0, 3)
-    expected = r"cannot compile Uncompilable in .*test_plasticity.py: .*; engine=torch may run it, .*compiled = None in"
+    expected = r"cannot compile Uncompilable in .*test_learning.py: .*; engine=torch may run it, .*compiled = None in"
     with pytest.raises(UserError, match=expected) as error:
         replay_on_event_engine(Uncompilable, p, np.ones((2, 3)), np.ones((2, 2)), np.ones((2, 3)), np.zeros((2, 2)), 0)
     assert "\n" not in str(error.value)
 
 
-def test_a_neuron_group_of_ones_own_has_another_switch():
+def test_a_custom_neuron_group_has_another_switch():
     class Own(LIF):
         pass
 

@@ -1,0 +1,149 @@
+"""Input spikes that arrive after the delay of their synapse.
+
+An input spike adds one weight for each neuron, each to the sum of another step. The sums are made ahead, for CHUNK
+steps of input at a time, for one vector of neurons after the other, whose sums then stay in the nearest cache. The
+spikes are listed by input, so that each weight and delay is read once. The sums of active neurons, whose weights change
+in the meantime, are replaced at each step (stdp_run.engines.event.learning.spike_frame).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from stdp_run.engines.event import vectors
+from stdp_run.engines.event.jit import rarely_called
+from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES, zeros_for_vectors
+from stdp_run.network import Model
+
+CHUNK = 256  # steps
+
+
+class Arrivals(NamedTuple):
+    """The sums of weights that arrive at E neurons in the steps of a chunk and the D steps after it."""
+
+    sums: np.ndarray  # [vectors of neurons, CHUNK + D, lanes], flat
+    n_rows: int  # CHUNK + D
+    offset: np.ndarray  # uint16 [I, E], from the sum of a spike's own step to the one it adds to: delay * lanes + lane
+    first: np.ndarray  # uint32 [I + 1], where in `steps` the spikes of an input begin
+    steps: np.ndarray  # uint32, the step of each spike in the chunk, times the lanes
+    spiking: np.ndarray  # uint32 [I], the inputs that spike in the chunk
+
+
+def make_arrivals(model: Model, n_columns: int) -> Arrivals:
+    """Return memory for rows of `n_columns` neurons, of which the last may be padding."""
+    lanes = VECTOR_BYTES // model.weight_dtype.itemsize
+    delays = np.zeros((n_columns, model.n_inputs), np.uint16)
+    delays[: model.n_exc] = model.delays
+    n_rows = CHUNK + int(delays.max())
+    return Arrivals(
+        sums=zeros_for_vectors(n_columns * n_rows, model.weight_dtype),
+        n_rows=n_rows,
+        offset=np.ascontiguousarray(delays.T * np.uint16(lanes) + (np.arange(n_columns) % lanes).astype(np.uint16)),
+        first=np.zeros(model.n_inputs + 1, np.uint32),
+        steps=np.zeros(model.n_inputs * CHUNK, np.uint32),
+        spiking=np.zeros(model.n_inputs, np.uint32),
+    )
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code: what arrives at all neurons.
+
+
+def arriving(arrivals, weight, image, t, current):
+    """Set current[E] to the sums of the weights of the spikes that arrive in step t."""
+    sums, lanes, row = arrivals.sums, VECTOR_BYTES // current.itemsize, t % CHUNK
+    if row == 0:
+        if t:
+            shift_arrivals(arrivals)
+        else:
+            sums[:] = 0
+        if t < image.n_steps:
+            add_arrivals(arrivals, weight, image.train, t, min(CHUNK, image.n_steps - t))
+    for i in range(0, current.shape[0], lanes):
+        at = i * arrivals.n_rows + row * lanes
+        vectors.store(current, i, vectors.load(sums, at, sums))
+        vectors.store(sums, at, vectors.zeros(sums, sums))
+
+
+@rarely_called
+def shift_arrivals(arrivals):
+    """Go on to the next chunk, which begins with what arrives after the last one. Sums of past steps are 0."""
+    sums = arrivals.sums
+    lanes = VECTOR_BYTES // sums.itemsize
+    size, tail = arrivals.n_rows * lanes, (arrivals.n_rows - CHUNK) * lanes
+    for start in range(0, sums.shape[0], size):
+        for k in range(0, tail, lanes):
+            vectors.store(sums, start + k, vectors.load(sums, start + CHUNK * lanes + k, sums))
+            vectors.store(sums, start + CHUNK * lanes + k, vectors.zeros(sums, sums))
+
+
+@rarely_called
+def add_arrivals(arrivals, weight, train, start, n):
+    """Add the weights of the input spikes of n steps from `start` on to the sums of the steps in which they arrive."""
+    n_spiking = list_by_input(arrivals, train, start, n)
+    sums, first, steps = arrivals.sums, arrivals.first, arrivals.steps
+    lanes = VECTOR_BYTES // sums.itemsize
+    by_input, offsets, n_columns = weight.reshape(-1), arrivals.offset.reshape(-1), np.uint64(weight.shape[1])
+    # Unsigned numbers, as numba checks signed ones for indices that count from the end.
+    for column in range(0, weight.shape[1], lanes):
+        base = np.uint64(column * arrivals.n_rows)
+        for k in range(n_spiking):
+            j = np.uint64(arrivals.spiking[k])
+            begin, end = np.uint64(first[j]), np.uint64(first[j + np.uint64(1)])
+            for lane in range(lanes):
+                synapse = j * n_columns + np.uint64(column + lane)
+                row, w = base + np.uint64(offsets[synapse]), by_input[synapse]
+                for s in range(begin, end):
+                    sums[row + np.uint64(steps[np.uint64(s)])] += w
+
+
+def list_by_input(arrivals, train, start, n):
+    """List the inputs that spike in a chunk, and the steps in which they do; return how many inputs."""
+    first, steps = arrivals.first, arrivals.steps
+    lanes = VECTOR_BYTES // arrivals.sums.itemsize
+    first[:] = 0
+    for s in range(train.first[start], train.first[start + n]):
+        first[train.places[s]] += 1
+    total, n_spiking = np.uint32(0), np.uint64(0)
+    for j in range(first.shape[0]):
+        if first[j]:
+            arrivals.spiking[n_spiking] = j
+            n_spiking += np.uint64(1)
+        total += first[j]
+        first[j] = total
+    # Each list is filled from its end, so that `first` ends where the lists begin.
+    for step in range(start + n - 1, start - 1, -1):
+        for s in range(train.first[step], train.first[step + 1]):
+            j = train.places[s]
+            first[j] -= np.uint32(1)
+            steps[first[j]] = (step - start) * lanes
+    return n_spiking
+
+
+# ------------------------------------------------------------------------------------------------------------------
+# Compiled code: the synapses of active neurons, without delays and with them.
+
+
+def is_age(active, index, age):
+    """Return which delays of a block, from `index` on, are `age` steps."""
+    return vectors.load(active.delays, index, BLOCK) == age
+
+
+def row_ago(memory, t, age):
+    """Return where in the ring of the rule's memory the presynaptic traces of `age` steps before step t begin."""
+    row = (t + memory.turn[0]) % memory.n_rows - age
+    return (row + memory.n_rows if row < 0 else row) * memory.pre.shape[0]
+
+
+PROMPT = {
+    "n_ages": lambda memory: 1,
+    "is_age": lambda active, index, age: True,
+    "age_of": lambda active, index: 0,
+    "row_ago": lambda memory, t, age: 0,
+}
+DELAYED = {
+    "n_ages": lambda memory: memory.n_rows,
+    "is_age": is_age,
+    "age_of": lambda active, index: np.int64(active.delays[index]),
+    "row_ago": row_ago,
+}
