@@ -48,7 +48,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         options = engine_options(settings, invocation.job, learning=False)
         set_process_options(options.threads, options.tf32)
         choice = choose(model, options)
-        settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+        settings = settings.with_values({"engine": choice[0], "device": choice[1]})
         invocation.accepted(True)
         directory.write_config(settings)
         state = trained.saved.state()

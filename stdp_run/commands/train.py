@@ -81,7 +81,7 @@ def _train(start: Start, around: Run | None, invocation: Invocation) -> dict:
     data = load_images(settings)
     set_process_options(options.threads, options.tf32)
     choice = choose(model, options)
-    settings = settings.with_values({"engine": choice.engine, "device": choice.device})
+    settings = settings.with_values({"engine": choice[0], "device": choice[1]})
     start = start._replace(settings=settings)
     layer = _first_layer(start, invocation)
     outer = around[1] if around else start.directory

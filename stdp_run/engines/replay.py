@@ -1,4 +1,4 @@
-"""Apply a learning rule alone to given spike trains: what it does to the weights, without a network."""
+"""Applies a learning rule alone, without a network, to given spike trains."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -33,14 +33,12 @@ def replay(
         replay("full_online", pre, post, weight, dtype="float32", dt=0.5, a_post=0.02)
 
     Args:
-        rule: a registered name or alias, or a rule class of one's own.
+        rule: a registered name or alias, or a custom rule class.
         pre: input spikes, 0/1 [T, I].
         post: excitatory spikes, 0/1 [T, E].
         weight: weights before the first step, [E, I]; whole numbers for an integer rule.
         engine: "torch" or "event".
-        **more: two kinds of names go here. The options dtype ("float64"), threshold (None), seed (0) and dt (1.0 ms)
-            are those of `ReplayOptions`; every other name is a constant of the rule, as in its YAML, and has its
-            published value where it is left out.
+        **more: the fields of `ReplayOptions`, and constants of the rule as in its YAML, by default the published ones.
 
     Raises:
         UserError: unknown rule, engine or parameter, or arrays whose shapes or values do not fit.
@@ -60,7 +58,7 @@ def replay(
     weight = weight.astype(np.int32 if integer else options.dtype)
     arrays = pre, post, weight, threshold.astype(np.int32 if integer else np.float64)
     if engine == "torch":
-        return _replay_on_torch(rule_class, values, *arrays, options.seed)
+        return _replay_on_torch(rule_class, values, arrays, options.seed)
     from stdp_run.engines.event.learning import implementation_of
     from stdp_run.engines.event.rule_replay import replay_on_event_engine
 
@@ -70,16 +68,14 @@ def replay(
 
 
 def _check_shapes(pre: Array, post: Array, weight: Array, threshold: Array) -> None:
-    if weight.ndim == 2 and pre.ndim == 2:
-        n_steps, (n_exc, n_inputs) = len(pre), weight.shape
-        if pre.shape == (n_steps, n_inputs) and post.shape == threshold.shape == (n_steps, n_exc):
-            return
-    shapes = f"pre {pre.shape}, post {post.shape}, weight {weight.shape}, threshold {threshold.shape}"
-    raise UserError(f"shapes do not fit: {shapes}; must be pre[T, I], post[T, E], weight[E, I], threshold[T, E]")
+    n_steps, (n_exc, n_inputs) = pre.shape[:1], weight.shape if weight.ndim == 2 else (-1, -1)
+    if pre.shape != (*n_steps, n_inputs) or {post.shape, threshold.shape} != {(*n_steps, n_exc)}:
+        shapes = f"pre {pre.shape}, post {post.shape}, weight {weight.shape}, threshold {threshold.shape}"
+        raise UserError(f"shapes do not fit: {shapes}; must be pre[T, I], post[T, E], weight[E, I], threshold[T, E]")
 
 
 def _check_values(rule: type[Rule], pre: Array, post: Array, weight: Array) -> None:
-    for name, spikes in (("pre", pre), ("post", post)):
+    for name, spikes in {"pre": pre, "post": post}.items():
         if not np.isin(spikes, (0, 1)).all():
             raise UserError(f"{name}: spikes must be 0 or 1")
     if rule.arithmetic == "int" and not (weight == np.floor(weight)).all():
@@ -88,19 +84,17 @@ def _check_values(rule: type[Rule], pre: Array, post: Array, weight: Array) -> N
         raise UserError(f"weight: must be 0 or more for {rule.__name__}, whose rows are scaled to a norm")
 
 
-def _replay_on_torch(
-    rule: type[Rule], p: Any, pre: Array, post: Array, weight: Array, threshold: Array, seed: int
-) -> Array:
+def _replay_on_torch(rule: type[Rule], p: Any, arrays: tuple[Array, ...], seed: int) -> Array:
     import torch
 
+    pre, post, weight, threshold = arrays
     weights, index, reduce = torch.from_numpy(weight), torch.zeros(1, dtype=torch.int64), Reduction("sum")
-    # One image at a time: each step is a batch of one.
+    # Each step is a batch of one image.
     pre_steps, post_steps = (torch.from_numpy(spikes).to(weights.dtype)[:, None] for spikes in (pre, post))
     thresholds = torch.from_numpy(threshold)[:, None]
     kept = {name: torch.from_numpy(array) for name, array in rule.persistent(p, weight).items()}
     traces = rule.start(p, kept, weights.new_zeros((1, pre.shape[1])), weights.new_zeros((1, post.shape[1])))
-    history = np.empty((len(pre), *weight.shape), weight.dtype)
-    weights = rule.begin(p, weights)
+    weights, history = rule.begin(p, weights), np.empty((len(pre), *weight.shape), weight.dtype)
     for t in range(len(pre)):
         words, last = partial(rounding_words, weight.shape, index, 0, t, seed), t == len(pre) - 1
         step = Step(pre_steps[t], post_steps[t], thresholds[t], 1, last, reduce, words)

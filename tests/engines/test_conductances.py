@@ -284,4 +284,4 @@ def test_a_custom_group_runs_on_both_engines_and_they_agree():
 @pytest.mark.parametrize("engine", ["auto", "event"])
 def test_a_custom_group_of_conductances_is_left_to_the_event_engine(engine):
     model = replace(running_model(), neuron=Ceiling)
-    assert choose(model, EngineOptions(engine=engine)).engine == "event"
+    assert choose(model, EngineOptions(engine=engine)) == ("event", "cpu")

@@ -11,7 +11,6 @@ from helpers.runs import settings_of
 from stdp_run import checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
-from stdp_run.engines.selection import Choice
 from stdp_run.errors import UserError
 from stdp_run.inference.export import export
 from stdp_run.inference.load import load
@@ -104,7 +103,7 @@ def count_spikes(weights, theta, constants, encoder, seed, pixels):
 @pytest.fixture
 def untrained(tmp_path, monkeypatch):
     """Return a function that makes the checkpoint of a network as it begins, labelled; the torch engine runs it."""
-    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: Choice("torch", "cpu"))
+    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: ("torch", "cpu"))
 
     def make(*overrides):
         settings = settings_of(*overrides)

@@ -129,9 +129,7 @@ def test_loading_and_classifying_leave_the_settings_of_the_process_alone(finishe
     import numba
     import torch
 
-    from stdp_run.engines.selection import Choice
-
-    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: Choice(engine, "cpu"))
+    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: (engine, "cpu"))
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     cache = numba.config.CACHE_DIR
     torch.set_num_threads(3)

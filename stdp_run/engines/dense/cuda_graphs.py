@@ -1,25 +1,23 @@
-"""The one seam between a GPU and a CPU: work on tensors of fixed shapes and places, recorded as a CUDA graph or not.
+"""Records work on tensors of fixed shapes and places as a CUDA graph; a CPU does the same work anew each time.
 
-A step of the network is some fifty small operations, and launching each of them would take a GPU longer than doing it.
-Recorded once, as a CUDA graph, they are launched together. On a CPU the same work is simply done anew each time.
+A step of the network is some fifty small operations. A GPU takes longer to launch them one by one than to do them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 
 WARM_UPS = 2  # runs before recording, in which libraries choose their algorithms and take their memory
 
 
-def recorded(work: Callable[[], None], changed: Iterable[torch.Tensor], device: torch.device) -> Callable[[], None]:
+def recorded(work: Callable[[], None], changed: list[torch.Tensor], device: torch.device) -> Callable[[], None]:
     """Return a function that does `work`, on a GPU by replaying its recording.
 
-    `work` reads and writes tensors that stay where they are, on `device`, and decides nothing by their values. Those
-    that it writes to, `changed`, are as before when this returns.
+    `work` uses tensors that stay where they are, on `device`, and decides nothing by their values. `changed` are those
+    that it writes to; recording restores them.
     """
     if device.type != "cuda":
         return work
-    changed = list(changed)
     before = [tensor.clone() for tensor in changed]
     with torch.cuda.device(device):
         aside = torch.cuda.Stream()

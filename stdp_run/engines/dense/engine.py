@@ -1,8 +1,7 @@
 """The dense engine: every synapse at every step, on any device, for any batch size. The readable reference.
 
-What a step does is stated in stdp_run.network; here is which images are presented to it. Cost of a step with B images,
-E neurons and I inputs, in numbers of the size of a weight: E I read by the product with the spikes, and while learning
-about eight times E I read and written by the rule, however few synapses change.
+`stdp_run.network` defines a step. Cost of a step with B images, E neurons and I inputs, in numbers of the size of a
+weight: the product with the spikes reads E I; while learning, the rule reads and writes about eight times E I.
 """
 
 import numpy as np
@@ -10,8 +9,9 @@ import torch
 
 from stdp_run.encoding import presentation_key
 from stdp_run.engines.base import Array
-from stdp_run.engines.dense.presentation import Persistent, Presentation, PresentationSpec
+from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import Model, NetworkState
+from stdp_run.rules.reduction import Reduction
 
 # Images that are presented side by side with learning off. The number is always the same: then the matrix product adds
 # in the same order whatever the batch size, and spike counts do not depend on it.
@@ -28,15 +28,16 @@ class TorchEngine:
     ):
         self.model = model
         self.batch_size = batch_size
-        place = torch.device(device)
-        self.inference_batch = INFERENCE_BATCH[place.type]
-        self._reduction = reduction
-        self._persistent = Persistent.of(state, model, place)
-        self._presentations: dict[PresentationSpec, Presentation] = {}
+        self._reduction = Reduction(reduction)
+        self._persistent = to_tensors(state, model, torch.device(device))
+        self.inference_batch = INFERENCE_BATCH[torch.device(device).type]
+        self._presentations: dict[tuple, Presentation] = {}
 
     def state(self) -> NetworkState:
         """See `Engine.state`."""
-        return self._persistent.state()
+        weight, theta, kept = self._persistent
+        arrays = {name: tensor.cpu().numpy().copy() for name, tensor in kept.items()}
+        return NetworkState(weight.cpu().numpy().copy(), theta.cpu().numpy().copy(), arrays)
 
     def learn(
         self, pixels: Array, image_index: Array, epoch: int, rate: Array, k_winners: Array | None = None
@@ -53,10 +54,11 @@ class TorchEngine:
         """See `Engine.count_spikes`."""
         counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
         for start in range(0, len(pixels), self.inference_batch):
-            part = slice(start, start + self.inference_batch)
-            full_pixels, full_index = _pad_batch(pixels[part], image_index[part], self.inference_batch)
+            part = counts[start : start + self.inference_batch]
+            # The last image is repeated to fill the batch.
+            chosen = np.minimum(np.arange(start, start + self.inference_batch), len(pixels) - 1)
             for presentation in range(self.model.n_presentations):
-                counts[part] += self._present(False, full_pixels, full_index, presentation)[: len(pixels[part])]
+                part += self._present(False, pixels[chosen], image_index[chosen], presentation)[: len(part)]
         return counts
 
     def _present(
@@ -64,28 +66,23 @@ class TorchEngine:
     ) -> Array:
         """Present images side by side, and those that evoke too few spikes again; return the last counts of each."""
         encoder = self.model.encoder if learning else self.model.inference_encoder
-
-        def present(chosen: Array, repeat: int) -> Array:
-            spec = PresentationSpec(int(chosen.sum()), learning, limit is not None, self._reduction)
-            if spec not in self._presentations:
-                # A number of images that is rare, as of those presented again, is not worth a recording.
-                usual = spec.n_images == (self.batch_size if learning else self.inference_batch)
-                self._presentations[spec] = Presentation(self.model, self._persistent, spec, record=usual)
+        counts, quiet = np.zeros((len(pixels), self.model.n_exc), np.int32), np.ones(len(pixels), bool)
+        for repeat in range(encoder.max_presentations):
+            chosen = quiet if learning else np.ones_like(quiet)  # batches for inference stay full
+            presentation = self._presentation(learning, int(chosen.sum()), limit is not None)
             limits, key = encoder.limits(pixels[chosen], repeat), presentation_key(epoch, repeat)
-            return self._presentations[spec].present(limits, index[chosen], key, rate, limit or 0)
-
-        everyone = np.ones(len(pixels), bool)
-        counts = present(everyone, 0)
-        for repeat in range(1, encoder.max_presentations):
+            counts[quiet] = presentation.present(limits, index[chosen], key, rate, limit)[quiet[chosen]]
             quiet = counts.sum(axis=1) < encoder.min_spikes
             if not quiet.any():
                 break
-            again = quiet if learning else everyone  # batches for inference stay full
-            counts[quiet] = present(again, repeat)[quiet[again]]
         return counts
 
-
-def _pad_batch(pixels: Array, image_index: Array, n_images: int) -> tuple[Array, Array]:
-    """Return pixels [N, I] and indices [N] of at most `n_images` images, the last one repeated to fill the batch."""
-    missing = n_images - len(pixels)
-    return np.pad(pixels, ((0, missing), (0, 0)), mode="edge"), np.pad(image_index, (0, missing), mode="edge")
+    def _presentation(self, learning: bool, n_images: int, limits_winners: bool) -> Presentation:
+        key = learning, n_images, limits_winners
+        if key not in self._presentations:
+            reduction = self._reduction if learning else None
+            # A rare number of images, such as of those presented again, is not worth a recording.
+            usual = n_images == (self.batch_size if learning else self.inference_batch)
+            network = self.model, self._persistent
+            self._presentations[key] = Presentation(*network, n_images, reduction, limits_winners, record=usual)
+        return self._presentations[key]

@@ -62,7 +62,7 @@ def record_on_tape(work, changed, device):
 @pytest.mark.parametrize("batch_size", [1, 4])
 @one_pair_per_rule
 def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
-    model = make_model(pair, n_steps=36)  # two whole chunks and a shorter one
+    model = make_model(pair, n_steps=36)  # input spikes are sampled for 16 steps at once
     plain = TorchEngine(model, initial_state(model), batch_size=batch_size)
     images = mnist(2)[:8]
     rates = np.linspace(1, 0.3, 8) if model.neuron.arithmetic == "float" else np.ones(8)

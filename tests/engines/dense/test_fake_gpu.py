@@ -8,8 +8,9 @@ import torch
 from helpers.networks import make_model, one_pair_per_rule
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from stdp_run.engines.dense.presentation import Persistent, Presentation, PresentationSpec
+from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import initial_state
+from stdp_run.rules.reduction import Reduction
 
 pytestmark = pytest.mark.slow
 
@@ -22,8 +23,8 @@ pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="torch is no 
 def test_every_operation_is_on_the_gpu(pair, n_images, learning):
     model, device = make_model(pair, n_steps=70, dtype="float32", k_winners=3), torch.device("cuda")
     with FakeTensorMode():
-        persistent = Persistent.of(initial_state(model), model, device)
-        spec = PresentationSpec(n_images, learning, limits_winners=learning)
-        presentation = Presentation(model, persistent, spec, record=False)
+        persistent = to_tensors(initial_state(model), model, device)
+        reduction = Reduction("sum") if learning else None
+        presentation = Presentation(model, persistent, n_images, reduction, limits_winners=learning, record=False)
         presentation.run()
-    assert all(tensor.device.type == "cuda" for tensor in (persistent.weight, persistent.theta))
+    assert all(tensor.device.type == "cuda" for tensor in persistent[:2])
