@@ -1,21 +1,17 @@
 """Random numbers and the spikes made of them: the only source of randomness.
 
 Philox4x32-10 (Salmon et al. 2011, doi 10.1145/2063384.2063405) maps a counter of four 32-bit words and a key of two
-to four random 32-bit words. Every random thing has its counter, so it does not depend on what was sampled before it.
+to four random 32-bit words. Every random number has its own counter, so it does not depend on earlier ones.
 
-    key     = (seed, stream)                                   one stream per purpose, below
-    counter = (step // 4, pixel, image index, presentation)    spikes; step % 4 is the word taken
-            = (step, neuron * I + pixel, image index, presentation)
-                                                               rounding; word 0 presynaptic, word 1 postsynaptic update
-            = (neuron // 4, pixel, 0, 0)                       initial weights, delays, lost neurons and synapses;
-                                                               word neuron % 4
-            = (number // 4, 0, image index, 0)                 disturbed images: of each pixel, or place and direction;
-                                                               word number % 4
-            = (position, 0, 0, epoch)                          order of the images; words 0 and 1 are the sorting key
-            = (number, 0, 0, 0)                                patches; words 0 to 2 are its image, row and column
+    key     = (seed, stream)                                         one stream per purpose, below
+    counter = (step // 4, pixel, image index, presentation)          spikes: word step % 4
+            = (step, neuron * I + pixel, image index, presentation)  rounding: word 0 at input, 1 at output spikes
+            = (neuron // 4, pixel, 0, 0)                             weights, delays, lesions: word neuron % 4
+            = (number // 4, 0, image index, 0)                       changes of images: word number % 4
+            = (position, 0, 0, epoch)                                order of the images: words 0 and 1, the sorting key
+            = (number, 0, 0, 0)                                      patches: words 0 to 2, its image, row and column
 
-`presentation` is a word made of the epoch (with learning off: the number of the presentation) and of how often the
-image was presented again in it, for want of output spikes (`presentation_key`).
+`presentation` is a `presentation_key`; with learning off the number of the presentation takes the place of the epoch.
 """
 
 from dataclasses import dataclass
@@ -35,9 +31,8 @@ _WEYL_0, _WEYL_1 = 0x9E3779B9, 0xBB67AE85
 def philox(counter_0: Any, counter_1: Any, counter_2: Any, counter_3: Any, key_0: Any, key_1: Any) -> tuple:
     """Return the four random words of each counter, each in 0..2^32-1.
 
-    Counters are 64-bit signed integers below 2^32: NumPy arrays or torch tensors that broadcast against each other,
-    or, in the compiled code of the event engine, numbers or vectors. The 64-bit products may wrap to negative values;
-    their bits are the right ones.
+    Counters are 64-bit signed integers below 2^32: NumPy arrays or torch tensors that broadcast against each other, or
+    numbers or vectors in compiled code. Their 64-bit products may wrap to negative values, which keeps the bits.
     """
     for _ in range(10):
         product_0 = counter_0 * _MULTIPLIER_0
@@ -52,10 +47,7 @@ def philox(counter_0: Any, counter_1: Any, counter_2: Any, counter_3: Any, key_0
 
 
 def presentation_key(epoch: int, repeat: int) -> int:
-    """Return the counter's word for presenting an image again for the `repeat`-th time, 0: for the first time.
-
-    The low 24 bits are the epoch, the high 8 the repeat, so that images presented once have the epoch itself.
-    """
+    """Return the word of the counter for a presentation: 24 bits of the epoch, 8 of the repeat (0: the first time)."""
     return epoch + (repeat << 24)
 
 
@@ -71,9 +63,9 @@ def spike_thresholds(max_rate_hz: float, dt_ms: float) -> np.ndarray:
 def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = None) -> np.ndarray:
     """Return images, uint8 [N, I], whose pixels v became 255 (v/255)^gamma, then scaled to the mean `mean_pixel`.
 
-    A gamma below 1 lifts faint pixels. An equal mean gives every image about as many input spikes, a thin stroke as a
-    broad one: divisive normalisation (Carandini & Heeger 2012, doi 10.1038/nrn3136). What would exceed 255 is 255; a
-    black image stays black. Sums are of integers, so that the result is the same on every machine.
+    A gamma below 1 lifts faint pixels. An equal mean gives thin and broad strokes about as many input spikes: divisive
+    normalisation (Carandini & Heeger 2012, doi 10.1038/nrn3136). Pixels are clamped to 255; a black image stays black.
+    Sums are of integers, so the result is the same on every machine.
     """
     if gamma != 1.0:
         pixels = np.rint(255.0 * (np.arange(256) / 255.0) ** gamma).astype(np.uint8)[pixels]
@@ -88,9 +80,9 @@ def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = 
 class Encoder:
     """Poisson encoding: `n_steps` steps of `dt_ms` an image, a white pixel fires at `max_rate_hz`.
 
-    Where the network runs on between images, `rest_steps` without input follow each presentation that is learned from;
-    spikes in them are not counted. An image that evokes fewer than `min_spikes` excitatory spikes is presented again,
-    at most `max_repeats` times, each time at a rate that is `rate_step_hz` higher (Diehl & Cook 2015, section 2.5).
+    In a network that runs on, `rest_steps` without input follow each presentation that is learned from; their spikes
+    are not counted. An image that evokes fewer than `min_spikes` excitatory spikes is presented again, at most
+    `max_repeats` times, each time at a rate that is `rate_step_hz` higher (Diehl & Cook 2015, section 2.5).
     """
 
     n_steps: int
@@ -104,12 +96,12 @@ class Encoder:
     rest_steps: int = 0
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the pixels, uint8 [N, I], that are turned into spikes."""
+        """Return the pixels, uint8 [N, I], that become spikes."""
         return even_out(pixels, self.gamma, self.mean_pixel)
 
     @property
     def max_presentations(self) -> int:
-        """How often an image is presented at most."""
+        """The largest number of presentations of an image."""
         return 1 + (self.max_repeats if self.min_spikes else 0)
 
     @property
@@ -119,23 +111,18 @@ class Encoder:
         return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
 
     def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
-        """Return below what random words are spikes, [N, I] int64; uint8 [N, I] images, the `repeat`-th time again."""
+        """Return the spike thresholds of images, uint8 [N, I], at the `repeat`-th repetition, int64 [N, I]."""
         return self.thresholds_by_repeat[repeat][self.prepare(pixels)]
 
 
 def spikes_below(
     limits: Tensor, image_index: Tensor, presentation: Any, first_step: Any, n_steps: int, seed: int, stream: int
 ) -> Tensor:
-    """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, B, I]: where a random word is below its limit.
+    """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, B, I]: random words below their limits.
 
-    Args:
-        limits: int64 tensor [B, I], from `Encoder.limits`.
-        image_index: int64 tensor [B], the index of each image in its data set.
-        presentation: the `presentation_key`, number or int64 tensor [].
-        first_step: number or int64 tensor [], a multiple of 4.
-        n_steps: T.
-        seed: key.
-        stream: key, SPIKES_LEARNING or SPIKES_EVALUATING.
+    `limits` [B, I] are from `Encoder.limits`, `image_index` [B] is the index of each image in its data set, both int64
+    tensors; `presentation` is a `presentation_key`, `first_step` a multiple of 4, both numbers or int64 tensors [];
+    `stream` is SPIKES_LEARNING or SPIKES_EVALUATING.
     """
     import torch
 
@@ -173,14 +160,14 @@ def rounding_words(
 
 
 def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
-    """Return the order in which the images of one epoch are presented, a permutation of 0..n_images-1 (int64)."""
+    """Return the order of the images in one epoch, a permutation of 0..n_images-1 (int64)."""
     position = np.arange(n_images, dtype=np.int64)
     high, low, _, _ = philox(position, 0, 0, epoch, seed, ORDER)
     return np.lexsort((position, low, high))
 
 
 def patch_places(first: int, n_patches: int, sizes: tuple[int, int, int], seed: int) -> np.ndarray:
-    """Return where patches are, from number `first` on: image, row and column of each, below `sizes`, [3, N] int64."""
+    """Return image, row and column of the patches from number `first` on, [3, N] int64; each is below its size."""
     number = np.arange(first, first + n_patches, dtype=np.int64)
     words = philox(number, 0, 0, 0, seed, PATCHES)
     return np.stack([word * size >> 32 for word, size in zip(words, sizes, strict=False)])

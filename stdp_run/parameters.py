@@ -1,16 +1,16 @@
-"""Constants of rules and neuron groups: what a class declares of each, and the named tuple that its functions get.
+"""Constants of rules and neuron groups: their declarations, and the named tuple that the functions of a class get.
 
     parameters = {"tau_pre": time_constant("d_pre"), "a_pre": number, "theta_increment": number64}
 
-The keys are those of the YAML. A time constant (ms) declares the name of its decay per step, exp(-dt / tau), which
-stands beside it in the named tuple; a duration (ms) the name of its number of steps. `64` marks constants that stay
-float64 where the network computes in float32. A choice of words is a whole number in the named tuple: its place.
+The keys are those of the YAML. The named tuple also has constants derived from those in ms: the decay per step of a
+time constant, the number of steps of a duration. `64` marks constants that stay float64 where the network computes in
+float32. A word becomes its index among the allowed words.
 """
 
 import math
 from collections import namedtuple
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -21,24 +21,18 @@ from stdp_run.errors import UserError
 
 @dataclass(frozen=True)
 class Check:
-    """What a number in the configuration may be, and how it is used."""
+    """The allowed values of a number in the configuration, and what is derived from it."""
 
     allowed: str
     whole: bool = False
     minimum: float = -math.inf
     above: float = -math.inf
     maximum: float = math.inf
-    decay: str | None = None  # of a time constant: the name of its decay per step, exp(-dt / tau)
-    share: str | None = None  # of a time constant: the name of the share of it that a step takes, dt / tau
-    steps: str | None = None  # of a duration: the name of its number of steps
-    float64: bool = False  # it (and its decay) keeps 64 bits whatever the type of the weights
+    derived: Mapping[str, Callable[[float, float], float]] = field(default_factory=dict)  # name: of (value, dt in ms)
+    float64: bool = False  # the value and what is derived from it stay float64 whatever the type of the weights
 
     def __call__(self, key: str, value: object) -> Any:
-        """Return `value` as int or float.
-
-        Raises:
-            UserError: it is not a number of the allowed kind; the line names `key`, the value and what is allowed.
-        """
+        """Return `value` as int or float; raise UserError, which names `key`, where it is not allowed."""
         if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
             in_range = self.minimum <= value <= self.maximum and value > self.above
             if in_range and not (self.whole and value % 1):
@@ -48,12 +42,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Choice(Check):
-    """What a word in the configuration may be; the value is the place of the word, as compiled code has no words."""
+    """The allowed words of a setting; its value is the index of the word, since compiled code has no words."""
 
     words: tuple[str, ...] = ()
 
     def __call__(self, key: str, value: object) -> int:
-        """Return the place of `value` among the words; raise UserError where it is none of them."""
+        """Return the index of `value` among the words; raise UserError where it is none of them."""
         if value not in self.words:
             raise UserError.bad_value(key, value, self.allowed)
         return self.words.index(str(value))
@@ -69,28 +63,28 @@ whole_positive = Check("a whole number of 1 or more", whole=True, minimum=1, max
 
 
 def time_constant(decay: str, float64: bool = False, share: str | None = None) -> Check:
-    """Return the declaration of a time constant in ms, whose decay per step is to be had as `decay`.
-
-    So is dt / tau as `share`, if it is named.
-    """
-    return replace(positive, decay=decay, share=share, float64=float64)
+    """Return the declaration of a time constant in ms; `decay` names exp(-dt / tau), `share` names dt / tau."""
+    derived: dict[str, Callable[[float, float], float]] = {decay: lambda tau, dt: math.exp(-dt / tau)}
+    if share:
+        derived[share] = lambda tau, dt: dt / tau
+    return replace(positive, derived=derived, float64=float64)
 
 
 def duration(steps: str) -> Check:
-    """Return the declaration of a duration in ms, whose number of steps, or fractions, is to be had as `steps`."""
-    return replace(non_negative, steps=steps)
+    """Return the declaration of a duration in ms; `steps` names its number of steps, which may have a fraction."""
+    # Rounded, so that 0.3 ms are 3 steps of 0.1 ms and not 2.9999999999999996.
+    return replace(non_negative, derived={steps: lambda value, dt: round(value / dt, 6)})
 
 
 def choice(*words: str) -> Choice:
-    """Return the declaration of one of several words, which the named tuple has by its place, 0 for the first."""
+    """Return the declaration of one of several words; the value is the index of the word."""
     return Choice(f"one of {', '.join(words)}", words=words)
 
 
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
-    """Return the constants of a rule or neuron group, each checked; `section` is where they stand in the config.
+    """Return the checked constants of a rule or neuron group; `section` is where they stand in the config.
 
-    Raises:
-        UserError: a key is unknown or missing, or its value is not allowed.
+    Raise UserError where a key is unknown or missing, or its value is not allowed.
     """
     for key in given:
         if key not in declared:
@@ -102,14 +96,11 @@ def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping
 
 
 def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> Any:
-    """Return checked `values` as a named tuple of Python numbers, with the decays and steps that `owner` declares."""
-    declared = owner.parameters
-    decays = {check.decay: math.exp(-dt_ms / values[key]) for key, check in declared.items() if check.decay}
-    shares = {check.share: dt_ms / values[key] for key, check in declared.items() if check.share}
-    precise = {name for key, check in declared.items() if check.float64 for name in (key, check.decay, check.share)}
-    # Rounded, so that 0.3 ms are 3 steps of 0.1 ms and not 2.9999999999999996.
-    steps = {check.steps: round(values[key] / dt_ms, 6) for key, check in declared.items() if check.steps}
-    everything = {**values, **decays, **shares, **steps}
+    """Return checked `values` as a named tuple of Python numbers, with what the declarations of `owner` derive."""
+    declared, everything = owner.parameters, dict(values)
+    for key, check in declared.items():
+        everything |= {name: derive(values[key], dt_ms) for name, derive in check.derived.items()}
+    precise = {name for key, check in declared.items() if check.float64 for name in (key, *check.derived)}
     marked = (f"{name}__64" if name in precise else name for name in everything)
     return _parameters_class("__".join((owner.__name__, *marked)))(**everything)
 
@@ -118,7 +109,7 @@ def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> A
 def _parameters_class(name: str) -> Any:
     """Return the named tuple called OWNER__FIELD__FIELD__64..., where 64 follows a field that stays float64.
 
-    The name tells all of it, so that a later process finds the class by name: the cache of compiled kernels needs that.
+    A later process makes the class again from its name: the cache of compiled kernels needs that.
     """
     words = name.split("__")[1:]
     make: Any = namedtuple  # mypy would want fields that it can read
@@ -128,7 +119,7 @@ def _parameters_class(name: str) -> Any:
 
 
 def __getattr__(name: str) -> type:
-    """Make the class again when a compiled kernel, read from disk, asks for it by name."""
+    """Return the class of parameters for which a compiled kernel from disk asks by name."""
     if not name.startswith("__") and "__" in name:
         return _parameters_class(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

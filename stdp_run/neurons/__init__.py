@@ -1,12 +1,13 @@
 """The neuron groups; `list(stdp_run.neurons)` names them. Each is excitatory neurons and their inhibitory partners."""
 
-from stdp_run.neurons.base import NeuronGroup
-from stdp_run.neurons.conductance import ConductanceGroup, DiehlCook2015
-from stdp_run.neurons.integer import IntegerDiehlCook
-from stdp_run.neurons.lif import ALIF, LIF, DiehlCook
+from stdp_run.neurons.base import NeuronGroup as NeuronGroup
+from stdp_run.neurons.conductance import ConductanceGroup as ConductanceGroup
+from stdp_run.neurons.conductance import DiehlCook2015 as DiehlCook2015
+from stdp_run.neurons.integer import IntegerDiehlCook as IntegerDiehlCook
+from stdp_run.neurons.lif import ALIF as ALIF
+from stdp_run.neurons.lif import LIF as LIF
+from stdp_run.neurons.lif import DiehlCook as DiehlCook
 from stdp_run.registry import make_registry
-
-__all__ = ["ALIF", "LIF", "ConductanceGroup", "DiehlCook", "DiehlCook2015", "IntegerDiehlCook", "NeuronGroup"]
 
 registered = make_registry(
     __name__,

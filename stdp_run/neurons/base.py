@@ -1,10 +1,9 @@
-"""What a neuron group is: an excitatory population and its inhibitory partner, one to one.
+"""The base class of neuron groups: an excitatory population and its inhibitory partners, one to one.
 
 Each group states its arithmetic once, for one neuron and one step, from operators and `stdp_run.elementwise`.
-State of an excitatory neuron: membrane potential `v`, refractory counter, conductances if it has them (all of these
-start afresh with every image, unless the group runs on), and the persistent `theta`, by which its threshold adapts. An
-inhibitory neuron has the same but for theta. A refractory counter of n > 0 means that the input of the next n steps is
-ignored.
+An excitatory neuron has a membrane potential `v`, a refractory counter, perhaps conductances, and a persistent `theta`,
+by which its threshold adapts. An inhibitory neuron has the same without theta. All but theta start afresh with every
+image, unless the group runs on. A refractory counter of n > 0 means that the input of the next n steps is ignored.
 """
 
 from collections.abc import Callable
@@ -17,10 +16,10 @@ from stdp_run.parameters import number, positive
 
 
 class Membrane(NamedTuple):
-    """What an excitatory neuron with learning off is without its refractory period, u being V - v_rest.
+    """An excitatory neuron with learning off, without its refractory period, in terms of u = V - v_rest.
 
-    u <- decay u + gain current + bias;  spike where u > v_threshold - v_rest + theta, after which V is v_reset, or
-    where the reset `subtracts`, lower by v_reset.
+    u <- decay u + gain current + bias;  spike where u > v_threshold - v_rest + theta;
+    there V <- v_reset, or V <- V - v_reset where the reset `subtracts`
     """
 
     decay: float
@@ -33,7 +32,7 @@ class Membrane(NamedTuple):
 
 
 class NeuronGroup:
-    """What an engine asks of a neuron group; a group of one's own derives from this or from one of those below.
+    """A neuron group; a custom group derives from this class or from a registered group.
 
     Attributes:
         aliases: further names under which the group is known.
@@ -45,7 +44,7 @@ class NeuronGroup:
         units: of weights, and of potentials and theta, for plots.
         runs_on: whether potentials, conductances and the rule's traces run on from image to image, through the rest
             between them, while it learns; with learning off each image is answered from rest.
-        linear_excitatory: the very function `excitatory` of which `between_spikes` is true, or None.
+        linear_excitatory: the function `excitatory` for which `between_spikes` holds, or None.
     """
 
     aliases: tuple[str, ...] = ()
@@ -58,12 +57,12 @@ class NeuronGroup:
 
     @classmethod
     def is_linear(cls) -> bool:
-        """Return whether `between_spikes` holds: not where a class replaced `excitatory` and said no more about it."""
+        """Return whether `between_spikes` holds; a class that replaces `excitatory` must declare it anew."""
         return cls.linear_excitatory is cls.excitatory
 
     @classmethod
     def check(cls, p: Any) -> None:
-        """Raise UserError where a class is not linear between spikes though it says so: the engines would differ."""
+        """Raise UserError where a custom class declares `linear_excitatory` but is not linear between spikes."""
         if not cls.is_linear() or cls.linear_excitatory.__module__.startswith(__package__):
             return
         import torch
@@ -86,7 +85,7 @@ class NeuronGroup:
 
     @staticmethod
     def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
-        """Advance by a step; return (spike, v, refractory, theta). Where `learning` is False, theta is frozen."""
+        """Advance by a step; return (spike, v, refractory, theta). With `learning` off theta is frozen."""
         raise NotImplementedError
 
     @staticmethod
@@ -94,14 +93,14 @@ class NeuronGroup:
         """Return (d, v_rest, v_threshold, d_theta), by which an engine can take several steps of a neuron at once.
 
         While it is not refractory and does not spike, v <- d (v - v_rest) + v_rest + current, and theta <- d_theta
-        theta if it learns; it spikes where v > v_threshold + theta. A class of which this is true says so with
-        `linear_excitatory = excitatory` in its body; without it, every neuron is advanced at every step.
+        theta if it learns; it spikes where v > v_threshold + theta. A class declares that this holds by
+        `linear_excitatory = excitatory` in its body; otherwise every neuron is advanced at every step.
         """
         return 0, 0, 0, 0
 
     @classmethod
     def membrane(cls, p: Any) -> Membrane | None:
-        """Return what other programs need to know of an excitatory neuron; None: it is more than a `Membrane` says."""
+        """Return an excitatory neuron in the terms of other programs; None: it does not fit in a `Membrane`."""
         return None
 
     @staticmethod
@@ -111,7 +110,7 @@ class NeuronGroup:
 
     @classmethod
     def cells(cls, p: Any, none: Tensor) -> Tensors:
-        """Return the state of all neurons at rest but for theta, by name, from zeros `none` [B, E] typed as weights."""
+        """Return the state of all neurons at rest, without theta, by name; `none` are zeros [B, E] typed as weights."""
         v, _, inhibitory_v = cls.initial(p)
         return {
             "v": none + v,
@@ -123,7 +122,7 @@ class NeuronGroup:
 
     @classmethod
     def first_cells(cls, p: Any, none: Tensor) -> Tensors:
-        """Return the same before the very first image, where a group runs on."""
+        """Return the same before the first image, for a group that runs on."""
         return cls.cells(p, none)
 
     @classmethod
@@ -132,20 +131,17 @@ class NeuronGroup:
 
         `arrivals` [B, E] are the sums of the weights of the input spikes that arrive.
         """
-        dtype = arrivals.dtype
         current = arrivals - p.w_ie * others(cells["inhibitory_spikes"])
         fired, v, refractory, theta = cls.excitatory(p, learning, current, cells["v"], cells["refractory"], theta)
-        inhibitory_fired, inhibitory_v, inhibitory_refractory = cls.inhibitory(
-            p, p.w_ei * fired.to(dtype), cells["inhibitory_v"], cells["inhibitory_refractory"]
-        )
-        cells = {
-            "v": v,
-            "refractory": refractory,
-            "inhibitory_v": inhibitory_v,
-            "inhibitory_refractory": inhibitory_refractory,
-            "inhibitory_spikes": inhibitory_fired.to(dtype),
-        }
-        return fired, cells, theta
+        partners = advance_partners(cls, p, p.w_ei * fired.to(arrivals.dtype), cells)
+        return fired, {**cells, "v": v, "refractory": refractory, **partners}, theta
+
+
+def advance_partners(group: type[NeuronGroup], p: Any, received: Tensor, cells: Tensors) -> Tensors:
+    """Return the cells of the inhibitory neurons after a step with a current or conductance `received` [B, E]."""
+    fired, v, refractory = group.inhibitory(p, received, cells["inhibitory_v"], cells["inhibitory_refractory"])
+    spikes = fired.to(received.dtype)
+    return {"inhibitory_v": v, "inhibitory_refractory": refractory, "inhibitory_spikes": spikes}
 
 
 def others(spikes: Tensor) -> Tensor:

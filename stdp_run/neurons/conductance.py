@@ -1,11 +1,12 @@
-"""Neurons whose synapses are conductances: the network of Diehl & Cook 2015 as its authors ran it."""
+"""Neurons whose synapses are conductances."""
 
 from typing import Any
 
 from stdp_run.elementwise import Tensor, Tensors, exp, maximum, where
 from stdp_run.errors import UserError
-from stdp_run.neurons.base import NeuronGroup, others
-from stdp_run.parameters import non_negative, number, number64, time_constant, whole_non_negative
+from stdp_run.neurons.base import NeuronGroup, advance_partners, others
+from stdp_run.neurons.lif import LIF
+from stdp_run.parameters import non_negative, number, number64, time_constant
 
 
 class ConductanceGroup(NeuronGroup):
@@ -14,39 +15,28 @@ class ConductanceGroup(NeuronGroup):
     g_e <- d_e g_e + weights of the spikes that arrive,  g_i <- d_i g_i + w_ie (inhibitory spikes but the partner's)
     tau dV/dt = (V_rest - V) + g_e (E_e - V) + g_i (E_i - V), by the exponential Euler step:
         g = 1 + g_e + g_i,  V_inf = (V_rest + g_e E_e + g_i E_i) / g,  V <- V_inf + (V - V_inf) exp(-dt g / tau)
-    which is exact for conductances that stay as they are; explicit Euler steps of 0.5 ms are unstable where many
-    inhibitory neurons fire at once. E_e is `v_excitatory`, E_i `v_inhibitory`. Inhibitory neurons have g_e alone, in
-    which the spike of their partner counts w_ei. An input spike arrives after the delay of its synapse, which is fixed
-    and uniform in 0..max_delay. A group of one's own derives from this; the event engine runs it if it leaves
-    `excitatory` as it is.
+    The step is exact for constant conductances; explicit Euler steps of 0.5 ms are unstable where many inhibitory
+    neurons fire at once. E_e is `v_excitatory`, E_i `v_inhibitory`. Inhibitory neurons have g_e alone, to which the
+    spike of their partner adds w_ei. An input spike arrives after the delay of its synapse, which is fixed and uniform
+    in 0..max_delay. A custom group derives from this class; both engines call its `excitatory` and `inhibitory`.
     """
 
     runs_on = True
     units = ("leak conductances", "mV")
     parameters = {
-        **NeuronGroup.parameters,
+        **LIF.parameters,
         "w_ei": non_negative,
         "w_ie": non_negative,
         "max_delay": non_negative,
         "v_start": number,
-        "v_rest": number,
-        "v_reset": number,
-        "v_threshold": number,
         "v_excitatory": number,
         "v_inhibitory": number,
         "tau_v": time_constant("d_v", share="share_v"),
         "tau_excitatory": time_constant("d_excitatory", share="share_excitatory"),
         "tau_inhibition": time_constant("d_inhibition", share="share_inhibition"),
         "theta_start": number64,
-        "tau_theta": time_constant("d_theta", float64=True),
-        "theta_increment": number64,
-        "refractory": whole_non_negative,
         "inhibitory_v_start": number,
-        "inhibitory_v_rest": number,
-        "inhibitory_v_reset": number,
-        "inhibitory_v_threshold": number,
         "tau_inhibitory": time_constant("d_inhibitory", share="share_inhibitory"),
-        "inhibitory_refractory": whole_non_negative,
     }
 
     @staticmethod
@@ -55,7 +45,7 @@ class ConductanceGroup(NeuronGroup):
 
     @classmethod
     def check(cls, p: Any) -> None:
-        """Raise UserError where a step is longer than a conductance lasts: then its value at a step means nothing."""
+        """Raise UserError where a step is longer than the time constant of a conductance."""
         for name in ("excitatory", "inhibition"):
             share, tau = getattr(p, f"share_{name}"), getattr(p, f"tau_{name}")
             if share > 1:
@@ -64,7 +54,9 @@ class ConductanceGroup(NeuronGroup):
     @staticmethod
     def excitatory(p: Any, learning: bool, g_e: Any, g_i: Any, v: Any, refractory: Any, theta: Any) -> tuple:  # type: ignore[override]
         """Advance by a step in which the conductances are g_e and g_i; return (spike, v, refractory, theta)."""
-        v = charged(p, g_e, g_i, v, refractory)
+        g = g_e + g_i + 1
+        v_infinite = (g_e * p.v_excitatory + g_i * p.v_inhibitory + p.v_rest) / g
+        v = where(refractory > 0, v, v_infinite + (v - v_infinite) * exp(-p.share_v * g))
         theta = theta * p.d_theta if learning else theta
         spike = v > p.v_threshold + theta
         theta = where(spike, theta + p.theta_increment, theta) if learning else theta
@@ -80,11 +72,6 @@ class ConductanceGroup(NeuronGroup):
         v = where(spike, p.inhibitory_v_reset, v)
         return spike, v, where(spike, p.inhibitory_refractory, maximum(refractory - 1, 0))
 
-    @staticmethod
-    def between_spikes(p: Any) -> tuple[float, float, float, float]:
-        """Return (d, v_rest, v_threshold, d_theta) as for other groups; the first is true without conductances."""
-        return p.d_v, p.v_rest, p.v_threshold, p.d_theta
-
     @classmethod
     def cells(cls, p: Any, none: Tensor) -> Tensors:
         return {**super().cells(p, none), "g_e": none, "g_i": none, "inhibitory_g_e": none}
@@ -99,27 +86,9 @@ class ConductanceGroup(NeuronGroup):
         g_i = cells["g_i"] * p.d_inhibition + p.w_ie * others(cells["inhibitory_spikes"])
         fired, v, refractory, theta = cls.excitatory(p, learning, g_e, g_i, cells["v"], cells["refractory"], theta)
         inhibitory_g_e = cells["inhibitory_g_e"] * p.d_excitatory + p.w_ei * fired.to(v.dtype)
-        inhibitory_fired, inhibitory_v, inhibitory_refractory = cls.inhibitory(
-            p, inhibitory_g_e, cells["inhibitory_v"], cells["inhibitory_refractory"]
-        )
-        cells = {
-            "v": v,
-            "refractory": refractory,
-            "g_e": g_e,
-            "g_i": g_i,
-            "inhibitory_v": inhibitory_v,
-            "inhibitory_refractory": inhibitory_refractory,
-            "inhibitory_g_e": inhibitory_g_e,
-            "inhibitory_spikes": inhibitory_fired.to(v.dtype),
-        }
-        return fired, cells, theta
-
-
-def charged(p: Any, g_e: Any, g_i: Any, v: Any, refractory: Any) -> Any:
-    """Return the potential of excitatory neurons after a step in which the conductances are g_e and g_i."""
-    g = g_e + g_i + 1
-    v_infinite = (g_e * p.v_excitatory + g_i * p.v_inhibitory + p.v_rest) / g
-    return where(refractory > 0, v, v_infinite + (v - v_infinite) * exp(-p.share_v * g))
+        partners = advance_partners(cls, p, inhibitory_g_e, cells)
+        conductances = {"g_e": g_e, "g_i": g_i, "inhibitory_g_e": inhibitory_g_e}
+        return fired, {**cells, "v": v, "refractory": refractory, **conductances, **partners}, theta
 
 
 class DiehlCook2015(ConductanceGroup):

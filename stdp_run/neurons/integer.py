@@ -1,4 +1,4 @@
-"""Integer neurons, for neuromorphic chips."""
+"""Integer neurons for neuromorphic chips."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from stdp_run.parameters import whole, whole_non_negative, whole_positive
 
 
 class IntegerDiehlCook(NeuronGroup):
-    """Integer neurons after Diehl & Cook for neuromorphic chips (SPAIC); 16.384 units are 1 mV, all state is int32.
+    """Integer neurons after Diehl & Cook (SPAIC); 16.384 units are 1 mV, all state is int32.
 
     current <- current clamped to +-v_limit
     theta   <- theta >> 1 where theta > max_threshold           (theta is the whole threshold; only while learning)
@@ -49,7 +49,7 @@ class IntegerDiehlCook(NeuronGroup):
 
     @classmethod
     def membrane(cls, p: Any) -> Membrane | None:
-        """Return it in real numbers, where each of the two shifts takes half a unit, as it does on average."""
+        """Return the neuron in real numbers; each of its two shifts takes half a unit on average."""
         unchanged = cls.excitatory is IntegerDiehlCook.excitatory
         return Membrane(p.v_decay / 1024, 0.0, 0.0, 0.0, gain=p.current_gain / 1024, bias=-1.0) if unchanged else None
 

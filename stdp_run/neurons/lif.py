@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons whose input is a step of the potential; of a float type."""
+"""Leaky integrate-and-fire neurons with float state; an input spike is a step of the potential."""
 
 from typing import Any
 

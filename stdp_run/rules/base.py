@@ -1,4 +1,4 @@
-"""What a learning rule is, and what it sees of one step."""
+"""The base class of learning rules, and what a rule sees of one step."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -18,9 +18,9 @@ class Step(NamedTuple):
     theta: Tensor  # [B, E] after this step's neuron update; integer groups: the threshold
     rate: float | Tensor  # factor of the learning-rate schedule, on every change of a weight
     last: bool  # this is the image's last step
-    reduce: Reduction  # makes of changes [B, E, I] one change [E, I]
+    reduce: Reduction  # changes [B, E, I] to one change [E, I]
     words: Callable[[], tuple[Tensor, Tensor]]  # two random words a synapse, each [B, E, I], for stochastic rounding
-    delays: Tensor | None = None  # int64 [E, I], in steps, of the synapses; None: there are none
+    delays: Tensor | None = None  # int64 [E, I], of the synapses in steps; None: no delays
 
 
 class Rule:
@@ -46,7 +46,7 @@ class Rule:
 
     @classmethod
     def check(cls, p: Any) -> None:
-        """Raise UserError where the class is not what an engine takes it for; for a rule of the user's own."""
+        """Raise UserError where a custom class breaks the assumptions of an engine."""
 
     @staticmethod
     def persistent(p: Any, weight: np.ndarray) -> dict[str, np.ndarray]:
@@ -57,14 +57,13 @@ class Rule:
     def start(p: Any, persistent: Tensors, pre: Tensor, post: Tensor) -> Tensors:
         """Return the traces at the start of an image, by name, from what the rule keeps, `persistent`.
 
-        `pre` [B, I] and `post` [B, E] are zeros of the shape and type of traces, `pre` [D + 1, B, I] where there are
-        delays; `p` are the constants, a named tuple.
+        `pre` [B, I] (with delays [D + 1, B, I]) and `post` [B, E] are zeros; `p` are the constants, a named tuple.
         """
         return {"x": pre, "y": post}
 
     @classmethod
     def begin(cls, p: Any, weight: Tensor) -> Tensor:
-        """Return weight[E, I] with which an image begins that is learned from: as it is, or normalised."""
+        """Return weight[E, I] for the start of an image that is learned from; by default as it is."""
         return weight
 
     @classmethod
@@ -90,10 +89,9 @@ def all_to_all(trace: Any, decay: Any, spike: Any) -> Any:
 
 
 def pre_at_synapses(rule: Any, p: Any, step: Step, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return (the presynaptic trace to keep, that trace at the synapses, the spikes that arrive there).
+    """Return (presynaptic trace, shaped as `step.pre`; the trace at the synapses; the spikes that arrive there).
 
-    The trace to keep has the shape of `step.pre`. What lies at the synapses is [B, 1, I], the same for all neurons, or
-    with delays [B, E, I]: a synapse sees spike and trace as they were by its delay ago.
+    What lies at the synapses is [B, 1, I], equal for all neurons; with delays it is [B, E, I].
     """
     if step.delays is None:
         x = rule.pre_trace(p, x, step.pre)
@@ -103,14 +101,14 @@ def pre_at_synapses(rule: Any, p: Any, step: Step, x: Tensor) -> tuple[Tensor, T
 
 
 def latest_first(now: Tensor, before: Tensor) -> Tensor:
-    """Return what is now, [B, I], in front of the steps before, [D + 1, B, I], of which the oldest is left out."""
+    """Return [D + 1, B, I]: `now` [B, I], followed by `before` [D + 1, B, I] without the oldest step."""
     import torch
 
     return torch.cat([now[None], before[:-1]])
 
 
 def at_synapses(by_step: Tensor, delays: Tensor) -> Tensor:
-    """Return [B, E, I]: for each synapse what its input had delays[E, I] steps ago, from [D + 1, B, I]."""
+    """Return [B, E, I], the value of each synapse's input delays[E, I] steps ago, from [D + 1, B, I], latest first."""
     _, n_images, n_inputs = by_step.shape
     index = delays[:, None, :].expand(-1, n_images, n_inputs)
     return by_step.gather(0, index).transpose(0, 1)

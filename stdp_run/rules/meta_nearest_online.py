@@ -16,7 +16,8 @@ import numpy as np
 
 from stdp_run.elementwise import Tensor, Tensors, exp, maximum, where
 from stdp_run.parameters import number, positive, time_constant
-from stdp_run.rules.base import Rule, Step, nearest, pre_at_synapses
+from stdp_run.rules.base import Rule, Step, pre_at_synapses
+from stdp_run.rules.pair import PairRule
 
 SMALLEST_ROOM = 1e-4
 SMALLEST_MEAN = 1e-6
@@ -42,20 +43,9 @@ class MetaNearestOnline(Rule):
         "w_max": number,
     }
 
-    @staticmethod
-    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
-        """Return the presynaptic trace after this step's `spike` (0 or 1)."""
-        return nearest(x, p.d_pre, spike)
-
-    @staticmethod
-    def post_trace(p: Any, y: Any, spike: Any) -> Any:
-        """Return the postsynaptic trace after this step's `spike` (0 or 1)."""
-        return nearest(y, p.d_post, spike)
-
-    @staticmethod
-    def depresses(p: Any) -> bool:
-        """Return False if an input spike alone never changes a weight."""
-        return p.a_pre != 0
+    pre_trace = staticmethod(PairRule.pre_trace)
+    post_trace = staticmethod(PairRule.post_trace)
+    depresses = staticmethod(PairRule.depresses)
 
     @staticmethod
     def change(p: Any, w: Any, x: Any, y: Any, pre: Any, post: Any) -> Any:

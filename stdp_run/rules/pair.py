@@ -1,9 +1,6 @@
-"""The rules made of pairs of a spike and a trace: nearest_online and full_online.
+"""The frame of rules of pairs: a spike changes a weight by the trace of the other side.
 
-x <- pre_trace(x, s_in),  y <- post_trace(y, s_exc)
-w <- w + rate * (a_post s_exc x - a_pre y s_in)
-w <- w_norm * w / sum_j |w|    every step, at the last step of an image, or never, as `normalise` says
-w <- clamp(w, 0, w_max)        every step
+w <- w + rate * (a_post s_exc x - a_pre y s_in), in the frame of `SpikeRule`
 """
 
 from typing import Any
@@ -15,7 +12,7 @@ from stdp_run.rules.spike import SpikeRule
 
 
 class PairRule(SpikeRule):
-    """A `SpikeRule` whose changes are a trace times a constant; its traces are those of the nearest spike."""
+    """A `SpikeRule` with traces of the nearest spike; its changes are a trace times a constant by default."""
 
     parameters = {
         "a_post": number,
@@ -44,7 +41,7 @@ class PairRule(SpikeRule):
     @classmethod
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
         unchanged = cls.at_input is PairRule.at_input and cls.at_output is PairRule.at_output
-        if not unchanged or step.delays is not None or not step.reduce.adds:
+        if not unchanged or step.delays is not None or step.reduce.name == "max":
             return super().step(p, step, weight, traces)
         # Products of spikes and traces add up in a product of matrices, without a tensor [B, E, I].
         x, y = cls.pre_trace(p, traces["x"], step.pre), cls.post_trace(p, traces["y"], step.post)

@@ -10,7 +10,7 @@ from typing import Any
 
 from stdp_run.elementwise import power
 from stdp_run.parameters import non_negative, number, time_constant
-from stdp_run.rules.base import all_to_all
+from stdp_run.rules.full_online import FullOnline
 from stdp_run.rules.spike import OutputSpikeRule
 
 
@@ -25,9 +25,7 @@ class PowerLaw(OutputSpikeRule):
         **OutputSpikeRule.parameters,
     }
 
-    @staticmethod
-    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
-        return all_to_all(x, p.d_pre, spike)
+    pre_trace = staticmethod(FullOnline.pre_trace)
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 
 from stdp_run.elementwise import power
 from stdp_run.parameters import non_negative, number, time_constant
-from stdp_run.rules.base import all_to_all
+from stdp_run.rules.full_online import FullOnline
 from stdp_run.rules.spike import SpikeRule
 
 
@@ -29,17 +29,8 @@ class PowerLawPrePost(SpikeRule):
         **SpikeRule.parameters,
     }
 
-    @staticmethod
-    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
-        return all_to_all(x, p.d_pre, spike)
-
-    @staticmethod
-    def post_trace(p: Any, y: Any, spike: Any) -> Any:
-        return all_to_all(y, p.d_post, spike)
-
-    @staticmethod
-    def depresses(p: Any) -> bool:
-        return p.eta_pre != 0
+    pre_trace = staticmethod(FullOnline.pre_trace)
+    post_trace = staticmethod(FullOnline.post_trace)
 
     @staticmethod
     def at_input(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:

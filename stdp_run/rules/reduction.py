@@ -26,13 +26,8 @@ class Reduction:
             return total
         return total / len(changes) if total.is_floating_point() else total // len(changes)
 
-    @property
-    def adds(self) -> bool:
-        """Whether the one change is a sum over images, up to a factor, so that `outer` can be had as a product."""
-        return self.name in ("sum", "mean")
-
     def outer(self, post: Tensor, pre: Tensor) -> Tensor:
-        """Return what becomes of the changes post[B, E] x pre[B, I], floats, without a tensor of all of them."""
+        """Return the sum or mean of the float changes post[B, E] x pre[B, I] without a tensor [B, E, I]."""
         if len(post) == 1:
             return post[0][:, None] * pre[0]
         total = post.T @ pre

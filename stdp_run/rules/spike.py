@@ -1,4 +1,4 @@
-"""The frame of learning rules: what an input spike does to a synapse, and what an output spike does.
+"""The frame of learning rules that state what an input spike and an output spike do to a synapse.
 
 x <- pre_trace(x, s_in),  y <- post_trace(y, s_exc),  y2 <- second_trace(y2, 0)
 w <- w + rate * at_input(w, x, y, y2)     where the input spikes
@@ -71,21 +71,21 @@ class SpikeRule(Rule):
 
     @classmethod
     def check(cls, p: Any) -> None:
-        """Raise UserError where a trace or a change is not what the engines take it for: they would differ."""
+        """Raise UserError where a trace or a change breaks the contract above, by which the engines save work."""
         import torch
 
         w = p.w_max * torch.linspace(0, 1, 5, dtype=torch.float64)
         zero, one = w * 0, w * 0 + 1
         x = zero + cls.start_pre(p)
+        at_output = cls.at_output(p, w, x, one, one)
+        silent = "be 0 for an x before the first input spike, or changes_silent_inputs = True"
         cases = [
             ("pre_trace", "leave start_pre as it is until a spike", cls.pre_trace(p, x, zero), x),
             ("post_trace", "leave 0 as it is until a spike", cls.post_trace(p, zero, zero), zero),
             ("second_trace", "leave 0 as it is until a spike", cls.second_trace(p, zero, zero), zero),
             ("at_input", "be 0 where y and y2 are 0", cls.at_input(p, w, one, zero, zero), zero),
+            ("at_output", silent, at_output, at_output if cls.changes_silent_inputs else zero),
         ]
-        at_output = cls.at_output(p, w, x, one, one)
-        silent = "be 0 for an x before the first input spike, or changes_silent_inputs = True"
-        cases.append(("at_output", silent, at_output, at_output if cls.changes_silent_inputs else zero))
         for name, what, result, expected in cases:
             # `where` of two numbers gives float32, for one.
             if torch.as_tensor(result).dtype != w.dtype:
@@ -108,11 +108,11 @@ class SpikeRule(Rule):
     def step(cls, p: Any, step: Step, weight: Tensor, traces: Tensors) -> tuple[Tensor, Tensors]:
         kept_x, x, pre = pre_at_synapses(cls, p, step, traces["x"])
         y, y2 = cls.post_trace(p, traces["y"], step.post), cls.second_trace(p, traces["y2"], step.post * 0)
-        of_neurons, post = (y[:, :, None], y2[:, :, None]), step.post[:, :, None]
+        y_column, y2_column, post = y[:, :, None], y2[:, :, None], step.post[:, :, None]
         if cls.depresses(p):
-            change = step.rate * cls.at_input(p, weight, x, *of_neurons)
+            change = step.rate * cls.at_input(p, weight, x, y_column, y2_column)
             weight = weight + step.reduce(where(pre > 0, change, 0.0))
-        change = step.rate * cls.at_output(p, weight, x, *of_neurons)
+        change = step.rate * cls.at_output(p, weight, x, y_column, y2_column)
         weight = weight + step.reduce(where(post > 0, change, 0.0))
         y2 = cls.second_trace(p, traces["y2"], step.post)
         return cls.bounded(p, step, weight), {"x": kept_x, "y": y, "y2": y2}
@@ -136,6 +136,6 @@ class OutputSpikeRule(SpikeRule):
 
 
 def scale_rows(weight: Tensor, norm: float) -> Tensor:
-    """Return `weight[E, I]` with each row scaled to L1 norm `norm`; a row of zeros stays."""
+    """Return weight[E, I] with each row scaled to L1 norm `norm`; a row of zeros stays."""
     total = weight.abs().sum(dim=1, keepdim=True)
     return weight * (norm / where(total == 0, norm, total))

@@ -10,29 +10,11 @@ proportion to the room, BindsNET's WeightDependentPostPre, here with w_min = 0.
 
 from typing import Any
 
-from stdp_run.parameters import number, time_constant
-from stdp_run.rules.base import nearest
-from stdp_run.rules.spike import SpikeRule
+from stdp_run.rules.pair import PairRule
 
 
-class WeightDependent(SpikeRule):
+class WeightDependent(PairRule):
     """Nearest-spike pairs, multiplicative on both sides."""
-
-    parameters = {
-        "a_post": number,
-        "a_pre": number,
-        "tau_pre": time_constant("d_pre"),
-        "tau_post": time_constant("d_post"),
-        **SpikeRule.parameters,
-    }
-
-    @staticmethod
-    def post_trace(p: Any, y: Any, spike: Any) -> Any:
-        return nearest(y, p.d_post, spike)
-
-    @staticmethod
-    def depresses(p: Any) -> bool:
-        return p.a_pre != 0
 
     @staticmethod
     def at_input(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:

@@ -110,13 +110,6 @@ def zeros(typing_context, array, like):
 
 
 @intrinsic
-def n_lanes(typing_context, vector):
-    """Return how many numbers a vector has."""
-    lanes = ir.Constant(ir.IntType(64), vector.lanes)
-    return types.int64(vector), lambda context, builder, call, arguments: lanes
-
-
-@intrinsic
 def typed_as(typing_context, array, value):
     """Return a vector in the type of `array`."""
     vector = Vector(array.dtype, value.lanes)
@@ -176,18 +169,17 @@ def add_rows(total, matrix, active_inputs, places, coefficient):
 
     Without coefficients (None) they are 1. Registers hold 128 neurons at a time, then 64, then 8.
     """
-    many, fewer, few = zeros(total, 128), zeros(total, 64), zeros(total, 8)
-    done = add_columns(total, matrix, active_inputs, places, coefficient, 0, many)
-    done = add_columns(total, matrix, active_inputs, places, coefficient, done, fewer)
-    add_columns(total, matrix, active_inputs, places, coefficient, done, few)
+    done = add_columns(total, matrix, active_inputs, places, coefficient, 0, (128, zeros(total, 128)))
+    done = add_columns(total, matrix, active_inputs, places, coefficient, done, (64, zeros(total, 64)))
+    add_columns(total, matrix, active_inputs, places, coefficient, done, (8, zeros(total, 8)))
 
 
-def add_columns(total, matrix, active_inputs, places, coefficient, done, none):
-    """Do so for columns from `done` on, as many at once as the vector `none` has; return how many are done.
+def add_columns(total, matrix, active_inputs, places, coefficient, done, vector):
+    """Do so for columns from `done` on, as many at once as a `vector` has, (length, zeros); return how many are done.
 
     If at least three quarters of a vector remain, the last one begins earlier.
     """
-    width, n_columns = n_lanes(none), total.shape[0]
+    (width, none), n_columns = vector, total.shape[0]
     while width <= n_columns and n_columns - done >= width - width // 4:
         first = min(done, n_columns - width)
         sums = none

@@ -14,6 +14,7 @@ the rule's own elementwise functions. They share these arguments:
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from stdp_run.engines.event.active import sum_weights, take_weights
 
@@ -50,13 +51,17 @@ class Implementation:
     whole_vectors: bool = False  # blocks of active neurons are whole vectors; else they have BLOCK slots
     has_delays: bool = False  # whether it runs with delays and with a state that runs on from image to image
 
+    @classmethod
+    def of(cls, *functions: Callable, **more: Any) -> "Implementation":
+        """Return an implementation by functions that have the names of its fields."""
+        return cls(**more, **{each.__name__: each for each in functions})  # type: ignore[arg-type]
+
     def functions(self) -> dict[str, Callable]:
         """Return the functions that become a part of kernels."""
-        return {name: each for name, each in vars(self).items() if callable(each) and name not in _ONLY_PYTHON}
+        return {name: each for name, each in vars(self).items() if callable(each) and name not in PYTHON_ONLY}
 
 
-_ONLY_PYTHON = ("allocate", "persistent")
-
+PYTHON_ONLY = ("allocate", "persistent")
 
 # With learning off. In the interval kernel active neurons have copies of their weights all the same.
 NOTHING_LEARNS = {

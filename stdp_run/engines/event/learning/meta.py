@@ -256,15 +256,5 @@ def true_weight(memory, weight, active, j, i):
     return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 
-IMPLEMENTATION = Implementation(
-    allocate,
-    learn,
-    start=start,
-    is_first_active=is_first_active,
-    join=join,
-    correct_currents=correct_currents,
-    finish=finish,
-    persistent=persistent,
-    true_weight=true_weight,
-    whole_vectors=True,
-)
+FUNCTIONS = allocate, learn, start, is_first_active, join, correct_currents, finish, persistent, true_weight
+IMPLEMENTATION = Implementation.of(*FUNCTIONS, whole_vectors=True)

@@ -34,7 +34,7 @@ synapse = Bound("synapse")
 SMALLEST_TRACE = 1e-20  # a smaller one becomes 0 before it is so small that computing with it is slow
 
 
-def running(memory: SpikeMemory, n_exc: int) -> dict[str, np.ndarray]:
+def persistent(memory: SpikeMemory, n_exc: int) -> dict[str, np.ndarray]:
     """Return the traces that run on from image to image, by name; those of inputs with the latest step first."""
     x = memory.x.reshape(memory.n_rows, -1)[::-1, : memory.n_inputs]
     x = np.roll(x, memory.turn[0], axis=0) if memory.turn[0] else x  # the engine fills in what is no copy
@@ -287,18 +287,5 @@ def true_weight(memory, weight, active, j, i):
     return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 
-IMPLEMENTATION = Implementation(
-    allocate,
-    learn,
-    "interval",
-    start,
-    is_first_active,
-    join,
-    block_currents,
-    correct_currents,
-    rest,
-    finish,
-    running,
-    true_weight,
-    has_delays=True,
-)
+FUNCTIONS = allocate, learn, start, is_first_active, join, block_currents, correct_currents, rest, finish, persistent
+IMPLEMENTATION = Implementation.of(*FUNCTIONS, true_weight, kernel="interval", has_delays=True)
