@@ -72,7 +72,7 @@ def floor_of(pixels, thresholds, weight, current, train):
     for n in range(pixels.shape[0]):
         sample_spikes(pixels[n], thresholds, n, 0, 0, SPIKES_EVALUATING, train)
         for t in range(train.first.shape[0] - 1):
-            add_rows(current, weight, train.active_inputs, train.places[train.first[t] : train.first[t + 1]], None)
+            add_rows(current, weight, train.active_inputs, train.ranks[train.first[t] : train.first[t + 1]], None)
         n_spikes += train.first[train.first.shape[0] - 1]
     return n_spikes
 
@@ -84,7 +84,7 @@ def delayed_floor_of(pixels, thresholds, weight, arrivals, train):
     for n in range(pixels.shape[0]):
         active_inputs = train.active_inputs[: sample_spikes(pixels[n], thresholds, n, 0, 0, SPIKES_EVALUATING, train)]
         for s in range(train.first[n_steps]):
-            train.places[s] = active_inputs[train.places[s]]  # ranks become inputs, as the engine's kernel has them
+            train.ranks[s] = active_inputs[train.ranks[s]]  # ranks become inputs, as the engine's kernel has them
         for t in range(0, n_steps, STEPS_AT_ONCE):
             add_arrivals(arrivals, weight, train, t, min(STEPS_AT_ONCE, n_steps - t))
         n_spikes += train.first[n_steps]

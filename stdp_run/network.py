@@ -7,7 +7,7 @@
     5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces;
        where `k_winners` is set it sees the spikes of the first neurons to fire in the image only
 
-Steps 2 to 4 are the neuron group's (`NeuronGroup.advance`), which may have conductances in place of currents.
+Steps 2 to 4 are the neuron group's (`NeuronGroup.advance`), which may have conductances instead of currents.
 
 Weights, theta and what a rule keeps last from image to image (Diehl & Cook 2015, section 2); all else starts afresh. A
 network that runs on (`NeuronGroup.runs_on`) keeps all of its state while it learns, through steps of rest without

@@ -103,7 +103,7 @@ def list_by_input(arrivals, train, start, n):
     lanes = VECTOR_BYTES // arrivals.sums.itemsize
     first[:] = 0
     for s in range(train.first[start], train.first[start + n]):
-        first[train.places[s]] += 1
+        first[train.ranks[s]] += 1
     total, n_spiking = np.uint32(0), np.uint64(0)
     for j in range(first.shape[0]):
         if first[j]:
@@ -114,7 +114,7 @@ def list_by_input(arrivals, train, start, n):
     # Each list is filled from its end, so that `first` ends where the lists begin.
     for step in range(start + n - 1, start - 1, -1):
         for s in range(train.first[step], train.first[step + 1]):
-            j = train.places[s]
+            j = train.ranks[s]
             first[j] -= np.uint32(1)
             steps[first[j]] = (step - start) * lanes
     return n_spiking

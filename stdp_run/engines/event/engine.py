@@ -156,17 +156,17 @@ class EventEngine:
         for name, array in state.persistent.items():
             persistent[name][...] = array
 
-        none = np.zeros((0, model.n_inputs), np.uint8), np.zeros(0)
+        no_images = np.zeros((0, model.n_inputs), np.uint8), np.zeros(0)
         self._ahead: SamplingAhead | None = None
         if n_threads > 1:
             presenter = self._learning
-            self._ahead = SamplingAhead(presenter.encoder.n_steps, presenter.images(*none), presenter.presentation)
+            self._ahead = SamplingAhead(presenter.encoder.n_steps, presenter.images(*no_images), presenter.presentation)
         inference = [Network(of_neuron, 0, 0, self._weight, theta) for theta in np.tile(self._theta, (n_threads, 1))]
         nothing_learns = NOTHING_LEARNS["interval" if self._has_intervals() else "every_step"]
         self._inference = Presenter(model, nothing_learns, inference, False)
         # No image is presented to compile. Inference usually follows some learning: it is compiled in the meantime.
-        self._compile("learning", self._learning.kernel, self._learning.arguments(self._learning.images(*none)))
-        arguments = self._inference.arguments(self._inference.images(*none))
+        self._compile("learning", self._learning.kernel, self._learning.arguments(self._learning.images(*no_images)))
+        arguments = self._inference.arguments(self._inference.images(*no_images))
         self._inference_compiled = _compiling.submit(self._compile, "inference", self._inference.kernel, arguments)
 
     def _persistent(self) -> dict[str, np.ndarray]:

@@ -58,7 +58,7 @@ def make_scratch(model: Model, learning: bool, network: Network, block: int = BL
     if has_conductances and learning and not own:  # then potentials only decay in the rest
         by_step = np.array([[p.d_v], [p.d_inhibitory], [p.d_theta]], np.float64)
         decay = by_step ** np.arange(model.encoder.rest_steps)
-    arrays = {"current": dtype, "slot_of": np.int32, "wins": np.uint8, "awake": np.int32}
+    arrays = {"current": dtype, "slot_of": np.int32, "wins": np.uint8, "awake": np.int32, "is_awake": np.uint8}
     return EveryStepScratch(
         make_cells(model, n_columns),
         runs_on=learning and model.runs_on,
@@ -68,7 +68,6 @@ def make_scratch(model: Model, learning: bool, network: Network, block: int = BL
         arrivals=0 if model.delays is None else make_arrivals(model, n_columns),
         slots=make_active_neurons(model, n_columns, block),
         fired=np.zeros(model.n_exc, np.int32),
-        is_awake=np.zeros(n_columns, np.uint8),
         **{name: zeros_for_vectors(n_columns, kind) for name, kind in arrays.items()},
     )
 
@@ -96,7 +95,7 @@ def present_every_step(network, image, learning, scratch):
     t = np.int64(0)
     while t < n_steps:
         begin, end = span_of(image, t)
-        step = EventStep(t, t == n_steps - 1, image.train.places[begin:end], image)
+        step = EventStep(t, t == n_steps - 1, image.train.ranks[begin:end], image)
         group.collect(scratch, weight, step)
         implementation.correct_currents(memory, active, step, scratch.current)
         n_fired = advance_excitatory(p, learning, scratch, theta, n_inhibitory)
@@ -245,17 +244,17 @@ def collect_delayed(scratch, weight, step):
     arriving(scratch.arrivals, weight, step.image, step.number, scratch.current)
 
 
-def excite_by_currents(p, learning, cells, place, arrived, refractory, theta):
-    """Advance a vector of excitatory neurons; `place` is its first neuron and how many inhibitory neurons spiked."""
-    i, n_inhibitory = place
+def excite_by_currents(p, learning, cells, at, arrived, refractory, theta):
+    """Advance a vector of excitatory neurons; `at` is its first neuron and how many inhibitory neurons spiked."""
+    i, n_inhibitory = at
     if n_inhibitory:
         arrived = arrived - p.w_ie * (n_inhibitory - vectors.load(cells.inhibitory_spikes, i, cells.inhibitory_spikes))
     return neuron.excitatory(p, learning, arrived, vectors.load(cells.v, i, cells.v), refractory, theta)
 
 
-def excite_by_conductances(p, learning, cells, place, arrived, refractory, theta):
+def excite_by_conductances(p, learning, cells, at, arrived, refractory, theta):
     """Do the same with conductances."""
-    i, n_inhibitory = place
+    i, n_inhibitory = at
     g_e = decayed(vectors.load(cells.g_e, i, cells.g_e), p.d_excitatory) + arrived
     g_i = decayed(vectors.load(cells.g_i, i, cells.g_i), p.d_inhibition)
     if n_inhibitory:

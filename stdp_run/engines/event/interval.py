@@ -90,7 +90,7 @@ def present_in_intervals(network, image, learning, scratch):
     theta_decay, joining, slots, cells, wins, fired, arrays = scratch
     active_inputs, counts, train, n_steps = image.active_inputs, image.counts, image.train, image.n_steps
     decay, growth, limit, v, v_next = arrays.decay, arrays.growth, arrays.limit, arrays.v, arrays.v_next
-    places, first = train.places, train.first
+    ranks, first = train.ranks, train.first
     n_exc = counts.shape[0]
     v_rest, _, _ = neuron.initial(p)
     d = decay[1]
@@ -148,7 +148,7 @@ def present_in_intervals(network, image, learning, scratch):
             offset = zero
         else:
             offset = offset * d + p.w_ie * v.dtype.type(n_inhibitory)
-        step = EventStep(t, t == n_steps - 1, places[first[t] : first[t + 1]], image)
+        step = EventStep(t, t == n_steps - 1, ranks[first[t] : first[t + 1]], image)
         any_fires = advance_active(p, learning, memory, active, cells, step, n_inhibitory)
         n_fired = np.int64(0)
         if any_fires:

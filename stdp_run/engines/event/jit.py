@@ -32,7 +32,7 @@ from stdp_run.files import locked
 
 
 class _NoEnvironment:
-    """Takes the place of numba's code generator where numba registers the Python environment of a function."""
+    """Replaces numba's code generator, by which numba registers the Python environment of a function."""
 
     @staticmethod
     def set_env(name: str, environment: Any) -> None:
@@ -46,6 +46,13 @@ class _InnerLibrary(JITCodeLibrary):
     """
 
     codegen = _NoEnvironment()
+
+    def add_ir_module(self, ir_module: Any) -> None:
+        """Keep rarely called functions out of kernels, which LLVM would make slower by inlining them."""
+        for function in ir_module.functions:
+            if not function.is_declaration and "alwaysinline" not in function.attributes:
+                function.attributes.add("noinline")
+        super().add_ir_module(ir_module)
 
     def _optimize_final_module(self) -> None:
         pass

@@ -28,7 +28,7 @@ class Images(NamedTuple):
     """The images of one call, and their answers."""
 
     pixels: np.ndarray  # uint8 [N, I], as the encoder prepares them
-    image_index: np.ndarray  # int64 [N], the place of each image in its data set
+    image_index: np.ndarray  # int64 [N], the index of each image in its data set
     rate: np.ndarray  # [N] in the type of the weights, factor of the learning-rate schedule
     k_winners: np.ndarray  # int64 [N], how many neurons may learn from an image, the first to fire; 0: all
     counts: np.ndarray  # int32 [N, neurons without padding], to which excitatory spikes are added
@@ -77,7 +77,7 @@ class EventStep(NamedTuple):
 
 
 def span_of(image, t):
-    """Return where in `train.places` the spikes of step t begin and end; there are none before the image and after."""
+    """Return where in `train.ranks` the spikes of step t begin and end; there are none before the image and after."""
     first = image.train.first
     if t < 0 or t >= image.n_steps:
         return np.int64(0), np.int64(0)
@@ -102,7 +102,7 @@ def present(network, images, presentation, trains, scratch):
         inputs, rate, k_winners = train.active_inputs[: train.n_active], images.rate[n], images.k_winners[n]
         if presentation.all_inputs.shape[0]:  # ranks are inputs then
             for s in range(train.first[n_steps]):
-                train.places[s] = inputs[train.places[s]]
+                train.ranks[s] = inputs[train.ranks[s]]
             inputs = presentation.all_inputs
         image = Image(
             n_steps, presentation.rest_steps, inputs, train, counts, rate, k_winners, index, key, presentation.seed

@@ -41,17 +41,17 @@ def replay_on_event_engine(
         compiled.persistent(memory, n_exc)[name][:] = array
     train, spikes = train_of(make_trains(1, len(pre), n_inputs), 0), [np.flatnonzero(each) for each in pre]
     train.first[1:] = np.cumsum([len(each) for each in spikes])
-    train.places[: train.first[-1]] = np.concatenate(spikes)
+    train.ranks[: train.first[-1]] = np.concatenate(spikes)
     inputs, counts = np.arange(n_inputs, dtype=np.uint32), np.zeros(n_exc, np.int32)
     image = Image(len(pre), 0, inputs, train, counts, 1.0, 0, 0, 0, seed)
-    own_weights, none = zeros_for_vectors(n_columns * n_inputs, dtype), np.zeros((1, 0), np.uint8)
+    own_weights, empty = zeros_for_vectors(n_columns * n_inputs, dtype), np.zeros((1, 0), np.uint8)
     block = lanes if compiled.whole_vectors else BLOCK
-    active = ActiveNeurons(np.arange(n_exc, dtype=np.int32), own_weights, none[0], none, n_inputs, block)
+    active = ActiveNeurons(np.arange(n_exc, dtype=np.int32), own_weights, empty[0], empty, n_inputs, block)
     history = np.empty((len(pre), n_exc, n_inputs), dtype)
     kernel = _compile_replay(rule, compiled)
     with compile_errors_named(rule):
         for t in range(len(pre)):
-            step = EventStep(t, t == len(pre) - 1, train.places[train.first[t] : train.first[t + 1]], image)
+            step = EventStep(t, t == len(pre) - 1, train.ranks[train.first[t] : train.first[t + 1]], image)
             fired = np.flatnonzero(post[t]).astype(np.int32)
             kernel(p, memory, input_major, threshold[t], step, active, fired, history)
     return history

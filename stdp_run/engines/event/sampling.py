@@ -38,11 +38,11 @@ class SpikeTrain(NamedTuple):
 
     n_active: np.ndarray  # [] int64, how many inputs are active
     active_inputs: np.ndarray  # [I] uint32, the pixels that are not black
-    limits: np.ndarray  # [I] int64, by place in `active_inputs`: a random word below this is a spike
-    bits: np.ndarray  # [T, words] uint64 without gaps: a bit for each place in `active_inputs`
+    limits: np.ndarray  # [I] int64, by rank: a random word below this is a spike
+    bits: np.ndarray  # [T, words] uint64 without gaps: a bit for each rank
     bytes: np.ndarray  # the same memory as uint8
-    places: np.ndarray  # [T * I] uint32, the places in `active_inputs` that spike, step after step
-    first: np.ndarray  # [T + 1] int64, where in `places` a step begins
+    ranks: np.ndarray  # [T * I] uint32, the ranks of the active inputs that spike, step after step
+    first: np.ndarray  # [T + 1] int64, where in `ranks` a step begins
 
 
 def make_trains(n_images: int, n_steps: int, n_inputs: int) -> SpikeTrain:
@@ -55,7 +55,7 @@ def make_trains(n_images: int, n_steps: int, n_inputs: int) -> SpikeTrain:
         limits=np.zeros((n_images, n_inputs + PIXELS_PER_WORD), np.int64),
         bits=bits,
         bytes=bits.view(np.uint8),
-        places=np.zeros((n_images, n_steps * n_inputs + PIXELS_PER_WORD), np.uint32),
+        ranks=np.zeros((n_images, n_steps * n_inputs + PIXELS_PER_WORD), np.uint32),
         first=np.zeros((n_images, n_steps + 1), np.int64),
     )
 
@@ -116,7 +116,7 @@ def train_of(trains, k):
         trains.limits[k],
         trains.bits[k],
         trains.bytes[k],
-        trains.places[k],
+        trains.ranks[k],
         trains.first[k],
     )
 
@@ -128,11 +128,11 @@ def sample_ahead(images, presentation, trains):
         sample(images, n, 0, key, presentation, trains, n)
 
 
-def sample(images, n, repeat, key, presentation, trains, place):
-    """Sample the spikes of an image, for its presentation `repeat`, into the spike train at a place."""
+def sample(images, n, repeat, key, presentation, trains, k):
+    """Sample the spikes of an image, for its presentation `repeat`, into the k-th spike train."""
     thresholds, index = presentation.thresholds[repeat], images.image_index[n]
-    seed, stream, train = presentation.seed, presentation.stream, train_of(trains, place)
-    trains.n_active[place] = sample_spikes(images.pixels[n], thresholds, index, key, seed, stream, train)
+    seed, stream, train = presentation.seed, presentation.stream, train_of(trains, k)
+    trains.n_active[k] = sample_spikes(images.pixels[n], thresholds, index, key, seed, stream, train)
 
 
 def sample_spikes(image, thresholds, image_index, presentation, seed, stream, train):
@@ -154,7 +154,7 @@ def sample_spikes(image, thresholds, image_index, presentation, seed, stream, tr
     n_counters = (n_steps + 3) // 4
     zeros = vectors.zeros(limits, BLOCK)  # to turn numbers into vectors
     for t in range(4 * n_counters):
-        bits[t * n_words + n_words - 1] = 0  # eight places are sampled at a time, and the last ones may be missing
+        bits[t * n_words + n_words - 1] = 0  # eight inputs are sampled at a time, of which the last may not exist
     for counter in range(n_counters):
         for k in range(0, n_active, BLOCK):
             pixel, limit = (
@@ -172,17 +172,17 @@ def sample_spikes(image, thresholds, image_index, presentation, seed, stream, tr
     for t in range(n_steps):
         train.first[t] = n
         for w in range(n_words):
-            n += list_bits(bits[t * n_words + w], 64 * w, train.places, n)
+            n += list_bits(bits[t * n_words + w], 64 * w, train.ranks, n)
     train.first[n_steps] = n
     return n_active
 
 
-def list_bits(bits, first, places, n):
-    """List the set bits of a word from places[n] on, eight at a time, the lowest as `first`; return their number."""
+def list_bits(bits, first, ranks, n):
+    """List the set bits of a word from ranks[n] on, eight at a time, the lowest as `first`; return their number."""
     rest, at = bits, n
     while True:
         for eight in range(8):
-            places[np.uint64(at + eight)] = first + trailing_zeros(rest)
+            ranks[np.uint64(at + eight)] = first + trailing_zeros(rest)
             rest &= rest - np.uint64(1)
         at += 8
         if rest == 0:

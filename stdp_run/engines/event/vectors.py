@@ -1,8 +1,7 @@
 """Vectors of a few numbers as a type for compiled code, and how they get from arrays to registers and back.
 
 A vector has the numbers of VECTOR_BYTES, or BLOCK numbers of any type. The elementwise functions of rules and neuron
-groups, written for one number, take vectors too (stdp_run.engines.event.arithmetic). Nothing here asks whether a place
-is in the array.
+groups, written for one number, take vectors too (stdp_run.engines.event.arithmetic). Nothing here checks bounds.
 """
 
 from typing import Any
@@ -164,30 +163,30 @@ def largest_of(numbers, vector):
     return largest
 
 
-def add_rows(total, matrix, active_inputs, places, coefficient):
-    """Set total[E] to the sum of coefficient[place] matrix[active_inputs[place], E] for place in `places`, in order.
+def add_rows(total, matrix, active_inputs, ranks, coefficient):
+    """Set total[E] to the sum of coefficient[rank] matrix[active_inputs[rank], E] for rank in `ranks`, in order.
 
     Without coefficients (None) they are 1. Registers hold 128 neurons at a time, then 64, then 8.
     """
-    done = add_columns(total, matrix, active_inputs, places, coefficient, 0, (128, zeros(total, 128)))
-    done = add_columns(total, matrix, active_inputs, places, coefficient, done, (64, zeros(total, 64)))
-    add_columns(total, matrix, active_inputs, places, coefficient, done, (8, zeros(total, 8)))
+    done = add_columns(total, matrix, active_inputs, ranks, coefficient, 0, (128, zeros(total, 128)))
+    done = add_columns(total, matrix, active_inputs, ranks, coefficient, done, (64, zeros(total, 64)))
+    add_columns(total, matrix, active_inputs, ranks, coefficient, done, (8, zeros(total, 8)))
 
 
-def add_columns(total, matrix, active_inputs, places, coefficient, done, vector):
+def add_columns(total, matrix, active_inputs, ranks, coefficient, done, vector):
     """Do so for columns from `done` on, as many at once as a `vector` has, (length, zeros); return how many are done.
 
     If at least three quarters of a vector remain, the last one begins earlier.
     """
-    (width, none), n_columns = vector, total.shape[0]
+    (width, start), n_columns = vector, total.shape[0]
     while width <= n_columns and n_columns - done >= width - width // 4:
         first = min(done, n_columns - width)
-        sums = none
-        for s in range(places.shape[0]):
-            place = places[s]
-            row = load(matrix, np.int64(active_inputs[place]) * matrix.shape[1] + first, none)
+        sums = start
+        for s in range(ranks.shape[0]):
+            rank = ranks[s]
+            row = load(matrix, np.int64(active_inputs[rank]) * matrix.shape[1] + first, start)
             if coefficient is not None:
-                row = coefficient[place] * row
+                row = coefficient[rank] * row
             sums = sums + row
         store(total, first, sums)
         done = first + width

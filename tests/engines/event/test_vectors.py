@@ -104,14 +104,14 @@ def test_sums_of_rows_are_those_of_one_row_after_the_other(dtype):
     random = np.random.default_rng(0)
     kernel = Kernel(add_rows)
     active_inputs = np.arange(1, 40, 2, dtype=np.uint32)
-    places = np.flatnonzero(random.random(20) < 0.7).astype(np.uint32)
+    ranks = np.flatnonzero(random.random(20) < 0.7).astype(np.uint32)
     coefficient = (random.random(20) * 4).astype(dtype)
     for n_vectors in range(1, 25):
         n_columns = n_vectors * VECTOR_BYTES // np.dtype(dtype).itemsize
         matrix, total = zeros_for_vectors((40, n_columns), dtype), zeros_for_vectors(n_columns, dtype)
         matrix[:] = random.random(matrix.shape) * 100
-        rows = matrix[active_inputs[places]]
-        kernel(total, matrix, active_inputs, places, None)
+        rows = matrix[active_inputs[ranks]]
+        kernel(total, matrix, active_inputs, ranks, None)
         assert (total == sum(rows)).all()
-        kernel(total, matrix, active_inputs, places, coefficient)
-        assert (total == sum(rows * coefficient[places, None])).all()
+        kernel(total, matrix, active_inputs, ranks, coefficient)
+        assert (total == sum(rows * coefficient[ranks, None])).all()

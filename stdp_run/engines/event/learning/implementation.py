@@ -9,7 +9,7 @@ the rule's own elementwise functions. They share these arguments:
     image    Image (presentation.py)
     step     EventStep (presentation.py)
     active   ActiveNeurons (active.py), in the order in which they became active
-    slot     the place of a neuron among the active ones; `at` is the first slot of a block
+    slot     the index of a neuron among the active ones; `at` is the first slot of a block
 """
 
 from collections.abc import Callable
@@ -58,10 +58,9 @@ class Implementation:
 
     def functions(self) -> dict[str, Callable]:
         """Return the functions that become a part of kernels."""
-        return {name: each for name, each in vars(self).items() if callable(each) and name not in PYTHON_ONLY}
+        of_python = "allocate", "persistent"
+        return {name: each for name, each in vars(self).items() if callable(each) and name not in of_python}
 
-
-PYTHON_ONLY = ("allocate", "persistent")
 
 # With learning off. In the interval kernel active neurons have copies of their weights all the same.
 NOTHING_LEARNS = {

@@ -220,16 +220,13 @@ def scale_rows(p, memory, active, n_active_inputs, at, rows, misses):
 def clamp_active(p, memory, active, n_active_inputs, at, scale, too_high):
     """Clamp the weights of active inputs to a block of neurons to w_max."""
     ceiling = where(too_high, p.w_max / scale, np.inf)
-    cut, total = vectors.zeros(memory.scale, BLOCK), vectors.zeros(memory.total, BLOCK)
+    total, before = vectors.zeros(memory.scale, BLOCK), vectors.load(memory.total, at, BLOCK)
     for k in range(n_active_inputs):
         index = at * active.n_inputs + np.int64(k) * BLOCK
-        before = vectors.load(active.weights, index, BLOCK)
-        w = minimum(before, ceiling)
+        w = minimum(vectors.load(active.weights, index, BLOCK), ceiling)
         vectors.store(active.weights, index, w)
-        cut = cut + (before - w)
-        total = total + w  # summed anew: if the clamp cuts most of a row at every step, total - cut is all rounding
-    before = vectors.load(memory.total, at, BLOCK)
-    is_cut = cut > memory.tolerance * (before + vectors.load(memory.silent_total, at, BLOCK))
+        total = total + w  # summed anew: if the clamp cuts most of a row at every step, differences are all rounding
+    is_cut = too_high & (before - total > memory.tolerance * (before + vectors.load(memory.silent_total, at, BLOCK)))
     vectors.store(memory.total, at, where(too_high, total, before))
     vectors.store(memory.peak, at, minimum(vectors.load(memory.peak, at, BLOCK), ceiling))
     vectors.store(memory.misses, at, is_cut | (vectors.load(memory.misses, at, BLOCK) != 0))

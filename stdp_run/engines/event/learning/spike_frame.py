@@ -90,7 +90,7 @@ def block_currents(memory, active, step, at):
     current = vectors.zeros(active.weights, BLOCK)
     for age in range(synapse.n_ages(memory)):
         begin, end = span_of(step.image, step.number - age)
-        spikes = step.image.train.places[begin:end]
+        spikes = step.image.train.ranks[begin:end]
         for s in range(spikes.shape[0]):
             index = at * active.n_inputs + np.int64(spikes[s]) * BLOCK
             w = vectors.load(active.weights, index, BLOCK)
@@ -159,21 +159,21 @@ def advance_inputs(p, memory, step):
 
 def advance_others(p, memory):
     """Advance the postsynaptic traces of neurons that are not active, which run on from the image before."""
-    none = vectors.zeros(memory.y_of, memory.y_of)
+    zeros = vectors.zeros(memory.y_of, memory.y_of)
     if memory.runs_on:
         for i in range(0, memory.y_of.shape[0], memory.sums.shape[0]):
-            vectors.store(memory.y_of, i, rule.post_trace(p, vectors.load(memory.y_of, i, memory.y_of), none))
-            vectors.store(memory.y2_of, i, rule.second_trace(p, vectors.load(memory.y2_of, i, memory.y2_of), none))
+            vectors.store(memory.y_of, i, rule.post_trace(p, vectors.load(memory.y_of, i, memory.y_of), zeros))
+            vectors.store(memory.y2_of, i, rule.second_trace(p, vectors.load(memory.y2_of, i, memory.y2_of), zeros))
 
 
 def advance_neurons(p, memory, at, n_fired):
     """Advance the postsynaptic traces of a block of active neurons; return (y, y2 without this spike, spike)."""
-    before, none = vectors.load(memory.y2, at, BLOCK), vectors.zeros(memory.y2, BLOCK)
-    spike = none
+    before, zeros = vectors.load(memory.y2, at, BLOCK), vectors.zeros(memory.y2, BLOCK)
+    spike = zeros
     if n_fired:  # the processor predicts this branch, so that most steps need not wait for the neurons
         spike = vectors.load(memory.post, at, BLOCK)
     y = vectors.typed_as(memory.y, rule.post_trace(p, vectors.load(memory.y, at, BLOCK), spike))
-    y2 = vectors.typed_as(memory.y2, rule.second_trace(p, before, none))
+    y2 = vectors.typed_as(memory.y2, rule.second_trace(p, before, zeros))
     vectors.store(memory.y, at, y)
     vectors.store(memory.y2_seen, at, y2)
     vectors.store(memory.y2, at, rule.second_trace(p, before, spike))
@@ -192,7 +192,7 @@ def change_at_inputs(p, memory, step, active, at, neurons, rows, normalises):
     for age in range(synapse.n_ages(memory)):
         row = synapse.row_ago(memory, step.number, age)
         begin, end = span_of(step.image, step.number - age)
-        spikes = step.image.train.places[begin:end]
+        spikes = step.image.train.ranks[begin:end]
         for s in range(spikes.shape[0]):
             k = np.int64(spikes[s])
             index = at * active.n_inputs + k * BLOCK
