@@ -60,7 +60,7 @@ def event_train(image, index, n_steps, rate_hz, epoch=0, seed=SEED, stream=SPIKE
     sample()(image, spike_thresholds(rate_hz, 1.0), index, epoch, seed, stream, train)
     spikes = np.zeros((n_steps, len(image)), np.uint8)
     for t in range(n_steps):
-        places = train.active_inputs[train.places[train.first[t] : train.first[t + 1]]]
+        places = train.active_inputs[train.ranks[train.first[t] : train.first[t + 1]]]
         assert (np.diff(places.astype(int)) > 0).all(), "pixels ascend, none twice"
         spikes[t, places] = 1
     return spikes

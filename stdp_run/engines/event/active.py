@@ -1,8 +1,7 @@
 """The active neurons of an image: those that fire, or might, and those whose weights can change.
 
-They lie side by side in slots, in the order in which they became active, and a block of BLOCK slots is advanced by a
-few instructions. Each has a copy of its weights of the active inputs: S input spikes read S blocks of weights for each
-block of neurons.
+They lie in slots, in the order in which they became active. A block of BLOCK slots is advanced by a few instructions.
+Each neuron has a copy of its weights of the active inputs.
 """
 
 from typing import NamedTuple
@@ -191,8 +190,7 @@ def keep_winners(active, wins, fired, n_winners, k_winners):
     `wins` [E] marks the slots of the winners so far. Return (how many slots are kept, how many neurons have won).
     """
     while n_winners < k_winners:
-        # Of several that fire for the first time the lowest number is first, whatever their slots.
-        first = -1
+        first = -1  # the lowest number is first, whatever its slot
         for f in range(fired.shape[0]):
             slot = fired[f]
             if not wins[slot] and (first < 0 or active.neuron_of[slot] < active.neuron_of[first]):

@@ -1,9 +1,9 @@
 """Input spikes that arrive after the delay of their synapse.
 
 An input spike adds one weight for each neuron, each to the sum of another step. The sums are made ahead, for CHUNK
-steps of input at a time, for one vector of neurons after the other, whose sums then stay in the nearest cache. The
-spikes are listed by input, so that each weight and delay is read once. The sums of active neurons, whose weights change
-in the meantime, are replaced at each step (stdp_run.engines.event.learning.spike_frame).
+steps of input at a time, for one vector of neurons after the other, whose sums then stay in the nearest cache. Spikes
+are listed by input, so that each weight and delay is read once. The sums of active neurons, whose weights change in the
+meantime, are replaced at each step (stdp_run.engines.event.learning.spike_frame).
 """
 
 from typing import NamedTuple
@@ -27,6 +27,8 @@ class Arrivals(NamedTuple):
     first: np.ndarray  # uint32 [I + 1], where in `steps` the spikes of an input begin
     steps: np.ndarray  # uint32, the step of each spike in the chunk, times the lanes
     spiking: np.ndarray  # uint32 [I], the inputs that spike in the chunk
+    weights: np.ndarray  # [I * lanes], of these inputs, to one vector of neurons
+    offsets: np.ndarray  # uint16, the same of `offset`
 
 
 def make_arrivals(model: Model, n_columns: int) -> Arrivals:
@@ -42,6 +44,8 @@ def make_arrivals(model: Model, n_columns: int) -> Arrivals:
         first=np.zeros(model.n_inputs + 1, np.uint32),
         steps=np.zeros(model.n_inputs * CHUNK, np.uint32),
         spiking=np.zeros(model.n_inputs, np.uint32),
+        weights=zeros_for_vectors(model.n_inputs * lanes, model.weight_dtype),
+        offsets=zeros_for_vectors(model.n_inputs * lanes, np.uint16),
     )
 
 
@@ -83,16 +87,19 @@ def add_arrivals(arrivals, weight, train, start, n):
     n_spiking = list_by_input(arrivals, train, start, n)
     sums, first, steps = arrivals.sums, arrivals.first, arrivals.steps
     lanes = VECTOR_BYTES // sums.itemsize
-    by_input, offsets, n_columns = weight.reshape(-1), arrivals.offset.reshape(-1), np.uint64(weight.shape[1])
     # Unsigned numbers, as numba checks signed ones for indices that count from the end.
     for column in range(0, weight.shape[1], lanes):
         base = np.uint64(column * arrivals.n_rows)
+        for k in range(n_spiking):  # copied first, since these reads need not wait for one another
+            at = np.int64(arrivals.spiking[k]) * weight.shape[1] + column
+            vectors.store(arrivals.weights, np.int64(k) * lanes, vectors.load(weight, at, weight))
+            vectors.store(arrivals.offsets, np.int64(k) * lanes, vectors.load(arrivals.offset, at, weight))
         for k in range(n_spiking):
             j = np.uint64(arrivals.spiking[k])
             begin, end = np.uint64(first[j]), np.uint64(first[j + np.uint64(1)])
             for lane in range(lanes):
-                synapse = j * n_columns + np.uint64(column + lane)
-                row, w = base + np.uint64(offsets[synapse]), by_input[synapse]
+                synapse = np.uint64(k) * np.uint64(lanes) + np.uint64(lane)
+                row, w = base + np.uint64(arrivals.offsets[synapse]), arrivals.weights[synapse]
                 for s in range(begin, end):
                     sums[row + np.uint64(steps[np.uint64(s)])] += w
 

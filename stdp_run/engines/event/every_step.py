@@ -3,8 +3,6 @@
 Per step: the weights of the input spikes, and one pass over E neurons. Only inhibitory neurons whose partner has fired
 in this image are advanced; the others are at rest. In a network that runs on, the steps that remain of the rest are one
 step once conductances no longer matter, since potentials only decay from there.
-
-Cost of an image with S input spikes and T steps, those of the rest included: S E additions, T E neuron updates.
 """
 
 from typing import Any, NamedTuple

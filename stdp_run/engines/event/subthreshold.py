@@ -1,8 +1,4 @@
-"""The neurons that are far from their threshold, all at once: one interval of steps (stdp_run.engines.event.interval).
-
-Cost: coefficients of A active inputs times the steps of the interval, 64 inputs at a time; then one row of E weights
-for each input that spikes in the interval, and about two passes over E neurons.
-"""
+"""The neurons that are far from their threshold, all at once: an interval of steps (interval.py)."""
 
 from typing import NamedTuple
 

@@ -47,7 +47,8 @@ class MetaMemory(NamedTuple):
     previous_scale: np.ndarray  # [E] before this step
     scale: np.ndarray  # [E]
     post: np.ndarray  # [E] 1 where that neuron spikes in this step
-    of_block: np.ndarray  # [4 * lanes] y, post, previous scale and scale of a block of active neurons
+    fall: np.ndarray  # [E] change of a stored weight at an input spike, without the soft bound
+    of_block: np.ndarray  # [5 * lanes] of a block of active neurons: previous scale, fall, y, post, rate / scale
     sums: np.ndarray  # [lanes] float64
     largest_quiet_trace: float
     n_inputs: int  # without padding
@@ -63,8 +64,8 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_de
         **{name: zeros_for_vectors(width, dtype) for name in ("x", "pre", "row")},
         **{name: zeros_for_vectors(n_columns, np.float64) for name in ("y", "target", "total")},
         target_mean=np.zeros(1),
-        **{name: zeros_for_vectors(n_columns, dtype) for name in ("previous_scale", "scale", "post")},
-        of_block=np.ones(4 * lanes, dtype),
+        **{name: zeros_for_vectors(n_columns, dtype) for name in ("previous_scale", "scale", "fall", "post")},
+        of_block=np.ones(5 * lanes, dtype),
         sums=np.zeros(lanes),
         largest_quiet_trace=largest_quiet_trace(rule_class, p, dtype),
         n_inputs=n_inputs,
@@ -96,12 +97,11 @@ def persistent(memory: MetaMemory, n_exc: int) -> dict[str, np.ndarray]:
 def start(p, memory, weight, image):
     """Start an image: no presynaptic traces, targets at their mean."""
     memory.x[:] = 0
-    mean = 0.0
+    total = 0.0
     for i in range(memory.n_exc):
-        mean += memory.target[i]
-    mean /= memory.n_exc
+        total += memory.target[i]
     for i in range(memory.n_exc):
-        memory.target[i] *= memory.target_mean[0] / mean  # rounding moves the mean target
+        memory.target[i] *= memory.target_mean[0] * memory.n_exc / total  # rounding moves the mean target
 
 
 def is_first_active(p, memory, image, i):
@@ -130,13 +130,11 @@ def correct_currents(memory, active, step, current):
 def learn(p, memory, weight, theta, step, active, fired):
     """Advance a step: traces, targets, scales, then the changes at the spikes."""
     rate, spikes, inputs = step.image.rate, step.spikes, step.image.active_inputs
-    n_active, n_fired = active.neuron_of.shape[0], fired.shape[0]
+    n_active, n_fired, x, pre = active.neuron_of.shape[0], fired.shape[0], memory.x, memory.pre
     for s in range(spikes.shape[0]):
-        memory.pre[spikes[s]] = 1
+        pre[spikes[s]] = 1
     for k in range(0, inputs.shape[0], memory.sums.shape[0]):
-        vectors.store(
-            memory.x, k, rule.pre_trace(p, vectors.load(memory.x, k, memory.x), vectors.load(memory.pre, k, memory.pre))
-        )
+        vectors.store(x, k, rule.pre_trace(p, vectors.load(x, k, x), vectors.load(pre, k, pre)))
     for f in range(n_fired):
         memory.post[active.neuron_of[fired[f]]] = 1
     any_far = advance_rows(p, memory, rate, mean_trace(p, memory))
@@ -146,7 +144,7 @@ def learn(p, memory, weight, theta, step, active, fired):
     for f in range(n_fired):
         change_at_output(p, memory, rate, active, fired[f], inputs.shape[0])
     for s in range(spikes.shape[0]):
-        memory.pre[spikes[s]] = 0
+        pre[spikes[s]] = 0
     for f in range(n_fired):
         memory.post[active.neuron_of[fired[f]]] = 0
     if any_far:
@@ -183,6 +181,7 @@ def advance_rows(p, memory, rate, mean_y):
         scale = vectors.typed_as(memory.scale, where(wanted == 0, SMALLEST_SCALE, wanted))
         vectors.store(memory.previous_scale, at, before)
         vectors.store(memory.scale, at, scale)
+        vectors.store(memory.fall, at, (0 - p.a_pre * y) * rate / scale)
         any_far |= vectors.lanes_where((abs(scale) > SCALE_LIMIT) | (abs(scale) * SCALE_LIMIT < 1))
     return any_far != 0
 
@@ -191,14 +190,16 @@ def change_at_inputs(p, memory, rate, spikes, active, at, n_fired):
     """Change the weights of a block of active neurons from the inputs that spike."""
     lanes, first, block = VECTOR_BYTES // memory.x.itemsize, weight_index(active, at, 0), memory.of_block
     n = min(lanes, active.neuron_of.shape[0] - at)
+    is_general = n_fired > 0 or memory.largest_quiet_trace < 0
     for r in range(n):
         i = active.neuron_of[at + r]
-        block[r], block[lanes + r] = memory.y[i], memory.post[i]
-        block[2 * lanes + r], block[3 * lanes + r] = memory.previous_scale[i], memory.scale[i]
-    y, post = vectors.load(block, 0, block), vectors.load(block, lanes, block)
-    before_scale, factor = vectors.load(block, 2 * lanes, block), rate / vectors.load(block, 3 * lanes, block)
-    risen, one = vectors.zeros(memory.x, memory.x), memory.x[0] * 0 + 1
-    fall, is_general = (0 - p.a_pre * y) * factor, n_fired > 0 or memory.largest_quiet_trace < 0
+        block[r], block[lanes + r] = memory.previous_scale[i], memory.fall[i]
+        if is_general:
+            block[2 * lanes + r], block[3 * lanes + r] = memory.y[i], memory.post[i]
+            block[4 * lanes + r] = rate / memory.scale[i]
+    before_scale, fall = vectors.load(block, 0, block), vectors.load(block, lanes, block)
+    y, post = vectors.load(block, 2 * lanes, block), vectors.load(block, 3 * lanes, block)
+    factor, risen, one = vectors.load(block, 4 * lanes, block), fall - fall, memory.x[0] * 0 + 1
     for s in range(spikes.shape[0]):
         index = first + np.int64(spikes[s]) * lanes
         before = vectors.load(active.weights, index, memory.x)
@@ -243,12 +244,12 @@ def finish(p, memory, weight, image, active):
             for r in range(min(lanes, n_active - at)):
                 weight[inputs[k], active.neuron_of[at + r]] = active.weights[first + k * lanes + r]
     memory.total[:] = 0
-    for j in range(weight.shape[0]):
-        for i in range(weight.shape[1]):
-            weight[j, i] *= memory.scale[i]
-            memory.total[i] += weight[j, i]
-    for i in range(weight.shape[1]):
-        memory.scale[i] = 1
+    for first in range(0, weight.size, weight.shape[1]):
+        for i in range(0, weight.shape[1], BLOCK):
+            w = vectors.load(weight, first + i, BLOCK) * vectors.load(memory.scale, i, BLOCK)
+            vectors.store(weight, first + i, w)
+            vectors.store(memory.total, i, vectors.load(memory.total, i, BLOCK) + w)
+    memory.scale[:] = 1
 
 
 def true_weight(memory, weight, active, j, i):
