@@ -212,9 +212,8 @@ class EventEngine:
         def images(part: slice) -> Images:
             return presenter.images(pixels[part], image_index[part], rate[part], k_winners[part])
 
-        parts: Any = [(images(slice(None)), None)]
-        if self._ahead:
-            parts = self._ahead.sampled(images, len(pixels), presenter.presentation._replace(epoch=epoch))
+        ahead, presentation, everything = self._ahead, presenter.presentation._replace(epoch=epoch), slice(None)
+        parts: Any = ahead.sampled(images, len(pixels), presentation) if ahead else [(images(everything), None)]
         for part, trains in parts:
             presenter.kernel(*presenter.arguments(part, epoch, trains=trains))
             counts.append(part.counts)
