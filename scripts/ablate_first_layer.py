@@ -28,6 +28,7 @@ from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.inference.first_layer import FirstLayer
 from stdp_run.inference.load import learned_in
 from stdp_run.network import NetworkState, initial_state
+from stdp_run.training.result import judged
 from stdp_run.training.run import Start, TrainingRun
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
@@ -87,7 +88,7 @@ def with_spikes(preset: list[str], directory: Path) -> float:
     """Return the accuracy of a command."""
     words = [*preset, f"hydra.run.dir={directory}"]
     subprocess.run([sys.executable, "-m", "stdp_run", *words], check=True, stdout=subprocess.DEVNULL)
-    return RunDirectory(directory).result()["test_accuracy"]
+    return judged(RunDirectory(directory).result())
 
 
 def without_spikes(kind: str, preset: list[str], directory: Path, base: Path) -> float:
@@ -103,7 +104,7 @@ def without_spikes(kind: str, preset: list[str], directory: Path, base: Path) ->
         start = Start(settings, RunDirectory(directory), None)
         run = TrainingRun(start, data, interruption, Bars(False), time.perf_counter())
         result = run.complete(make_engine(model, initial_state(model), EngineOptions("event")))
-    return result["test_accuracy"]
+    return judged(result)
 
 
 def main() -> None:

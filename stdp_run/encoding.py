@@ -21,7 +21,7 @@ import numpy as np
 
 from stdp_run.elementwise import Tensor
 
-SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING, PATCHES, DELAYS, LOST, DISTURBED_IMAGES = range(9)
+SPIKES_LEARNING, SPIKES_EVALUATING, ORDER, WEIGHTS, ROUNDING, PATCHES, DELAYS, LESIONS, PERTURBED_IMAGES = range(9)
 
 _WORD = 0xFFFFFFFF
 _MULTIPLIER_0, _MULTIPLIER_1 = 0xD2511F53, 0xCD9E8D57
@@ -176,7 +176,7 @@ def patch_places(first: int, n_patches: int, sizes: tuple[int, int, int], seed: 
 def words_of_synapses(n_neurons: int, n_inputs: int, seed: int, first: int, stream: int) -> np.ndarray:
     """Return a random 32-bit word per synapse, [E, I] int64, for the neurons from `first` on, a multiple of 4.
 
-    `stream` is WEIGHTS, DELAYS or LOST.
+    `stream` is WEIGHTS, DELAYS or LESIONS.
     """
     block = np.arange((n_neurons + 3) // 4, dtype=np.int64)[:, None] + first // 4
     words = philox(block, np.arange(n_inputs, dtype=np.int64), 0, 0, seed, stream)
@@ -186,5 +186,5 @@ def words_of_synapses(n_neurons: int, n_inputs: int, seed: int, first: int, stre
 def words_of_images(image_index: np.ndarray, n_words: int, seed: int) -> np.ndarray:
     """Return `n_words` random 32-bit words for each image, [N, n_words] int64; image_index is int64 [N]."""
     block = np.arange((n_words + 3) // 4, dtype=np.int64)
-    words = philox(block, 0, image_index[:, None], 0, seed, DISTURBED_IMAGES)
+    words = philox(block, 0, image_index[:, None], 0, seed, PERTURBED_IMAGES)
     return np.stack(words, axis=2).reshape(len(image_index), -1)[:, :n_words]

@@ -1,4 +1,4 @@
-"""mode=compare: the runs in a folder side by side, and networks under disturbances; printed and written into it."""
+"""mode=compare: the runs in a folder side by side, and networks under perturbations; printed and written into it."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from stdp_run.reporting.folder import summarise
 
 
 def run(settings: Settings, invocation: Invocation) -> float:
-    """Compare the runs in the folder `compare.dir`, and the evaluations under disturbances.
+    """Compare the runs in the folder `compare.dir`, and the evaluations under perturbations.
 
     Raises:
         UserError: the folder is not there, holds neither, or cannot be written; then the tables are printed all the

@@ -1,4 +1,4 @@
-"""mode=eval: measure the accuracy of a trained network again, on its data or what the command names, or disturbed."""
+"""mode=eval: measure the accuracy of a trained network again, on its data or what the command names, or perturbed."""
 
 import time
 from collections.abc import Sequence
@@ -13,9 +13,10 @@ from stdp_run.datasets.pictures import reader_for
 from stdp_run.datasets.selection import load_images, matched_by_name
 from stdp_run.engines.selection import choose, engine_options, make_engine, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.inference.disturbance import Disturbance, build_disturbance, disturbed_images
 from stdp_run.inference.load import Trained, read_trained
+from stdp_run.inference.perturbation import Perturbation, build_perturbation, perturbed_images
 from stdp_run.training import result as results
+from stdp_run.training.result import judged
 from stdp_run.training.run import measure
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Bars
@@ -37,7 +38,7 @@ def run(asked: Settings, invocation: Invocation) -> float:
         trained = read_trained(path, asked.config_dir)
         settings = settings_to_evaluate(asked, trained.saved.config, path, invocation.explicit)
         settings = _prepared_as_learned(settings, trained.settings.dataset, invocation.explicit)
-        model, disturbance = build_model(settings), build_disturbance(settings)
+        model, perturbation = build_model(settings), build_perturbation(settings)
         name, there = settings.dataset.name, settings.dataset
         size = trained.settings.dataset
         if there.n_inputs != size.n_inputs or (trained.first_layer and there.height != size.height):
@@ -52,22 +53,22 @@ def run(asked: Settings, invocation: Invocation) -> float:
         invocation.accepted(True)
         directory.write_config(settings)
         state = trained.saved.state()
-        if disturbance:
-            state, trained = disturbance.network(state, model.seed), _first_layer_disturbed(disturbance, trained)
-            pixels = disturbed_images(disturbance, data.test_pixels, data.test_index, settings)
+        if perturbation:
+            state, trained = perturbation.network(state, model.seed), _first_layer_perturbed(perturbation, trained)
+            pixels = perturbed_images(perturbation, data.test_pixels, data.test_index, settings)
             data = replace(data, test_pixels=pixels)
         if layer := trained.make_first_layer(options._replace(engine="auto")):
-            counts = layer.counts(data.test_pixels, cached=disturbance is None)
+            counts = layer.counts(data.test_pixels, cached=perturbation is None)
             data = replace(data, test_pixels=layer.seen(counts))
         final = measure(make_engine(model, state, options, choice), data, labels, Bars(invocation.bars))
         result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
         result["train_images_per_second"] = None
-        if disturbance:
-            result["disturbance"] = {"name": settings.record["disturbance"]["name"], **disturbance.described()}
+        if perturbation:
+            result["perturbation"] = {"name": settings.record["perturbation"]["name"], **perturbation.described()}
         results.write_result(directory.path, result)
         results.log_accuracy(result)
     invocation.show(results.summary_table(result, directory.path))
-    return result["test_accuracy"]
+    return judged(result)
 
 
 def _prepared_as_learned(settings: Settings, learned: DatasetSettings, explicit: Sequence[str]) -> Settings:
@@ -78,9 +79,9 @@ def _prepared_as_learned(settings: Settings, learned: DatasetSettings, explicit:
     return settings.with_values({f"dataset.{key}": value for key, value in taken.items()})
 
 
-def _first_layer_disturbed(disturbance: Disturbance, trained: Trained) -> Trained:
-    """Return a network of which the first layer, if it has one, is disturbed as well."""
+def _first_layer_perturbed(perturbation: Perturbation, trained: Trained) -> Trained:
+    """Return a network of which the first layer, if it has one, is perturbed as well."""
     layer = trained.settings.first_layer
     if layer is None or trained.first_layer is None:
         return trained
-    return trained._replace(first_layer=disturbance.network(trained.first_layer, layer.network.seed))
+    return trained._replace(first_layer=perturbation.network(trained.first_layer, layer.network.seed))

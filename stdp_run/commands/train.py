@@ -18,7 +18,7 @@ from stdp_run.errors import UserError
 from stdp_run.inference.first_layer import FirstLayer, make_first_layer
 from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
 from stdp_run.reporting.report import write_report
-from stdp_run.training.result import relative_path, summary_table
+from stdp_run.training.result import judged, relative_path, summary_table
 from stdp_run.training.run import Start, TrainingRun
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
@@ -50,7 +50,7 @@ def run(settings: Settings, invocation: Invocation) -> float:
         result, trained = _complete((settings, directory), None, invocation)
     if trained or not invocation.in_sweep:
         invocation.show(summary_table(result, directory.path))
-    return result["test_accuracy"]
+    return judged(result)
 
 
 def _complete(run: Run, around: Run | None, invocation: Invocation) -> Done:

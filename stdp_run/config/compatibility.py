@@ -8,7 +8,7 @@ from stdp_run.config.schema import Settings, of_this_version, read_settings
 from stdp_run.errors import UserError, shown
 
 # What belongs to a command and not to a run.
-_OF_COMMANDS = ("mode", "resume", "checkpoint", "predict", "export", "compare", "disturbance")
+_OF_COMMANDS = ("mode", "resume", "checkpoint", "predict", "export", "compare", "perturbation")
 # What changes nothing in a result, and so may differ when a run is resumed: keys and sections.
 OPERATIONAL = (
     *_OF_COMMANDS,

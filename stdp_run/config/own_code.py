@@ -65,7 +65,7 @@ def import_class(section: str, target: str, base: type[T], config_dir: str | Non
     """Return the class at the import path `target`, the `_target_` of a section, which must derive from `base`.
 
     Args:
-        section: "rule", "neuron", "dataset" or "disturbance".
+        section: "rule", "neuron", "dataset" or "perturbation".
         target: module.Class.
         base: what it must derive from.
         config_dir: the folder in which a class of one's own lies, if the user has named it.

@@ -42,7 +42,7 @@ OF_MODES = (
     ("predict.csv", ("predict",), None),
     ("export.to", ("export",), "the file to write, export.to=NAME.npz, NAME.safetensors or NAME.nir"),
     ("compare.dir", ("compare",), "a folder with runs in it, compare.dir=PATH"),
-    ("disturbance", ("eval",), None),
+    ("perturbation", ("eval",), None),
 )
 # What a first layer has of its own: what it has learned by, and what runs it. The rest is as at the top of the config,
 # but it learns alone.
@@ -53,7 +53,7 @@ LEARNED_BY = (
 OF_FIRST_LAYER = (*LEARNED_BY, "engine", "device", "batch_size")
 _ALONE = {
     **{"mode": "train", "first_layer": None, "resume": "auto"},
-    **dict.fromkeys(("n_train", "n_test", "n_label", "checkpoint", "disturbance"), None),
+    **dict.fromkeys(("n_train", "n_test", "n_label", "checkpoint", "perturbation"), None),
     **{"predict": {"images": None, "csv": None}, "export": {"to": None}, "compare": {"dir": None}},
 }
 
@@ -92,7 +92,7 @@ class Settings:
     export: ExportSettings
     compare: CompareSettings
     first_layer: FirstLayerSettings | None
-    disturbance: PartSettings | None
+    perturbation: PartSettings | None
     mode: str = checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
     seed: int = checked(seed_check)
     n_exc: int = checked(whole_positive)
@@ -119,7 +119,7 @@ class Settings:
                 raise UserError(f"{key}=null: mode={self.mode} needs {needed}")
             if value is not None and self.mode not in modes:
                 hint = "; resume=DIRECTORY resumes a run" if key == "checkpoint" else ""
-                none = "none" if key == "disturbance" else "null"  # as the command line has it
+                none = "none" if key == "perturbation" else "null"  # as the command line has it
                 allowed = f"{none} with mode={self.mode}, as it is for mode={', '.join(modes)}{hint}"
                 raise UserError.bad_value(key, getattr(value, "name", value), allowed)
         if self.trainer.k_winners_start is not None and self.k_winners is None:
@@ -166,11 +166,11 @@ def read_settings(config: Config) -> Settings:
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
     record = of_this_version(record)
-    values = {key: value for key, value in record.items() if key not in ("first_layer", "disturbance")}
-    disturbance = record["disturbance"]
-    if disturbance is not None:
-        disturbance = _read(PartSettings, disturbance, "disturbance.")
-    more = {"record": record, "composed": composed, "first_layer": None, "disturbance": disturbance}
+    values = {key: value for key, value in record.items() if key not in ("first_layer", "perturbation")}
+    perturbation = record["perturbation"]
+    if perturbation is not None:
+        perturbation = _read(PartSettings, perturbation, "perturbation.")
+    more = {"record": record, "composed": composed, "first_layer": None, "perturbation": perturbation}
     settings = _read(Settings, values, "", **more)
     if record["first_layer"] is not None:
         settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
@@ -182,7 +182,7 @@ def read_settings(config: Config) -> Settings:
 def of_this_version(record: Mapping[str, Any]) -> dict[str, Any]:
     """Return the record of a run, whichever version made it, with the keys of this one."""
     changed = _network_of_this_version(record)
-    changed |= {key: None for key in ("config_dir", "first_layer", "disturbance") if key not in changed}
+    changed |= {key: None for key in ("config_dir", "first_layer", "perturbation") if key not in changed}
     if isinstance(changed["first_layer"], Mapping):
         changed["first_layer"] = _network_of_this_version(changed["first_layer"])
     return changed

@@ -72,7 +72,7 @@ class CompareSettings:
 
 @dataclass(frozen=True)
 class PartSettings:
-    """The section `rule`, `neuron` or `disturbance`. Its class declares what its constants may be.
+    """The section `rule`, `neuron` or `perturbation`. Its class declares what its constants may be.
 
     They are checked when the part is built.
     """

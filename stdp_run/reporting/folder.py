@@ -1,10 +1,10 @@
-"""What is in a folder, for mode=compare and the end of a sweep: runs side by side, and networks under disturbances."""
+"""What is in a folder, for mode=compare and the end of a sweep: runs side by side, and networks under perturbations."""
 
 from pathlib import Path
 from typing import NamedTuple
 
-from stdp_run.reporting import comparison, disturbance
-from stdp_run.reporting.disturbance import Curves, find_curves
+from stdp_run.reporting import comparison, perturbation
+from stdp_run.reporting.perturbation import Curves, find_curves
 from stdp_run.reporting.runs import Comparison, compare, find_all, no_runs
 
 
@@ -12,13 +12,13 @@ class Summary(NamedTuple):
     """What was found: one of them at least."""
 
     comparison: Comparison | None  # of runs
-    curves: Curves | None  # of networks under disturbances
+    curves: Curves | None  # of networks under perturbations
 
     @property
     def text(self) -> str:
         """The tables."""
         parts = [comparison.to_text(self.comparison)] if self.comparison else []
-        return "\n\n".join(parts + ([disturbance.to_text(self.curves)] if self.curves else []))
+        return "\n\n".join(parts + ([perturbation.to_text(self.curves)] if self.curves else []))
 
     @property
     def failed(self) -> set[str]:
@@ -32,14 +32,14 @@ class Summary(NamedTuple):
         if self.comparison:
             comparison.write_files(self.comparison, directory)
         if self.curves:
-            disturbance.write_files(self.curves, directory)
+            perturbation.write_files(self.curves, directory)
 
 
 def summarise(directory: Path) -> Summary:
     """Return what is in a folder.
 
     Raises:
-        UserError: it is not there, or holds neither runs nor networks under disturbances.
+        UserError: it is not there, or holds neither runs nor networks under perturbations.
     """
     runs, evaluations = find_all(directory)
     curves = find_curves(evaluations)

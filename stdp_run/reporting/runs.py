@@ -33,8 +33,8 @@ UNREADABLE = (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseExcep
 # Columns of a run beside its settings and accuracy_READOUT; `accuracy` is that of the readout it is judged by.
 SPEED = ("train_images_per_second", "wall_seconds")
 COUNTS = {"n_train": "train_images", "n_test": "test_images", "n_label": "label_images"}  # null stands for all of them
-OF_DISTURBANCE = ("axis", "harmless", "chance")  # for its curve
-FIGURES = ("directory", "state", "reason", "readout", "split", "accuracy", *SPEED, *COUNTS.values(), *OF_DISTURBANCE)
+OF_PERTURBATION = ("axis", "harmless", "chance")  # for its curve
+FIGURES = ("directory", "state", "reason", "readout", "split", "accuracy", *SPEED, *COUNTS.values(), *OF_PERTURBATION)
 # Settings that say nothing about a result: where a run lies, and how it is logged, saved and resumed.
 IGNORED = (
     *("seed", "mode", "resume", "threads", "config_dir"),
@@ -193,8 +193,8 @@ def _read_settings(path: Path) -> dict[str, str]:
     config = OmegaConf.to_container(OmegaConf.load(path))
     known = flat(of_this_version(cast(dict[str, Any], config))) if isinstance(config, dict) else {}
     settings = {key: _text(value) for key, value in known.items()}
-    if settings.get("disturbance") == "null":  # where there is one, its keys stand in its place
-        del settings["disturbance"]
+    if settings.get("perturbation") == "null":  # where there is one, its keys stand in its place
+        del settings["perturbation"]
     if "rule.name" not in settings:
         raise ValueError("holds no settings of a run: no rule.name")
     return settings
@@ -226,14 +226,14 @@ def _read_figures(path: Path) -> dict[str, object]:
     figures |= {f"accuracy_{name}": value for name, value in accuracy.items()}
     numbers = (*SPEED, *COUNTS.values())
     figures |= {name: result[name] if _is_number(result.get(name)) else math.nan for name in numbers}
-    return figures | _of_disturbance(result.get("disturbance"), result.get("accuracy_per_class"))
+    return figures | _of_perturbation(result.get("perturbation"), result.get("accuracy_per_class"))
 
 
-def _of_disturbance(disturbance: object, accuracy_per_class: object) -> dict[str, object]:
-    """Return what the curve of a disturbance needs beside its strength, from a result."""
-    if not isinstance(disturbance, dict):
+def _of_perturbation(perturbation: object, accuracy_per_class: object) -> dict[str, object]:
+    """Return what the curve of a perturbation needs beside its strength, from a result."""
+    if not isinstance(perturbation, dict):
         return {}
-    axis, harmless = disturbance.get("axis"), disturbance.get("harmless")
+    axis, harmless = perturbation.get("axis"), perturbation.get("harmless")
     by_readout = accuracy_per_class if isinstance(accuracy_per_class, dict) else {}
     n_classes = max((len(each) for each in by_readout.values() if isinstance(each, dict)), default=0)
     found = {"axis": axis if isinstance(axis, str) else "strength", "chance": 1 / n_classes if n_classes else math.nan}

@@ -39,7 +39,6 @@ def describe(settings: Settings, model: Model, data: Data, labels: Labels, final
         "label_images": settings.n_label or len(data.train_pixels),
         "test_images": final.n_images,
         "readout": readout,
-        "test_accuracy": final.accuracy[readout],
         "accuracy": final.accuracy,
         "accuracy_interval_95": {name: list(final.interval(name)) for name in final.accuracy},
         "calibration_error": final.calibration_error,
@@ -70,6 +69,11 @@ def forgetting(accuracy: np.ndarray, data: Data) -> dict:
     return {"forgetting": float(lost[learned].mean()), "forgetting_per_class": per_class}
 
 
+def judged(result: dict) -> float:
+    """Return the accuracy of the judged readout, a fraction of 1."""
+    return result["accuracy"][result["readout"]]
+
+
 def write_result(directory: Path, result: dict) -> None:
     """Write `result.json`, the last file of a run: where it is, the run is complete."""
     files.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
@@ -97,8 +101,8 @@ def summary_table(result: dict, directory: Path) -> str:
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
         rows.append(("first layer", f"{silent}, {first['spikes_per_image']:.0f} spikes per image, {active} of inputs"))
-    if disturbance := result.get("disturbance"):
-        rows.append(("disturbance", f"{disturbance['name']}: {disturbance['strength']:g}, {disturbance['axis']}"))
+    if perturbation := result.get("perturbation"):
+        rows.append(("perturbation", f"{perturbation['name']}: {perturbation['strength']:g}, {perturbation['axis']}"))
     rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
     rows.append(("results", relative_path(directory)))
     width = max(len(name) for name, _ in rows)

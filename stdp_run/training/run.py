@@ -149,7 +149,7 @@ class TrainingRun:
         Return how that of each class has changed; None if it was not measured on the way.
         """
         images_seen, readout = self.progress.images, self.settings.evaluator.readout
-        accuracy = {f"test/accuracy_{name}": value for name, value in final.accuracy.items()}
+        accuracy = {f"{self.settings.dataset.split}/accuracy_{name}": value for name, value in final.accuracy.items()}
         rows = self._rows()
         history = self._history(rows, self._per_class(final))
         self._tracker.scalars(images_seen, {**accuracy, **(self._per_class(final) if history else {})})

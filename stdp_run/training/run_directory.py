@@ -15,6 +15,7 @@ from stdp_run import checkpoint, files
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.schema import Settings, read_settings
 from stdp_run.errors import UserError
+from stdp_run.training.result import judged
 from stdp_run.training.tracking import EVENTS_SUFFIX
 
 log = logging.getLogger(__name__)
@@ -81,7 +82,7 @@ class RunDirectory:
         problem = f"{file}: damaged"
         try:
             result = json.loads(file.read_text())
-            if math.isfinite(result["test_accuracy"]):
+            if math.isfinite(judged(result)):
                 checkpoint.read_verified(self.path / "checkpoint.pt")
                 return result
         except UserError as error:

@@ -174,7 +174,7 @@ def test_values_of_python_are_taken_as_they_are(here):
 def test_a_result_says_what_the_files_say(finished_run, mnist):
     result, written = stdp_run.Result(finished_run), result_of(finished_run)
     assert result.accuracy == written["accuracy"] and result.readout == "all_activity"
-    assert f"{written['test_accuracy']:.2%}" in repr(result)
+    assert f"{written['accuracy'][written['readout']]:.2%}" in repr(result)
     for name, matrix in result.confusion.items():
         assert matrix.shape == (10, 11) and np.trace(matrix) == round(result.accuracy[name] * 200)
     rows = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]

@@ -54,17 +54,17 @@ def test_a_failed_job_lets_the_others_continue_and_the_same_command_does_only_wh
 
 
 @pytest.mark.slow
-def test_a_sweep_over_a_disturbance_ends_with_its_curve(stdp_run, finished_run, tmp_path):
-    strengths = "disturbance.strength=0,1,2"  # of which 2 is no share
+def test_a_sweep_over_a_perturbation_ends_with_its_curve(stdp_run, finished_run, tmp_path):
+    strengths = "perturbation.strength=0,1,2"  # of which 2 is no share
     command = ("-m", "mode=eval", f"checkpoint={finished_run}/checkpoint.pt", "n_test=50", "threads=1")
-    done = stdp_run(*command, "disturbance=lost_neurons", strengths)
+    done = stdp_run(*command, "perturbation=neuron_lesion", strengths)
     assert done.returncode == 1 and done.stderr.rstrip().endswith("stdp-run: error: 1 failed, named above")
-    assert "disturbance.strength=2: must be a share from 0 to 1" in " ".join(done.stdout.split())
-    assert "disturbance=lost_neurons: share of neurons lost" in done.stdout
-    with (sweep_of(tmp_path) / "disturbance.csv").open(newline="") as file:
+    assert "perturbation.strength=2: must be a share from 0 to 1" in " ".join(done.stdout.split())
+    assert "perturbation=neuron_lesion: share of neurons lost" in done.stdout
+    with (sweep_of(tmp_path) / "perturbation.csv").open(newline="") as file:
         accuracy = {row["strength"]: float(row["accuracy_mean"]) for row in csv.DictReader(file)}
     assert accuracy.keys() == {"0.0", "1.0"} and accuracy["0.0"] > 0.5 and accuracy["1.0"] == 0
-    assert (sweep_of(tmp_path) / "disturbance.png").exists()
+    assert (sweep_of(tmp_path) / "perturbation.png").exists()
 
 
 @pytest.mark.slow
@@ -220,5 +220,5 @@ def test_a_search_that_is_asked_for_again_does_the_trials_that_are_left_and_lear
         begun, complete = len(found), sum(trial.state.name == "COMPLETE" for trial in found)
     assert {trial.state.name for trial in found} == {"COMPLETE", "FAIL"}
     assert len({trial.params["rule.a_post"] for trial in found}) == begun, "a seed does not choose the same again"
-    reached = {result["test_accuracy"] for result in results(sweep_of(tmp_path)).values()}
+    reached = {result["accuracy"][result["readout"]] for result in results(sweep_of(tmp_path)).values()}
     assert {trial.value for trial in found if trial.state.name == "COMPLETE"} == reached

@@ -132,15 +132,15 @@ def test_differences_name_every_key():
     assert differences(asked, there, ["b", "e"]) == []
 
 
-def test_records_without_a_disturbance_are_resumed_and_evaluated():
+def test_records_without_a_perturbation_are_resumed_and_evaluated():
     """As all records were before there was one."""
-    old = {key: value for key, value in THERE.items() if key != "disturbance"}
+    old = {key: value for key, value in THERE.items() if key != "perturbation"}
     assert read_settings(old).record == THERE
     for words in (("n_exc=60",), ("resume=run",)):
         settings = settings_to_resume(settings_of(*words), old, RUN, tuple(map(key_of, words)))
-        assert settings.disturbance is None and settings.n_exc == 60
-    words = ("mode=eval", "checkpoint=c.pt", "disturbance=shift", "disturbance.strength=3")
+        assert settings.perturbation is None and settings.n_exc == 60
+    words = ("mode=eval", "checkpoint=c.pt", "perturbation=shift", "perturbation.strength=3")
     settings = settings_to_evaluate(settings_of(*words), old, "c.pt", tuple(map(key_of, words)))
-    assert settings.record["disturbance"]["strength"] == 3
+    assert settings.record["perturbation"]["strength"] == 3
     again = settings_to_evaluate(settings_of(*words[:2]), settings.record, "c.pt", ("mode", "checkpoint"))
-    assert again.disturbance is None, "a disturbance belongs to its command"
+    assert again.perturbation is None, "a perturbation belongs to its command"

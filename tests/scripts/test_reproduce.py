@@ -89,7 +89,7 @@ def test_a_run_that_is_stopped_is_resumed_and_ends_the_same(tmp_path):
 def complete(script, tmp_path, monkeypatch):
     """A folder with a complete run of commit "abc", as far as the script looks at it."""
     checkpoint.save(tmp_path / "checkpoint.pt", checkpoint.Checkpoint({}, {}, {}, {}))
-    (tmp_path / "result.json").write_text(json.dumps({"commit": "abc", "test_accuracy": 0.5}))
+    (tmp_path / "result.json").write_text(json.dumps({"commit": "abc", "readout": "a", "accuracy": {"a": 0.5}}))
     (tmp_path / "started.json").write_text(json.dumps({"commit": "abc", "command": "stdp-run seed=0"}))
     monkeypatch.setattr(script, "commit", lambda: "abc")
     return tmp_path

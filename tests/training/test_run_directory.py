@@ -10,6 +10,12 @@ from stdp_run.checkpoint import Checkpoint
 from stdp_run.errors import UserError
 from stdp_run.training.run_directory import REPLACED, RunDirectory
 
+RESULT = {"readout": "a", "accuracy": {"a": 0.5}}
+DAMAGED = (
+    *('{"accuracy": 0.', "[]", '{"accuracy": 0.5}', '{"readout": "a", "accuracy": {"a": NaN}}'),
+    '{"readout": "a", "accuracy": {"a": "a"}}',
+)
+
 
 def content(images: int) -> Checkpoint:
     return Checkpoint({"seed": 1}, {"weight": np.full((2, 3), images, np.float32)}, {"images": images})
@@ -49,13 +55,13 @@ def test_a_result_counts_only_if_it_can_be_read(tmp_path, caplog):
     directory = RunDirectory(tmp_path)
     assert directory.result() is None
     checkpoint.save(tmp_path / "checkpoint.pt", content(10))
-    for text in ('{"test_accuracy": 0.', "[]", '{"accuracy": 0.5}', '{"test_accuracy": NaN}', '{"test_accuracy": "a"}'):
+    for text in DAMAGED:
         (tmp_path / "result.json").write_text(text)
         caplog.clear()
         assert directory.result() is None, text
         assert "result.json: damaged" in caplog.text
-    (tmp_path / "result.json").write_text(json.dumps({"test_accuracy": 0.5}))
-    assert directory.result() == {"test_accuracy": 0.5}
+    (tmp_path / "result.json").write_text(json.dumps(RESULT))
+    assert directory.result() == RESULT
     (tmp_path / "checkpoint.pt").write_bytes(b"cut")
     assert directory.result() is None, "what it learned is lost"
 

@@ -20,6 +20,7 @@ from stdp_run.datasets.selection import load_images
 from stdp_run.inference.export import export
 from stdp_run.inference.first_layer import FirstLayer
 from stdp_run.reporting.runs import find_runs
+from stdp_run.training.result import judged
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Tracker
 
@@ -59,7 +60,7 @@ intact = intact_run(*SMALL)
 
 def test_one_command_learns_both_layers_and_leaves_one_run(intact):
     result, first = result_of(intact), result_of(intact / "first_layer")
-    assert result["test_accuracy"] > 0.4
+    assert judged(result) > 0.4
     assert (first["dataset"], first["n_exc"], first["train_images"]) == ("patches", 8, N_PATCHES)
     assert result["first_layer"]["n_exc"] == 8 and 0 < result["first_layer"]["active_inputs"] < 1
     assert (intact / "first_layer" / "receptive_fields.png").exists() and (intact / "block_weights.png").exists()
@@ -210,7 +211,7 @@ def test_pictures_are_classified_through_the_first_layer(intact):
     network, data = stdp_run.load(intact), load_images(settings_of(*SMALL))
     answers = network.classify(data.test_pixels)
     accuracy = (answers.class_index == data.test_classes).mean()
-    assert abs(accuracy - result_of(intact)["test_accuracy"]) < 0.08  # other random numbers
+    assert abs(accuracy - judged(result_of(intact))) < 0.08  # other random numbers
     pixels = network.first_layer.seen(network.first_layer.counts(data.test_pixels))
     index = stdp_run.inference.load.image_index(pixels)
     assert (network.engine.count_spikes(pixels, index) == answers.counts).all()

@@ -7,7 +7,7 @@ Classes are numbered 0 to C - 1 everywhere; `classes` holds their names in that 
 
 from stdp_run.reporting.plots.activity import ByFrequency, Window, histogram, raster, stdp_windows
 from stdp_run.reporting.plots.comparison import Accuracies, accuracy_by_settings
-from stdp_run.reporting.plots.disturbance import accuracy_under_disturbance
+from stdp_run.reporting.plots.perturbation import accuracy_under_perturbation
 from stdp_run.reporting.plots.recognition import (
     ClassHistory,
     accuracy_curve,
@@ -27,7 +27,7 @@ __all__ = [
     "accuracy_by_settings",
     "accuracy_curve",
     "accuracy_per_class",
-    "accuracy_under_disturbance",
+    "accuracy_under_perturbation",
     "confusion",
     "histogram",
 ]

@@ -1,4 +1,4 @@
-"""How accuracy falls as a disturbance grows: a panel for each disturbance, a line with a band for each network."""
+"""How accuracy falls as a perturbation grows: a panel for each perturbation, a line with a band for each network."""
 
 import math
 import textwrap
@@ -15,12 +15,12 @@ from stdp_run.reporting.plots.style import Axes, Figure
 MOST_COLUMNS = 4
 PANEL = 330, 300  # pixels, wide and tall
 LEGEND_CHARACTERS = 32  # of a line; as many as are as wide as a panel
-BEYOND = 0.18  # of the axis: how far "none" is from the mildest disturbance, where no strength is harmless
+BEYOND = 0.18  # of the axis: how far "none" is from the mildest perturbation, where no strength is harmless
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Accuracy in % over seeds at K strengths, of which NaN is no disturbance."""
+    """Accuracy in % over seeds at K strengths, of which NaN is no perturbation."""
 
     strength: np.ndarray  # [K]
     mean: np.ndarray  # [K]
@@ -29,7 +29,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Panel:
-    """A disturbance, and the curve of each network that was evaluated under it, by its place among all networks."""
+    """A perturbation, and the curve of each network that was evaluated under it, by its place among all networks."""
 
     title: str
     axis: str
@@ -38,7 +38,7 @@ class Panel:
     curves: Mapping[int, Curve]
 
 
-def accuracy_under_disturbance(panels: Sequence[Panel], networks: Sequence[str], measure: str) -> Figure:
+def accuracy_under_perturbation(panels: Sequence[Panel], networks: Sequence[str], measure: str) -> Figure:
     """Draw accuracy against strength; every panel goes from mild to strong, `networks` are the names of the lines.
 
     More networks than there are looks share them.

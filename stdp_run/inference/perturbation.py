@@ -1,8 +1,8 @@
-"""What may befall a trained network where it is used: coarse weights, lost neurons and synapses, disturbed images.
+"""What may befall a trained network where it is used: coarse weights, lost neurons and synapses, perturbed images.
 
 Labels, thresholds and what the readouts know of the neurons stay as they were learned. What is random is keyed by the
 network's seed, and by the image where it is about images, so that the same command gives the same figures; and more of
-a disturbance strikes whatever less of it does, and more.
+a perturbation strikes whatever less of it does, and more.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ import numpy as np
 
 from stdp_run.config.own_code import import_class
 from stdp_run.config.schema import Settings
-from stdp_run.encoding import LOST, words_of_images, words_of_synapses
+from stdp_run.encoding import LESIONS, words_of_images, words_of_synapses
 from stdp_run.network import NetworkState
 from stdp_run.parameters import Check, check_parameters, whole_non_negative
 
@@ -23,7 +23,7 @@ NEVER = 1e30  # a threshold that no potential reaches; infinity less infinity wo
 IMAGES_AT_ONCE = 500  # whose random words stay in a processor's cache
 
 
-class Disturbance:
+class Perturbation:
     """What befalls a network or its images; one of one's own derives from this and replaces one of the functions.
 
     Attributes:
@@ -38,7 +38,7 @@ class Disturbance:
 
     def __init__(self, constants: Mapping[str, Any]):
         """Take the constants of the YAML, which `p` has then by name; UserError: one of them is not allowed."""
-        self.p = SimpleNamespace(**check_parameters("disturbance", self.parameters, constants))
+        self.p = SimpleNamespace(**check_parameters("perturbation", self.parameters, constants))
 
     def described(self) -> dict[str, Any]:
         """Return for `result.json` the constants, and what an axis needs to know of the strength."""
@@ -53,7 +53,7 @@ class Disturbance:
         return images
 
 
-class WeightBits(Disturbance):
+class WeightBits(Perturbation):
     """Weights are rounded to 2^n levels at equal distances, from 0 (or the least, if below) to the largest weight."""
 
     parameters = {"strength": Check("a whole number from 1 to 32", whole=True, minimum=1, maximum=32)}
@@ -71,30 +71,30 @@ class WeightBits(Disturbance):
         return replace(state, weight=(np.rint(levels) if is_whole else levels).astype(state.weight.dtype))
 
 
-class LostNeurons(Disturbance):
+class NeuronLesion(Perturbation):
     """A share of the excitatory neurons never fires, and so inhibits no other."""
 
     axis = "share of neurons lost"
 
     def network(self, state: NetworkState, seed: int) -> NetworkState:
-        lost = lowest_share(words_of_synapses(len(state.theta), 1, seed, 0, LOST)[:, 0], self.p.strength)
+        lost = lowest_share(words_of_synapses(len(state.theta), 1, seed, 0, LESIONS)[:, 0], self.p.strength)
         never = np.iinfo(state.theta.dtype).max if state.theta.dtype.kind == "i" else NEVER
         return replace(state, theta=np.where(lost, never, state.theta).astype(state.theta.dtype))
 
 
-class LostSynapses(Disturbance):
+class SynapseLesion(Perturbation):
     """A share of the synapses from inputs to excitatory neurons has the weight 0."""
 
     axis = "share of synapses lost"
 
     def network(self, state: NetworkState, seed: int) -> NetworkState:
         n_exc, n_inputs = state.weight.shape
-        lost = lowest_share(words_of_synapses(n_exc, n_inputs, seed, 0, LOST), self.p.strength)
+        lost = lowest_share(words_of_synapses(n_exc, n_inputs, seed, 0, LESIONS), self.p.strength)
         return replace(state, weight=np.where(lost, 0, state.weight).astype(state.weight.dtype))
 
 
-class SaltAndPepper(Disturbance):
-    """Each pixel is disturbed with a probability, and is then black or white, both as often."""
+class SaltAndPepper(Perturbation):
+    """Each pixel is perturbed with a probability, and is then black or white, both as often."""
 
     axis = "share of pixels black or white"
 
@@ -104,7 +104,7 @@ class SaltAndPepper(Disturbance):
         return np.where(words < of_each, 0, np.where(words >= 2**32 - of_each, 255, images)).astype(np.uint8)
 
 
-class Brightness(Disturbance):
+class Brightness(Perturbation):
     """A number is added to all pixels, which stay in 0..255."""
 
     parameters = {"strength": Check("a whole number from -255 to 255", whole=True, minimum=-255, maximum=255)}
@@ -114,7 +114,7 @@ class Brightness(Disturbance):
         return np.clip(images.astype(np.int16) + self.p.strength, 0, 255).astype(np.uint8)
 
 
-class Shift(Disturbance):
+class Shift(Perturbation):
     """Images are shifted in one of four directions; what was outside is black."""
 
     parameters = {"strength": whole_non_negative}
@@ -131,7 +131,7 @@ class Shift(Disturbance):
         return shifted
 
 
-class Bars(Disturbance):
+class Occlusion(Perturbation):
     """A black bar, upright or level, hides a part of each image from edge to edge."""
 
     parameters = {"strength": whole_non_negative}
@@ -157,25 +157,25 @@ def lowest_share(words: np.ndarray, share: float) -> np.ndarray:
     return lowest.reshape(words.shape)
 
 
-def build_disturbance(settings: Settings) -> Disturbance | None:
-    """Return the disturbance that the settings describe, if they do.
+def build_perturbation(settings: Settings) -> Perturbation | None:
+    """Return the perturbation that the settings describe, if they do.
 
     Raises:
         UserError: its class cannot be imported, or a constant is missing, unknown or not allowed.
     """
-    section = settings.disturbance
+    section = settings.perturbation
     if section is None:
         return None
-    return import_class("disturbance", section.target, Disturbance, settings.config_dir)(section.constants)
+    return import_class("perturbation", section.target, Perturbation, settings.config_dir)(section.constants)
 
 
-def disturbed_images(
-    disturbance: Disturbance, pixels: np.ndarray, image_index: np.ndarray, settings: Settings
+def perturbed_images(
+    perturbation: Perturbation, pixels: np.ndarray, image_index: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    """Return images, uint8 [N, H * W], disturbed; `image_index` [N] is the place of each in its data set."""
+    """Return images, uint8 [N, H * W], perturbed; `image_index` [N] is the place of each in its data set."""
     size = settings.dataset.height, settings.dataset.width
     parts = [
-        disturbance.images(pixels[part].reshape(-1, *size), image_index[part], settings.seed)
+        perturbation.images(pixels[part].reshape(-1, *size), image_index[part], settings.seed)
         for part in (slice(first, first + IMAGES_AT_ONCE) for first in range(0, len(pixels), IMAGES_AT_ONCE))
     ]
     return np.concatenate(parts).reshape(pixels.shape)

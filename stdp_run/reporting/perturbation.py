@@ -1,7 +1,7 @@
-"""How accurate networks are under disturbances: tables, a CSV file and curves, from a folder of evaluations.
+"""How accurate networks are under perturbations: tables, a CSV file and curves, from a folder of evaluations.
 
 Evaluations of networks with the same settings but for the seed are one curve, and its spread is that over the seeds.
-Those without a disturbance are where it begins.
+Those without a perturbation are where it begins.
 """
 
 import math
@@ -14,65 +14,65 @@ from stdp_run.errors import printable
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
 from stdp_run.reporting.comparison import LINE_WIDTH, aligned, as_csv, cut, others_in_text, six_digits, wrapped
-from stdp_run.reporting.plots.disturbance import Curve, Panel
+from stdp_run.reporting.plots.perturbation import Curve, Panel
 from stdp_run.reporting.plots.style import Figure
 from stdp_run.reporting.runs import NAMES, DataFrame, Series, heading, measure_of, natural, settings_of_results
 
-SECTION = "disturbance."
+SECTION = "perturbation."
 NAME, STRENGTH, TARGET = f"{SECTION}name", f"{SECTION}strength", f"{SECTION}_target_"
-NONE = ""  # the name where there is no disturbance
+NONE = ""  # the name where there is no perturbation
 FIGURES = ("mean", "std", "min", "max")
 
 
 class Curves(NamedTuple):
-    """Accuracy by network, disturbance and strength."""
+    """Accuracy by network, perturbation and strength."""
 
-    points: DataFrame  # network (its place), disturbance, strength (NaN: none), seeds, n_seeds, and FIGURES over seeds
+    points: DataFrame  # network (its place), perturbation, strength (NaN: none), seeds, n_seeds, and FIGURES over seeds
     networks: tuple[str, ...]  # their names, by place
-    disturbances: DataFrame  # by name, in order: axis, harmless (NaN: no strength is), chance
+    perturbations: DataFrame  # by name, in order: axis, harmless (NaN: no strength is), chance
     measure: str  # what the accuracy was measured on
     evaluations: DataFrame  # all, also those without a result
 
-    def of(self, disturbance: str) -> DataFrame:
+    def of(self, perturbation: str) -> DataFrame:
         """Return the points of the networks that were evaluated under it, from none to the strongest."""
-        points = self.points[self.points["disturbance"].isin((NONE, disturbance))]
-        disturbed = points["network"][points["disturbance"] == disturbance]
-        rises = not math.isnan(self.disturbances["harmless"][disturbance])
-        return points[points["network"].isin(disturbed)].sort_values("strength", ascending=rises, na_position="first")
+        points = self.points[self.points["perturbation"].isin((NONE, perturbation))]
+        perturbed = points["network"][points["perturbation"] == perturbation]
+        rises = not math.isnan(self.perturbations["harmless"][perturbation])
+        return points[points["network"].isin(perturbed)].sort_values("strength", ascending=rises, na_position="first")
 
 
 def find_curves(evaluations: DataFrame) -> Curves | None:
-    """Return the curves of evaluations; None where none of them was made under a disturbance, or has a result yet."""
+    """Return the curves of evaluations; None where none of them was made under a perturbation, or has a result yet."""
     from pandas import to_numeric
 
     if NAME not in evaluations:
         return None
     done = evaluations[evaluations["state"] == "finished"]
-    disturbance, strength = _names_of_disturbances(done), to_numeric(done[STRENGTH], errors="coerce").astype(float)
+    perturbation, strength = _names_of_perturbations(done), to_numeric(done[STRENGTH], errors="coerce").astype(float)
     settings = [key for key in settings_of_results(evaluations) if not key.startswith(SECTION)]
-    done = done.assign(disturbance=disturbance, strength=strength, number=done.groupby(settings, sort=False).ngroup())
-    done = done[strength.notna() | (disturbance == NONE)]
-    # Networks that were never disturbed have no curve.
-    done = done[done["number"].isin(done["number"][done["disturbance"] != NONE])]
+    done = done.assign(perturbation=perturbation, strength=strength, number=done.groupby(settings, sort=False).ngroup())
+    done = done[strength.notna() | (perturbation == NONE)]
+    # Networks that were never perturbed have no curve.
+    done = done[done["number"].isin(done["number"][done["perturbation"] != NONE])]
     if not len(done):
         return None
     names = _names_of_networks(done.drop_duplicates("number").set_index("number")[settings])
     points = _over_seeds(done.assign(network=done["number"].map({each: place for place, each in enumerate(names)})))
-    found = done[done["disturbance"] != NONE].groupby("disturbance")[["axis", "harmless", "chance"]].first()
+    found = done[done["perturbation"] != NONE].groupby("perturbation")[["axis", "harmless", "chance"]].first()
     return Curves(points, tuple(names.values()), found, measure_of(done), evaluations)
 
 
 def _over_seeds(done: DataFrame) -> DataFrame:
     """Return the points of the curves; a seed that was evaluated more than once counts once, with the mean."""
-    of_point = ["network", "disturbance", "strength"]
+    of_point = ["network", "perturbation", "strength"]
     by_seed = done.groupby([*of_point, "seed"], dropna=False)["accuracy"].mean().reset_index()
     points = by_seed.groupby(of_point, dropna=False)
     seeds = points["seed"].agg(seeds=lambda seeds: " ".join(sorted(seeds, key=natural)), n_seeds="count")
     return seeds.join(points["accuracy"].agg(list(FIGURES))).reset_index()
 
 
-def _names_of_disturbances(evaluations: DataFrame) -> Series:
-    """Return the name of each evaluation's disturbance, with all its constants but the strength."""
+def _names_of_perturbations(evaluations: DataFrame) -> Series:
+    """Return the name of each evaluation's perturbation, with all its constants but the strength."""
     names = evaluations[NAME].map(printable)
     for key in map(str, evaluations):
         if key.startswith(SECTION) and key not in (NAME, STRENGTH, TARGET):
@@ -106,32 +106,32 @@ def _name(settings: Mapping) -> str:
 
 
 def to_csv(curves: Curves) -> str:
-    """Return a row for each network, disturbance and strength; accuracies are fractions of 1."""
+    """Return a row for each network, perturbation and strength; accuracies are fractions of 1."""
     networks = dict(enumerate(curves.networks))
     columns = {figure: f"accuracy_{figure}" for figure in FIGURES} | {"std": "accuracy_sd"}
     table = curves.points.assign(
         network=curves.points["network"].map(networks),
-        disturbance=curves.points["disturbance"].replace(NONE, "none"),
+        perturbation=curves.points["perturbation"].replace(NONE, "none"),
     )
     return as_csv(table.rename(columns=columns))
 
 
 def to_text(curves: Curves, width: int | None = None) -> str:
-    """Return a table for each disturbance, networks by strength, and the evaluations without a result."""
+    """Return a table for each perturbation, networks by strength, and the evaluations without a result."""
     width = width or shutil.get_terminal_size((LINE_WIDTH, 0)).columns
     what = f"{curves.measure[0].upper()}{curves.measure[1:]} in %, mean ± standard deviation over seeds."
     lines = wrapped(what, width)
-    for disturbance, axis in curves.disturbances["axis"].items():
-        lines += ["", *wrapped(f"disturbance={disturbance}: {printable(axis)}", width)]
-        with_sd, plain = (aligned(_table(curves, str(disturbance), sd)) for sd in (True, False))
+    for perturbation, axis in curves.perturbations["axis"].items():
+        lines += ["", *wrapped(f"perturbation={perturbation}: {printable(axis)}", width)]
+        with_sd, plain = (aligned(_table(curves, str(perturbation), sd)) for sd in (True, False))
         lines += with_sd if max(map(len, with_sd)) <= width else plain
     return "\n".join([*lines, *others_in_text(curves.evaluations, width)])
 
 
-def _table(curves: Curves, disturbance: str, sd: bool) -> dict[str, list[str]]:
+def _table(curves: Curves, perturbation: str, sd: bool) -> dict[str, list[str]]:
     """Return the columns of a table, networks by strength, by their titles."""
     cells: dict[str, dict[int, str]] = {}
-    points = curves.of(disturbance)
+    points = curves.of(perturbation)
     for point in points.to_dict("records"):
         spread = f" ± {100 * point['std']:.1f}" if sd and point["n_seeds"] > 1 else ""
         strength = "none" if math.isnan(point["strength"]) else f"{point['strength']:g}"
@@ -142,21 +142,21 @@ def _table(curves: Curves, disturbance: str, sd: bool) -> dict[str, list[str]]:
 
 
 def draw(curves: Curves) -> Figure:
-    """Draw accuracy against strength, a panel for each disturbance and a line for each network."""
+    """Draw accuracy against strength, a panel for each perturbation and a line for each network."""
     panels = []
-    for disturbance, details in curves.disturbances.to_dict("index").items():
+    for perturbation, details in curves.perturbations.to_dict("index").items():
         lines = {}
         for place in range(len(curves.networks)):
-            points = curves.of(str(disturbance)).query("network == @place")
+            points = curves.of(str(perturbation)).query("network == @place")
             figures = (points["strength"], 100 * points["mean"], 100 * points["std"].fillna(0))
             if len(points):
                 lines[place] = Curve(*(figure.to_numpy() for figure in figures))
         at = None if math.isnan(details["harmless"]) else details["harmless"]
-        panels.append(Panel(str(disturbance), printable(details["axis"]), at, 100 * details["chance"], lines))
-    return plots.accuracy_under_disturbance(panels, curves.networks, curves.measure)
+        panels.append(Panel(str(perturbation), printable(details["axis"]), at, 100 * details["chance"], lines))
+    return plots.accuracy_under_perturbation(panels, curves.networks, curves.measure)
 
 
 def write_files(curves: Curves, directory: Path) -> None:
-    """Write disturbance.csv and disturbance.png; UserError: the folder cannot be written."""
-    write_atomically(directory / "disturbance.csv", to_csv(curves).encode())
-    write_atomically(directory / "disturbance.png", plots.to_png(draw(curves)))
+    """Write perturbation.csv and perturbation.png; UserError: the folder cannot be written."""
+    write_atomically(directory / "perturbation.csv", to_csv(curves).encode())
+    write_atomically(directory / "perturbation.png", plots.to_png(draw(curves)))
