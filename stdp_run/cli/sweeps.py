@@ -29,19 +29,21 @@ class Sweep(Callback):
             waiting.keep_signals()
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
-        """Write the comparison of the jobs, or the curves of evaluations, print it, and exit with 1 if one failed."""
-        from stdp_run.reporting.folder import summarise
+        """Write the comparison of the jobs, print it, and exit with 1 if one failed."""
+        from stdp_run.reporting.comparison import compare, to_text, write_files
+        from stdp_run.reporting.runs import find_runs
 
         directory = Path(config.hydra.sweep.dir)
         failed = sorted(directory.rglob("error.txt"))
+        named: set[Path] = set()
         try:
-            summary = summarise(directory)
-            summary.write(directory)
-            print(summary.text)
-            named = {directory / name for name in summary.failed}
+            comparison = compare(find_runs(directory))
+            print(to_text(comparison))
+            runs = comparison.runs
+            named = {directory / name for name in runs["directory"][runs["state"] == "failed"]}
+            write_files(comparison, directory)
         except UserError as error:  # the sweep was not about learning, or every job failed before it began
             log.warning("%s", error)
-            named = set()
         print(f"\nresults  {directory}")
         for reason in failed:
             if reason.parent not in named:

@@ -1,271 +1,192 @@
-"""What a comparison of runs leaves: tables for programs, tables for users, a plot.
+"""Compares the runs and evaluations in a folder: a table, CSV files and a plot of accuracy over seeds.
 
-`comparison.csv` and `runs.csv` have accuracies as fractions of 1 and numbers with all their digits; all else is in %.
+Accuracies are in % for users, and fractions of 1 in `comparison.csv` and `runs.csv`.
 """
 
-import math
-import re
-import shutil
-import textwrap
 from collections.abc import Sequence
+from math import inf, isnan, nan
 from pathlib import Path
-
-import numpy as np
+from typing import NamedTuple
 
 from stdp_run.errors import printable
 from stdp_run.files import csv_cell, write_atomically
 from stdp_run.reporting import plots
-from stdp_run.reporting.plots.style import Figure, counted, last_parts
-from stdp_run.reporting.runs import COUNTS, SPEED, Comparison, DataFrame, Series, compare, find_runs, heading
+from stdp_run.reporting.plots.comparison import MOST_ROWS
+from stdp_run.reporting.plots.style import Figure, counted
+from stdp_run.reporting.runs import ALWAYS_NAMED, CHOSEN_BY, INTERVAL, SPEED, DataFrame, Series, settings_of
 
-LINE_WIDTH = 110  # where there is no terminal
-MOST_ROWS = 30
-LONGEST_VALUE = 28
-LONGEST_SEEDS = 12
-LONGEST_REASON = 500
+MOST_LINES = 8
+PERTURBATION, STRENGTH = "perturbation", "perturbation.strength"
+NETWORK = [name for name in CHOSEN_BY.values() if name != PERTURBATION]
+OVER_SEEDS = {"mean": "mean", "sd": "std", "min": "min", "max": "max"}
+IN_PERCENT = {"accuracy": "accuracy_mean", **{name: f"accuracy_{name}" for name in ("sd", "min", "max")}}
+IN_PERCENT |= {"95% from": INTERVAL[0], "95% to": INTERVAL[1]}
 
 
-def write_comparison(directory: Path) -> Comparison:
-    """Compare the runs in `directory` and write the files of the comparison into it.
+class Comparison(NamedTuple):
+    """Runs grouped by their settings, except for the seed."""
 
-    Raises:
-        UserError: the folder is not there, holds no runs, or cannot be written.
+    runs: DataFrame  # a row for each run, as `find_runs` returns them
+    groups: DataFrame  # a row for each group of finished runs, highest mean accuracy first
+    keys: list[str]  # the settings that differ between groups
+    measure: str  # such as "test accuracy"; "accuracy" if the split differs
+
+
+def compare(runs: DataFrame) -> Comparison:
+    """Return finished runs grouped by all settings but the seed. Repeated runs of a seed count once, by their mean.
+
+    Constants that differ only because the rule, the neuron group or the dataset does are not among the `keys`.
     """
-    comparison = compare(find_runs(directory))
-    write_files(comparison, directory)
-    return comparison
+    done = runs[runs["state"] == "finished"]
+    differing = [key for key in settings_of(runs) if done[key].nunique() > 1]
+    group_by = list(dict.fromkeys([*ALWAYS_NAMED, *differing]))
+    measured = [key for key in map(str, runs) if key.startswith("accuracy")]
+    numbers = [*measured, *INTERVAL, *SPEED]
+    seeds = done.groupby([*group_by, "strength_label", "seed"], sort=False)[numbers].mean().reset_index()
+    figures = {f"{name}_{title}": (name, how) for name in measured for title, how in OVER_SEEDS.items()}
+    groups = seeds.groupby(group_by, sort=False).agg(
+        n_seeds=("seed", "size"),
+        seeds=("seed", lambda seeds: " ".join(sorted(seeds, key=lambda seed: (len(seed), seed)))),
+        accuracies=("accuracy", list),
+        strength_label=("strength_label", "first"),
+        **figures,
+        **{name: (name, "mean") for name in (*INTERVAL, *SPEED)},
+    )
+    groups = groups.reset_index().sort_values("accuracy_mean", ascending=False, kind="stable", ignore_index=True)
+    groups[[*INTERVAL]] = groups[[*INTERVAL]].where(groups["n_seeds"] == 1)
+    keys = [key for key in group_by if key in differing and not _follows(done, key)]
+    splits = done["dataset.split"].unique()
+    return Comparison(runs, groups, keys, f"{splits[0]} accuracy" if len(splits) == 1 else "accuracy")
+
+
+def _follows(done: DataFrame, key: str) -> bool:
+    """Return whether a constant differs only because the chosen rule, neuron group, ... or perturbation does."""
+    if key in ALWAYS_NAMED or "." not in key:
+        return False
+    chosen_by = [PERTURBATION] if key.startswith(f"{PERTURBATION}.") else NETWORK
+    return bool(done.groupby(chosen_by)[key].nunique().max() == 1)
 
 
 def write_files(comparison: Comparison, directory: Path) -> None:
-    """Write comparison.csv, runs.csv, comparison.md and, once a run is finished, comparison.png.
+    """Write comparison.csv, runs.csv, comparison.md and, if a run is finished, comparison.png.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: a file cannot be written.
     """
-    contents = {"comparison.csv": to_csv(comparison).encode(), "runs.csv": runs_to_csv(comparison).encode()}
-    contents["comparison.md"] = to_markdown(comparison).encode()
-    if len(comparison.groups):
-        contents["comparison.png"] = plots.to_png(draw(comparison))
-    for name, data in contents.items():
-        write_atomically(Path(directory) / name, data)
+    groups = comparison.groups
+    files = {
+        "comparison.csv": _to_csv(groups.drop(columns="accuracies")),
+        "runs.csv": _to_csv(comparison.runs),
+        "comparison.md": f"# Comparison\n\n```text\n{to_text(comparison)}\n```\n".encode(),
+    }
+    if len(groups):
+        files["comparison.png"] = plots.to_png(draw(comparison))
+    for name, data in files.items():
+        write_atomically(directory / name, data)
 
 
-def to_csv(comparison: Comparison) -> str:
-    """Return one row for each setting: its seeds, accuracy over seeds of each readout, images/s and seconds."""
-    if not len(comparison.groups):
-        return ""
-    columns = [*comparison.keys, "n_seeds", "seeds", "n_runs", "readout", *_spread("accuracy")]
-    columns += ["interval_95_low", "interval_95_high"]
-    columns += [column for name in comparison.readouts for column in _spread(f"accuracy_{name}")]
-    table = comparison.groups[[*columns, *SPEED]].assign(seeds=comparison.groups["seeds"].map(" ".join))
-    return as_csv(table)
-
-
-def _spread(name: str) -> list[str]:
-    return [f"{name}_{figure}" for figure in ("mean", "sd", "min", "max")]
-
-
-def runs_to_csv(comparison: Comparison) -> str:
-    """Return one row for each run: settings, seed, accuracy of each readout, images/s, seconds, directory, state."""
-    accuracies = [f"accuracy_{name}" for name in comparison.readouts]
-    columns = [*comparison.keys, "seed", "readout", *accuracies, *SPEED, "directory", "state", "reason"]
-    return as_csv(comparison.runs.reindex(columns=columns))
-
-
-def as_csv(table: DataFrame) -> str:
-    """Return a table as CSV; no text in it begins as a formula does."""
+def _to_csv(table: DataFrame) -> bytes:
     cells = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
-    return cells.rename(columns=lambda key: csv_cell(heading(key))).to_csv(index=False, lineterminator="\n")
+    return cells.rename(columns=csv_cell).to_csv(index=False, lineterminator="\n").encode()
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# For users.
-
-Table = dict[str, list[str]]  # the cells of each column by its title
-
-
-def _columns(comparison: Comparison) -> tuple[Table, list[str]]:
-    """Return the columns that are not empty throughout, settings first, and those that may be left out, first first.
-
-    Everything in them is printable, whatever names and values the runs have.
-    """
-    groups, several = comparison.groups, comparison.groups["n_seeds"] > 1
-    settings = {heading(key): [" ".join(six_digits(text).split()) for text in groups[key]] for key in comparison.keys}
-    table: Table = {**settings, "seeds": [_seeds(seeds) for seeds in groups["seeds"]]}
-    if comparison.readout is None:
-        table["readout"] = list(groups["readout"])
-    table["accuracy (%)"] = _percent(groups["accuracy_mean"])
-    table["sd"] = _percent(groups["accuracy_sd"])
-    table["min to max"] = _pairs(groups["accuracy_min"].where(several), groups["accuracy_max"], "to")
-    table["95% of one run"] = _pairs(groups["interval_95_low"], groups["interval_95_high"], "to", digits=1)
-    others = {f"{name} (%)": f"accuracy_{name}" for name in comparison.readouts if name != comparison.readout}
-    table |= {title: _pairs(groups[f"{name}_mean"], groups[f"{name}_sd"], "±") for title, name in others.items()}
-    table["images/s"] = _written(groups[SPEED[0]], ",.0f")
-    table["wall (s)"] = _written(groups[SPEED[1]], ",.1f")
-    # The settings that users change most are named first.
-    droppable = ["wall (s)", "images/s", *reversed(others), "95% of one run", "min to max", *reversed(settings)]
-    shown = {printable(title): [*map(printable, cells)] for title, cells in table.items() if any(cells)}
-    return shown, [printable(title) for title in droppable]
+def to_text(comparison: Comparison) -> str:
+    """Return the settings that all runs share, a table of the best groups, and the runs without a result."""
+    runs, groups, keys, measure = comparison
+    lines = ["No run is finished yet."]
+    if len(groups):
+        counts = f"{counted(int((runs['state'] == 'finished').sum()), 'run')}, {counted(len(groups), 'setting')}"
+        lines = [f"{counts}, best first: {measure} in %, mean and standard deviation (sd) over seeds."]
+        common = {key: groups[key][0] for key in ALWAYS_NAMED if key not in keys}
+        named = [f"{key}={value}" for key, value in common.items() if value not in ("", "train", "none")]
+        lines += [f"The same in all: {', '.join(named)}.", "", *_table(groups.head(MOST_ROWS), keys)]
+        if len(groups) > MOST_ROWS:
+            lines.append(f"The best {MOST_ROWS} of {len(groups)} settings; comparison.csv has all.")
+    for state in ("failed", "unfinished"):
+        others = runs[runs["state"] == state]
+        if len(others):
+            named = [f"  {name}: {why}" for name, why in zip(others["directory"], others["reason"], strict=True)]
+            lines += ["", f"{state.capitalize()} ({len(others)}):", *named]
+    return "\n".join(map(printable, lines))
 
 
-def _written(values: Series, form: str) -> list[str]:
-    return ["" if math.isnan(value) else format(value, form) for value in values]
+def _table(groups: DataFrame, keys: Sequence[str]) -> list[str]:
+    """Return the lines of a table without empty columns."""
+    table = groups[list(keys)].map(_shown).assign(seeds=groups["seeds"].str.replace(" ", ","))
+    table = table.assign(**{title: _written(100 * groups[name], ".2f") for title, name in IN_PERCENT.items()})
+    table.loc[groups["n_seeds"] == 1, ["min", "max"]] = ""
+    rate = groups["train_images_per_second"].fillna(groups["eval_images_per_second"])
+    table["images/s"], table["wall (s)"] = _written(rate, ",.0f"), _written(groups["wall_seconds"], ",.1f")
+    table = table.loc[:, (table != "").any()]
+    return table.rename(columns=lambda title: f" {title}").to_string(index=False).splitlines()
 
 
-def _percent(fractions: Series, digits: int = 2) -> list[str]:
-    return _written(100 * fractions, f".{digits}f")
+def _written(numbers: Series, form: str) -> Series:
+    return numbers.map(lambda number: "" if isnan(number) else format(number, form))
 
 
-def _pairs(first: Series, second: Series, between: str, digits: int = 2) -> list[str]:
-    """Return "first between second" in %, without the second where there is none, and nothing without the first."""
-    pairs = zip(_percent(first, digits), _percent(second, digits), strict=True)
-    return [f"{a} {between} {b}" if a and b else a for a, b in pairs]
-
-
-def six_digits(text: str) -> str:
-    """Return a setting's text, fractions with at most six digits."""
+def _shown(text: str) -> str:
+    """Return a setting with at most six digits."""
     try:
-        value = float(text)
+        return f"{float(text):.6g}" if "." in text else text
     except ValueError:
         return text
-    return f"{value:.6g}" if math.isfinite(value) and not value.is_integer() else text
-
-
-def _seeds(seeds: Sequence[str]) -> str:
-    """Return the seeds, a row of whole numbers as its ends; how many there are where that leaves room for settings."""
-    if len(seeds) > 2 and all(map(str.isdecimal, seeds)) and int(seeds[-1]) - int(seeds[0]) == len(seeds) - 1:
-        return f"{seeds[0]} to {seeds[-1]}"
-    text = ", ".join(seeds)
-    return text if len(text) <= LONGEST_SEEDS else f"{len(seeds)} seeds"
-
-
-def _right(cells: Sequence[str]) -> bool:
-    """Return whether a column holds numbers, which end at its right."""
-    return all(re.match(r"-?\d*\.?\d|$", cell) for cell in cells)
-
-
-def _summary(comparison: Comparison) -> list[str]:
-    """Return in a sentence or two what is compared, printable."""
-    groups = comparison.groups
-    if not len(groups):
-        return ["No run is finished yet."]
-    counts = f"{counted(len(comparison.of_state('finished')), 'run')}, {counted(len(groups), 'setting')}"
-    readout = f" ({comparison.readout})" if comparison.readout else ""
-    spread = ", mean and standard deviation (sd) over seeds" if groups["n_seeds"].max() > 1 else ""
-    lines = [f"{counts}{', best first' if len(groups) > 1 else ''}: {comparison.measure}{readout}{spread}."]
-    lines += [f"The same in all: {comparison.in_common}."] if comparison.in_common else []
-    return [printable(line) for line in lines]
-
-
-def _others(runs: DataFrame) -> dict[str, list[tuple[str, str]]]:
-    """Return (directory, reason), printable, of the runs without a result, by their heading."""
-    states = {"Failed": "failed", "Not finished": "unfinished"}
-    found = {title: runs[runs["state"] == state] for title, state in states.items()}
-    return {
-        f"{title} ({len(each)})": list(
-            zip(each["directory"].map(printable), each["reason"].map(printable), strict=True)
-        )
-        for title, each in found.items()
-        if len(each)
-    }
-
-
-def to_markdown(comparison: Comparison) -> str:
-    """Return what is compared, the whole table, and the runs without a result with the reason."""
-    parts = ["# Comparison", "\n".join(map(_plain, _summary(comparison)))]
-    if len(comparison.groups):
-        table, _ = _columns(comparison)
-        rows = [list(table), ["---:" if _right(cells) else "---" for cells in table.values()]]
-        rows += map(list, zip(*table.values(), strict=True))
-        parts.append("\n".join(f"| {' | '.join(map(_plain, row))} |" for row in rows))
-    for title, runs in _others(comparison.runs).items():
-        parts += [f"## {title}", "\n".join(f"- {_plain(name)}: {_plain(reason)}" for name, reason in runs)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _plain(text: str) -> str:
-    """Return text that Markdown shows as it is; an underscore inside a word needs no help."""
-    return re.sub(r"([\\|`*<\[\]])", r"\\\1", text)
-
-
-def to_text(comparison: Comparison, width: int | None = None) -> str:
-    """Return what is compared, the best settings, and the runs without a result with the reason.
-
-    No line is longer than `width` characters, or else the terminal's. Columns that do not fit are left out, those of
-    settings last, which a line below the table says.
-    """
-    width = width or shutil.get_terminal_size((LINE_WIDTH, 0)).columns
-    lines = [part for line in _summary(comparison) for part in wrapped(line, width)]
-    if len(comparison.groups):
-        lines += ["", *_text_table(comparison, width)]
-    return "\n".join([*lines, *others_in_text(comparison.runs, width)])
-
-
-def others_in_text(runs: DataFrame, width: int) -> list[str]:
-    """Return lines that name the runs without a result, with the reason; none where there are none."""
-    lines = []
-    for title, named in _others(runs).items():
-        lines += ["", f"{title}:"]
-        lines += [part for name, reason in named for part in wrapped(f"  {name}: {reason}", width)]
-    return lines
-
-
-def _text_table(comparison: Comparison, width: int) -> list[str]:
-    table, droppable = _columns(comparison)
-    table = {title: [cut(cell) for cell in cells[:MOST_ROWS]] for title, cells in table.items()}
-    if max(map(len, aligned(table))) > width:
-        short = dict(zip(table, last_parts(list(table)), strict=True))
-        table = {short[title]: cells for title, cells in table.items()}
-        droppable = [short[title] for title in droppable if title in short]
-    left_out: list[str] = []
-    for title in droppable:
-        if max(map(len, aligned(table))) > width and table.pop(title, []):
-            left_out.insert(0, title)
-    lines = aligned(table)
-    if len(comparison.groups) > MOST_ROWS:
-        best = f"The best {MOST_ROWS} of {len(comparison.groups)} settings; all of them are in comparison.csv."
-        lines += wrapped(best, width)
-    if left_out:
-        lines += wrapped(f"Left out for want of room, but in comparison.csv: {', '.join(left_out)}.", width)
-    return lines
-
-
-def aligned(table: Table) -> list[str]:
-    """Return the lines of a table, titles first: numbers end, and all else begins, below one another."""
-    columns = []
-    for title, cells in table.items():
-        width = max(map(len, (title, *cells)))
-        columns.append([(text.rjust if _right(cells) else text.ljust)(width) for text in (title, *cells)])
-    return ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
-
-
-def cut(text: str, length: int = LONGEST_VALUE) -> str:
-    """Return a text of at most `length` characters, cut in its middle: paths often differ at their ends."""
-    end = length // 2
-    return text if len(text) <= length else f"{text[: length - end - 1]}…{text[-end:]}"
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Return the lines of a text, of at most `width` characters."""
-    return textwrap.wrap(cut(text, LONGEST_REASON), width, subsequent_indent="    ", break_on_hyphens=False)
 
 
 def draw(comparison: Comparison) -> Figure:
-    """Draw accuracy against the settings that differ; at least one run must be finished."""
-    groups, settings = comparison.groups, {}
-    for key in comparison.keys:
-        texts = groups[key]
-        if key in COUNTS:
-            texts = texts.where(texts != "null", groups[COUNTS[key]].map("{:.0f}".format))
-        settings[printable(heading(key))] = [cut(printable(six_digits(text))) for text in texts]
-    mean = 100 * groups["accuracy_mean"]
-    low, high = (100 * groups[f"interval_95_{end}"] for end in ("low", "high"))
-    bars = [(100 * groups["accuracy_sd"]).fillna(length).fillna(0) for length in (mean - low, high - mean)]
-    seeds = [100 * np.array(accuracies) for accuracies in groups["accuracies"]]
-    return plots.accuracy_by_settings(
-        settings,
-        plots.Accuracies(mean.to_numpy(), np.array(bars), seeds),
-        measure=comparison.measure,
-        readout=comparison.readout,
-        alone=comparison.in_common or "all runs",
+    """Draw accuracy against the strength of perturbations, or a number that differs; else a row for each group.
+
+    At least one run must be finished.
+    """
+    _, groups, keys, measure = comparison
+    mean, (low, high) = groups["accuracy_mean"], (groups[name] for name in INTERVAL)
+    points = groups[[PERTURBATION]].assign(
+        mean=100 * mean,
+        below=100 * groups["accuracy_sd"].fillna(mean - low).fillna(0).clip(lower=0),
+        above=100 * groups["accuracy_sd"].fillna(high - mean).fillna(0).clip(lower=0),
+        seeds=groups["accuracies"].map(lambda values: [100 * value for value in values]),
     )
+    is_perturbed = STRENGTH in keys and bool(_numbers(groups[STRENGTH]).notna().any())
+    across = STRENGTH if is_perturbed else _swept_number(groups, keys)
+    axis = f"{measure} (%)"
+    if across is None:
+        return plots.accuracy_rows(points.assign(name=_names(groups, keys)), axis)
+    not_of_lines = (STRENGTH, PERTURBATION, "mode") if is_perturbed else (across,)
+    others = _distinguishing(groups, [key for key in keys if key not in not_of_lines])
+    points = points.assign(x=_numbers(groups[across]), name=_names(groups, others))
+    return plots.accuracy_lines(points.assign(x_label=groups["strength_label"] if is_perturbed else across), axis)
+
+
+def _numbers(texts: Series) -> Series:
+    """Return numbers, NaN for a text that is not a finite number."""
+    from pandas import to_numeric
+
+    return to_numeric(texts, errors="coerce").replace([inf, -inf], nan)
+
+
+def _swept_number(groups: DataFrame, keys: Sequence[str]) -> str | None:
+    """Return the setting that is a number in all groups and leaves the fewest lines; None if lines were too short."""
+    found = []
+    for key in keys:
+        others = [other for other in keys if other != key]
+        n_lines = len(groups[others].drop_duplicates()) if others else 1
+        if _numbers(groups[key]).notna().all() and n_lines <= MOST_LINES and 2 * len(groups) >= 3 * n_lines:
+            found.append((n_lines, -groups[key].nunique(), key))
+    return min(found)[2] if found else None
+
+
+def _distinguishing(groups: DataFrame, keys: Sequence[str]) -> list[str]:
+    """Return as few of the first keys as tell all groups apart that differ in any key."""
+    found: list[str] = []
+    n_apart = 1
+    for key in keys:
+        n_groups = len(groups[[*found, key]].drop_duplicates())
+        if n_groups > n_apart:
+            found, n_apart = [*found, key], n_groups
+    return found
+
+
+def _names(groups: DataFrame, keys: Sequence[str]) -> list[str]:
+    """Return "key=value, key=value" for each group."""
+    rows = groups[list(keys) or ["rule"]].map(_shown).to_dict("records")
+    return [printable(", ".join(f"{key}={value or 'not set'}" for key, value in row.items())) for row in rows]

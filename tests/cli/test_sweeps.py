@@ -54,17 +54,17 @@ def test_a_failed_job_lets_the_others_continue_and_the_same_command_does_only_wh
 
 
 @pytest.mark.slow
-def test_a_sweep_over_a_perturbation_ends_with_its_curve(stdp_run, finished_run, tmp_path):
+def test_a_sweep_over_a_perturbation_ends_with_its_table(stdp_run, finished_run, tmp_path):
     strengths = "perturbation.strength=0,1,2"  # of which 2 is no share
     command = ("-m", "mode=eval", f"checkpoint={finished_run}/checkpoint.pt", "n_test=50", "threads=1")
     done = stdp_run(*command, "perturbation=neuron_lesion", strengths)
     assert done.returncode == 1 and done.stderr.rstrip().endswith("stdp-run: error: 1 failed, named above")
     assert "perturbation.strength=2: must be a share from 0 to 1" in " ".join(done.stdout.split())
-    assert "perturbation=neuron_lesion: share of neurons lost" in done.stdout
-    with (sweep_of(tmp_path) / "perturbation.csv").open(newline="") as file:
-        accuracy = {row["strength"]: float(row["accuracy_mean"]) for row in csv.DictReader(file)}
-    assert accuracy.keys() == {"0.0", "1.0"} and accuracy["0.0"] > 0.5 and accuracy["1.0"] == 0
-    assert (sweep_of(tmp_path) / "perturbation.png").exists()
+    assert "2 runs, 2 settings" in done.stdout and "perturbation=neuron_lesion" in done.stdout
+    with (sweep_of(tmp_path) / "comparison.csv").open(newline="") as file:
+        accuracy = {row["perturbation.strength"]: float(row["accuracy_mean"]) for row in csv.DictReader(file)}
+    assert accuracy.keys() == {"0", "1"} and accuracy["0"] > 0.5 and accuracy["1"] == 0
+    assert (sweep_of(tmp_path) / "comparison.png").exists()
 
 
 @pytest.mark.slow

@@ -6,8 +6,7 @@ Classes are numbered 0 to C - 1 everywhere; `classes` holds their names in that 
 """
 
 from stdp_run.reporting.plots.activity import ByFrequency, Window, histogram, raster, stdp_windows
-from stdp_run.reporting.plots.comparison import Accuracies, accuracy_by_settings
-from stdp_run.reporting.plots.perturbation import accuracy_under_perturbation
+from stdp_run.reporting.plots.comparison import accuracy_lines, accuracy_rows
 from stdp_run.reporting.plots.recognition import (
     ClassHistory,
     accuracy_curve,
@@ -19,15 +18,14 @@ from stdp_run.reporting.plots.style import release, size_in_pixels, to_png
 from stdp_run.reporting.plots.weights import Tiles, receptive_fields, weight_change
 
 __all__ = [
-    "Accuracies",
     "ByFrequency",
     "ClassHistory",
     "Tiles",
     "Window",
-    "accuracy_by_settings",
     "accuracy_curve",
+    "accuracy_lines",
     "accuracy_per_class",
-    "accuracy_under_perturbation",
+    "accuracy_rows",
     "confusion",
     "histogram",
 ]

@@ -1,7 +1,6 @@
 """What all plots share: colours, a new figure of a given size, small parts, and the way to the bytes of a PNG file."""
 
 import io
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,12 +83,6 @@ def short(name: object, length: int = 16) -> str:
     """Return a name, cut off where it is too long to stand beside others."""
     name = printable(name)
     return name if len(name) <= length else name[: length - 1] + "…"
-
-
-def last_parts(names: Sequence[str]) -> list[str]:
-    """Return `a_post` for `rule.a_post`, where no other name ends so."""
-    last = [name.rpartition(".")[2] for name in names]
-    return [end if last.count(end) == 1 else name for name, end in zip(names, last, strict=True)]
 
 
 def whole_numbers(axes: Axes) -> None:
