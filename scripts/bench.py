@@ -403,7 +403,7 @@ def main() -> None:
         "rows": [],
         "peers": [],
     }
-    pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)[: arguments.images]
+    pixels = MNIST().load().train.pixels.reshape(-1, 784)[: arguments.images]
     for rule, neuron in pairs:
         for n_exc in arguments.n_exc:
             os.sched_setaffinity(0, cores)  # what a new process may use, until it chooses

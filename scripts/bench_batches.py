@@ -99,7 +99,7 @@ def main() -> None:
     if arguments.device == "cuda" and not torch.cuda.is_available():
         parser.error("--device cuda: no GPU that this build of torch can use")
     set_process_options(arguments.threads, tf32=False)
-    pixels = MNIST(height=28, width=28, root=None).load().train.pixels.reshape(-1, 784)[: arguments.images]
+    pixels = MNIST().load().train.pixels.reshape(-1, 784)[: arguments.images]
     rows = [row for n_exc in arguments.n_exc for row in rows_of(n_exc, arguments, pixels)]
     if not arguments.json:
         print(table(rows))

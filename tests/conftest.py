@@ -37,7 +37,7 @@ def mnist():
     """MNIST from the sources that the program itself uses."""
     from stdp_run.datasets import MNIST
 
-    return MNIST(height=28, width=28, root=None).load()
+    return MNIST().load()
 
 
 @pytest.fixture(scope="session")

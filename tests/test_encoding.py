@@ -42,7 +42,7 @@ def words_of(text: str) -> list[int]:
 @pytest.fixture(scope="module")
 def images() -> np.ndarray:
     """The first 30 training images, [30, 784]."""
-    return MNIST(height=28, width=28, root=None).load().train.pixels[:30].reshape(30, 784)
+    return MNIST().load().train.pixels[:30].reshape(30, 784)
 
 
 sample = cache(lambda: Kernel(sample_spikes))

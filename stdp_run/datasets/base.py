@@ -1,5 +1,6 @@
-"""What a dataset is: images and labels, for learning and for testing."""
+"""Datasets: images and labels, for learning and for testing."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -33,34 +34,14 @@ class Dataset:
     name: ClassVar[str]  # as in `dataset=NAME`, for messages
 
     def load(self) -> Loaded:
-        """Return the training and the test images.
-
-        Raises:
-            UserError: they cannot be had; the line says how they can.
-        """
+        """Return the training and the test images; raise UserError, which says what to do, if they are missing."""
         raise NotImplementedError
 
 
-def check_fixed_size(name: str, size: int, height: object, width: object) -> None:
-    """Raise UserError unless both sides are `size` pixels, the only size that dataset `name` comes in."""
-    for key, value in (("height", height), ("width", width)):
-        if value != size:
-            allowed = f"{size}, the size of every image of {name} (only dataset=image_folder resizes)"
-            raise UserError.bad_value(f"dataset.{key}", value, allowed)
-
-
 def existing_folder(root: object, holding: str) -> Path:
-    """Return `dataset.root` as a path, with ~ expanded; raise UserError unless it is a folder that can be read.
-
-    `holding` says what the folder must hold: "a folder that holds ...".
-    """
-    if not isinstance(root, (str, Path)) or not str(root):
-        raise UserError.bad_value("dataset.root", root, f"a folder that holds {holding}")
-    try:
-        folder = Path(root).expanduser()
-        next(folder.iterdir(), None)
-    except (OSError, RuntimeError, ValueError) as error:  # among them no such user after ~, and a zero byte
-        known: dict[type, str] = {FileNotFoundError: "no such folder", NotADirectoryError: "not a folder"}
-        problem = known.get(type(error), error)
-        raise UserError(f"dataset.root={root}: {problem}; must be a folder that holds {holding}") from None
+    """Return `dataset.root` as a path, with ~ expanded; raise UserError unless it is a readable folder."""
+    folder = Path(os.path.expanduser(str(root)))
+    if not str(root) or not os.path.isdir(folder) or not os.access(folder, os.R_OK | os.X_OK):
+        allowed = f"a folder that holds {holding}; there is no such folder, or it cannot be read"
+        raise UserError.bad_value("dataset.root", root, allowed)
     return folder

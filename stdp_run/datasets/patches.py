@@ -1,4 +1,4 @@
-"""Patches: pieces of another dataset's images, at random places; what the first of two layers learns from."""
+"""Patches: pieces of another dataset's images, at random positions; the first of two layers learns from them."""
 
 from collections.abc import Callable
 
@@ -10,26 +10,15 @@ from stdp_run.encoding import patch_places
 from stdp_run.errors import UserError
 from stdp_run.parameters import non_negative, positive, whole_positive
 
-TEST_SHARE = 6  # one patch to test by for so many to learn from, as in MNIST
-MOST_REFUSED = 1000  # places that are looked at for each patch
+TEST_SHARE = 6  # training patches for each test patch, as in MNIST
+MAX_DRAWS = 1000  # positions drawn for each patch
 
 
 class Patches(Dataset):
     """Pieces of the training images of another dataset, each with the class of its image.
 
-    The places follow from the seed. Those with a contrast below `min_contrast` are left out: the L2 norm of their
-    pixels, 0..1, less their mean. Patches to test by are of training images too.
-
-    Args:
-        of: returns the other dataset.
-        height, width: of a patch in pixels.
-        per_image: patches to learn from for each image of the other dataset.
-        min_contrast: see above.
-        n_images: only so many of the images are used, the first; None: all.
-        seed: of the places.
-
-    Raises:
-        UserError: a value is not allowed.
+    Positions follow from the seed. A patch is left out if the L2 norm of its pixels, 0..1, less their mean is below
+    `min_contrast`. The first `n_images` images are used, or all of them; `per_image` training patches for each.
     """
 
     name = "patches"
@@ -45,8 +34,9 @@ class Patches(Dataset):
         n_images: int | None = None,
         seed: int = 0,
     ):
+        """Take a function that returns the other dataset; raise UserError if a value is not allowed."""
         self._of, self._seed = of, seed
-        self._height, self._width = whole_positive("dataset.height", height), whole_positive("dataset.width", width)
+        self._size = (whole_positive("dataset.height", height), whole_positive("dataset.width", width))
         self._per_image = positive("dataset.per_image", per_image)
         self._min_contrast = non_negative("dataset.min_contrast", min_contrast)
         self._n_images = or_null(whole_positive)("dataset.n_images", n_images)
@@ -54,38 +44,28 @@ class Patches(Dataset):
     def load(self) -> Loaded:
         """Return the patches: some 60,000 and 10,000 for as many images as MNIST has."""
         loaded = self._of()
-        pixels, labels = (each[: self._n_images] for each in (loaded.train.pixels, loaded.train.labels))
-        sides = pixels.shape[1:]
-        for key, patch, image in zip(("height", "width"), (self._height, self._width), sides, strict=True):
+        images, size = loaded.train.pixels[: self._n_images], self._size
+        for key, patch, image in zip(("height", "width"), size, images.shape[1:], strict=True):
             if patch > image:
                 raise UserError.bad_value(f"dataset.{key}", patch, f"at most {image}, as that of the images")
-        n_train = max(1, round(self._per_image * len(pixels)))
-        images, patches = self._found(pixels, n_train + max(1, n_train // TEST_SHARE))
-        chosen = labels[images]
-        return Loaded(
-            train=Images(patches[:n_train], chosen[:n_train]),
-            test=Images(patches[n_train:], chosen[n_train:]),
-            classes=loaded.classes,
-            source=f"{self._height} x {self._width} pixels of {loaded.source}",
-        )
-
-    def _found(self, pixels: np.ndarray, n_patches: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return the first patches that are not left out: the image of each [N], and its pixels [N, height, width]."""
-        n_images, rows, columns = pixels.shape
-        sizes = (n_images, rows - self._height + 1, columns - self._width + 1)
-        down, across = np.arange(self._height)[:, None], np.arange(self._width)
-        found: list[tuple[np.ndarray, np.ndarray]] = []
-        missing = n_patches
-        for turn in range(MOST_REFUSED):
-            image, row, column = (
-                each[:, None, None] for each in patch_places(turn * n_patches, n_patches, sizes, self._seed)
-            )
-            patches = pixels[image, row + down, column + across]
+        views = np.lib.stride_tricks.sliding_window_view(images, size, axis=(1, 2))  # uint8 [N, row, column, H, W]
+        n_train = max(1, round(self._per_image * len(images)))
+        n_patches = n_train + max(1, n_train // TEST_SHARE)
+        pixels, labels = [], []
+        for draw in range(MAX_DRAWS):
+            image, row, column = patch_places(draw * n_patches, n_patches, views.shape[:3], self._seed)
+            patches = views[image, row, column]
             kept = 255 * self._min_contrast <= np.sqrt(patches.var(axis=(1, 2)) * patches[0].size)
-            found.append((image[kept, 0, 0][:missing], patches[kept][:missing]))
-            missing -= len(found[-1][0])
-            if missing == 0:
-                images, pieces = zip(*found, strict=True)
-                return np.concatenate(images), np.concatenate(pieces)
-        allowed = f"a contrast that more than 1 in {MOST_REFUSED} patches of {self._height} x {self._width} pixels have"
-        raise UserError.bad_value("dataset.min_contrast", self._min_contrast, allowed)
+            pixels.append(patches[kept])
+            labels.append(loaded.train.labels[image[kept]])
+            if sum(map(len, labels)) >= n_patches:
+                break
+        else:
+            allowed = f"a contrast that more than 1 in {MAX_DRAWS} patches of {size[0]} x {size[1]} pixels have"
+            raise UserError.bad_value("dataset.min_contrast", self._min_contrast, allowed)
+        pieces, classes = np.concatenate(pixels), np.concatenate(labels)
+        train, test = (
+            Images(pieces[:n_train], classes[:n_train]),
+            Images(pieces[n_train:n_patches], classes[n_train:n_patches]),
+        )
+        return Loaded(train, test, loaded.classes, f"{size[0]} x {size[1]} pixels of {loaded.source}")

@@ -26,8 +26,3 @@ def test_digits_say_how_to_install_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     assert message_of(datasets.Digits().load) == 'dataset=digits: needs scikit-learn: pip install "stdp_run[digits]"'
-
-
-def test_digits_have_one_size_and_no_root():
-    assert message_of(lambda: datasets.Digits(height=28)).startswith("dataset.height=28: must be 8")
-    assert message_of(lambda: datasets.Digits(root="/x")).startswith("dataset.root=/x: must be null")

@@ -36,11 +36,6 @@ def test_patches_are_at_the_places_that_follow_from_the_seed():
         assert (pixels == patch).all() and label == class_index
 
 
-def test_another_seed_has_other_patches():
-    first, again, other = (Patches(of=of, height=3, width=3, seed=seed).load().train.pixels for seed in (0, 0, 1))
-    assert (first == again).all() and not (first == other).all()
-
-
 def test_a_patch_may_be_a_whole_image_and_the_first_images_can_be_chosen():
     loaded = Patches(of=of, height=7, width=6, n_images=4, per_image=5.0).load()
     assert {patch.tobytes() for patch in loaded.train.pixels} == {image.tobytes() for image in PIXELS[:4]}

@@ -78,7 +78,7 @@ both_engines = pytest.mark.parametrize("engine", ENGINES)
 @cache
 def mnist(stride: int = 1) -> np.ndarray:
     """Return the first 400 training images, of every stride-th row and column, [400, I]."""
-    images = MNIST(height=28, width=28, root=None).load().train.pixels[:400]
+    images = MNIST().load().train.pixels[:400]
     return np.ascontiguousarray(images[:, ::stride, ::stride]).reshape(400, -1)
 
 
