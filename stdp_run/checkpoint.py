@@ -67,9 +67,6 @@ class Checkpoint:
         check = _Contents(path, self.extra)
         check.state(self.arrays, model)
         check.number("wall_seconds")
-        plotted = check.items("plotted", check.has("plotted", list), [0, 1])
-        plotted.array(0, model.weight_dtype, (n_exc, model.n_inputs))
-        plotted.number(1, whole=True)
         numbers = ("images", "reported", "spikes", "seconds", "window_seconds")
         known = [*numbers, "counts", "classes", "estimate"]
         progress = check.items("progress", check.has("progress", dict), known)

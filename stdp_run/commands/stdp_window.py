@@ -93,12 +93,12 @@ def run(settings: Settings, invocation: Invocation) -> float:
         if directory.mode():
             raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run or an evaluation")
         windows, drawn = _windows(settings)
-        figure = plots.stdp_windows(windows, _by_frequency(settings))
-        png, path = plots.to_png(figure), directory.path / "stdp_windows.png"
+        png = plots.to_png(plots.stdp_windows(windows, _by_frequency(settings)))
+        path = directory.path / "stdp_windows.png"
         invocation.accepted(True)
         write_atomically(path, png)
         with Tracker(directory.path) as tracker:
-            tracker.plot(0, "stdp_windows", png, plots.size_in_pixels(figure))
+            tracker.plot(0, "stdp_windows", png)
     print(f"STDP windows of {drawn}: {path}")
     return 0.0
 

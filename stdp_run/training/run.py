@@ -24,22 +24,13 @@ from stdp_run.reporting.plots import ClassHistory
 from stdp_run.reporting.report import write_report
 from stdp_run.training import result as results
 from stdp_run.training.order import presented_by_class
-from stdp_run.training.plot_writer import Plotted, PlotWriter
+from stdp_run.training.plot_writer import PlotWriter
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Interruption
 from stdp_run.training.tracking import Bars, Tracker
 from stdp_run.training.trainer import Progress, Trainer
 
 log = logging.getLogger(__name__)
-
-# What TensorBoard's HParams tab compares runs by: always the same, as it takes its columns from one run.
-HYPERPARAMETERS = (
-    *("rule.name", "neuron.name", "dataset.name", "n_exc", "epochs", "seed", "batch_size", "reduction", "k_winners"),
-    *("encoder.steps", "encoder.max_rate_hz", "trainer.schedule", "trainer.rate_end"),
-    *("rule.a_post", "rule.a_pre", "rule.tau_pre", "rule.tau_post", "rule.w_norm"),
-    *("neuron.w_ie", "neuron.theta_increment", "neuron.refractory"),
-)
-RASTER_IMAGES = 3
 
 Found = TypeVar("Found")
 
@@ -73,10 +64,9 @@ class TrainingRun:
         if saved:
             saved.check_progress(self.model, len(data.classes), self.directory.checkpoints)
         self.state = saved.state() if saved else initial_state(self.model)  # that the network starts from
-        self._plotted = (self.state.weight, 0)  # by the last plot: the weights, and after how many images
         if saved:
             self.progress.restore(saved.extra["progress"])
-            self._plotted, self._begun = tuple(saved.extra["plotted"]), begun - saved.extra["wall_seconds"]
+            self._begun = begun - saved.extra["wall_seconds"]
             self._resumed_at = self.progress.images
             log.info("%s: resumed after %d images", self.directory.path, self._resumed_at)
 
@@ -89,12 +79,11 @@ class TrainingRun:
         self._engine = engine
         with (
             Tracker(path, self._resumed_at) as self._tracker,
-            PlotWriter(path, self._tracker.plot, self._what_is_plotted(), *self._plotted) as self._plots,
+            PlotWriter(path, self._tracker.plot, self.settings, self.model, data) as self._plots,
         ):
             trainer = Trainer(self.settings, data, progress, self._tracker, self._interruption)
             trainer.train(engine, self, self._bars)
             state = engine.state()
-            self._plots.after_learning(progress.images, state)
             labels = label(engine, data, self.settings, self._bars, self._interruption)
             self._plots.after_labelling(progress.images, state, labels.label)
             final = measure(engine, data, labels, self._bars, self._interruption)
@@ -105,8 +94,7 @@ class TrainingRun:
         """Save a checkpoint."""
         self._plots.wait()
         self._tracker.save()
-        plotted, seconds = [self._plots.weight, self._plots.images], time.perf_counter() - self._begun
-        extra = {"progress": self.progress.saved(), "plotted": plotted, "wall_seconds": seconds}
+        extra = {"progress": self.progress.saved(), "wall_seconds": time.perf_counter() - self._begun}
         extra |= self._first_layer()
         position = {"images": self.progress.images}
         self.directory.save(Checkpoint(self.settings.record, state.arrays(), position, extra))
@@ -153,13 +141,14 @@ class TrainingRun:
         rows = self._rows()
         history = self._history(rows, self._per_class(final))
         self._tracker.scalars(images_seen, {**accuracy, **(self._per_class(final) if history else {})})
-        settings: dict[str, Any] = flat(self.settings.record)
-        self._tracker.hyperparameters({key: settings[key] for key in HYPERPARAMETERS if key in settings}, accuracy)
+        self._tracker.hyperparameters(flat(self.settings.record), accuracy)
         running, evaluations = (
             [(row["images_seen"], row[name]) for row in rows if row.get(name) is not None]
             for name in ("train/running_accuracy", f"evaluation/accuracy_{readout}")
         )
-        self._plots.at_the_end(images_seen, final, readout, (running, evaluations), history)
+        evaluations.append((images_seen, final.accuracy[readout]))
+        points = np.array(running, np.float64).reshape(-1, 2), np.array(evaluations, np.float64)
+        self._plots.at_the_end(images_seen, final, *points, history)
         return history
 
     def _rows(self) -> list[dict[str, Any]]:
@@ -198,17 +187,6 @@ class TrainingRun:
     def _first_layer(self) -> dict[str, Any]:
         """Return what a checkpoint keeps of a first layer."""
         return {} if self._data.first_layer is None else {"first_layer": self._data.first_layer.arrays}
-
-    def _what_is_plotted(self) -> Plotted:
-        data, images, first = self._data, self.settings.dataset, self._data.first_layer
-        _, one_each = np.unique(data.test_classes, return_index=True)
-        chosen = np.sort(one_each)[:RASTER_IMAGES]
-        names = [data.classes[k] for k in data.test_classes[chosen]]
-        seen = data.test_pixels if first is None else first.test_images
-        raster = (seen[chosen], data.test_pixels[chosen], data.test_index[chosen], names)
-        projection = None if first is None else first.projection
-        blocks = self.settings.first_layer.blocks(images) if self.settings.first_layer else None
-        return Plotted(self.model, images.height, images.width, data.classes, *raster, projection, blocks)
 
 
 def label(

@@ -1,9 +1,9 @@
-"""What a run leaves to look at: TensorBoard events, a metrics file beside them, and progress bars on the terminal."""
+"""Records of a run: TensorBoard events, `metrics.jsonl`, and progress bars on the terminal."""
 
+import io
 import json
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -19,104 +19,65 @@ from stdp_run.files import write_atomically
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30
-EVENTS_SUFFIX = ".stdp-run"  # of the name of an event file: no other program's ends so
-
-
-class EventFile:
-    """A TensorBoard event file.
-
-    What fails is raised where it is written; SummaryWriter has a thread for it, which prints a traceback of its own.
-    """
-
-    def __init__(self, directory: Path, resumed_at: int | None):
-        from tensorboard.compat.proto.event_pb2 import SessionLog
-        from tensorboard.summary.writer.record_writer import RecordWriter
-
-        name = f"events.out.tfevents.{int(time.time()):010}.{socket.gethostname()}.{os.getpid()}{EVENTS_SUFFIX}"
-        self._file = open(directory / name, "wb")  # noqa: SIM115  closed by close()
-        self._records = RecordWriter(self._file)
-        self._lock = threading.Lock()  # plots come from a thread
-        self.add(file_version="brain.Event:2")
-        if resumed_at is not None:
-            self.add(step=resumed_at, session_log=SessionLog(status=SessionLog.START))
-        self.flush()
-
-    def add(self, **content: Any) -> None:
-        """Add an event with the fields of tensorboard.compat.proto.event_pb2.Event."""
-        from tensorboard.compat.proto.event_pb2 import Event
-
-        with self._lock:
-            self._records.write(Event(wall_time=time.time(), **content).SerializeToString())
-
-    def add_values(self, images_seen: int, *values: dict[str, Any]) -> None:
-        """Add a summary of values, each with the fields of tensorboard.compat.proto.summary_pb2.Summary.Value."""
-        from tensorboard.compat.proto.summary_pb2 import Summary
-
-        self.add(step=images_seen, summary=Summary(value=[Summary.Value(**value) for value in values]))
-
-    def flush(self) -> None:
-        """Hand everything to the system."""
-        with self._lock:
-            self._file.flush()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+EVENTS_SUFFIX = ".stdp-run"  # ends the names of event files, so that files of other programs are never removed
 
 
 class Tracker:
-    """Writes scalars to `metrics.jsonl` (a JSON object per line) and, with the plots, to TensorBoard events.
+    """Writes scalars to `metrics.jsonl` (a JSON object per line) and to TensorBoard, and plots to TensorBoard.
 
-    The step of every entry is the number of images learned from so far, over all epochs. A run that is resumed after
-    `resumed_at` images replaces the entries from there on; TensorBoard leaves the replaced ones out of its curves.
-
-    Every method raises UserError where a file cannot be written.
+    The step of every entry is the number of images learned from, over all epochs. A run that is resumed after
+    `resumed_at` images replaces the entries from there on. Every method raises UserError if a file cannot be written.
     """
 
     def __init__(self, directory: Path, resumed_at: int | None = None):
-        path = directory / "metrics.jsonl"
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._directory, self._metrics = directory, directory / "metrics.jsonl"
         if resumed_at is not None:
-            write_atomically(path, _rows_before(path, resumed_at))
-            # TensorBoard reads event files in the order of their names, which say only in which second they began.
-            while any(directory.glob(f"events.out.tfevents.{int(time.time()):010}.*")):
+            write_atomically(self._metrics, _rows_before(self._metrics, resumed_at))
+            # TensorBoard reads event files in the order of their names, which begin with the second they were made in.
+            while any(directory.glob(f"events.out.tfevents.{int(time.time())}.*")):
                 time.sleep(0.05)
-        self._directory = directory
+        self._hook, threading.excepthook = threading.excepthook, self._thread_failed
         with self._writing():
-            self._metrics = open(path, "a", encoding="utf-8")  # noqa: SIM115  closed by close()
-            self._events = EventFile(directory, resumed_at)
+            self._events: Any = SummaryWriter(directory, purge_step=resumed_at, filename_suffix=EVENTS_SUFFIX)
 
     def scalars(self, images_seen: int, values: Mapping[str, float | None]) -> None:
         """Record `values` by name, such as "train/spikes_per_image"; None is left out of TensorBoard."""
         with self._writing():
-            self._metrics.write(json.dumps({"images_seen": images_seen, **values}) + "\n")
-            self._metrics.flush()
-            known = {name: value for name, value in values.items() if value is not None}
-            self._events.add_values(images_seen, *({"tag": k, "simple_value": value} for k, value in known.items()))
-            self._events.flush()
+            with open(self._metrics, "a", encoding="utf-8") as file:
+                file.write(json.dumps({"images_seen": images_seen, **values}) + "\n")
+            for name, value in values.items():
+                if value is not None:
+                    self._events.add_scalar(name, value, images_seen)
 
-    def plot(self, images_seen: int, name: str, png: bytes, size: tuple[int, int]) -> None:
-        """Record a plot as the bytes of a PNG file; `size` is its height and width in pixels."""
-        height, width = size
-        image = {"height": height, "width": width, "colorspace": 3, "encoded_image_string": png}
+    def plot(self, images_seen: int, name: str, png: bytes) -> None:
+        """Record a plot, given as the bytes of a PNG file, in TensorBoard."""
+        from PIL import Image
+        from tensorboard.compat.proto.summary_pb2 import Summary
+
+        width, height = Image.open(io.BytesIO(png)).size
+        image = Summary.Image(width=width, height=height, colorspace=4, encoded_image_string=png)
         with self._writing():
-            self._events.add_values(images_seen, {"tag": name, "image": image})
+            self._events.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), images_seen)
 
-    def hyperparameters(self, values: dict[str, float | str | bool], metrics: dict[str, float]) -> None:
-        """Record what TensorBoard's tab HParams compares runs by: settings and the figures they led to.
+    def hyperparameters(self, settings: Mapping[str, Any], metrics: dict[str, float]) -> None:
+        """Record the scalar `settings` and the final `metrics`, by which TensorBoard's tab HParams compares runs.
 
-        SummaryWriter.add_hparams would put the figures into a run of their own.
+        `SummaryWriter.add_hparams` would put them into a second run.
         """
         from torch.utils.tensorboard.summary import hparams
 
+        scalars = {name: value for name, value in settings.items() if isinstance(value, str | int | float)}
         with self._writing():
-            for summary in hparams(values, metrics):
-                self._events.add(summary=summary)
+            for summary in hparams(scalars, metrics):
+                self._events.file_writer.add_summary(summary)
 
     def save(self) -> None:
-        """Bring everything recorded to the disk: a checkpoint that is saved next must not be ahead of it."""
+        """Bring everything recorded to the disk, before a checkpoint, which must not be ahead of it."""
         with self._writing():
-            self._metrics.flush()
-            os.fsync(self._metrics.fileno())
+            with open(self._metrics, "a", encoding="utf-8") as file:
+                os.fsync(file.fileno())
             self._events.flush()
 
     @contextmanager
@@ -127,44 +88,54 @@ class Tracker:
             message = f"{self._directory}: cannot be written: {error.strerror}; the last checkpoint is unharmed"
             raise UserError(message) from error
 
+    def _thread_failed(self, failure: Any) -> None:
+        """Print no traceback for the thread of SummaryWriter, whose error the next call raises."""
+        if not type(failure.thread).__module__.startswith("tensorboard."):
+            self._hook(failure)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        with self._writing() if kind is None else suppress(OSError):
-            self._events.close()
-        with self._writing() if kind is None else suppress(OSError):
-            self._metrics.close()
+        try:
+            with self._writing() if kind is None else suppress(OSError):
+                self._events.close()
+        finally:
+            threading.excepthook = self._hook
 
 
 def _rows_before(path: Path, images_seen: int) -> bytes:
-    """Return the rows of a metrics file from before a number of images; a last row that was cut off is none of them."""
+    """Return the rows of a metrics file from before a number of images, without a last row that was cut off."""
     kept = []
     for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
-        try:
+        with suppress(ValueError):
             if json.loads(line)["images_seen"] < images_seen:
                 kept.append(line)
-        except ValueError:
-            break
     return b"".join(kept)
 
 
 class Bar(tqdm):
-    """A progress bar; where it is disabled, the log says now and then how far it would be."""
+    """A progress bar; a disabled one logs a line every 30 s, however long a batch of images takes."""
 
-    def __init__(self, what: str, **look: Any):
-        self._what, self._said_at, self._remark = what, time.monotonic(), ""
-        super().__init__(desc=what, **look)
+    def __init__(self, title: str, **look: Any):
+        self._title, self._remark, self._closed = title, "", threading.Event()
+        super().__init__(desc=title, **look)
+        if self.disable:
+            threading.Thread(target=self._log, daemon=True).start()
+
+    def _log(self) -> None:
+        while not self._closed.wait(SECONDS_BETWEEN_LINES):
+            log.info("%s: %d of %d images%s", self._title, self.n, self.total, self._remark)
 
     def update(self, n: float | None = 1) -> bool | None:
         """Move on by `n` images."""
-        if not self.disable:
-            return super().update(n)
-        self.n += n or 0
-        if time.monotonic() - self._said_at >= SECONDS_BETWEEN_LINES:
-            self._said_at = time.monotonic()
-            log.info("%s: %d of %d images%s", self._what, self.n, self.total, self._remark)
-        return None
+        self.n += (n or 0) * self.disable  # tqdm does not count for a disabled bar
+        return super().update(n)
+
+    def close(self) -> None:
+        """End the bar and its lines."""
+        self._closed.set()
+        super().close()
 
     def remark(self, text: str) -> None:
         """Add a remark to what is shown."""
@@ -177,9 +148,9 @@ class Bars:
 
     def __init__(self, visible: bool | None):
         self._disable = None if visible is None else not visible
-        Bar.set_lock(threading.RLock())  # its own is for several processes too, and outlives one that is killed
+        Bar.set_lock(threading.RLock())  # tqdm's own is for several processes too, and outlives one that is killed
 
-    def open(self, what: str, total: int, done: int = 0) -> Bar:
+    def open(self, title: str, total: int, done: int = 0) -> Bar:
         """Return a progress bar over `total` images that starts at `done`; it is a context that closes itself."""
         look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
-        return Bar(what, total=total, initial=done, disable=self._disable, **look)
+        return Bar(title, total=total, initial=done, disable=self._disable, **look)

@@ -129,7 +129,7 @@ def test_a_run_leaves_all_its_files(smoke):
     run = only_run(folder)
     names = {path.name for path in run.iterdir()}
     assert {".hydra", "config.yaml", "run.log", "metrics.jsonl", "result.json", "checkpoint.pt"} <= names
-    plots = ("receptive_fields", "weight_change", "theta", "weights", "raster", "confusion", "neurons_per_class")
+    plots = ("receptive_fields", "theta", "weights", "raster", "confusion", "neurons_per_class")
     assert {"report.html", "accuracy.png", *(f"{name}.png" for name in plots)} <= names
     assert "checkpoints" not in names, "nothing is left to resume"
     assert any(name.startswith("events.out.tfevents") for name in names)

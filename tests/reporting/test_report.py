@@ -1,10 +1,9 @@
 """The report of a run: one file that a browser shows without anything else, with the figures of result.json."""
 
 import base64
-import io
+import html
 import json
 import re
-from html.parser import HTMLParser
 
 import pytest
 from PIL import Image
@@ -15,40 +14,20 @@ from stdp_run.training.result import judged
 
 PLOTS = (
     *("receptive_fields", "accuracy", "accuracy_per_class", "confusion", "neurons_per_class"),
-    *("weight_change", "theta", "weights", "raster"),
+    *("theta", "weights", "raster"),
 )
-VOID = {"meta", "img", "br", "hr", "link", "input"}
-# What could make a browser load something.
-LOADING = {"script", "link", "iframe", "object", "embed", "audio", "video", "source", "base", "form"}
+# What could make a browser load or run something.
+LOADING = (
+    r"<(script|link|iframe|object|embed|form)|\b(href|srcset|style|on\w+)=|src=\"(?!data:image/png;)|url\(|@import"
+)
 
 
-class Page(HTMLParser):
-    """Reads a page, which must be balanced, into its tags, attributes and text."""
-
-    def __init__(self, html: str):
-        super().__init__()
-        self.tags, self.open, self.texts, self.ids = [], [], [], []
-        self.feed(html)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return re.sub(r"\s+", " ", " ".join(self.texts))
-
-    def all(self, tag: str) -> list[dict]:
-        return [attributes for name, attributes in self.tags if name == tag]
+def text_of(page: str) -> str:
+    """Return what a browser shows of a page, whose tags must be closed."""
+    for tag in ("style", "table", "tr", "th", "td", "figure", "details", "pre", "main", "body"):
+        assert len(re.findall(rf"<{tag}\b", page)) == page.count(f"</{tag}>"), tag
+    shown = re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(shown))
 
 
 def result(**changes) -> dict:
@@ -84,51 +63,26 @@ def result(**changes) -> dict:
 def write_run(directory, **changes):
     (directory / "result.json").write_text(json.dumps(result(**changes)))
     (directory / "config.yaml").write_text("rule:\n  name: <nearest & online>\n")
-    rows = [
-        {"images_seen": 1000 * k, "train/running_accuracy": None if k == 1 else k / 100, "train/silent_neurons": 1234}
-        for k in range(1, 61)
-    ]
-    rows.append({"images_seen": 60000, "evaluation/accuracy_all_activity": 0.9})
-    (directory / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for name in PLOTS:
         Image.new("RGB", (len(name), 20), "red").save(directory / f"{name}.png")
     return directory
 
 
-def report(directory) -> Page:
+def report(directory) -> str:
     write_report(directory)
-    return Page((directory / "report.html").read_text(encoding="utf-8"))
+    page = (directory / "report.html").read_text(encoding="utf-8")
+    assert not re.search(LOADING, page), "it stands alone"
+    return page
 
 
-def assert_stands_alone(page: Page) -> None:
-    """Nothing in the page is loaded from anywhere."""
-    assert not LOADING & {tag for tag, _ in page.tags}
-    for _, attributes in page.tags:
-        assert not {"href", "srcset", "style"} & set(attributes) or set(attributes) == {"style"}
-        assert not any(name.startswith("on") for name in attributes)
-        assert attributes.get("src", "data:").startswith("data:")
-    style = page.texts[page.texts.index(next(text for text in page.texts if "color-scheme" in text))]
-    assert "url(" not in style and "@import" not in style and "http" not in style
-
-
-def plots_of(page: Page) -> list[bytes]:
-    found = []
-    for image in page.all("img"):
-        kind, data = image["src"].split(",", 1)
-        assert kind == "data:image/png;base64"
-        png = base64.b64decode(data, validate=True)
-        opened = Image.open(io.BytesIO(png))
-        opened.load()
-        assert opened.size == (int(image["width"]), int(image["height"]))
-        assert len(image["alt"]) > 20
-        found.append(png)
-    return found
+def plots_of(page: str) -> list[bytes]:
+    return [base64.b64decode(data) for data in re.findall(r'alt="[\w ]+" src="data:image/png;base64,(.*?)"', page)]
 
 
 def test_the_figures_of_the_run_are_there(tmp_path):
-    page = report(write_run(tmp_path, forgetting=0.25, forgetting_per_class={"0": 0.5, "1": 0.0}))
+    text = text_of(report(write_run(tmp_path, forgetting=0.25, forgetting_per_class={"0": 0.5, "1": 0.0})))
     for words in (
-        "forgetting, all_activity 25.00%, the mean over 2 classes of the best accuracy on the way less that at the end",
+        "forgetting, all_activity 25.00%, peak accuracy minus final accuracy, mean over 2 classes",
         "92.61%",
         "accuracy on 1,000 test images (95% interval 92.08% to 93.11%), readout all_activity",
         "learning rule nearest_online",
@@ -140,63 +94,35 @@ def test_the_figures_of_the_run_are_there(tmp_path):
         "accuracy, proportion 92.80% (95% interval 92.28% to 93.29%)",
         "images per second 2,303 learning, 2,746 evaluating",
         "silent neurons 12 of 6,400",
-        "wall time 1 min 11 s",
+        "wall time 0:01:11",
         "commit 0123456789ab-dirty",
         "versions python 3.11.7, stdp-run 0.1.0",
         "0 100 98.00%",
         "1 900 50.00%",
         "2 0 -",
     ):
-        assert words in page.text, words
+        assert words in text, words
 
 
 def test_the_page_is_one_file_with_every_plot(tmp_path):
     page = report(write_run(tmp_path))
-    assert_stands_alone(page)
     assert plots_of(page) == [(tmp_path / f"{name}.png").read_bytes() for name in PLOTS]
-    assert len(page.all("figure")) == len(page.all("figcaption")) == len(PLOTS)
-    assert page.all("html") == [{"lang": "en"}]
-    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.all("meta")
-    assert {"header", "main", "section", "footer", "h1", "h2"} <= {tag for tag, _ in page.tags}
-
-
-def test_settings_and_metrics_can_be_unfolded(tmp_path):
-    page = report(write_run(tmp_path))
-    assert len(page.all("details")) == len(page.all("summary")) == 2
-    assert "rule: name: <nearest & online>" in page.text
-    assert "20 of 60 rows of metrics.jsonl" in page.text
-    assert "3,000 3.00% - 1,234" in page.text and "60,000 60.00% - 1,234" in page.text
+    assert page.count("<figcaption>") == len(PLOTS) and '<html lang="en">' in page
+    assert "<summary>" in page and "rule: name: <nearest & online>" in text_of(page)
 
 
 def test_names_cannot_break_the_page(tmp_path):
     nasty = '</style><script>alert("1")</script>&amp;'
-    shares = {nasty: 0.5}
-    page = report(
-        write_run(
-            tmp_path,
-            rule=nasty,
-            dataset=nasty,
-            commit=nasty,
-            accuracy_per_class={"all_activity": shares},
-            confusion={"all_activity": [[1, 1]]},
-        )
-    )
-    assert_stands_alone(page)
-    assert page.text.count(nasty) == 8  # two each in title and heading, three rows, one class
+    changes = {"accuracy_per_class": {"all_activity": {nasty: 0.5}}, "confusion": {"all_activity": [[1, 1]]}}
+    page = report(write_run(tmp_path, rule=nasty, dataset=nasty, commit=nasty, **changes))
+    assert text_of(page).count(nasty) == 8  # two each in title and heading, three rows, one class
 
 
 def test_what_is_missing_is_left_out(tmp_path):
     (tmp_path / "result.json").write_text(json.dumps(result(train_images_per_second=None, commit=None)))
-    (tmp_path / "theta.png").write_bytes(b"no PNG file")
     page = report(tmp_path)
-    assert page.all("img") == page.all("details") == []
-    assert "Plots" not in page.text and "Settings" not in page.text
-    assert "images per second 2,746 evaluating" in page.text and "commit not from a checkout" in page.text
-
-
-@pytest.mark.parametrize(("seconds", "said"), [(9.94, "9.9 s"), (60, "1 min 0 s"), (7322.4, "2 h 2 min 2 s")])
-def test_the_wall_time_is_said_in_usual_units(tmp_path, seconds, said):
-    assert f"wall time {said} " in report(write_run(tmp_path, wall_seconds=seconds)).text
+    assert not any(word in page for word in ("<img", "<details", "Plots", "Settings"))
+    assert "images per second 2,746 evaluating" in text_of(page) and "commit not from a checkout" in text_of(page)
 
 
 @pytest.mark.parametrize(("content", "said"), [(None, "cannot be read: No such file"), ("{", "damaged")])
@@ -208,24 +134,13 @@ def test_a_run_without_a_result_is_said(tmp_path, content, said):
     assert not (tmp_path / "report.html").exists()
 
 
-def test_a_report_is_written_in_full_or_not_at_all(tmp_path):
-    write_run(tmp_path)
-    (tmp_path / "report.html").mkdir()  # nothing can replace a folder
-    names = {path.name for path in tmp_path.iterdir()}
-    with pytest.raises(UserError, match=r"report\.html: cannot be written"):
-        write_report(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == names
-
-
 @pytest.mark.slow
 def test_a_real_run_leaves_its_report(stdp_run, tmp_path):
     done = stdp_run("debug=smoke", f"hydra.run.dir={tmp_path}/run")
     assert done.returncode == 0, done.stderr
     run = tmp_path / "run"
-    page = Page((run / "report.html").read_text(encoding="utf-8"))
-    assert_stands_alone(page)
+    page = (run / "report.html").read_text(encoding="utf-8")
     assert sorted(plots_of(page)) == sorted(path.read_bytes() for path in run.glob("*.png"))
     accuracy = judged(json.loads((run / "result.json").read_text()))
-    assert f"{accuracy:.2%} accuracy on 200 test images" in page.text
-    settings = page.texts[page.texts.index("All settings, config.yaml") + 2]
-    assert (run / "config.yaml").read_text().split() == settings.split()
+    assert f"{accuracy:.2%} accuracy on 200 test images" in text_of(page)
+    assert " ".join((run / "config.yaml").read_text().split()) in text_of(page)

@@ -146,7 +146,6 @@ CRAFTED = {
         lambda extra: extra["progress"]["estimate"].append([1]),
         "progress.estimate holds 1 values; must be 0, 1",
     ),
-    "plotted": (lambda extra: extra["plotted"].pop(), "plotted holds 1 values; must be 0, 1"),
     "seconds": (lambda extra: extra.update(wall_seconds=float("nan")), "wall_seconds must be a number of 0 or more"),
 }
 

@@ -10,6 +10,7 @@ import pytest
 from helpers.runs import assert_same, run_in
 
 from stdp_run.training import result
+from stdp_run.training import run as training
 from stdp_run.training.plot_writer import PlotWriter
 from stdp_run.training.signals import SAME_REQUEST, Interruption, Stoppable
 
@@ -128,7 +129,7 @@ def intact(tmp_path_factory):
     """The directory of a run that nobody stopped."""
     directory = tmp_path_factory.mktemp("intact") / "run"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("stdp_run.training.plot_writer.PlotWriter._ask", lambda *_: None)
+        patch.setattr("stdp_run.training.plot_writer.PlotWriter._submit", lambda *_: None)
         run_in(directory, *SMALL)
     return directory
 
@@ -147,12 +148,12 @@ def stopped(directory: Path, patch: pytest.MonkeyPatch, place: object, name: str
     assert end.value.code == 128 + signal.SIGTERM
 
 
-@pytest.mark.parametrize("name", ["after_learning", "after_labelling"])
+@pytest.mark.parametrize("place, name", [(training, "label"), (PlotWriter, "after_labelling")])
 def test_a_run_stopped_while_it_labels_or_tests_need_not_learn_again(
-    intact, without_plots, tmp_path, monkeypatch, caplog, name
+    intact, without_plots, tmp_path, monkeypatch, caplog, place, name
 ):
     caplog.set_level(logging.INFO)
-    stopped(tmp_path / "run", monkeypatch, PlotWriter, name)
+    stopped(tmp_path / "run", monkeypatch, place, name)
     assert not (tmp_path / "run" / "result.json").exists()
     assert f"{tmp_path}/run: saved after 300 images" in caplog.text
     assert f"SIGTERM: stopped; `stdp-run resume={tmp_path}/run` resumes" in caplog.text

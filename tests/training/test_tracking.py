@@ -2,13 +2,27 @@ import io
 import json
 import logging
 import sys
+import time
 
 import pytest
+from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from stdp_run.errors import UserError
 from stdp_run.training import tracking
 from stdp_run.training.tracking import Bars, Tracker
+
+
+def read(directory) -> EventAccumulator:
+    events = EventAccumulator(str(directory), size_guidance={"scalars": 0, "images": 0})
+    return events.Reload()
+
+
+def png(width: int, height: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGBA", (width, height)).save(file, "png")
+    return file.getvalue()
 
 
 def test_what_a_resumed_run_records_replaces_what_came_after_however_soon_it_is_resumed(tmp_path):
@@ -18,8 +32,7 @@ def test_what_a_resumed_run_records_replaces_what_came_after_however_soon_it_is_
                 tracker.scalars(images, {"value": resumed_at or 0, "missing": None})
     began = [file.name.split(".")[3] for file in tmp_path.glob("events.out.tfevents.*.stdp-run")]
     assert len(set(began)) == 2, "TensorBoard reads them in the order of their names, which say the second"
-    events = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0})
-    events.Reload()
+    events = read(tmp_path)
     expected = [(images, 7 if images >= 7 else 0) for images in range(10)]
     assert [(event.step, event.value) for event in events.Scalars("value")] == expected
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -32,6 +45,25 @@ def test_a_row_that_was_cut_off_is_dropped(tmp_path):
     with Tracker(tmp_path, resumed_at=5) as tracker:
         tracker.scalars(5, {})
     assert (tmp_path / "metrics.jsonl").read_text() == '{"images_seen": 1}\n{"images_seen": 5}\n'
+
+
+def test_plots_and_all_scalar_settings_are_in_the_runs_own_event_file(tmp_path):
+    plot = png(30, 20)
+    with Tracker(tmp_path) as tracker:
+        tracker.plot(5, "theta", plot)
+        settings = {"rule.name": "triplet", "n_exc": 20, "tf32": True, "n_train": None, "sizes": [1, 2]}
+        tracker.hyperparameters(settings, {"test/accuracy": 0.5})
+    events = read(tmp_path)
+    [image] = events.Images("theta")
+    assert (image.step, image.width, image.height, image.encoded_image_string) == (5, 30, 20, plot)
+    start, end = (
+        HParamsPluginData.FromString(events.summary_metadata[f"_hparams_/{name}"].plugin_data.content)
+        for name in ("session_start_info", "experiment")
+    )
+    values = start.session_start_info.hparams
+    assert values.keys() == {"rule.name", "n_exc", "tf32"} and values["n_exc"].number_value == 20
+    assert [metric.name.tag for metric in end.experiment.metric_infos] == ["test/accuracy"]
+    assert [path.is_file() for path in tmp_path.iterdir()] == [True], "there is no second run"
 
 
 def test_a_bar_is_shown_where_it_is_asked_for(monkeypatch):
@@ -49,20 +81,21 @@ def test_a_bar_is_shown_where_it_is_asked_for(monkeypatch):
 
 def test_where_there_is_no_bar_the_log_says_now_and_then_how_far_it_is(monkeypatch, caplog):
     caplog.set_level(logging.INFO)
-    now = [0.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    monkeypatch.setattr(tracking, "SECONDS_BETWEEN_LINES", 0.2)
     with Bars(visible=False).open("learning", 10, 2) as bar:
-        for _ in range(4):
-            now[0] += tracking.SECONDS_BETWEEN_LINES / 2
-            bar.update(1)
-            bar.remark("running accuracy 50%")
-    assert caplog.messages == [f"learning: {n} of 10 images, running accuracy 50%" for n in (4, 6)]
+        bar.update(2)
+        bar.remark("running accuracy 50%")
+        time.sleep(0.5)  # a batch that takes long
+    assert set(caplog.messages) == {"learning: 4 of 10 images, running accuracy 50%"}
+    logged = len(caplog.messages)
+    time.sleep(0.3)
+    assert len(caplog.messages) == logged, "no lines come after the end"
 
 
 @pytest.mark.parametrize("write", ["scalars", "plot"])
-def test_a_full_disk_is_an_error_that_names_the_directory(tmp_path, write):
+def test_a_full_disk_is_one_error_that_names_the_directory(tmp_path, write, capfd):
     limits = pytest.importorskip("resource")
-    before = limits.getrlimit(limits.RLIMIT_FSIZE)
+    before, plot = limits.getrlimit(limits.RLIMIT_FSIZE), png(10, 10)
     line = f"^{tmp_path}: cannot be written: .*; the last checkpoint is unharmed$"
     try:
         with pytest.raises(UserError, match=line), Tracker(tmp_path) as tracker:
@@ -71,8 +104,8 @@ def test_a_full_disk_is_an_error_that_names_the_directory(tmp_path, write):
                 if write == "scalars":
                     tracker.scalars(images, {"value": 1.0})
                 else:
-                    tracker.plot(images, "plot", bytes(1000), (10, 10))
+                    tracker.plot(images, "plot", plot)
             tracker.save()
     finally:
         limits.setrlimit(limits.RLIMIT_FSIZE, before)
-    assert (tmp_path / "metrics.jsonl").stat().st_size <= 1000
+    assert "Traceback" not in capfd.readouterr().err, "of the thread that writes events"

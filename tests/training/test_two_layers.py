@@ -65,7 +65,7 @@ def test_one_command_learns_both_layers_and_leaves_one_run(intact):
     assert result["first_layer"]["n_exc"] == 8 and 0 < result["first_layer"]["active_inputs"] < 1
     assert (intact / "first_layer" / "receptive_fields.png").exists() and (intact / "block_weights.png").exists()
     report = (intact / "report.html").read_text()
-    assert report.count("<figure>") == 10 and "Receptive fields of the first layer" in report
+    assert report.count("<figure>") == 9 and "Receptive fields of the first layer" in report
     assert len(find_runs(intact)) == 1
 
 

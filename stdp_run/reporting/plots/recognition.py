@@ -1,4 +1,4 @@
-"""How well classes are recognised: which are mistaken for which, which neurons stand for what, and accuracies."""
+"""Recognition of classes: confusion matrix, neurons per class, and accuracies over learning."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,124 +6,87 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stdp_run.reporting.plots import style
-from stdp_run.reporting.plots.style import Axes, Axis, Figure
+from stdp_run.reporting.plots.style import Axes, Figure
 
 MOST_TICKS = 20  # numbers of images that find room below a plot
 
 
 def confusion(
-    matrix: np.ndarray,
-    classes: Sequence[object],
-    *,
-    accuracy: float | None = None,
-    interval: tuple[float, float] | None = None,
-    readout: str | None = None,
+    matrix: np.ndarray, classes: Sequence[str], accuracy: float, interval: tuple[float, float], readout: str
 ) -> Figure:
-    """Draw image counts [C, C] by true class (row) and predicted class (column), coloured by share of their row.
+    """Draw image counts [C, C + 1] by true class (row) and predicted class (column), coloured by share of their row.
 
-    With [C, C + 1] the last column counts the images that evoked no spikes. `accuracy` and its 95 % confidence
-    `interval` (low, high) are fractions of 1.
-
-    Raises:
-        ValueError: the matrix does not fit the classes.
+    The last column counts the images that evoked no spikes. `accuracy` and its 95 % confidence `interval` (low, high)
+    are fractions of 1.
     """
-    matrix = np.asarray(matrix)
-    count = len(classes)
-    if count == 0 or matrix.shape not in ((count, count), (count, count + 1)):
-        raise ValueError(f"a matrix of shape {matrix.shape} does not fit {count} classes")
-    columns = matrix.shape[1]
     totals = matrix.sum(axis=1, keepdims=True)
-    share = matrix / np.maximum(totals, 1)
-    cell = min(72.0, max(28.0, 1000 / columns))
-    figure = style.new_figure(max(900.0, cell * columns + 260), max(420.0, cell * count + 190))
-    axes = figure.subplots()
-    image = axes.imshow(share, cmap="Blues", vmin=0, vmax=1, interpolation="nearest", aspect="auto")
-    names = [style.short(name) for name in classes]
-    _class_ticks(axes.xaxis, names + ["no\nspikes"] * (columns - count), room=max(cell, 780 / columns))
-    _class_ticks(axes.yaxis, names)
-    title = "Confusion matrix" + (f", readout: {readout}" if readout else "")
-    summary = style.counted(int(totals.sum()), "image")
-    if accuracy is not None:
-        summary = f"accuracy {100 * accuracy:.1f} % on {summary}"
-    if interval is not None:
-        summary += f" (95 % interval {100 * interval[0]:.1f} to {100 * interval[1]:.1f} %)"
-    style.describe(axes, f"{title}\n{summary}", "predicted class", "true class")
-    axes.spines[:].set_visible(True)
-    if columns > count:
-        axes.axvline(count - 0.5, color=style.DARK, linewidth=1.5)
-    _write_counts(axes, matrix, share, cell)
-    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02, aspect=max(230, cell * count) / 22)
-    bar.set_label("share of the true class's images (%)", fontsize=11)
-    bar.set_ticks([0, 0.25, 0.5, 0.75, 1], labels=["0", "25", "50", "75", "100"])
+    percent = 100 * matrix / np.maximum(totals, 1)
+    figure, axes = _matrix_figure(percent, matrix.astype(str), classes, "share of the class (%)")
+    _class_ticks(axes, [*map(style.short, classes), "no\nspikes"])
+    axes.axvline(len(classes) - 0.5, color=style.DARK, linewidth=1.5)
+    summary = f"accuracy {accuracy:.1%} on {style.counted(int(totals.sum()), 'image')}"
+    summary += f" (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
+    style.describe(axes, f"Confusion matrix, readout: {readout}\n{summary}", "predicted class", "true class")
     return figure
 
 
-def _write_counts(axes: Axes, matrix: np.ndarray, share: np.ndarray, cell: float) -> None:
-    longest = max(len(str(int(count))) for count in matrix.flat)
+def _matrix_figure(
+    percent: np.ndarray, texts: np.ndarray, classes: Sequence[str], quantity: str
+) -> tuple[Figure, Axes]:
+    """Return a figure with a matrix of percentages, a row for each class, and `texts` in its cells."""
+    n_rows, n_columns = percent.shape
+    wide = min(2000, max(750, 28 * n_columns)) / n_columns  # of a cell, in pixels
+    figure = style.new_figure(wide * n_columns + 260, max(28 * n_rows, 440) + 190)
+    axes = figure.subplots()
+    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
+    axes.set_yticks(range(n_rows), [*map(style.short, classes)], parse_math=False)
     look: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center"}
-    look |= {"fontsize": min(13.0, 0.9 * cell / (0.62 * longest) * 72 / style.DOTS_PER_INCH)}
-    for (row, column), count in np.ndenumerate(matrix):
-        colour = "white" if share[row, column] > 0.55 else style.DARK
-        # Counts lie inside their cells, so measuring them for the layout would only cost time.
-        axes.text(column, row, str(int(count)), color=colour, **look).set_in_layout(False)
+    look["fontsize"] = min(13.0, wide / max(1, *map(len, texts.flat)))
+    for (row, column), text in np.ndenumerate(texts):
+        if text:
+            colour = "white" if percent[row, column] > 55 else style.DARK
+            # Texts lie inside their cells, so measuring them for the layout would only cost time.
+            axes.text(column, row, text, color=colour, **look).set_in_layout(False)
+    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02).set_label(quantity, fontsize=11)
+    return figure, axes
 
 
-def neurons_per_class(labels: np.ndarray, classes: Sequence[object]) -> Figure:
+def _class_ticks(axes: Axes, names: list[str]) -> None:
+    """Name the classes along the horizontal axis, slanted unless all names are short."""
+    slanted = max(map(len, names)) * len(names) > 100
+    look: Any = {"rotation": 35, "horizontalalignment": "right", "rotation_mode": "anchor"} if slanted else {}
+    axes.set_xticks(range(len(names)), names, parse_math=False, **look)
+
+
+def neurons_per_class(labels: np.ndarray, classes: Sequence[str]) -> Figure:
     """Draw how many neurons carry each class label, from `labels` [E] (class numbers, -1: silent)."""
-    labels = np.asarray(labels, dtype=np.int64)
     counts = [int(np.count_nonzero(labels == number)) for number in (*range(len(classes)), -1)]
     figure = style.new_figure(max(900, 40 * len(counts) + 150), 520)
     axes = figure.subplots()
     bars = axes.bar(range(len(counts)), counts, color=[style.BLUE] * len(classes) + [style.GREY], width=0.75)
-    bars[-1].set(hatch="//", edgecolor="white")
-    axes.bar_label(bars, [str(count) for count in counts], padding=2, fontsize=11)
-    _class_ticks(axes.xaxis, [*map(style.short, classes), "silent"], room=max(40, 800 / len(counts)))
-    axes.set_ylim(0, max(1, *counts) * 1.12)
+    axes.bar_label(bars, padding=2)
+    _class_ticks(axes, [*map(style.short, classes), "silent"])
     style.whole_numbers(axes)
     title = f"Excitatory neurons per class ({style.counted(len(labels), 'neuron')})"
     style.describe(axes, title, "class", "number of neurons")
     return figure
 
 
-def _class_ticks(axis: Axis, names: list[str], room: float | None = None) -> None:
-    """Name the classes along an axis, slanted where a name is wider than the `room` (pixels) for each."""
-    size = 11 if len(names) <= 30 else 8
-    axis.set_ticks(range(len(names)), names, fontsize=size, parse_math=False)
-    axis.set_tick_params(length=0)
-    longest = max(len(line) for name in names for line in name.splitlines() or [""])
-    if room is not None and longest * size * 0.78 > room:
-        for text in axis.get_ticklabels():
-            text.set(rotation=35, horizontalalignment="right", rotation_mode="anchor")
-
-
-def accuracy_curve(
-    images_seen: Sequence[int],
-    accuracy: Sequence[float],
-    *,
-    evaluations: tuple[Sequence[int], Sequence[float]] = ((), ()),
-    chance: float | None = None,
-    title: str = "Accuracy while learning",
-) -> Figure:
-    """Draw the running accuracy [K], and evaluations (images seen, accuracy) [M], against training images seen.
+def accuracy_curve(running: np.ndarray, evaluations: np.ndarray, chance: float, title: str) -> Figure:
+    """Draw the running accuracy [K, 2] and one or more evaluations [M, 2], rows of (training images seen, accuracy).
 
     Accuracies and `chance` are fractions of 1, and drawn in %.
     """
     figure = style.new_figure(900, 540)
     axes = figure.subplots()
-    if len(images_seen):
-        look: dict[str, Any] = {"color": style.BLUE, "markersize": 4, "linewidth": 1.6}
-        axes.plot(images_seen, 100 * np.asarray(accuracy), "o-", label="running, while learning", **look)
-    if len(evaluations[0]):
-        measured, percent = evaluations[0], 100 * np.asarray(evaluations[1])
-        look = {"color": style.VERMILION, "markersize": 7, "zorder": 3}
-        axes.plot(measured, percent, "D", label="evaluation, learning off", **look)
-        last = (measured[-1], percent[-1])
-        axes.annotate(f"{percent[-1]:.1f}", last, (0, 8), textcoords="offset points", horizontalalignment="center")
-    if chance is not None:
-        label = f"chance ({100 * chance:.0f} %)"
-        axes.axhline(100 * chance, color=style.GREY, linestyle="--", linewidth=1.2, label=label)
-    if axes.lines:
-        axes.legend(frameon=False, fontsize=11)
+    look: dict[str, Any] = {"color": style.BLUE, "markersize": 4, "linewidth": 1.6}
+    axes.plot(running[:, 0], 100 * running[:, 1], "o-", label="running, while learning", **look)
+    look = {"color": style.VERMILION, "markersize": 7, "zorder": 3}
+    axes.plot(evaluations[:, 0], 100 * evaluations[:, 1], "D", label="evaluation, learning off", **look)
+    last = evaluations[-1] * (1, 100)
+    axes.annotate(f"{last[1]:.1f}", last, (0, 8), textcoords="offset points", horizontalalignment="center")
+    axes.axhline(100 * chance, color=style.GREY, linestyle="--", linewidth=1.2, label=f"chance ({chance:.0%})")
+    axes.legend(frameon=False)
     axes.set_ylim(0, 105)
     axes.set_xlim(left=0)
     axes.xaxis.set_major_formatter("{x:,.0f}")
@@ -140,43 +103,24 @@ class ClassHistory(NamedTuple):
     presented: np.ndarray | None  # bool [K, C], the classes that came since the evaluation before; None: all of them
 
 
-def accuracy_per_class(history: ClassHistory, classes: Sequence[object], *, readout: str | None = None) -> Figure:
+def accuracy_per_class(history: ClassHistory, classes: Sequence[str], readout: str) -> Figure:
     """Draw the accuracy of each class (row) in each evaluation (column), and outline what was presented before it."""
+    from matplotlib.patches import Rectangle
+
     percent = 100 * history.accuracy.T  # [C, K]
     if history.presented is not None:  # before a class is presented, its cells stay empty
         percent = np.where(np.maximum.accumulate(history.presented, axis=0).T, percent, np.nan)
-    n_classes, n_evaluations = percent.shape
-    cell = min(46.0, max(20.0, 900 / n_classes))
-    wide = max(900.0, min(1500.0, 62 * n_evaluations + 260))
-    figure = style.new_figure(wide, max(420.0, cell * n_classes + 200))
-    axes = figure.subplots()
-    image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
-    _class_ticks(axes.yaxis, [style.short(name) for name in classes])
+    n_evaluations = len(history.images_seen)
     every = -(-n_evaluations // MOST_TICKS)
+    texts = np.array([["" if np.isnan(each) or every > 1 else f"{each:.0f}" for each in row] for row in percent])
+    figure, axes = _matrix_figure(percent, texts, classes, "accuracy (%)")
     columns = range((n_evaluations - 1) % every, n_evaluations, every)  # the last one is named in any case
-    axes.set_xticks(columns, [f"{history.images_seen[column]:,}" for column in columns], fontsize=10)
-    title = "Accuracy of each class while learning" + (f", readout: {readout}" if readout else "")
+    axes.set_xticks(columns, [f"{history.images_seen[column]:,}" for column in columns])
+    title = f"Accuracy of each class while learning, readout: {readout}"
     if history.presented is not None:
-        title += "\noutlined: the class that was presented since the evaluation before"
-        _outline(axes, history.presented.T)
-    style.describe(axes, title, "training images seen", "class")
-    axes.spines[:].set_visible(True)
-    if every == 1:
-        look: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center", "fontsize": 10}
-        for (row, column), value in np.ndenumerate(percent):
-            colour = "white" if value > 55 else style.DARK
-            text = "" if np.isnan(value) else f"{value:.0f}"
-            axes.text(column, row, text, color=colour, **look).set_in_layout(False)
-    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02).set_label("accuracy (%)", fontsize=11)
-    return figure
-
-
-def _outline(axes: Axes, marked: np.ndarray) -> None:
-    """Outline the cells [C, K] that are marked, those side by side in a row together."""
-    from matplotlib.patches import Rectangle
-
-    edges = np.diff(marked.astype(np.int8), axis=1, prepend=0, append=0)
-    starts, ends = np.argwhere(edges == 1), np.argwhere(edges == -1)  # in the same order, row by row
-    for (row, start), (_, end) in zip(starts, ends, strict=True):
+        title += "\noutlined: the classes that were presented since the evaluation before"
         look: dict[str, Any] = {"fill": False, "edgecolor": style.VERMILION, "linewidth": 2}
-        axes.add_patch(Rectangle((start - 0.5, row - 0.5), end - start, 1, **look))
+        for column, row in np.argwhere(history.presented):
+            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **look))
+    style.describe(axes, title, "training images seen", "class")
+    return figure

@@ -1,19 +1,15 @@
-"""What all plots share: colours, a new figure of a given size, small parts, and the way to the bytes of a PNG file."""
+"""Shared parts of all plots: colours, a new figure of a given size, labels, and the bytes of a PNG file."""
 
 import io
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from stdp_run.errors import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
-    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
 else:
-    Axes = Axis = ScalarMappable = Figure = Any  # names for annotations: matplotlib is imported when it plots
+    Axes = Figure = Any  # names for annotations: matplotlib is imported when it plots
 
 DOTS_PER_INCH = 100
 
@@ -38,32 +34,11 @@ def new_figure(pixels_wide: float, pixels_tall: float, constrained: bool = True)
 def to_png(figure: Figure) -> bytes:
     """Return the figure as the bytes of a PNG file; equal figures give equal bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
 
-    # Not `savefig`, whose size and margins a user's matplotlibrc may change.
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
     file = io.BytesIO()
-    image = Image.fromarray(np.asarray(canvas.buffer_rgba())[:, :, :3])
-    image.save(file, "png", compress_level=4)  # as small as with the default, in half the time
+    # Not `savefig`, whose size and margins a user's matplotlibrc may change.
+    FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 4})  # half the time, about the same size
     return file.getvalue()
-
-
-def size_in_pixels(figure: Figure) -> tuple[int, int]:
-    """Return the height and the width of the image that the figure becomes."""
-    width, height = figure.canvas.get_width_height()
-    return height, width
-
-
-def release(figure: Figure) -> None:
-    """Free the memory of a figure that is not needed any more.
-
-    Figure and canvas refer to each other, and Python may collect such pairs, of some MB each, only much later.
-    """
-    from matplotlib.backend_bases import FigureCanvasBase
-
-    figure.clear()
-    FigureCanvasBase(figure)  # takes the place of the canvas that holds the image
 
 
 def describe(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
