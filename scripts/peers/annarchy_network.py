@@ -1,6 +1,5 @@
 """The network in ANNarchy, compiled to C++: neurons and synapses are written in its equations."""
 
-import itertools
 import os
 import sys
 import tempfile
@@ -8,12 +7,7 @@ from importlib import metadata
 
 import ANNarchy as ann
 import numpy as np
-from timing import learn_for
-
-N_INPUTS = 784
-STEPS = 250  # of 1 ms
-MAX_RATE_HZ = 128.0
-NORM = 78.4
+from base import MAX_RATE_HZ, N_INPUTS, NORM, STEPS, Peer
 
 
 def neuron(tau: float, rest: float, reset: float, inhibition: float, refractory: float, threshold: str) -> ann.Neuron:
@@ -36,20 +30,16 @@ def neuron(tau: float, rest: float, reset: float, inhibition: float, refractory:
 
 LEARNED = ann.Synapse(
     parameters={"tau": 20.0, "a_pre": 1e-4, "a_post": 1e-2},
-    equations=[
-        ann.Variable("tau * dx/dt = -x", method="event-driven"),
-        ann.Variable("tau * dy/dt = -y", method="event-driven"),
-    ],
+    equations=[ann.Variable(f"tau * d{trace}/dt = -{trace}", method="event-driven") for trace in "xy"],
     pre_spike="g_target += w; x = 1.0; w = clip(w - a_pre * y, 0.0, 1.0)",
     post_spike="y = 1.0; w = clip(w + a_post * x, 0.0, 1.0)",
 )
 
 
-class Network:
+class Network(Peer):
     """ANNarchy on one thread, one image at a time."""
 
     simulates = "conductances, pair STDP, one normalisation an image (in Python), 250 steps of 1 ms"
-    steps = STEPS
 
     def __init__(self, pixels: np.ndarray, n_exc: int):
         self.version = metadata.version("ANNarchy")
@@ -66,13 +56,9 @@ class Network:
         others = net.connect(inhibitory, excitatory, "inh")
         others.from_matrix(np.where(np.eye(n_exc) > 0, None, 17.0))
         net.compile(directory=self._folder.name, silent=True)
-        self._images = itertools.cycle(pixels / 255)
+        self.images = pixels / 255
 
-    def learn(self, seconds: float) -> tuple[int, float]:
-        """Learn for about `seconds`; return images and CPU seconds."""
-        return learn_for(seconds, self._images, self._learn)
-
-    def _learn(self, image: np.ndarray) -> None:
+    def learn_image(self, image: np.ndarray) -> None:
         weight = np.array(self._learned.w)
         self._learned.w = weight * (NORM / weight.sum(axis=1, keepdims=True))
         self._inputs.rates = image * MAX_RATE_HZ

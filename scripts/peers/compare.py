@@ -5,26 +5,15 @@ import os
 import statistics
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 from peers.serve import PEERS
+from tables import markdown
 
 NAMES = tuple(PEERS)
 # One core is measured, and threads that wait would spin on it.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 SERVE = Path(__file__).with_name("serve.py")
-
-
-@contextmanager
-def handed_over(pixels: np.ndarray) -> Iterator[Path]:
-    """Write the images where the peers read them."""
-    with tempfile.TemporaryDirectory(prefix="stdp-run-peers-") as folder:
-        file = Path(folder) / "pixels.npy"
-        np.save(file, pixels)
-        yield file
 
 
 class Peer:
@@ -53,9 +42,9 @@ class Peer:
         self._errors.seek(0)
         raise SystemExit(f"{self.name} with {self.n_exc} neurons failed:\n{self._errors.read()[-3000:]}")
 
-    def learn(self, least: float) -> tuple[int, float]:
-        """Let it learn for `least` CPU seconds or more; return images and CPU seconds."""
-        print(least, file=self._process.stdin, flush=True)
+    def learn(self, seconds: float) -> tuple[int, float]:
+        """Let it learn for `seconds` of CPU time or more; return images and CPU seconds."""
+        print(seconds, file=self._process.stdin, flush=True)
         answer = self._answer()
         return answer["images"], answer["seconds"]
 
@@ -67,23 +56,23 @@ class Peer:
 
 def start(name: str, pythons: list[Path], pixels_file: Path, n_exc: int) -> Peer:
     """Return the peer from the first environment that has it; from the last one, with what is missing, if none has."""
-    for python in pythons:
+    for python in pythons[:-1]:
         peer = Peer(name, python, pixels_file, n_exc)
-        if "missing" not in peer.about or python == pythons[-1]:
+        if "missing" not in peer.about:
             return peer
         peer.close()
-    raise ValueError("no environment")
+    return Peer(name, pythons[-1], pixels_file, n_exc)
 
 
-def alternate(peer: Peer, ours, repeats: int, least: float) -> dict:
+def alternate(peer: Peer, ours, repeats: int, seconds: float) -> dict:
     """Return one row: `repeats` times this engine and the peer, one after the other, and the median of the ratios."""
     row = {"peer": peer.name, "n_exc": peer.n_exc, **peer.about}
     if "missing" not in row:
         own_rates, rates = [], []
         for _ in range(repeats):
             for learner, found in ((ours, own_rates), (peer, rates)):
-                images, seconds = learner.learn(least)
-                found.append(images / seconds)
+                images, spent = learner.learn(seconds)
+                found.append(images / spent)
         factors = [own / other for own, other in zip(own_rates, rates, strict=True)]
         row |= {
             "images_per_second": statistics.median(rates),
@@ -98,23 +87,23 @@ def alternate(peer: Peer, ours, repeats: int, least: float) -> dict:
     return row
 
 
-def table(rows: list[dict], markdown: Callable[[list[str], list[list[str]]], str]) -> str:
+def table(rows: list[dict]) -> str:
     """Return the peers' table, and a line for each that is not there."""
-    head = ["peer", "version", "neurons", "steps", "learning/s", "stdp-run/s", "factor", "from", "to", "build s"]
     lines = [
-        [
-            row["peer"],
-            row["version"],
-            f"{row['n_exc']}",
-            f"{row['steps']:,}",
-            f"{row['images_per_second']:,.1f}",
-            f"{row['stdp_run_images_per_second']:,.0f}",
-            f"{row['factor']:,.0f}",
-            *(f"{bound:,.0f}" for bound in row["factor_range"]),
-            f"{row['build_seconds']:.0f}",
-        ]
+        {
+            "peer": row["peer"],
+            "version": row["version"],
+            "neurons": f"{row['n_exc']}",
+            "steps": f"{row['steps']:,}",
+            "learning/s": f"{row['images_per_second']:,.1f}",
+            "stdp-run/s": f"{row['stdp_run_images_per_second']:,.0f}",
+            "factor": f"{row['factor']:,.0f}",
+            "from": f"{row['factor_range'][0]:,.0f}",
+            "to": f"{row['factor_range'][1]:,.0f}",
+            "build s": f"{row['build_seconds']:.0f}",
+        }
         for row in rows
         if "missing" not in row
     ]
     missing = {row["peer"]: f"{row['peer']}: not installed ({row['missing']})" for row in rows if "missing" in row}
-    return "\n\n".join([*([markdown(head, lines)] if lines else []), *missing.values()])
+    return "\n\n".join([*([markdown(lines)] if lines else []), *missing.values()])

@@ -5,15 +5,10 @@
 read and write them in Python once an image would take fifteen times as long as the image: they are not normalised.
 """
 
-import itertools
-
 import nest
 import numpy as np
-from timing import learn_for
+from base import MAX_RATE_HZ, N_INPUTS, STEPS, Peer
 
-N_INPUTS = 784
-STEPS = 250  # of 1 ms
-MAX_RATE_HZ = 128.0
 EXCITATORY = {
     **{"E_L": -65.0, "V_reset": -65.0, "V_m": -65.0, "E_ex": 0.0, "E_in": -100.0, "t_ref": 5.0},
     **{"C_m": 100.0, "g_L": 1.0, "tau_syn_ex": 1.0, "tau_syn_in": 2.0, "tau_minus": 20.0},  # 100 ms; weights in g_L
@@ -29,11 +24,10 @@ LEARNED = {
 }
 
 
-class Network:
+class Network(Peer):
     """NEST's kernel on one thread, one image at a time."""
 
     simulates = "gif_cond_exp, iaf_cond_exp, stdp_nn_symm_synapse, without normalisation, 250 steps of 1 ms"
-    steps = STEPS
 
     def __init__(self, pixels: np.ndarray, n_exc: int):
         self.version = nest.__version__
@@ -49,12 +43,8 @@ class Network:
         nest.Connect(inhibitory, excitatory, "all_to_all", {"weight": -17.0})
         for own, partner in zip(inhibitory, excitatory, strict=True):
             nest.Disconnect(own, partner)
-        self._images = itertools.cycle(pixels / 255)
+        self.images = pixels / 255
 
-    def learn(self, seconds: float) -> tuple[int, float]:
-        """Learn for about `seconds`; return images and CPU seconds."""
-        return learn_for(seconds, self._images, self._learn)
-
-    def _learn(self, image: np.ndarray) -> None:
+    def learn_image(self, image: np.ndarray) -> None:
         self._noise.set(rate=image * MAX_RATE_HZ)
         nest.Simulate(float(STEPS))

@@ -3,11 +3,10 @@
 Its compiled step refuses a network without batches on a CPU, so that one image is a batch of one.
 """
 
-import itertools
-
 import neurosush
 import numpy as np
 import torch
+from base import MAX_RATE_HZ, NORM, STEPS, Peer
 from neurosush.core import network as of
 from neurosush.core.compiled import CompiledStepper
 from neurosush.neurons.axon import Axon
@@ -20,32 +19,22 @@ from neurosush.synapses.currents import DenseInput, OneToOneInput
 from neurosush.synapses.init import WeightInit
 from neurosush.synapses.plasticity import STDP
 from neurosush.synapses.traces import SpikeGather, Traces
-from timing import learn_for
-
-STEPS = 250  # of 1 ms
-MAX_RATE_HZ = 128.0
-NORM = 78.4
 
 
-class Network:
+class Network(Peer):
     """neuroSush with torch on one thread."""
 
     simulates = "its example of the paper: conductances, pair STDP, one normalisation an image, 250 steps of 1 ms"
-    steps = STEPS
 
     def __init__(self, pixels: np.ndarray, n_exc: int):
         torch.set_num_threads(1)
         self.version = neurosush.__version__
         self._network, self._inputs, self._learned = assemble(n_exc)
         self._compiled = CompiledStepper(self._network)
-        self._images = itertools.cycle(torch.from_numpy(pixels.astype(np.float32) / 255))
-        self._learn(next(self._images))  # compiles
+        self.images = torch.from_numpy(pixels.astype(np.float32) / 255)
+        self.learn_image(self.images[0])  # compiles
 
-    def learn(self, seconds: float) -> tuple[int, float]:
-        """Learn for about `seconds`; return images and CPU seconds."""
-        return learn_for(seconds, self._images, self._learn)
-
-    def _learn(self, image: torch.Tensor) -> None:
+    def learn_image(self, image: torch.Tensor) -> None:
         weight = self._learned.weights
         weight.mul_(NORM / weight.sum(-2, keepdim=True))
         self._network.reset_state()
@@ -57,25 +46,14 @@ def assemble(n_exc: int) -> tuple[of.Network, of.NeuronGroup, of.SynapseGroup]:
     """Return the network, its inputs and the synapses that learn."""
     network = of.Network(seed=0, dt=1.0, batch_size=1)
     inputs = of.NeuronGroup(network, 784, [PoissonInput(), Axon()])
-    excitatory = of.NeuronGroup(
-        network,
-        n_exc,
-        [
-            ConductanceIntegration(e_exc=0.0, e_inh=-100.0, tau_exc=1.0, tau_inh=2.0),
-            LIF(tau=100.0, threshold=-52.0, v_reset=-65.0, v_rest=-65.0),
-            *(Refractory(5.0), Fire(), AdaptiveThreshold(increment=0.05, tau=1e7), Axon()),
-        ],
-    )
-    inhibitory = of.NeuronGroup(
-        network,
-        n_exc,
-        [
-            ConductanceIntegration(e_exc=0.0, e_inh=-85.0, tau_exc=1.0, tau_inh=2.0),
-            LIF(tau=10.0, threshold=-40.0, v_reset=-45.0, v_rest=-60.0),
-            *(Refractory(2.0), Fire(), Axon()),
-        ],
-        inhibitory=True,
-    )
+    currents = ConductanceIntegration(e_exc=0.0, e_inh=-100.0, tau_exc=1.0, tau_inh=2.0)
+    membrane = LIF(tau=100.0, threshold=-52.0, v_reset=-65.0, v_rest=-65.0)
+    parts = [currents, membrane, Refractory(5.0), Fire(), AdaptiveThreshold(increment=0.05, tau=1e7), Axon()]
+    excitatory = of.NeuronGroup(network, n_exc, parts)
+    currents = ConductanceIntegration(e_exc=0.0, e_inh=-85.0, tau_exc=1.0, tau_inh=2.0)
+    membrane = LIF(tau=10.0, threshold=-40.0, v_reset=-45.0, v_rest=-60.0)
+    parts = [currents, membrane, Refractory(2.0), Fire(), Axon()]
+    inhibitory = of.NeuronGroup(network, n_exc, parts, inhibitory=True)
     rule = [Traces(tau_pre=20.0), STDP(a_plus=1e-2, a_minus=1e-4), WeightClip(w_min=0.0, w_max=1.0)]
     start = WeightInit(mode="uniform", scale=0.3)
     learned = of.SynapseGroup(network, inputs, excitatory, [start, DenseInput(), SpikeGather(), *rule])

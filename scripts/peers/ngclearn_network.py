@@ -1,6 +1,5 @@
 """ngc-learn's own exhibit of Diehl & Cook's network: its LIF cells, traces and STDP, an image as one scan of JAX."""
 
-import itertools
 import os
 from importlib import metadata
 
@@ -20,58 +19,35 @@ from ngclearn.components.synapses.staticSynapse import StaticSynapse
 from ngclearn.utils.distribution_generator import DistributionGenerator as Initial
 from ngclearn.utils.model_utils import normalize_matrix
 from ngcsimlib.global_state import stateManager
-from timing import learn_for
+from base import MAX_RATE_HZ, NORM, STEPS, Peer
 
-STEPS = 250  # of 1 ms
-MAX_RATE_HZ = 128.0
-NORM = 78.4
+EXCITATORY = {
+    **{"tau_m": 100.0, "resist_m": 100.0, "thr": -52.0, "v_rest": -65.0, "v_reset": -60.0},
+    **{"tau_theta": 1e7, "theta_plus": 0.05, "refract_time": 5.0},
+}
+INHIBITORY = {
+    **{"tau_m": 10.0, "resist_m": 10.0, "thr": -40.0, "v_rest": -60.0, "v_reset": -45.0},
+    **{"tau_theta": 0.0, "refract_time": 2.0},
+}
 
 
-class Network:
+class Network(Peer):
     """ngc-learn on one core."""
 
     simulates = (
         "after its exhibit of the paper: LIFCell, TraceSTDPSynapse, one normalisation an image, 250 steps of 1 ms"
     )
-    steps = STEPS
 
     def __init__(self, pixels: np.ndarray, n_exc: int):
         self.version = metadata.version("ngclearn")
         keys = iter(jax.random.split(jax.random.PRNGKey(0), 8))
         with Context("network"):
             self._inputs = PoissonCell("inputs", n_units=784, target_freq=MAX_RATE_HZ, key=next(keys))
-            excitatory = LIFCell(
-                "excitatory",
-                n_units=n_exc,
-                tau_m=100.0,
-                resist_m=100.0,
-                thr=-52.0,
-                v_rest=-65.0,
-                v_reset=-60.0,
-                tau_theta=1e7,
-                theta_plus=0.05,
-                refract_time=5.0,
-                key=next(keys),
-            )
-            inhibitory = LIFCell(
-                "inhibitory",
-                n_units=n_exc,
-                tau_m=10.0,
-                resist_m=10.0,
-                thr=-40.0,
-                v_rest=-60.0,
-                v_reset=-45.0,
-                tau_theta=0.0,
-                refract_time=2.0,
-                key=next(keys),
-            )
+            excitatory = LIFCell("excitatory", n_units=n_exc, key=next(keys), **EXCITATORY)
+            inhibitory = LIFCell("inhibitory", n_units=n_exc, key=next(keys), **INHIBITORY)
+            start = Initial.uniform(0.0, 0.3)
             self._learned = TraceSTDPSynapse(
-                "learned",
-                (784, n_exc),
-                A_plus=1e-2,
-                A_minus=1e-4,
-                weight_init=Initial.uniform(0.0, 0.3),
-                key=next(keys),
+                "learned", (784, n_exc), A_plus=1e-2, A_minus=1e-4, weight_init=start, key=next(keys)
             )
             partner = StaticSynapse("partner", (n_exc, n_exc), Initial.diag_offdiag(22.5, 0.0), key=next(keys))
             others = StaticSynapse("others", (n_exc, n_exc), Initial.diag_offdiag(0.0, -120.0), key=next(keys))
@@ -96,14 +72,10 @@ class Network:
             for component in (self._inputs, excitatory, inhibitory, before, after):
                 self._reset >> component.reset
         self._rows = jnp.array(self._step.pack_rows(STEPS, t=lambda step: float(step), dt=1.0))
-        self._images = itertools.cycle(pixels.astype(np.float32) / 255)
-        self._learn(next(self._images))  # compiles
+        self.images = pixels.astype(np.float32) / 255
+        self.learn_image(self.images[0])  # compiles
 
-    def learn(self, seconds: float) -> tuple[int, float]:
-        """Learn for about `seconds`; return images and CPU seconds."""
-        return learn_for(seconds, self._images, self._learn)
-
-    def _learn(self, image: np.ndarray) -> None:
+    def learn_image(self, image: np.ndarray) -> None:
         self._reset.run()
         self._inputs.inputs.set(jnp.asarray(image[None]))
         stateManager.set_state(self._step.scan(self._rows)[0])

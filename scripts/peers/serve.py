@@ -19,9 +19,9 @@ import numpy as np
 PEERS = {
     "bindsnet": ("bindsnet_network", {}),
     "spaic": ("spaic_network", {}),
-    "brian2": ("brian2_network", {"presentation": "short"}),
-    "brian2-published": ("brian2_network", {"presentation": "published"}),
-    "brian2-paper": ("brian2_paper_network", {}),
+    "brian2": ("brian2_network", {"model": "pair", "presentation": "short"}),
+    "brian2-published": ("brian2_network", {"model": "pair", "presentation": "published"}),
+    "brian2-paper": ("brian2_network", {"model": "paper", "presentation": "published"}),
     "annarchy": ("annarchy_network", {}),
     "nest": ("nest_network", {}),
     "neurosush": ("neurosush_network", {}),
@@ -30,20 +30,14 @@ PEERS = {
 PACKAGES = ("bindsnet", "spaic", "brian2", "ANNarchy", "nest", "neurosush", "ngclearn")
 
 
-def answers_only():
-    """Return the standard output as a file, and send what the peers print there to the standard error."""
-    channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    return channel
-
-
-def tell(channel, **fields) -> None:
-    print(json.dumps(fields), file=channel, flush=True)
-
-
 def main(name: str, pixels_file: str, n_exc: int) -> None:
     """Build the peer `name` with `n_exc` neurons and answer until the input ends."""
-    channel = answers_only()
+    channel = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what the peers print goes to the standard error
+
+    def tell(**fields) -> None:
+        print(json.dumps(fields), file=channel, flush=True)
+
     module, options = PEERS[name]
     start = time.perf_counter()
     try:
@@ -51,13 +45,12 @@ def main(name: str, pixels_file: str, n_exc: int) -> None:
     except ModuleNotFoundError as error:
         if error.name not in PACKAGES:
             raise
-        tell(channel, missing=str(error))
-        return
+        return tell(missing=str(error))
     about = {"version": network.version, "steps": network.steps, "simulates": network.simulates}
-    tell(channel, **about, build_seconds=time.perf_counter() - start)
+    tell(**about, build_seconds=time.perf_counter() - start)
     for line in sys.stdin:
         images, seconds = network.learn(float(line))
-        tell(channel, images=images, seconds=seconds)
+        tell(images=images, seconds=seconds)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,11 @@
 """SPAIC's network for STDP: the neurons and the rule that this project's constants come from."""
 
-import itertools
 from importlib import metadata
 
 import numpy as np
 import spaic
 import torch
-from timing import learn_for
-
-STEPS = 250
-MAX_RATE_HZ = 128.0
+from base import MAX_RATE_HZ, STEPS, Peer
 
 
 class Excitation(spaic.Network):
@@ -31,25 +27,20 @@ class Excitation(spaic.Network):
         self.set_backend_dt(1.0)
 
 
-class Network:
+class Network(Peer):
     """SPAIC with torch, one image at a time."""
 
     simulates = "lifstdp_ex, lifstdp_ih, nearest_online_stdp, 250 steps of 1 ms"
-    steps = STEPS
 
     def __init__(self, pixels: np.ndarray, n_exc: int):
         torch.set_num_threads(1)
         torch.manual_seed(0)
         self.version = metadata.version("spaic")
         self._network = Excitation(n_exc)
-        self._images = itertools.cycle((pixels.reshape(-1, 1, 784) / 255).astype(np.float32))
-        self._learn(next(self._images))  # SPAIC builds its network when it first runs
+        self.images = (pixels.reshape(-1, 1, 784) / 255).astype(np.float32)
+        self.learn_image(self.images[0])  # SPAIC builds its network when it first runs
 
-    def learn(self, seconds: float) -> tuple[int, float]:
-        """Learn for about `seconds`; return images and CPU seconds."""
-        return learn_for(seconds, self._images, self._learn)
-
-    def _learn(self, image: np.ndarray) -> None:
+    def learn_image(self, image: np.ndarray) -> None:
         with torch.no_grad():  # else every step of the image is kept for a gradient that nobody takes
             self._network.inputs(image)
             self._network.run(STEPS)

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 import hydra
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
@@ -80,6 +81,7 @@ def read_options() -> Namespace:
 def help_text(folders: Iterable[Path]) -> str:
     """Return the text of --help, with the config groups in the folders and their choices, for 80 columns."""
     choices = {(file.parent.name, file.stem) for folder in folders for file in folder.glob("*/*.yaml")}
+    choices |= {("tuned", name.removesuffix(".yaml")) for name in ConfigStore.instance().list("tuned")}
     lines = []
     for group, found in groupby(sorted(choices), itemgetter(0)):
         line = f"  {group}: {', '.join(name for _, name in found)}"

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 
 from hydra.conf import HydraConf
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
@@ -124,7 +125,7 @@ def tuning(config: DictConfig, hydra_config: HydraConf, folders: list[Path]) -> 
     Raises:
         UserError: a choice was asked for by name and does not exist; Hydra ignores that, as not all parts have one.
     """
-    there = sorted({file.stem for folder in folders for file in folder.glob("tuned/*.yaml")})
+    there = GlobalHydra.instance().config_loader().get_group_options("tuned")
     choices = hydra_config.runtime.choices
     tuned, rule, neuron = (choices.get(group) for group in ("tuned", "rule", "neuron"))
     if tuned in there:

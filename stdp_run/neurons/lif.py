@@ -62,10 +62,6 @@ class LIF(NeuronGroup):
         return spike, v, where(spike, p.inhibitory_refractory, maximum(refractory - 1, 0))
 
 
-class DiehlCook(LIF):
-    """LIF with the refractory periods of Diehl & Cook 2015: the YAML sets them, the arithmetic is the same."""
-
-
 class ALIF(LIF):
     """LIF without units, with a soft reset and a threshold that grows in proportion (SPAIC's adaptive LIF).
 

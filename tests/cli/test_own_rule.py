@@ -61,7 +61,7 @@ def test_what_a_rule_of_ones_own_is_based_on(tmp_path, yaml, base):
     own = name_folder(tmp_path)
     expected = {"PairRule": ["mine", "nearest_online"], "FullOnline": ["mine", "full_online"], "Rule": ["mine"]}[base]
     assert relatives("rule", "mine", f"{module}.Mine", [tmp_path, conf_folder()], own) == expected
-    assert relatives("neuron", "diehl_cook", "stdp_run.neurons.DiehlCook", [conf_folder()], None)[1] == "lif_stdp"
+    assert relatives("neuron", "diehl_cook", "stdp_run.neurons.LIF", [conf_folder()], None)[1] == "lif_stdp"
 
 
 @pytest.mark.slow

@@ -37,7 +37,7 @@ def asked(rule=NearestOnline, **options):
         ({"learning": False, "batch_size": 16}, "event", "the faster one for inference"),
         ({"engine": "event"}, "event", "engine=event"),
         ({"batch_size": 16}, "torch", "batch_size=16"),
-        ({"rule": OwnRule}, "torch", "OwnRule with DiehlCook has no compiled implementation"),
+        ({"rule": OwnRule}, "torch", "OwnRule with LIF has no compiled implementation"),
         ({"engine": "torch"}, "torch", "engine=torch"),
     ],
 )
@@ -65,7 +65,7 @@ def test_the_engine_follows_from_the_request_and_a_gpu_only_runs_torch(
             "engine=event: batch_size=4: must be 1 .*; engine=torch can",
         ),
         ({"engine": "event", "device": "cuda"}, True, "engine=event: device=cuda: must be cpu or auto"),
-        ({"engine": "event", "rule": OwnRule}, False, "engine=event: OwnRule with DiehlCook has no compiled"),
+        ({"engine": "event", "rule": OwnRule}, False, "engine=event: OwnRule with LIF has no compiled"),
     ],
 )
 def test_what_cannot_be_had_is_refused_in_one_line(monkeypatch, options, has_gpu, line):

@@ -23,6 +23,13 @@ def bench(*arguments):
     return subprocess.run(words, capture_output=True, text=True, timeout=600)
 
 
+def document_of(folder, *arguments):
+    """Return the JSON of a run."""
+    done = bench(*arguments, "--output", folder / "speed.json")
+    assert done.returncode == 0, done.stderr
+    return json.loads((folder / "speed.json").read_text())
+
+
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory):
     """The JSON and the table of one run with two rules and two sizes."""
@@ -78,9 +85,8 @@ def test_all_rules_are_measured_with_the_group_that_is_named(monkeypatch):
 @pytest.mark.slow
 def test_delayed_spikes_have_a_floor_of_their_own(monkeypatch):
     monkeypatch.syspath_prepend(SCRIPTS)
-    network = importlib.import_module("bench").Network(
-        "triplet", "diehl_cook_2015", 4, np.full((2, 784), 255, np.uint8)
-    )
+    bench = importlib.import_module("bench")
+    network = bench.Network(bench.Subject("triplet", "diehl_cook_2015", 4), np.full((2, 784), 255, np.uint8))
     n_spikes, weight = network.floor(2), network.engine.state().weight
     # 700 steps of 0.5 ms with 63.75 Hz, two white images; each spike adds its weight to a sum of every neuron.
     assert n_spikes == pytest.approx(2 * 784 * 700 * 0.031875, rel=0.01)
@@ -98,48 +104,36 @@ def test_memory_is_that_of_the_row(measured):
 
 
 @pytest.mark.slow
-def test_the_machine_the_versions_and_the_commit_are_in_the_json():
-    done = bench("--n-exc", "20", "--images", "10", "--repeats", "1", "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    assert document["machine"]["cores"] == os.cpu_count() and document["machine"]["cores_used"] == 1
-    assert document["versions"]["numpy"] == np.__version__
-    assert {"commit", "date"} < set(document) and "threads" not in document["rows"][0]
-
-
-@pytest.mark.slow
 @pytest.mark.skipif(available_cores() < 2, reason="needs two cores")
-def test_two_cores_are_measured_beside_one():
-    done = bench("--n-exc", "50", "--images", "200", "--repeats", "2", "--threads", "2", "--json")
-    assert done.returncode == 0, done.stderr
-    document = json.loads(done.stdout)
-    threads = document["rows"][0]["threads"]
+def test_two_cores_are_measured_beside_one_and_batches_beside_the_event_engine(tmp_path):
+    few = ["--n-exc", "50", "--images", "200", "--repeats", "2", "--seconds", "0.1"]
+    document = document_of(tmp_path, *few, "--threads", "2", "--batch-sizes", "1", "8")
+    assert document["versions"]["numpy"] == np.__version__ and {"commit", "date"} < set(document)
+    event, *batches = document["rows"]
+    threads = event["threads"]
     assert document["machine"]["cores_used"] == threads["n"] == 2 and threads["images"] == 200
     ratio = threads["all_images_per_second"] / threads["one_images_per_second"]
     assert threads["of_linear"] == pytest.approx(ratio / 2)
+    assert [row["batch_size"] for row in batches] == [1, 8] and batches[1]["images"] % 8 == 0
+    assert all("threads" not in row and row["learning_images_per_second"] > 0 for row in batches)
 
 
 @pytest.mark.parametrize(
-    ("script", "arguments", "expected"),
+    ("arguments", "expected"),
     [
-        ("bench", "--images 0", "argument --images: at least 1"),
-        ("bench", "--repeats 0", "argument --repeats: at least 1"),
-        ("bench", "--threads 100000", "--threads 100000: between 1 and"),
-        ("bench", "--neuron diehl_cook_int", "argument --neuron: invalid choice: 'diehl_cook_int'"),
-        (
-            "bench",
-            "--rules meta_nearest_online --neuron diehl_cook_2015",
-            "--rules meta_nearest_online: the event engine",
-        ),
-        ("bench", f"--peers {SCRIPTS}", f"argument --peers: {SCRIPTS} is no program"),
-        ("bench_batches", "--images 32 --batch-sizes 64", "--images 32: at least one batch of 64"),
+        ("--images 0", "argument --images: at least 1"),
+        ("--threads 100000", "--threads 100000: between 1 and"),
+        ("--neuron diehl_cook_int", "argument --neuron: invalid choice: 'diehl_cook_int'"),
+        ("--rules meta_nearest_online --neuron diehl_cook_2015", "--rules meta_nearest_online: the event engine"),
+        (f"--peers {SCRIPTS}", f"--peers {SCRIPTS}: no program"),
+        ("--images 32 --batch-sizes 64", "--images 32: at least one batch of 64"),
     ],
 )
-def test_what_cannot_be_measured_is_refused(monkeypatch, capsys, script, arguments, expected):
+def test_what_cannot_be_measured_is_refused(monkeypatch, capsys, arguments, expected):
     monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(sys, "argv", [script, *arguments.split()])
+    monkeypatch.setattr(sys, "argv", ["bench.py", *arguments.split()])
     with pytest.raises(SystemExit) as stop:
-        importlib.import_module(script).main()
+        importlib.import_module("bench").main()
     assert stop.value.code and expected in capsys.readouterr().err + str(stop.value)
 
 
@@ -160,7 +154,7 @@ def test_peers_that_are_not_installed_are_named(tmp_path):
     numpy = Path(np.__file__).parent
     libraries = numpy.with_name("numpy.libs")
     python = python_with(tmp_path, numpy, *([libraries] if libraries.exists() else []))
-    done = bench("--n-exc", "--images", "20", "--repeats", "1", "--peers", python, "--peer-n-exc", "10")
+    done = bench("--n-exc", "10", "--images", "20", "--repeats", "1", "--peers", python)
     assert done.returncode == 0, done.stderr
     names = ["bindsnet", "spaic", "brian2", "brian2-published", "brian2-paper", "nest", "neurosush", "ngclearn"]
     packages = {name: name.partition("-")[0] for name in names} | {"annarchy": "ANNarchy"}
@@ -172,7 +166,7 @@ def test_peers_that_are_not_installed_are_named(tmp_path):
 @pytest.mark.slow
 def test_an_environment_that_does_not_work_is_an_error(tmp_path):
     python = python_with(tmp_path)
-    done = bench("--n-exc", "--images", "20", "--peers", python, "--peer-n-exc", "10")
+    done = bench("--n-exc", "10", "--images", "20", "--peers", python)
     assert done.returncode == 1
     assert "bindsnet with 10 neurons failed" in done.stderr and "No module named 'numpy'" in done.stderr
 
@@ -180,23 +174,10 @@ def test_an_environment_that_does_not_work_is_an_error(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif("STDP_RUN_PEERS" not in os.environ, reason="STDP_RUN_PEERS names no Python that has the peers")
 @pytest.mark.parametrize("name", ["bindsnet", "spaic", "nest", "neurosush", "ngclearn"])
-def test_a_peer_learns_in_turn_with_this_engine(name):
-    settings = ["--images", "100", "--repeats", "3", "--peer-seconds", "0.1", "--peer-n-exc", "10", "--json"]
-    done = bench("--n-exc", "--peers", os.environ["STDP_RUN_PEERS"], "--peer-names", name, *settings)
-    assert done.returncode == 0, done.stderr
-    (row,) = json.loads(done.stdout)["peers"]
+def test_a_peer_learns_in_turn_with_this_engine(name, tmp_path):
+    settings = ["--images", "100", "--repeats", "3", "--seconds", "0.1", "--n-exc", "10", "--peer-names", name]
+    (row,) = document_of(tmp_path, "--peers", os.environ["STDP_RUN_PEERS"], *settings)["peers"]
     assert (row["peer"], row["n_exc"], row["steps"]) == (name, 10, 250)
     ratios = sorted(ours / theirs for ours, theirs in zip(row["stdp_run_runs"], row["runs"], strict=True))
     assert row["factor"] == pytest.approx(ratios[1]) and row["factor_range"] == pytest.approx(ratios[::2])
     assert row["factor"] > 100
-
-
-@pytest.mark.slow
-def test_batches_are_measured_beside_the_event_engine():
-    words = [sys.executable, SCRIPTS / "bench_batches.py", "--json", "--n-exc", "20", "--batch-sizes", "1", "8"]
-    few = ["--images", "32", "--seconds", "0.1", "--repeats", "1"]
-    done = subprocess.run([*words, *few], capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["rows"]
-    assert [(row["engine"], row["batch_size"]) for row in rows] == [("event", 1), ("torch", 1), ("torch", 8)]
-    assert all(row["learning_images_per_second"] > 0 for row in rows)

@@ -1,0 +1,13 @@
+"""Markdown tables that are readable as text, too."""
+
+
+def markdown(rows: list[dict[str, str]]) -> str:
+    """Return a table with a line for each row and a column for each key: the first to the left, others to the right."""
+    columns = {head: [head, *(row[head] for row in rows)] for head in rows[0]}
+    padded = []
+    for number, cells in enumerate(columns.values()):
+        width = max(map(len, cells))
+        justify = str.rjust if number else str.ljust
+        line = "-" * (width - 1) + (":" if number else "-")
+        padded.append([justify(cells[0], width), line, *(justify(cell, width) for cell in cells[1:])])
+    return "\n".join(f"| {' | '.join(line)} |" for line in zip(*padded, strict=True))
