@@ -1,16 +1,16 @@
-"""mode=predict: what a trained network makes of a user's own pictures: a line for each, and a CSV on request."""
+"""mode=predict: a trained network's answers to a user's own pictures, one line each, and a CSV on request."""
 
 import csv
 import io
 import logging
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from stdp_run.commands import Invocation
 from stdp_run.config.schema import Settings
-from stdp_run.datasets.picture_files import ENDINGS, pictures_below
+from stdp_run.datasets.image_folder import ENDINGS, pictures_below
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.errors import UserError, printable
 from stdp_run.files import check_place, csv_cell, write_atomically
@@ -19,12 +19,11 @@ from stdp_run.inference.load import Answers, load
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """What became of every picture."""
+class Prediction(NamedTuple):
+    """The answers to N pictures."""
 
-    files: tuple[Path, ...]  # [N] the pictures that could be read
-    answers: Answers  # of N pictures
+    files: tuple[Path, ...]  # [N]
+    answers: Answers
     broken: tuple[Path, ...]  # the files that could not be read
 
 
@@ -51,23 +50,17 @@ def run(settings: Settings, _: Invocation) -> float:
 def predict(
     checkpoint: str | Path, images: str | Path, threads: int | None = None, config_dir: str | None = None
 ) -> Prediction:
-    """Have a trained network answer pictures.
-
-    A file that cannot be read is named in a warning on the log, and the others are still answered. Pictures are
-    prepared as those that the network learned (`stdp_run.datasets.pictures.reader_for`); the log says how.
-
-    Args:
-        checkpoint: a run's directory, or the checkpoint.pt in it.
-        images: a picture or a folder of pictures (`find_pictures`).
-        threads, config_dir: as for `stdp_run.load`.
+    """Have a trained network answer a picture, or all in a folder and below; warn of files that cannot be read.
 
     Raises:
         UserError: the checkpoint cannot be used, there is no picture, or none can be read.
     """
-    found = find_pictures(images)
+    path, read, pixels, broken = Path(images), [], [], []
+    found = [path] if path.is_file() else pictures_below(path)
+    if not found:
+        raise UserError.bad_value("predict.images", images, f"a picture, or a folder with {', '.join(ENDINGS)}")
     network = load(checkpoint, threads=threads, config_dir=config_dir)
     reader = reader_for(network.settings.dataset)
-    read, pixels, broken = [], [], []
     for file in found:
         try:
             pixels.append(reader.read(file))
@@ -81,27 +74,6 @@ def predict(
     return Prediction(tuple(read), network.classify(np.stack(pixels)), tuple(broken))
 
 
-def find_pictures(path: str | Path) -> list[Path]:
-    """Return the pictures at `path`, sorted by folder, then name.
-
-    A file is taken whatever its name. Of a folder, the files in it and in all folders below that end in .png, .jpg,
-    .jpeg, .bmp, .gif, .webp, .tif, .tiff, .ppm or .pgm. What starts with a dot is left out.
-
-    Raises:
-        UserError: nothing is there, or no picture is.
-    """
-    wanted = f"a picture, or a folder with pictures ({', '.join(ending[1:] for ending in ENDINGS)})"
-    place = Path(path)
-    if place.is_file():
-        return [place]
-    if not place.is_dir():
-        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no such file or folder")
-    found = pictures_below(place)
-    if not found:
-        raise UserError.bad_value("predict.images", path, f"{wanted}; there is no picture in this folder")
-    return found
-
-
 def table(prediction: Prediction) -> str:
     """Return a header and a line for each picture: file, answer, confidence."""
     answers = prediction.answers
@@ -113,18 +85,11 @@ def table(prediction: Prediction) -> str:
 
 
 def csv_text(prediction: Prediction) -> str:
-    """Return the answers as CSV (RFC 4180): file, answer, confidence (0 to 1) and each class's score_NAME.
-
-    Without an answer the field is empty, and the confidence 0. What a spreadsheet would take for a formula begins with
-    an apostrophe.
-    """
-    answers = prediction.answers
+    """Return CSV (RFC 4180): file, answer (or empty), confidence (0 to 1), each class's score_NAME; no formulas."""
+    files, answers, _ = prediction
+    rows = [["file", "answer", "confidence", *(f"score_{name}" for name in answers.classes)]]
+    for file, name, confidence, score in zip(files, answers.names, answers.confidence, answers.score, strict=True):
+        rows.append([csv_cell(str(file)), csv_cell(name or ""), f"{confidence:.6f}", *(f"{x:.6g}" for x in score)])
     buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow(["file", "answer", "confidence", *(f"score_{name}" for name in answers.classes)])
-    for n, file in enumerate(prediction.files):
-        scores = [f"{value:.6g}" for value in answers.score[n]]
-        writer.writerow(
-            [csv_cell(str(file)), csv_cell(answers.names[n] or ""), f"{answers.confidence[n]:.6f}", *scores]
-        )
+    csv.writer(buffer).writerows(rows)
     return buffer.getvalue()

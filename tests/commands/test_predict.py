@@ -10,7 +10,8 @@ from helpers.runs import run_in
 from PIL import Image
 
 from stdp_run import checkpoint
-from stdp_run.commands.predict import csv_text, find_pictures, predict, table
+from stdp_run.commands.predict import csv_text, predict, table
+from stdp_run.datasets.image_folder import pictures_below
 from stdp_run.errors import UserError
 from stdp_run.inference.load import load
 
@@ -76,8 +77,10 @@ def test_a_single_picture_and_errors(finished_run, folder, tmp_path):
         asked(tmp_path, *one, ("predict.csv", tmp_path / "nowhere" / "answers.csv"))
     with pytest.raises(UserError, match=r"broken\.jpg: must be pictures; none of the files there can be read"):
         predict(finished_run, folder / "broken.jpg")
-    with pytest.raises(UserError, match=r"predict\.images=.*nowhere: must be a picture"):
-        predict(finished_run, tmp_path / "nowhere")
+    (tmp_path / "bare").mkdir()
+    for name in ("nowhere", "bare"):
+        with pytest.raises(UserError, match=rf"predict\.images=.*{name}: must be a picture, or a folder with \.png"):
+            predict(finished_run, tmp_path / name)
 
 
 def test_names_of_files_and_classes_reach_the_terminal_and_the_csv_as_text(finished_run, mnist, tmp_path, caplog):
@@ -100,29 +103,17 @@ def test_names_of_files_and_classes_reach_the_terminal_and_the_csv_as_text(finis
     assert {row[1][:3] for row in rows} == {"'=\x1b"} and float(rows[0][2]) > 0
 
 
-def test_finding_pictures(tmp_path):
-    def touch(name):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-        return path
-
-    deep = [touch("below/z.png"), touch("below/deeper/a.JPG")]
-    touch("notes.txt"), touch(".hidden/c.png"), touch("below/._z.png")
-    assert find_pictures(tmp_path) == deep
-    here = [touch("1.png"), touch("10.tiff"), touch("b.webp")]
-    assert find_pictures(str(tmp_path)) == here + deep, "pictures in the folder itself do not hide those below"
-    assert find_pictures(tmp_path / "notes.txt") == [tmp_path / "notes.txt"]
-    (tmp_path / "bare").mkdir()
-    with pytest.raises(UserError, match=r"images=.*bare: must be a picture, or a folder .*no picture in this folder"):
-        find_pictures(tmp_path / "bare")
-    with pytest.raises(UserError, match=r"images=nowhere: must be a picture, .*no such file"):
-        find_pictures("nowhere")
+def test_pictures_are_found_in_all_folders_below(tmp_path):
+    names = ["1.png", "below/z.png", "below/deeper/a.JPG", "notes.txt", ".hidden/c.png", "below/._z.png"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert pictures_below(tmp_path) == [tmp_path / name for name in names[:3]]
 
 
 FORMATS = {
-    "enlarged": lambda digit: (np.asarray(Image.fromarray(digit).resize((280, 280), Image.Resampling.NEAREST)), "PNG"),
     "padded": lambda digit: (np.pad(digit, ((3, 20), (30, 5))), "PNG"),
+    "unchanged": lambda digit: (digit, "PNG"),
     "jpeg": lambda digit: (digit, "JPEG"),
 }
 
@@ -130,11 +121,11 @@ FORMATS = {
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_accuracy_on_files_is_that_on_arrays(finished_run, mnist, tmp_path, kind):
-    """1,000 test images, within 1.5 points: changed pixels draw other spikes. Unchanged ones come out bit for bit."""
+    """1,000 test images, within 1.5 points: changed pixels draw other spikes."""
     images, classes = mnist.test.pixels[:1000], mnist.test.labels[:1000]
     for n, digit in enumerate(images):
         picture, form = FORMATS[kind](digit)
         Image.fromarray(picture).save(tmp_path / f"{n:04}.{form.lower()}", form)
     files = (predict(finished_run, tmp_path).answers.class_index == classes).mean()
     arrays = (load(finished_run).classify(images).class_index == classes).mean()
-    assert abs(files - arrays) <= 0.015, (files, arrays)
+    assert abs(files - arrays) <= 0.015 * (kind != "unchanged"), (files, arrays)
