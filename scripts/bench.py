@@ -45,7 +45,7 @@ from peers import compare
 from tables import markdown
 
 from stdp_run import neurons, rules
-from stdp_run.config.build import published_model
+from stdp_run.config.build import build_rule, published
 from stdp_run.datasets import MNIST
 from stdp_run.encoding import SPIKES_EVALUATING
 from stdp_run.engines.event import engine as event
@@ -56,7 +56,8 @@ from stdp_run.engines.event.learning import implementation_for
 from stdp_run.engines.event.sampling import make_trains, sample_spikes, train_of
 from stdp_run.engines.event.vectors import add_rows, zeros_for_vectors
 from stdp_run.engines.selection import EngineOptions, make_engine, set_process_options
-from stdp_run.network import Encoder, initial_state
+from stdp_run.network import Encoder, Model, initial_state
+from stdp_run.parameters import check_parameters, named_parameters
 from stdp_run.training.result import commit, versions
 
 ENCODER = Encoder(n_steps=250, max_rate_hz=128.0, dt_ms=1.0)
@@ -112,7 +113,18 @@ class Network:
 
     def __init__(self, subject: Subject, pixels: np.ndarray):
         encoder = RUNNING_ON if neurons[subject.neuron].runs_on else ENCODER
-        self.model = published_model(subject.rule, subject.neuron, subject.n_exc, encoder)
+        rule, neuron = rules.registered[subject.rule], neurons.registered[subject.neuron]
+        constants = check_parameters("neuron", neuron.parameters, published("neuron", subject.neuron))
+        self.model = Model(
+            n_inputs=784,
+            n_exc=subject.n_exc,
+            rule=rule,
+            rule_parameters=build_rule(rule, published("rule", subject.rule), encoder.dt_ms, 784),
+            neuron=neuron,
+            neuron_parameters=named_parameters(neuron, constants, encoder.dt_ms),
+            encoder=encoder,
+            seed=0,
+        )
         self.engine = compiled = event.EventEngine(self.model, initial_state(self.model), n_threads=1)
         if subject.batch_size:
             options = EngineOptions("torch", subject.device, subject.batch_size, threads=1)

@@ -9,7 +9,7 @@ from typing import Any
 
 _PUBLIC = {
     "run": "stdp_run.cli.python",
-    "Result": "stdp_run.commands.result",
+    "Result": "stdp_run.commands.run_result",
     "load": "stdp_run.inference.load",
     "replay": "stdp_run.engines.replay",
 }

@@ -1,14 +1,13 @@
-"""The one exception that a person at the command line is meant to read."""
+"""The exception for mistakes of the user."""
 
 from collections.abc import Iterable
 from unicodedata import category
 
 
 class UserError(Exception):
-    """A mistake in what was asked for, told in one line that names the key, the value and what is allowed.
+    """A mistake of the user, in one printable line that names the key, the value and what is allowed.
 
-    The command line prints the line and exits with a non-zero code; it prints no traceback. The line is printable,
-    whatever names of files or classes are in it.
+    The command line prints the line without a traceback and exits with a non-zero code.
     """
 
     def __init__(self, line: str):
@@ -33,7 +32,7 @@ def shown(value: object) -> str:
 
 
 def printable(text: object) -> str:
-    r"""Return a text that may be a stranger's in one line without control characters: as \n, \x1b and so on."""
+    r"""Return a text in one line without control characters, which are escaped as \n, \x1b and so on."""
     return "".join(map(_escaped, str(text)))
 
 

@@ -1,4 +1,4 @@
-"""Files that are written intact or not at all, locks between processes, and the user's cache folder."""
+"""Atomic writes, locks between processes, and the user's cache folder."""
 
 import contextlib
 import errno
@@ -17,13 +17,13 @@ from stdp_run.system import sync_folder
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"  # of a directory: the process that holds it is at work there
+LOCK = ".lock"  # of a directory; held by the process that is at work there
 _CHECKSUM = 32  # bytes of a sha256 before the data of a file in the cache
-_UNFINISHED = ".stdp-run-unfinished"  # the ending of what is being written; no other program gives it
+_UNFINISHED = ".stdp-run-unfinished"  # ending of a file that is being written
 
 
 def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    """Write `data` to `path` so that a reader, also after a crash, finds the old file or the new one, intact.
+    """Write `data` to `path`; a reader, also after a crash, finds the old file or the new one, intact.
 
     Raises:
         UserError: the file cannot be written; the old one is unchanged.
@@ -44,13 +44,13 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
 
 
 def check_place(key: str, path: str) -> None:
-    """Raise UserError unless a file can be at `path`, the value of `key`: not a folder, and in one that is there."""
+    """Raise UserError unless a file can be written at `path`, the value of `key`."""
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
-        raise UserError.bad_value(key, path, "a file to write, in a folder that is there")
+        raise UserError.bad_value(key, path, "a file to write, in an existing folder")
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove what killed processes were writing in a folder; the caller holds its lock."""
+    """Remove the unfinished files of killed processes in a folder; the caller holds its lock."""
     for leftover in folder.glob(f".*{_UNFINISHED}"):
         with contextlib.suppress(OSError):  # a directory of that name stays
             leftover.unlink()
@@ -58,17 +58,17 @@ def remove_unfinished(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
-    """Hold the lock file `path`, which the system frees whatever becomes of this process.
+    """Hold the lock file `path`, which is made where it is missing; the system frees it when the process ends.
 
-    Where the file system has no locks, as some of clusters, the log says so and nothing is locked.
+    On a file system without locks, as some of clusters, the log says so and nothing is locked.
 
     Args:
-        path: the lock file; it is made where it is missing, and stays.
+        path: the lock file.
         wait: wait for another process that holds it.
-        what: what is locked, for the log.
+        what: the name of the locked thing, for the log.
 
     Raises:
-        UserError: another process holds it and this one is not to `wait`, or the file cannot be made.
+        UserError: another process holds it and this one does not `wait`, or the file cannot be made.
     """
     lock = FileLock(path, timeout=0)
     try:
@@ -91,14 +91,8 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
         lock.release()
 
 
-def wait_until_free(path: Path) -> None:
-    """Wait until no process holds the lock file `path`; not at all where the file system has no locks."""
-    with contextlib.suppress(OSError, NotImplementedError), FileLock(path):
-        pass
-
-
 def csv_cell(text: str) -> str:
-    """Return a text as it may stand in a CSV: an apostrophe before what a spreadsheet would take for a formula."""
+    """Return a text for a CSV: with an apostrophe where a spreadsheet would see a formula."""
     if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
         return text
     try:
@@ -109,7 +103,7 @@ def csv_cell(text: str) -> str:
 
 
 def cache_folder(*names: str) -> Path:
-    """Return the folder stdp_run/NAME/... of the user's cache, for what can be made again; it need not exist.
+    """Return the folder stdp_run/NAME/... of the user's cache; it may not exist.
 
     Source: XDG Base Directory Specification 0.8 (a relative XDG_CACHE_HOME counts as unset).
     """
@@ -120,23 +114,22 @@ def cache_folder(*names: str) -> Path:
 
 
 def read_cached(folder: str, name: str) -> bytes | None:
-    """Return what `write_cached` has kept; None if it is not there, or damaged."""
+    """Return the data that `write_cached` stored; None if there is none, or it is damaged."""
     file = cache_folder(folder) / name
     try:
         content = file.read_bytes()
     except OSError:
         return None
     with contextlib.suppress(OSError):  # of another user
-        os.utime(file)  # what is asked for stays longest
+        os.utime(file)  # the least recently used files go first
     data = content[_CHECKSUM:]
     return data if hashlib.sha256(data).digest() == content[:_CHECKSUM] else None
 
 
 def write_cached(folder: str, name: str, data: bytes, limit: int) -> bool:
-    """Keep `data` in a folder of the user's cache, which may be deleted at any time; return whether that was possible.
+    """Store `data` in a folder of the user's cache; return whether that was possible, else the log says so.
 
-    Where the folder then has more than `limit` bytes, what was not asked for longest goes. If it cannot be written, the
-    log says so.
+    Where the folder then has more than `limit` bytes, the least recently used files go.
     """
     place = cache_folder(folder)
     try:

@@ -53,6 +53,14 @@ def finished_run(tmp_path_factory) -> Path:
     return directory
 
 
+@pytest.fixture(autouse=True)
+def no_named_folders():
+    """Each test begins without folders of custom classes."""
+    from stdp_run.config.custom_code import named_folders
+
+    named_folders.clear()
+
+
 @pytest.fixture
 def without_plots(monkeypatch):
     """Have runs in this process make no plots, which are four fifths of the time that a tiny run takes."""

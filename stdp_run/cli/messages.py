@@ -1,68 +1,61 @@
-"""What went wrong, in one line that names the key, the value and what is allowed."""
+"""Errors in one line that names the key, the value and what is allowed."""
 
 import errno
-import re
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError
 
-from stdp_run.cli.overrides import key_of
+from stdp_run.cli.overrides import is_sweep, key_of
 from stdp_run.config.build import conf_folder
+from stdp_run.config.custom_code import named_folders
 from stdp_run.errors import UserError
 
-# Launchers and sweepers that can be installed, and the extra of this package that has them.
-EXTRAS = {"joblib": "parallel", "submitit_local": "slurm", "submitit_slurm": "slurm", "ray": "ray", "optuna": "tune"}
 
-
-def explained(error: Exception, folders: list[Path], directory: Path) -> str | None:
-    """Return in one line what a user did wrong, or can mend, in a job's directory; None: a fault of the program."""
+def explained(error: Exception, directory: Path) -> str | None:
+    """Return the line for an error of a job in a directory; None for an error of the program itself."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{error.filename or directory}: {error.strerror}; the last checkpoint is unharmed"
-    own = [folder for folder in folders if folder != conf_folder()]
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        if any(Path(frame.filename).is_relative_to(folder) for folder in own):
+        if any(Path(frame.filename).is_relative_to(folder) for folder in named_folders):
             return f"{frame.filename}, line {frame.lineno}: {type(error).__name__}: {error}"
     return None
 
 
 def in_one_line(error: Exception, arguments: Sequence[str]) -> str:
-    """Return a mistake in the arguments of a command in one line: the key, the value and what is allowed."""
+    """Return the line for an error in the arguments of a command, before any job."""
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
-        if group in ("hydra/launcher", "hydra/sweeper") and name in EXTRAS:
-            return f'{group}={name}: needs a package: pip install "stdp_run[{EXTRAS[name]}]"'
         others = " or the directory of a run" if group == "first_layer" else ""
+        if group.startswith("hydra/"):
+            others = '; pip install "stdp-run[parallel,slurm,ray,tune]" adds others'
         return f"{group}={name}: must be one of {', '.join(error.options)}{others}"
-    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
-        key = cause.full_key
-        given = next((item for item in arguments if f"{key_of(item)}.".startswith(f"{key}.")), key)
-        known = sorted(str(name) for name in cause.parent_node if name not in ("_target_", "hydra"))
-        hint = "; others belong to hydra/sweeper=optuna" if f"{key}".startswith("hydra.sweeper.") else ""
-        if not known:
-            return f"{given}: unknown key; {cause.parent_node._key()} is null"
-        return f"{given}: unknown key; known beside it: {', '.join(known)}{hint}"
-    if isinstance(error, OSError) and not isinstance(error, HydraException):
-        key = "hydra.sweep.dir" if {"-m", "--multirun"} & set(arguments) else "hydra.run.dir"
-        reason = error.strerror
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT):
-            around = next(path for path in Path(error.filename).absolute().parents if path.is_dir())
-            reason = f"{around} is not writable ({reason})"
-        return f"{key}={error.filename}: cannot be written: {reason}"
+    if isinstance(cause, ConfigAttributeError | ConfigKeyError) and isinstance(cause.parent_node, DictConfig):
+        return _unknown_key(str(cause.full_key), cause.parent_node, arguments)
     if isinstance(error, OverrideParseException):
-        quoted = "\"KEY='VALUE'\" where VALUE has brackets, commas, quotation marks or letters that are not ASCII"
-        return f"{error.override}: must be KEY=VALUE, or {quoted}"
-    if isinstance(error, ValueError) and "group override" in str(error):  # Hydra does not say which
-        groups = [item for item in arguments if (conf_folder() / key_of(item)).is_dir()]
-        return f"{', '.join(groups)}: must be the name of a choice"
-    text = str(error).partition("Config search path:")[0] or type(error).__name__
-    lines = [line.strip(" .") for line in text.splitlines() if line.strip()]
-    if several := re.match(r"Ambiguous value for argument '(.*)'$", lines[0]):
-        return f"{several[1]}: must be one value; -m sweeps over several, and a list is [VALUE,VALUE]"
-    return f"{error.full_key}: {lines[0]}" if isinstance(error, OmegaConfBaseException) else "; ".join(lines[:2])
+        quotes = "\"KEY='VALUE'\" where VALUE has brackets, commas, quotation marks or letters that are not ASCII"
+        return f"{error.override}: must be KEY=VALUE, or {quotes}"
+    if isinstance(error, OSError) and not isinstance(error, HydraException):
+        key = "hydra.sweep.dir" if is_sweep(arguments) else "hydra.run.dir"
+        return f"{key}={error.filename}: cannot be written: {error.strerror}"
+    lines = str(error).splitlines() or [type(error).__name__]
+    return "; ".join(line.strip(" .") for line in lines[:2])
+
+
+def _unknown_key(key: str, section: DictConfig, arguments: Sequence[str]) -> str:
+    """Return the line for a key that its section does not have."""
+    given = next((item for item in arguments if f"{key_of(item)}.".startswith(f"{key}.")), key)
+    group = key.rpartition(".")[0].replace(".", "/")
+    known = ", ".join(sorted(str(name) for name in section if name not in ("_target_", "hydra")))
+    if group in ("hydra/launcher", "hydra/sweeper"):
+        return f"{given}: unknown key; known beside it: {known or 'none'}; {group}=NAME has others"
+    if not known:
+        choices = sorted(file.stem for file in (conf_folder() / group).glob("*.yaml") if file.stem != "none")
+        return f"{given}: needs {group}=NAME; NAME is one of {', '.join(choices)}"
+    return f"{given}: unknown key; known beside it: {known}"

@@ -1,91 +1,87 @@
-"""What is on the command line, before Hydra reads it."""
+"""Rewrites the arguments of a command for Hydra."""
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, Quote, QuotedString
 
 from stdp_run import rules
-from stdp_run.config.command_line import quoted
+from stdp_run.config.build import conf_folder
 from stdp_run.errors import UserError
 
-# Keys whose values are paths, which are taken as they are: Hydra's grammar gives a meaning to commas, brackets and
-# quotation marks, and knows ASCII letters only.
+# Keys of paths. Hydra's grammar gives a meaning to commas, brackets and quotation marks, and knows ASCII letters only.
 PATHS = (
     *("checkpoint", "compare.dir", "dataset.root", "export.to", "first_layer.run", "hydra.run.dir", "hydra.sweep.dir"),
     *("predict.csv", "predict.images", "resume"),
 )
 
 
-def prepared(arguments: list[str]) -> list[str]:
-    """Return the arguments of a command as Hydra is to read them, with what follows from them.
+def is_sweep(arguments: Sequence[str]) -> bool:
+    """Return whether a command is a sweep."""
+    return any(re.match(r"(-m|--multirun)$|(hydra\.mode|hparams_search)=", item) for item in arguments)
+
+
+def prepared(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command for Hydra: paths in quotation marks, then the overrides that they imply.
 
     Raises:
-        UserError: a value is empty, or there is no run in the directory that `resume` names.
+        UserError: a value is empty, of the wrong kind, or one of several without a sweep; `resume` names no run.
     """
-    sweep = any(item in ("-m", "--multirun") for item in arguments)
-    for item in arguments:
-        if "=" in item and not item.partition("=")[2].strip("'\" "):
-            raise UserError(f"{item}: the value is empty, as of a variable that is not set; null stands for none")
-    arguments = [part for item in arguments for part in first_layer_of_run(item)]
-    arguments = [path_as_it_is(canonical_rule(item), sweep) for item in arguments]
-    return [*arguments, *implied(arguments)]
+    sweep = is_sweep(arguments)
+    words = [word for item in arguments for word in (_rewritten(item, sweep) if "=" in item else [item])]
+    overrides = [word for word in words if "=" in word and not word.startswith("-")]
+    given = {key_of(each.input_line or ""): each for each in OverridesParser.create().parse_overrides(overrides)}
+    for each in given.values():
+        line, value = each.input_line, each.value()
+        if isinstance(value, str) and not value.strip():
+            raise UserError(f"{line}: the value is empty, as of a variable that is not set; null stands for none")
+        if each.is_sweep_override():
+            if not sweep:
+                raise UserError(f"{line}: must be one value; -m sweeps over several, and a list is [VALUE,VALUE]")
+        elif (conf_folder() / each.key_or_group).is_dir() and not isinstance(value, str | list | None):
+            raise UserError(f"{line}: must be the name of a choice")
+    return [*words, *_implied(given, sweep)]
 
 
 def key_of(override: str) -> str:
-    """Return the key that an override gives a value to: rule.a_post of +rule.a_post=0.1, P of rule@P=full_online."""
+    """Return the key of an override: rule.a_post for +rule.a_post=0.1, P for rule@P=full_online."""
     group, _, package = override.partition("=")[0].lstrip("+~").partition("@")
     return package or group
 
 
-def implied(arguments: list[str]) -> list[str]:
-    """Return the overrides that follow from the command's own: where Hydra is to write, and not to stop at a failure.
+def quoted(text: str) -> str:
+    """Return a text in quotation marks of Hydra's grammar; only `${...}` keeps its meaning."""
+    return QuotedString(text, Quote.single).with_quotes()
 
-    Raises:
-        UserError: there is no run in the directory that `resume` names.
-    """
-    given = {key_of(item): item for item in arguments if "=" in item}
-    values = {key: item.partition("=")[2] for key, item in given.items()}
+
+def _rewritten(argument: str, sweep: bool) -> list[str]:
+    """Return an argument with its path quoted and its rule by the registered name; `first_layer=RUN` as two."""
+    key, _, value = argument.partition("=")
+    if key == "rule":
+        return [f"rule={','.join(rules.registered.canonical(name) or name for name in value.split(','))}"]
+    if key == "first_layer" and ("/" in value or Path(value.strip("'\"")).is_dir()):
+        return ["first_layer=patches", *_rewritten(f"first_layer.run={value}", sweep)]
+    is_quoted, several = re.fullmatch(r"(['\"]).*\1", value, re.DOTALL), sweep and re.search(r",|^\w+\(", value)
+    if key.lstrip("+") in PATHS and value.lower() != "null" and not is_quoted and not several:
+        return [f"{key}={quoted(os.path.expanduser(value))}"]
+    return [argument]
+
+
+def _implied(given: dict[str, Override], sweep: bool) -> list[str]:
+    """Return the overrides that follow from others; raise UserError if `resume` cannot be done."""
+    values = {key: each.value() for key, each in given.items()}
     if values.get("hydra/sweeper") == "optuna" and "hydra.sweeper.max_failure_rate" not in values:
-        return ["hydra.sweeper.max_failure_rate=1.0"]  # a trial that fails is one to learn from, not the end
-    if values.get("mode") in ("predict", "export", "compare"):  # they have no run of their own
+        return ["hydra.sweeper.max_failure_rate=1.0"]  # the search continues after failed trials
+    if values.get("mode") in ("predict", "export", "compare"):  # these have no run of their own
         return ["hydra.run.dir=."]
-    if values.get("resume", "null").strip("'\"") in ("auto", "null"):
+    resume = values.get("resume")
+    if resume in ("auto", None):
         return []
-    resume = str(OverridesParser.create().parse_override(given["resume"]).value())
-    if "hydra.run.dir" in given:
-        raise UserError(f"{given['hydra.run.dir']}: resume={resume} writes in that directory; leave one of the two out")
-    if any(item in ("-m", "--multirun") for item in arguments):
-        raise UserError(f"resume={resume}: resumes one run; the same command without it resumes a sweep")
-    if not (Path(resume) / "config.yaml").is_file():
+    if not (Path(str(resume)) / "config.yaml").is_file():
         raise UserError.bad_value("resume", resume, "auto, null, or the directory of a run, with a config.yaml in it")
-    return [f"hydra.run.dir={quoted(resume)}"]
-
-
-def first_layer_of_run(argument: str) -> list[str]:
-    """Return an argument `first_layer=RUN`, which names the directory of a run, as what it stands for."""
-    key, _, value = argument.partition("=")
-    if key != "first_layer" or not ("/" in value or Path(value.strip("'\"")).is_dir()):
-        return [argument]
-    return ["first_layer=patches", f"first_layer.run={value}"]
-
-
-def path_as_it_is(argument: str, sweep: bool) -> str:
-    """Return an argument that gives a path with the path quoted for Hydra, and ~ as the user's folder.
-
-    One that has quotation marks around it already, null, and the several values of a `sweep` stay as they are.
-    """
-    key, _, value = argument.partition("=")
-    if key.lstrip("+") not in PATHS or value.lower() == "null" or re.fullmatch(r"(['\"]).*\1", value, re.DOTALL):
-        return argument
-    if sweep and re.search(r",|^\w+\(", value):
-        return argument
-    return f"{key}={quoted(os.path.expanduser(value))}"
-
-
-def canonical_rule(argument: str) -> str:
-    """Return a command-line argument with the rules it chooses by their own names, whatever their case or alias."""
-    key, _, names = argument.partition("=")
-    own = ",".join(rules.registered.canonical(name) or name for name in names.split(","))
-    return f"rule={own}" if key == "rule" and names else argument
+    if sweep or "hydra.run.dir" in values:
+        raise UserError(f"resume={resume}: excludes -m and hydra.run.dir; the same command without it resumes a sweep")
+    return [f"hydra.run.dir={quoted(str(resume))}"]

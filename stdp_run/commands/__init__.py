@@ -1,16 +1,22 @@
-"""What a command does: one module for each mode, each with one function `run(settings, invocation) -> float`.
-
-Beside them are `first_layer`, a part of training with two layers, and `result`, what a command leaves, for Python.
-"""
+"""The command of each mode. A module has one function `run(record, invocation)`; short ones stand here."""
 
 import importlib
-from collections.abc import Callable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig
 
-from stdp_run.config.schema import Config, read_settings
+from stdp_run.config.schema import MODES, Settings, read_settings, resolved
+from stdp_run.errors import UserError
+from stdp_run.files import check_place
+from stdp_run.training.signals import Stopped
+
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -23,27 +29,85 @@ class Invocation:
     bars: bool | None = None  # whether progress bars are shown; None: where standard error is a terminal
     show: Callable[[str], object] = print  # receives the table that ends a command
     tuning: str = ""  # a line about the tuned constants that are in effect, for the log of a run
-    # Called once the command is accepted and its directory locked, with whether a run begins there: until then nothing
-    # is written.
-    accepted: Callable[[bool], None] = lambda begins: None
+    record: Mapping[str, str] = field(default_factory=dict)  # how it was given: NAME.yaml of .hydra/ and its text
 
     @property
     def in_sweep(self) -> bool:
         """Whether it is one of the jobs of a sweep."""
         return self.job is not None
 
+    @contextmanager
+    def accepted(self, begins: bool = True) -> Iterator[None]:
+        """Context of a command that nothing refuses any more: it logs to `run.log`.
 
-def run(config: Config, invocation: Invocation) -> float:
+        If a run `begins`, the record of the command is written to `.hydra/`.
+
+        Raises:
+            UserError: the directory cannot be written.
+        """
+        try:
+            for name, text in self.record.items() if begins else ():
+                (self.directory / ".hydra").mkdir(exist_ok=True)
+                (self.directory / ".hydra" / name).write_text(text, encoding="utf-8")
+            file = logging.FileHandler(self.directory / "run.log", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{self.directory}: cannot be written: {error.strerror}") from None
+        file.setFormatter(logging.Formatter(LOG_FORMAT))
+        logger = logging.getLogger("stdp_run")
+        # Outer handlers, such as the terminal's, get the records that they would get without the file.
+        outer = logging.Handler(logger.getEffectiveLevel())
+        outer.emit = logging.getLogger().callHandlers  # type: ignore[method-assign]
+        before = logger.level, logger.propagate, logger.handlers
+        logger.propagate, logger.handlers = False, [*logger.handlers, file, outer]
+        logger.setLevel(min(logging.INFO, logger.getEffectiveLevel()))
+        try:
+            yield
+        except Exception as error:
+            traceback = None if isinstance(error, UserError | Stopped) else (type(error), error, error.__traceback__)
+            file.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), traceback))
+            raise
+        finally:
+            level, logger.propagate, logger.handlers = before
+            logger.setLevel(level)
+            file.close()
+
+
+def run(config: DictConfig, invocation: Invocation) -> float:
     """Do what a composed config asks for; return the accuracy that was reached, 0 where none is measured.
 
     Raises:
-        UserError: something that was asked for cannot be had.
+        UserError: a setting is not allowed, or cannot be met.
+        Stopped: a stop signal came while a network learned.
     """
-    if OmegaConf.select(OmegaConf.create(config), "first_layer.run") is not None and config["mode"] == "train":
-        from stdp_run.commands.first_layer import with_layer_of
-
-        config = with_layer_of(config, invocation.explicit)
-    settings = read_settings(config)
-    name = "evaluate" if settings.mode == "eval" else settings.mode
+    record = resolved(config)
+    mode, others = record.get("mode"), {"export": _export, "compare": _compare}
+    if mode not in MODES:
+        raise UserError.bad_value("mode", mode, f"one of {', '.join(MODES)}")
+    if mode in others:
+        return others[mode](read_settings(record))
+    name = "evaluate" if mode == "eval" else mode
     # Imported when it is needed, as most take long to import.
-    return importlib.import_module(f"{__name__}.{name}").run(settings, invocation)
+    return importlib.import_module(f"{__name__}.{name}").run(record, invocation)
+
+
+def _export(settings: Settings) -> float:
+    """Export a trained network to a file that other programs read."""
+    from stdp_run.inference.export import export
+
+    assert settings.export is not None and settings.checkpoint is not None  # this mode has them
+    check_place("export.to", settings.export.to)
+    log.info("%s: the network of %s", export(settings.checkpoint, settings.export.to), settings.checkpoint)
+    return 0.0
+
+
+def _compare(settings: Settings) -> float:
+    """Compare the runs in a folder; print the table before it is written into it."""
+    from stdp_run.reporting.comparison import compare, to_text, write_files
+    from stdp_run.reporting.runs import find_runs
+
+    assert settings.compare is not None  # this mode has it
+    directory = Path(settings.compare.dir)
+    comparison = compare(find_runs(directory))
+    print(to_text(comparison))
+    write_files(comparison, directory)
+    return 0.0

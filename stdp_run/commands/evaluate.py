@@ -1,56 +1,67 @@
-"""mode=eval: measure the accuracy of a trained network again, on its data or what the command names, or perturbed."""
+"""mode=eval: measure the accuracy of a trained network again, on its data or other data, or perturbed."""
 
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from stdp_run.commands import Invocation
-from stdp_run.config.build import build_model
-from stdp_run.config.compatibility import settings_to_evaluate
-from stdp_run.config.schema import Settings
-from stdp_run.config.sections import DatasetSettings
+from stdp_run.config.compatibility import record_to_evaluate
+from stdp_run.config.schema import NEEDED, Settings, read_settings
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.datasets.selection import load_images, matched_by_name
 from stdp_run.engines.selection import choose, engine_options, make_engine, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.inference.load import Trained, read_trained
+from stdp_run.inference.load import Trained, checkpoint_file, read_trained
 from stdp_run.inference.perturbation import Perturbation, build_perturbation, perturbed_images
 from stdp_run.training import result as results
-from stdp_run.training.result import judged
-from stdp_run.training.run import measure
+from stdp_run.training.measuring import measure
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Bars
 
+log = logging.getLogger(__name__)
 
-def run(asked: Settings, invocation: Invocation) -> float:
+
+def run(record: dict[str, Any], invocation: Invocation) -> float:
     """Evaluate the network of a checkpoint; return its accuracy.
 
     Raises:
-        UserError: the directory holds a run, or the checkpoint cannot be read, holds no labels, or was made with other
-            settings than the command's.
+        UserError: the directory holds a run, or the checkpoint cannot be used, or has other settings than the command.
     """
-    begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), str(asked.checkpoint)
+    begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), record.get("checkpoint")
+    if path is None:
+        raise UserError(f"checkpoint=null: mode=eval needs {NEEDED['checkpoint']}")
     with directory.locked(wait=invocation.in_sweep):
-        directory.refuse_files_of_others()
-        if directory.holds_run() or directory.mode() == "train":
-            allowed = "a directory without a run, whose files the evaluation would replace"
-            raise UserError.bad_value("hydra.run.dir", directory.path, allowed)
-        trained = read_trained(path, asked.config_dir)
-        settings = settings_to_evaluate(asked, trained.saved.config, path, invocation.explicit)
-        settings = _prepared_as_learned(settings, trained.settings.dataset, invocation.explicit)
-        model, perturbation = build_model(settings), build_perturbation(settings)
-        name, there = settings.dataset.name, settings.dataset
-        size = trained.settings.dataset
-        if there.n_inputs != size.n_inputs or (trained.first_layer and there.height != size.height):
-            what = f"{there.height} x {there.width} pixels; the network learned from {size.height} x {size.width}"
-            raise UserError(f"dataset={name}: {what}")
-        labels = trained.labels()
-        data = matched_by_name(load_images(settings), name, trained.classes)
-        options = engine_options(settings, invocation.job, learning=False)
-        set_process_options(options.threads, options.tf32)
-        choice = choose(model, options)
-        settings = settings.with_values({"engine": choice[0], "device": choice[1]})
-        invocation.accepted(True)
+        existing = directory.record("eval")
+        trained = read_trained(path)
+        changed = record_to_evaluate(record, trained.saved.config, path, invocation.explicit)
+        settings = read_settings(_prepared_as_learned(changed, trained.settings, invocation.explicit))
+        result = directory.result(needs_checkpoint=False) if existing == settings.record else None
+        if result and (directory.path / "result.json").stat().st_mtime > checkpoint_file(path).stat().st_mtime:
+            log.info("%s: this evaluation is complete; nothing to do", directory.path)
+            if invocation.in_sweep:
+                return results.judged(result)
+        else:
+            result = _evaluate(trained, settings, directory, invocation)
+            result["wall_seconds"] = time.perf_counter() - begun
+            results.write_result(directory.path, result)
+    invocation.show(results.summary_table(result, directory.path))
+    return results.judged(result)
+
+
+def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, invocation: Invocation) -> dict:
+    """Return the figures of the network; nothing is written before everything that can be refused was checked."""
+    model, perturbation = trained.model, build_perturbation(settings)
+    images, learned = settings.dataset, trained.settings.dataset
+    if images.n_inputs != learned.n_inputs or (trained.first_layer and images.height != learned.height):
+        size = f"{images.height} x {images.width} pixels; the network learned from {learned.height} x {learned.width}"
+        raise UserError(f"dataset={images.name}: {size}")
+    labels, data = trained.labels(), matched_by_name(load_images(settings), images.name, trained.classes)
+    options = engine_options(settings, invocation.job, learning=False)
+    set_process_options(options.threads, options.tf32)
+    choice = choose(model, options)
+    with invocation.accepted():
         directory.write_config(settings)
         state = trained.saved.state()
         if perturbation:
@@ -61,22 +72,22 @@ def run(asked: Settings, invocation: Invocation) -> float:
             counts = layer.counts(data.test_pixels, cached=perturbation is None)
             data = replace(data, test_pixels=layer.seen(counts))
         final = measure(make_engine(model, state, options, choice), data, labels, Bars(invocation.bars))
-        result = results.describe(settings, model, data, labels, final, time.perf_counter() - begun)
-        result["train_images_per_second"] = None
-        if perturbation:
-            result["perturbation"] = {"name": settings.record["perturbation"]["name"], **perturbation.described()}
-        results.write_result(directory.path, result)
-        results.log_accuracy(result)
-    invocation.show(results.summary_table(result, directory.path))
-    return judged(result)
+    result = results.describe(settings, model, choice, data, labels, final)
+    learned_from = trained.saved.global_step // trained.settings.epochs
+    result |= {"train_images": learned_from, "label_images": trained.settings.n_label or learned_from}
+    result["train_images_per_second"] = None
+    results.log_accuracy(result)
+    if perturbation:
+        result["perturbation"] = {"name": settings.record["perturbation"]["name"], **perturbation.described()}
+    return result
 
 
-def _prepared_as_learned(settings: Settings, learned: DatasetSettings, explicit: Sequence[str]) -> Settings:
-    """Return the settings by which pictures are prepared as mode=predict does, unless the command says how."""
-    options, reader = settings.dataset.options, reader_for(learned)
+def _prepared_as_learned(record: dict[str, Any], trained: Settings, explicit: Sequence[str]) -> dict[str, Any]:
+    """Return a record by which pictures are prepared as those that were learned, unless the command says how."""
+    dataset, reader = record["dataset"], reader_for(trained.dataset)
     taken = {"prepare": reader.prepare, "invert": reader.invert} if "dataset.prepare" not in explicit else {}
-    taken = {key: value for key, value in taken.items() if key in options and f"dataset.{key}" not in explicit}
-    return settings.with_values({f"dataset.{key}": value for key, value in taken.items()})
+    taken = {key: value for key, value in taken.items() if key in dataset and f"dataset.{key}" not in explicit}
+    return {**record, "dataset": {**dataset, **taken}}
 
 
 def _first_layer_perturbed(perturbation: Perturbation, trained: Trained) -> Trained:

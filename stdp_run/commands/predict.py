@@ -4,12 +4,12 @@ import csv
 import io
 import logging
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run.commands import Invocation
-from stdp_run.config.schema import Settings
+from stdp_run.config.schema import read_settings
 from stdp_run.datasets.image_folder import ENDINGS, pictures_below
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.errors import UserError, printable
@@ -27,17 +27,18 @@ class Prediction(NamedTuple):
     broken: tuple[Path, ...]  # the files that could not be read
 
 
-def run(settings: Settings, _: Invocation) -> float:
+def run(record: dict[str, Any], _: Invocation) -> float:
     """Print a line for each picture, and write a CSV if asked for; return 0, as no accuracy is measured.
 
     Raises:
         UserError: as `predict` does; the CSV cannot be written; or, when all is done, some files could not be read.
     """
+    settings = read_settings(record)
+    assert settings.predict is not None and settings.checkpoint is not None  # this mode has them
     images, csv_path = settings.predict.images, settings.predict.csv
-    assert settings.checkpoint is not None and images is not None  # the settings of this mode have them
     if csv_path is not None:
         check_place("predict.csv", csv_path)
-    prediction = predict(settings.checkpoint, images, settings.threads, settings.config_dir)
+    prediction = predict(settings.checkpoint, images, settings.threads)
     print(table(prediction))
     if csv_path is not None:
         write_atomically(Path(csv_path), csv_text(prediction).encode(errors="surrogateescape"))
@@ -47,9 +48,7 @@ def run(settings: Settings, _: Invocation) -> float:
     return 0.0
 
 
-def predict(
-    checkpoint: str | Path, images: str | Path, threads: int | None = None, config_dir: str | None = None
-) -> Prediction:
+def predict(checkpoint: str | Path, images: str | Path, threads: int | None = None) -> Prediction:
     """Have a trained network answer a picture, or all in a folder and below; warn of files that cannot be read.
 
     Raises:
@@ -59,7 +58,7 @@ def predict(
     found = [path] if path.is_file() else pictures_below(path)
     if not found:
         raise UserError.bad_value("predict.images", images, f"a picture, or a folder with {', '.join(ENDINGS)}")
-    network = load(checkpoint, threads=threads, config_dir=config_dir)
+    network = load(checkpoint, threads=threads)
     reader = reader_for(network.settings.dataset)
     for file in found:
         try:

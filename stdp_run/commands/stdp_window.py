@@ -12,10 +12,9 @@ import numpy as np
 from stdp_run import rules
 from stdp_run.commands import Invocation
 from stdp_run.config.build import build_rule, published_parameters
-from stdp_run.config.own_code import import_class
-from stdp_run.config.schema import Settings
+from stdp_run.config.custom_code import import_class
+from stdp_run.config.schema import read_settings
 from stdp_run.engines.replay import replay
-from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
 from stdp_run.rules.base import Rule
@@ -26,21 +25,20 @@ from stdp_run.training.tracking import Tracker
 LONGEST_MS = 100
 N_INPUTS = 500
 FREQUENCIES_HZ = tuple(range(5, 55, 5))
-N_PAIRS = 5  # in a train, of which the last counts: by then traces are as in a longer one
+N_PAIRS = 5  # in a train; the last one counts, after the traces have settled
 PAIR_MS = 10  # between the spikes of a pair
 
 
 def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return (time from input to output spike in ms [K], mean weight change [K]) for one pair of spikes each.
 
-    One neuron has 500 synapses of equal weight, at its norm and in the middle of its bounds (0 to 1 where a rule has no
-    w_max). A float rule gets a spike at one of them, so that scaling the row hardly counts, or is left out where the
-    rule lets one choose; a rule with stochastic rounding at all, for the mean.
+    One neuron has 500 synapses of equal weight, at its norm and in the middle of its bounds (0 to 1 without w_max). One
+    of them gets a spike, so that normalisation hardly counts; with stochastic rounding all get one, for the mean.
 
     Args:
-        rule: a registered name, or a rule class of one's own.
+        rule: a registered name, or a custom rule class.
         engine: "event" or "torch".
-        **constants: of the rule; what is left out has its published value.
+        **constants: of the rule; others have their published values.
     """
     rule_class, known = published_parameters(rule, N_INPUTS)
     w_max, integer = {**known, **constants}.get("w_max", 1), rule_class.arithmetic == "int"
@@ -77,52 +75,42 @@ def change_by_frequency(rule: str | type[Rule], engine: str = "event", **constan
         early[starts] = late[starts + PAIR_MS] = 1
         for order, (pre, post) in enumerate([(early, late), (late, early)]):
             history = replay(rule, pre, post, np.full((1, 1), w_max / 2), engine=engine, **constants)[:, 0, 0]
-            # All that the last pair changes lies between the spikes of the last but one and the end.
             change[order, k] = history[-1] - history[starts[-2] + PAIR_MS]
     return np.array(FREQUENCIES_HZ, float), *change
 
 
-def run(settings: Settings, invocation: Invocation) -> float:
-    """Plot the window of every registered rule as published, and that of the rule configured as it is configured.
+def run(record: dict[str, Any], invocation: Invocation) -> float:
+    """Plot the STDP windows of all rules, as published but for the configured one; return 0.
 
     Raises:
         UserError: the directory holds a run, or a constant is not allowed.
     """
-    directory = RunDirectory(invocation.directory)
+    settings, directory = read_settings(record), RunDirectory(invocation.directory)
     with directory.locked(wait=invocation.in_sweep):
-        if directory.mode():
-            raise UserError.bad_value("hydra.run.dir", directory.path, "a directory without a run or an evaluation")
-        windows, drawn = _windows(settings)
-        png = plots.to_png(plots.stdp_windows(windows, _by_frequency(settings)))
-        path = directory.path / "stdp_windows.png"
-        invocation.accepted(True)
-        write_atomically(path, png)
-        with Tracker(directory.path) as tracker:
+        directory.record("stdp_window")
+        name, constants = settings.rule.name, settings.rule.constants
+        rule = import_class("rule", settings.rule.target, Rule)
+        build_rule(rule, constants, settings.encoder.dt, settings.n_inputs)  # refuses what is not allowed
+        with invocation.accepted(), Tracker(directory.path) as tracker:
+            windows = {other: _window(cls) for other, cls in rules.registered.items()}
+            changed = _changed(rule, constants, settings.n_inputs)
+            if changed or name not in windows:
+                published = windows[name].change if name in windows else None
+                windows[name] = _window(rule, **constants)._replace(published=published, constants=changed)
+            every = {**rules.registered, name: rule}
+            by_frequency = {other: _by_frequency(cls, constants if cls is rule else {}) for other, cls in every.items()}
+            figure = plots.stdp_windows(windows, {other: each for other, each in by_frequency.items() if each})
+            png, path = plots.to_png(figure), directory.path / "stdp_windows.png"
+            write_atomically(path, png)
             tracker.plot(0, "stdp_windows", png)
-    print(f"STDP windows of {drawn}: {path}")
+    print(f"STDP windows of {', '.join(windows)} as published{f'; {name} with {changed}' if changed else ''}: {path}")
     return 0.0
-
-
-def _windows(settings: Settings) -> tuple[dict[str, plots.Window], str]:
-    """Return what is plotted, by the name of the rule, and in words."""
-    name, constants, n_inputs = settings.rule.name, settings.rule.constants, settings.n_inputs
-    rule = import_class("rule", settings.rule.target, Rule, settings.config_dir)
-    build_rule(rule, constants, settings.encoder.dt, n_inputs)  # refuses what is not allowed
-    windows = {name: _window(rule) for name, rule in rules.registered.items()}
-    is_own, changed = rule not in rules.registered.values(), _changed(rule, constants, n_inputs)
-    if not (is_own or changed):
-        return windows, f"{', '.join(windows)} as published"
-    others = ", ".join(other for other in windows if other != name)
-    published = None if is_own else windows[name].change
-    window = _window(rule, **constants)
-    windows[name] = window._replace(published=published, constants=changed)
-    return windows, f"{name} with {changed}; {others} as published"
 
 
 def _window(rule: type[Rule], **constants: Any) -> plots.Window:
     """Return the window of a rule in % of its largest weight, if it has one."""
     w_max = {**published_parameters(rule, N_INPUTS)[1], **constants}.get("w_max")
-    # Compiling a rule would take longer than its window, but for those that nearly everybody has compiled.
+    # Compiling a rule would take longer than its window, but for rules that nearly everybody has compiled.
     is_compiled = rule in rules.registered.values() and not issubclass(rule, SpikeRule)
     delays, change = stdp_window(rule, "event" if is_compiled else "torch", **constants)
     mean = "mean " if rule.arithmetic == "int" else ""  # over the synapses, of stochastic rounding
@@ -131,22 +119,17 @@ def _window(rule: type[Rule], **constants: Any) -> plots.Window:
     return plots.Window(delays, 100 * change / w_max, f"{mean}weight change (% of w_max = {w_max:g})")
 
 
-def _by_frequency(settings: Settings) -> dict[str, plots.ByFrequency]:
-    """Return what is plotted by frequency: of each rule that has a second trace, as configured where it is."""
-    configured = import_class("rule", settings.rule.target, Rule, settings.config_dir)
-    every = {**rules.registered, settings.rule.name: configured}
-    found = {}
-    for name, rule in every.items():
-        if issubclass(rule, SpikeRule) and rule.second_trace is not SpikeRule.second_trace:
-            constants = settings.rule.constants if rule is configured else {}
-            percent = 100 / {**published_parameters(rule, 1)[1], **constants}["w_max"]
-            frequency, pre_first, post_first = change_by_frequency(rule, "torch", **constants)
-            found[name] = plots.ByFrequency(frequency, percent * pre_first, percent * post_first, PAIR_MS)
-    return found
+def _by_frequency(rule: type[Rule], constants: Mapping[str, Any]) -> plots.ByFrequency | None:
+    """Return the change by the frequency of pairs, in % of w_max, of a rule with a second trace; else None."""
+    if not issubclass(rule, SpikeRule) or rule.second_trace is SpikeRule.second_trace:
+        return None
+    percent = 100 / {**published_parameters(rule, 1)[1], **constants}["w_max"]
+    frequency, pre_first, post_first = change_by_frequency(rule, "torch", **constants)
+    return plots.ByFrequency(frequency, percent * pre_first, percent * post_first, PAIR_MS)
 
 
 def _changed(rule: type[Rule], constants: Mapping[str, Any], n_inputs: int) -> str:
-    """Return the constants of a rule that are not as published: all of a rule of one's own; empty if there are none.
+    """Return the constants of a rule that are not as published: all of a custom rule, none of an unchanged one.
 
     The norm of the weights, and when it acts, are left out: a window does not depend on them.
     """

@@ -1,21 +1,18 @@
-"""The settings of a run, checked: `read_settings` is the one place where a config is resolved and checked.
+"""The settings of a command, checked: `read_settings` is the one function that checks a config.
 
 The numbers themselves live in the YAML files. A constant of a rule or of neurons may be written "NUMBER per input",
-such as "0.1 per input": the number times the pixels of an image.
+such as "0.1 per input": the number times the inputs of the network.
 """
 
-import copy
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass, replace
-from operator import attrgetter
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from stdp_run.config.checks import OneOf, flag, one_of, or_null, seed_check, text
 from stdp_run.config.sections import (
     CompareSettings,
     DatasetSettings,
@@ -26,43 +23,45 @@ from stdp_run.config.sections import (
     PredictSettings,
     TrainerSettings,
     checked,
+    flag,
+    one_of,
+    or_null,
+    seed_check,
+    text,
 )
 from stdp_run.errors import UserError
 from stdp_run.parameters import non_negative, positive, whole_positive
 from stdp_run.rules.reduction import REDUCTIONS
 
-Config = DictConfig | dict[str, Any]  # as Hydra composes it, or as it was saved
-
+MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
 DTYPES = ("float32", "float64")
-
-# What belongs to some modes only: key, the modes, and what it is if they need it.
-OF_MODES = (
-    ("checkpoint", ("eval", "predict", "export"), "the checkpoint.pt of a run, checkpoint=PATH"),
-    ("predict.images", ("predict",), "a picture or a folder of pictures, predict.images=PATH"),
-    ("predict.csv", ("predict",), None),
-    ("export.to", ("export",), "the file to write, export.to=NAME.npz, NAME.safetensors or NAME.nir"),
-    ("compare.dir", ("compare",), "a folder with runs in it, compare.dir=PATH"),
-    ("perturbation", ("eval",), None),
-)
-# What a first layer has of its own: what it has learned by, and what runs it. The rest is as at the top of the config,
-# but it learns alone.
+# Keys and sections that only some modes have, and the keys that these modes need.
+ONLY_IN = {
+    "checkpoint": ("eval", "predict", "export"),
+    "predict": ("predict",),
+    "export": ("export",),
+    "compare": ("compare",),
+    "perturbation": ("eval",),
+}
+NEEDED = {
+    "checkpoint": "the checkpoint.pt of a run, checkpoint=PATH",
+    "predict.images": "a picture or a folder of pictures, predict.images=PATH",
+    "export.to": "the file to write, export.to=NAME.npz, NAME.safetensors or NAME.nir",
+    "compare.dir": "a folder with runs in it, compare.dir=PATH",
+}
+# Keys of a first layer by which it learns, and all its keys; it takes the others from the top of the config.
 LEARNED_BY = (
     *("rule", "neuron", "dataset", "encoder", "trainer", "evaluator"),
     *("n_exc", "epochs", "k_winners", "seed", "dtype"),
 )
 OF_FIRST_LAYER = (*LEARNED_BY, "engine", "device", "batch_size")
-_ALONE = {
-    **{"mode": "train", "first_layer": None, "resume": "auto"},
-    **dict.fromkeys(("n_train", "n_test", "n_label", "checkpoint", "perturbation"), None),
-    **{"predict": {"images": None, "csv": None}, "export": {"to": None}, "compare": {"dir": None}},
-}
 
 
 @dataclass(frozen=True)
 class FirstLayerSettings:
-    """The section `first_layer`: a network that is presented every place of an image, and how its spikes are summed."""
+    """The section `first_layer`: a network that learns patches of the images, and how its spikes are summed."""
 
-    network: "Settings"  # as of a run of its own, whose images are patches
+    network: "Settings"  # of a run of its own
     run: str | None = checked(or_null(text))
     stride: int = checked(whole_positive)
     block: int = checked(whole_positive)
@@ -70,7 +69,7 @@ class FirstLayerSettings:
     spike_value: float = checked(positive)
 
     def blocks(self, images: DatasetSettings) -> tuple[int, int]:
-        """Return how many blocks of places an image has, down and across."""
+        """Return the number of blocks of an image, down and across."""
         patch = self.network.dataset
         down, across = images.height - patch.height, images.width - patch.width
         return down // self.stride // self.block + 1, across // self.stride // self.block + 1
@@ -78,22 +77,21 @@ class FirstLayerSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that a command asks for."""
+    """The settings of a command; sections of other modes are None."""
 
-    record: dict[str, Any] = field(repr=False)  # the config, resolved: what files keep and resuming compares
-    composed: DictConfig = field(repr=False, compare=False)  # the config as it was given, with its references
+    record: dict[str, Any] = field(repr=False)  # as plain containers: config.yaml, and what resuming compares
     rule: PartSettings
     neuron: PartSettings
     dataset: DatasetSettings
     encoder: EncoderSettings
     trainer: TrainerSettings
     evaluator: EvaluatorSettings
-    predict: PredictSettings
-    export: ExportSettings
-    compare: CompareSettings
+    predict: PredictSettings | None
+    export: ExportSettings | None
+    compare: CompareSettings | None
     first_layer: FirstLayerSettings | None
     perturbation: PartSettings | None
-    mode: str = checked(one_of("train", "eval", "predict", "export", "compare", "stdp_window"))
+    mode: str = checked(one_of(*MODES))
     seed: int = checked(seed_check)
     n_exc: int = checked(whole_positive)
     epochs: int = checked(whole_positive)
@@ -110,106 +108,92 @@ class Settings:
     resume: str | None = checked(or_null(text))
     k_winners: int | None = checked(or_null(whole_positive))
     checkpoint: str | None = checked(or_null(text))
-    config_dir: str | None = checked(or_null(text))
 
     def __post_init__(self):
-        for key, modes, needed in OF_MODES:
-            value = attrgetter(key)(self)
-            if needed and value is None and self.mode in modes:
-                raise UserError(f"{key}=null: mode={self.mode} needs {needed}")
-            if value is not None and self.mode not in modes:
-                hint = "; resume=DIRECTORY resumes a run" if key == "checkpoint" else ""
-                none = "none" if key == "perturbation" else "null"  # as the command line has it
-                allowed = f"{none} with mode={self.mode}, as it is for mode={', '.join(modes)}{hint}"
-                raise UserError.bad_value(key, getattr(value, "name", value), allowed)
         if self.trainer.k_winners_start is not None and self.k_winners is None:
             start = self.trainer.k_winners_start
             raise UserError(f"trainer.k_winners_start={start}: needs the number at the end, k_winners; it is null")
 
     @property
     def n_inputs(self) -> int:
-        """The inputs of the network: pixels, or of each block of places one for each neuron of the first layer."""
+        """The number of inputs: pixels, or one for each neuron of the first layer in each block of the image."""
         if self.first_layer is None:
             return self.dataset.n_inputs
         down, across = self.first_layer.blocks(self.dataset)
         return down * across * self.first_layer.network.n_exc
 
-    def with_values(self, values: Mapping[str, object]) -> "Settings":
-        """Return the settings with other values of some keys, such as {"rule.a_post": 0.1}; references follow them."""
-        changed = copy.deepcopy(self.composed)
-        for key, value in values.items():
-            OmegaConf.update(changed, key, value)
-        return read_settings(changed)
+
+SECTIONS: dict[str, type] = {
+    **{"rule": PartSettings, "neuron": PartSettings, "dataset": DatasetSettings, "encoder": EncoderSettings},
+    **{"trainer": TrainerSettings, "evaluator": EvaluatorSettings, "perturbation": PartSettings},
+    **{"predict": PredictSettings, "export": ExportSettings, "compare": CompareSettings},
+}
 
 
-def choices_of(key: str) -> tuple[str, ...]:
-    """Return the choices of a key, such as "trainer.schedule"; none where they are no fixed set, or there is no key."""
-    section: Any = Settings
-    *outer, last = key.split(".")
-    for name in outer:
-        section = next((item.type for item in fields(section) if item.name == name), None)
-        if not is_dataclass(section):
-            return ()
-    check = next((item.metadata.get("check") for item in fields(section) if item.name == last), None)
-    return check if isinstance(check, OneOf) else ()
-
-
-def read_settings(config: Config) -> Settings:
-    """Return the checked settings of a config: composed by Hydra, or the record that a run keeps.
-
-    Raises:
-        UserError: a key is missing or unknown, has a value that is not allowed, or refers to what is not there.
-    """
+def resolved(config: DictConfig) -> dict[str, Any]:
+    """Return a composed config in plain containers; raise UserError where it refers to a key that does not exist."""
     try:
-        composed = OmegaConf.create(config)
-        record = cast(dict[str, Any], OmegaConf.to_container(composed, resolve=True, throw_on_missing=True))
+        return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
         raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
-    record = of_this_version(record)
-    values = {key: value for key, value in record.items() if key not in ("first_layer", "perturbation")}
-    perturbation = record["perturbation"]
-    if perturbation is not None:
-        perturbation = _read(PartSettings, perturbation, "perturbation.")
-    more = {"record": record, "composed": composed, "first_layer": None, "perturbation": perturbation}
-    settings = _read(Settings, values, "", **more)
-    if record["first_layer"] is not None:
+
+
+def read_settings(record: Mapping[str, Any]) -> Settings:
+    """Return the settings of a resolved config, or of the record that a run keeps.
+
+    Raises:
+        UserError: a key is missing, unknown or of another mode, or has a value that is not allowed.
+    """
+    record = _of_mode(record)
+    values = {key: value for key, value in record.items() if key not in SECTIONS and key != "first_layer"}
+    parts: dict[str, Any] = {"first_layer": None}
+    for key, section in SECTIONS.items():
+        if key not in ONLY_IN and key not in record:
+            raise UserError(f"{key}: missing")
+        parts[key] = None if key in ONLY_IN and record.get(key) is None else _read(section, record[key], f"{key}.")
+    settings = _read(Settings, values, "", record=record, **parts)
+    if record.get("first_layer") is not None:
         settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
-    parts = {name: _for_inputs(getattr(settings, name), settings.n_inputs) for name in ("rule", "neuron")}
-    record |= {name: {**record[name], **part.constants} for name, part in parts.items()}
-    return replace(settings, **parts)
+    return replace(settings, **{key: _for_inputs(getattr(settings, key), settings) for key in ("rule", "neuron")})
 
 
-def of_this_version(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the record of a run, whichever version made it, with the keys of this one."""
-    changed = _network_of_this_version(record)
-    changed |= {key: None for key in ("config_dir", "first_layer", "perturbation") if key not in changed}
-    if isinstance(changed["first_layer"], Mapping):
-        changed["first_layer"] = _network_of_this_version(changed["first_layer"])
-    return changed
+def _of_mode(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record without what belongs to other modes; raise UserError if any of that has a value."""
+    kept, mode = dict(record), record.get("mode")
+    if mode not in MODES:
+        raise UserError.bad_value("mode", mode, f"one of {', '.join(MODES)}")
+    for key, modes in ONLY_IN.items():
+        if mode in modes:
+            continue
+        value = kept.pop(key, None)
+        named = {key: value}
+        if isinstance(value, Mapping):
+            named = {key: value["name"]} if "name" in value else {f"{key}.{name}": each for name, each in value.items()}
+        for name, each in named.items():
+            if each is not None:
+                hint = "; resume=DIRECTORY resumes a run" if key == "checkpoint" else ""
+                raise UserError(f"{name}={each}: only valid with mode={', '.join(modes)}{hint}")
+    for key, needed in NEEDED.items():
+        section, _, name = key.partition(".")
+        value = kept.get(section)
+        if mode in ONLY_IN[section] and (value.get(name) if isinstance(value, Mapping) else value) is None:
+            raise UserError(f"{key}=null: mode={mode} needs {needed}")
+    return kept
 
 
-def _network_of_this_version(record: Mapping[str, Any]) -> dict[str, Any]:
-    changed = dict(record)
-    encoder, trainer = record.get("encoder"), record.get("trainer")
-    if isinstance(encoder, Mapping) and "rest_steps" not in encoder:
-        changed["encoder"] = {**encoder, "rest_steps": 0}
-    if isinstance(trainer, Mapping) and "order" not in trainer and isinstance(trainer.get("shuffle"), bool):
-        others = {key: value for key, value in trainer.items() if key != "shuffle"}
-        changed["trainer"] = {**others, "order": "shuffled" if trainer["shuffle"] else "as_stored"}
-    return changed
-
-
-def _for_inputs(part: PartSettings, n_inputs: int) -> PartSettings:
-    return replace(part, constants={key: per_input(value, n_inputs) for key, value in part.constants.items()})
+def _for_inputs(part: PartSettings, settings: Settings) -> PartSettings:
+    return replace(part, constants={key: per_input(each, settings.n_inputs) for key, each in part.constants.items()})
 
 
 def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings:
-    """Return the section `first_layer` of a record, in which keys of the whole config are those of its network."""
+    """Return the section `first_layer` of a record; the network of the layer has a whole config of its own."""
     if not isinstance(section, Mapping):
         raise UserError.bad_value("first_layer", section, "none, patches, or the directory of a run")
     own = {key: value for key, value in section.items() if key in OF_FIRST_LAYER}
-    with keys_of_first_layer():
-        network = read_settings({**settings.record, **_ALONE, **own})
+    alone = {"mode": "train", "first_layer": None, "resume": "auto", "n_train": None, "n_test": None, "n_label": None}
+    common = {key: value for key, value in settings.record.items() if key not in ONLY_IN}
+    with in_first_layer():
+        network = read_settings({**common, **alone, **own})
     others = {key: value for key, value in section.items() if key not in own}
     layer = _read(FirstLayerSettings, others, "first_layer.", network=network)
     for key in ("height", "width"):
@@ -220,13 +204,11 @@ def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings
 
 
 @contextmanager
-def keys_of_first_layer() -> Iterator[None]:
-    """Have an error that begins with a key of the first layer's network name that in full."""
+def in_first_layer() -> Iterator[None]:
+    """Context in which errors, which begin with a key, name it as a key of the first layer."""
     try:
         yield
     except UserError as error:
-        if not re.match(rf"({'|'.join(OF_FIRST_LAYER)})\b[.=:]", str(error)):
-            raise
         raise UserError(f"first_layer.{error}") from None
 
 
@@ -236,11 +218,11 @@ def read_dataset(values: object, prefix: str = "dataset.") -> DatasetSettings:
 
 
 def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
-    """Return the dataclass `section` from the values of its keys, of which `prefix` and the key is the full name."""
+    """Return the dataclass `section` from the values of its keys, whose full names begin with `prefix`."""
     if not isinstance(values, Mapping):
         raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")
     items = {"_target_" if item.name == "target" else item.name: item for item in fields(section)}
-    known = {key: item for key, item in items.items() if "check" in item.metadata or is_dataclass(item.type)}
+    known = {key: item for key, item in items.items() if "check" in item.metadata}
     others = {key: value for key, value in values.items() if key not in known}
     takes_others = items.keys() - known.keys() - more.keys()
     if takes_others:
@@ -249,12 +231,12 @@ def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
         key, value = next(iter(others.items()))
         raise UserError.unknown_key(f"{prefix}{key}", value, known)
     for key, item in known.items():
-        if key not in values:
-            raise UserError(f"{prefix}{key}: missing")
-        if is_dataclass(item.type):
-            more[item.name] = _read(cast(type, item.type), values[key], f"{prefix}{key}.")
-        else:
+        if key in values:
             more[item.name] = item.metadata["check"](f"{prefix}{key}", values[key])
+        elif key in ONLY_IN:
+            more[key] = None
+        else:
+            raise UserError(f"{prefix}{key}: missing")
     return section(**more)
 
 

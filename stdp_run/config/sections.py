@@ -1,22 +1,55 @@
-"""The sections of a config, each named after its key.
+"""The sections of a config, each named after its key, and the checks of their values.
 
-A field has a check, or is a section, or takes all keys that the section's other fields do not name.
+A check takes a key and a value, and returns the value or raises UserError. Fields without one take all other keys.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from stdp_run.config.checks import one_of, or_null, text
+from stdp_run.errors import UserError
 from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
+
+CheckOfKey = Callable[[str, object], Any]
+
+
+def _fits(condition: Callable[[Any], bool], allowed: str) -> CheckOfKey:
+    def check(key: str, value: object) -> Any:
+        if not condition(value):
+            raise UserError.bad_value(key, value, allowed)
+        return value
+
+    return check
+
+
+def one_of(*choices: str) -> CheckOfKey:
+    """Return a check that accepts one of `choices`."""
+    return _fits(lambda value: value in choices, f"one of {', '.join(choices)}")
+
+
+def or_null(inner: CheckOfKey) -> CheckOfKey:
+    """Return a check that accepts null, and the values that `inner` accepts."""
+
+    def check(key: str, value: object) -> Any:
+        try:
+            return None if value is None else inner(key, value)
+        except UserError as error:
+            raise UserError(f"{error}, or null") from None
+
+    return check
+
+
+flag = _fits(lambda value: isinstance(value, bool), "true or false")
+text = _fits(lambda value: isinstance(value, str), "text")
+seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
 
 SCHEDULES = ("constant", "exponential", "cosine")
 ORDERS = ("shuffled", "as_stored", "by_class")  # in which images are presented
 
 
 def checked(check: Callable) -> Any:
-    """Return a field of a section, whose value a check of `checks` lets pass or not."""
+    """Return a field whose value must pass a check."""
     return field(metadata={"check": check})
 
 
@@ -45,6 +78,7 @@ class TrainerSettings:
     plot_every: int | None = checked(or_null(whole_positive))
     checkpoint_every: int | None = checked(or_null(whole_positive))
     checkpoint_seconds: float | None = checked(or_null(positive))
+    keep_checkpoints: bool = checked(flag)
 
 
 @dataclass(frozen=True)
@@ -56,26 +90,23 @@ class EvaluatorSettings:
 
 @dataclass(frozen=True)
 class PredictSettings:
-    images: str | None = checked(or_null(text))
+    images: str = checked(text)
     csv: str | None = checked(or_null(text))
 
 
 @dataclass(frozen=True)
 class ExportSettings:
-    to: str | None = checked(or_null(text))
+    to: str = checked(text)
 
 
 @dataclass(frozen=True)
 class CompareSettings:
-    dir: str | None = checked(or_null(text))
+    dir: str = checked(text)
 
 
 @dataclass(frozen=True)
 class PartSettings:
-    """The section `rule`, `neuron` or `perturbation`. Its class declares what its constants may be.
-
-    They are checked when the part is built.
-    """
+    """The section `rule`, `neuron` or `perturbation`. Its class declares its constants, and checks them when built."""
 
     constants: dict[str, Any]
     name: str = checked(text)
@@ -84,7 +115,7 @@ class PartSettings:
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """The section `dataset`. Its options are checked when the data set is built, by what its class takes."""
+    """The section `dataset`. Its class takes the options as keywords, and checks them when built."""
 
     options: dict[str, Any]
     name: str = checked(text)

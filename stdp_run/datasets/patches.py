@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from stdp_run.config.checks import or_null
+from stdp_run.config.sections import or_null
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.encoding import patch_places
 from stdp_run.errors import UserError

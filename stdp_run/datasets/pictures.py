@@ -16,8 +16,7 @@ import numpy as np
 from PIL import Image, ImageOps
 from scipy import ndimage
 
-from stdp_run.config.checks import flag, one_of, or_null
-from stdp_run.config.sections import DatasetSettings
+from stdp_run.config.sections import DatasetSettings, flag, one_of, or_null
 from stdp_run.errors import UserError
 from stdp_run.parameters import whole_positive
 

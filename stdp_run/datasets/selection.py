@@ -1,13 +1,12 @@
 """The images of a run: those that it learns from, and those that it is measured on."""
 
 import inspect
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from stdp_run.config.own_code import import_class
+from stdp_run.config.custom_code import import_class
 from stdp_run.config.schema import Settings, read_dataset
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.base import Dataset, Images, Loaded
@@ -19,7 +18,7 @@ class FirstLayerRecord:
     """Parts of the first of two layers that a run keeps; its answers replace the pixels."""
 
     arrays: dict[str, np.ndarray]  # its state
-    projection: np.ndarray  # [I, H * W], what each input of the second layer stands for in an image
+    projection: np.ndarray  # [I, H * W], each input of the second layer as an image
     test_images: np.ndarray  # uint8 [M, H * W], as they were before
     figures: dict[str, float]  # for the result
 
@@ -40,7 +39,7 @@ class Data:
 def load_images(settings: Settings) -> Data:
     """Return the images to learn from and to test on; raise UserError if the dataset has fewer than requested."""
     section = settings.dataset
-    loaded, validation = _load(section, settings.config_dir, settings.seed)
+    loaded, validation = _load(section, settings.seed)
     train = loaded.train
     test = {"test": loaded.test, "train": train, "validation": validation}[section.split]
     if settings.mode == "train" and len(train.labels) == 0:
@@ -66,9 +65,9 @@ def _at_most(key: str, requested: int | None, available: int) -> int:
     return available if requested is None else requested
 
 
-def _load(section: DatasetSettings, config_dir: str | None, seed: int) -> tuple[Loaded, Images]:
+def _load(section: DatasetSettings, seed: int) -> tuple[Loaded, Images]:
     """Return a dataset without its images for validation, and these."""
-    loaded = build_dataset(section, config_dir, seed).load()
+    loaded = build_dataset(section, seed).load()
     _check(section, loaded)
     pixels, labels = loaded.train.pixels, loaded.train.labels
     n_learn = len(labels) - section.n_validation if section.split == "validation" else len(labels)
@@ -78,13 +77,13 @@ def _load(section: DatasetSettings, config_dir: str | None, seed: int) -> tuple[
     return learned, Images(pixels[n_learn:], labels[n_learn:])
 
 
-def build_dataset(section: DatasetSettings, config_dir: str | None = None, seed: int = 0) -> Dataset:
+def build_dataset(section: DatasetSettings, seed: int = 0) -> Dataset:
     """Return the dataset of a section: its class is given the options, and size and seed if it takes them.
 
-    A custom class lies in `config_dir`. An option `of` is the section of another dataset: the class is given a function
-    that returns that one, without the images for validation. Raise UserError if an option is unknown or missing.
+    An option `of` is the section of another dataset: the class is given a function that returns that one, without the
+    images for validation. Raise UserError if an option is unknown or missing.
     """
-    cls = import_class("dataset", section.target, Dataset, config_dir)
+    cls = import_class("dataset", section.target, Dataset)
     known = inspect.signature(cls).parameters
     for key, value in section.options.items():
         if key not in known:
@@ -95,7 +94,7 @@ def build_dataset(section: DatasetSettings, config_dir: str | None = None, seed:
             raise UserError(f"dataset.{key}: missing; {cls.__module__}.{cls.__name__} needs it")
     if "of" in given:
         other = read_dataset(given["of"], "dataset.of.")
-        given["of"] = lambda: _load(other, config_dir, seed)[0]
+        given["of"] = lambda: _load(other, seed)[0]
     return cls(**{key: value for key, value in given.items() if key in known})
 
 
@@ -122,13 +121,13 @@ def _check(section: DatasetSettings, loaded: Loaded) -> None:
     if isinstance(classes, str) or len({each for each in classes if isinstance(each, str)}) < len(classes):
         raise UserError(f"{where} the classes {classes}; must be a tuple of different texts")
     for images in (loaded.train, loaded.test):
-        forms = (
-            f"{getattr(each, 'dtype', type(each).__name__)} {[*getattr(each, 'shape', '')]}"
-            for each in (images.pixels, images.labels)
-        )
-        found, height, width = " with labels ".join(forms), section.height, section.width
-        if not re.fullmatch(rf"uint8 \[(\d+), {height}, {width}\] with labels u?int\d+ \[\1\]", found):
-            wanted = "NumPy arrays, uint8 [N, dataset.height, dataset.width] with labels int64 [N]"
-            raise UserError(f"{where} pixels {found}, with dataset.height={height} and width={width}; must be {wanted}")
-        if len(images.labels) and not 0 <= images.labels.min() <= images.labels.max() < len(classes):
+        pixels, labels, size = images.pixels, images.labels, (section.height, section.width)
+        if not isinstance(pixels, np.ndarray) or not isinstance(labels, np.ndarray):
+            raise UserError(f"{where} pixels or labels that are no NumPy array")
+        fits = pixels.dtype == np.uint8 and labels.dtype.kind in "iu" and pixels.shape == (*labels.shape[:1], *size)
+        if not fits or labels.ndim != 1:
+            found = f"pixels {pixels.dtype} {list(pixels.shape)} with labels {labels.dtype} {list(labels.shape)}"
+            wanted = f"uint8 [N, {size[0]}, {size[1]}] by dataset.height and width, with labels int64 [N]"
+            raise UserError(f"{where} {found}; must be {wanted}")
+        if len(labels) and not 0 <= labels.min() <= labels.max() < len(classes):
             raise UserError(f"{where} other labels than 0 to {len(classes) - 1}, the classes")

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stdp_run.config.build import build_rule, published_parameters
-from stdp_run.config.checks import one_of, seed_check
 from stdp_run.config.schema import DTYPES
+from stdp_run.config.sections import one_of, seed_check
 from stdp_run.encoding import rounding_words
 from stdp_run.engines.base import Array
 from stdp_run.errors import UserError

@@ -1,14 +1,12 @@
-"""Confidence: how probable it is that a network's answer is right, by the answers it gave to images it had not seen.
+"""Confidence: the probability that a network's answer is right, fitted to its answers to unseen images.
 
-A readout's scores say which class is the most probable, and not how probable: a class's share of the scores may be
-close to 1 for many wrong answers. Calibrated, the probability of class c is
+A class's share of a readout's scores may be near 1 for many wrong answers. The calibrated probability of class c is
 
     P(c) = q_c / sum_k q_k        q_c = (score_c / max_k score_k + floor)^(1 / temperature)
 
-Temperature scaling (Guo et al. 2017, arXiv 1706.04599) on the logarithms of the scores. The floor says what a score of
-0 is worth, which a temperature cannot change: with mean counts it is common and excludes little; a Bayesian readout,
-whose scores are probabilities already, tells classes apart that lie far below any floor that suits counts. So both are
-fitted, the floor out of `FLOORS`. The answer, the class of the highest score, stays what it is.
+Temperature scaling (Guo et al. 2017, arXiv 1706.04599) on the logarithms of the scores. The floor is the value of a
+score of 0, which a temperature cannot change. Mean counts are often 0; probabilities of a Bayesian readout lie far
+below any floor that suits counts. So the floor is fitted too, out of `FLOORS`. The answer does not change.
 """
 
 import math
@@ -23,7 +21,7 @@ N_BINS = 15  # of confidence, as Guo et al. use
 
 
 class Calibration(NamedTuple):
-    """What makes a readout's scores probabilities; as it stands, the shares of the scores."""
+    """Turns a readout's scores into probabilities; the default gives their shares."""
 
     temperature: float = 1.0
     floor: float = 0.0
@@ -42,9 +40,8 @@ class Calibration(NamedTuple):
 def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
     """Return the calibration under which the classes [N] of images are most probable, given their scores [N, C].
 
-    Images for which no class scored say nothing about it; the calibration is that of shares where no others are there.
-    Targets are smoothed as Platt (1999) does, by one image more of each kind: else a few right answers would be enough
-    for full confidence.
+    Images for which no class scored do not count. Targets are smoothed by one more image of each kind (Platt 1999):
+    else a few right answers would give full confidence.
     """
     answered = score.max(axis=1) > 0
     score, classes = score[answered], classes[answered]
@@ -60,8 +57,8 @@ def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
 def _fit(log_score: np.ndarray, floor: float, target: np.ndarray) -> tuple[float, Calibration]:
     """Return the least mean cross entropy of `target`, [N, C], and the calibration with this floor that has it.
 
-    The cross entropy is convex in 1 / temperature. Where it is least, the mean of the logarithms that the probabilities
-    expect is that of the targets; the colder, the higher is the former.
+    The cross entropy is convex in 1 / temperature. At its minimum, the expected mean of the logarithms equals that of
+    the targets; it falls with the temperature.
     """
     wanted = (target * log_score).sum(axis=1).mean()
     low, high = TEMPERATURES

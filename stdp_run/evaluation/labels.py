@@ -1,7 +1,4 @@
-"""Labels: the class that each neuron stands for, from its spike counts on labelled images.
-
-They come from training images only, with learning off (Diehl & Cook 2015, section 2.5).
-"""
+"""Labels: the class of each neuron, from its spike counts on training images (Diehl & Cook 2015, section 2.5)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,9 +12,9 @@ NO_LABEL = -1
 
 @dataclass(frozen=True)
 class Labels:
-    """What each neuron stands for, from its responses to training images."""
+    """The class of each neuron, from its responses to training images."""
 
-    label: np.ndarray  # [E] int64, the class that a neuron answers most, or NO_LABEL where it never spiked
+    label: np.ndarray  # [E] int64, the class with the most spikes per image, or NO_LABEL where it never spiked
     mean_count: np.ndarray  # [C, E] mean spikes per image of each class
     calibration: Mapping[str, Calibration] = field(default_factory=dict)  # by readout; of one not there, as shares
 

@@ -1,12 +1,12 @@
-"""How well a labelled network recognises images: the figures that are reported, and an estimate while it learns.
+"""The accuracy of a labelled network: the reported figures, and an estimate while it learns.
 
-`label_neurons` and `evaluate` present no images: they are generators, which yield the slice of images whose spikes are
-to be counted next, with learning off, are sent the counts [N, E] of one network, and return what they found.
+`label_neurons` and `evaluate` present no images. They call a function `count`, which returns the spike counts [N, E] of
+a slice of the images, with learning off.
 """
 
 import math
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -18,17 +18,19 @@ from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
 IMAGES_AT_ONCE = 1000  # so that counts and scores never need much memory
 MOST_CALIBRATING = 5000  # images, the last ones by which neurons are labelled, and at most half of those
 
+Count = Callable[[slice], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How well a labelled network recognises a set of images."""
+    """The accuracy of a labelled network on a set of images."""
 
     n_images: int
     n_correct: dict[str, int]  # by readout
-    confusion: dict[str, np.ndarray]  # by readout, [C, C + 1]: true class, answer; the last column: no answer
+    confusion: dict[str, np.ndarray]  # by readout, [C, C + 1]: true class, answer; last column: no answer
     spikes_per_image: float
     images_per_second: float
-    calibration_error: dict[str, float] = field(default_factory=dict)  # by readout: how far confidence is off
+    calibration_error: dict[str, float] = field(default_factory=dict)  # by readout, expected
 
     @property
     def accuracy(self) -> dict[str, float]:
@@ -47,16 +49,15 @@ class Evaluation:
 
 
 def forgetting(accuracy: np.ndarray) -> np.ndarray:
-    """Return how much of each class was forgotten, [C], from its accuracy on the way and, last, at the end, [K, C].
+    """Return the forgetting of each class, [C]: peak accuracy minus final accuracy, from rows [K, C], K > 1.
 
-    The best accuracy on the way less that at the end (Chaudhry et al. 2018, arXiv 1801.10112, section 3); below 0
-    where the end is the best. K must be 2 or more.
+    It is below 0 where the final accuracy is the best (Chaudhry et al. 2018, arXiv 1801.10112, section 3).
     """
     return accuracy[:-1].max(axis=0) - accuracy[-1]
 
 
 def wilson_interval(n_correct: int, n_images: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the interval in which a proportion lies with 95% (z = 1.96) confidence (Wilson 1927)."""
+    """Return the 95% confidence interval of a proportion (Wilson 1927); another z gives another confidence."""
     share = n_correct / n_images
     spread = z * math.sqrt(share * (1 - share) / n_images + z * z / (4 * n_images * n_images))
     centre = share + z * z / (2 * n_images)
@@ -78,17 +79,17 @@ def slices(n_images: int) -> Iterator[slice]:
         yield slice(start, min(start + IMAGES_AT_ONCE, n_images))
 
 
-def label_neurons(classes: np.ndarray, n_classes: int) -> Generator[slice, np.ndarray, Labels]:
-    """Label neurons by their responses to training images, and calibrate every readout.
+def label_neurons(count: Count, classes: np.ndarray, n_classes: int) -> Labels:
+    """Label neurons by their responses to training images of `classes` [N], and calibrate every readout.
 
-    The images that calibrate are answered by the labels from the images before them: those that helped to label a
-    neuron would be answered with more confidence than others. `classes` [N] has the class of each image, of C.
+    The last images calibrate. They are answered by labels from earlier images only: images that helped to label a
+    neuron would be answered with more confidence than others.
     """
     first = len(classes) - min(MOST_CALIBRATING, len(classes) // 2)  # that calibrates
     sums = np.zeros(())  # [C, E] in the end; of whole numbers, and so the same in any order
     scores: dict[str, list[np.ndarray]] = {name: [] for name in READOUTS}
     for part in slices(len(classes)):
-        counts = yield part
+        counts = count(part)
         begin = min(max(first, part.start), part.stop)
         before, after = np.split(counts, [begin - part.start])
         sums = sums + sum_by_class(before, classes[part.start : begin], n_classes)
@@ -102,18 +103,13 @@ def label_neurons(classes: np.ndarray, n_classes: int) -> Generator[slice, np.nd
     return replace(labels, calibration=fitted)
 
 
-def evaluate(
-    labels: Labels, classes: np.ndarray, known: np.ndarray | None = None
-) -> Generator[slice, np.ndarray, Evaluation]:
-    """Compare the answers of every readout with the images' `classes` [N].
-
-    `known`, bool [C], says which classes labels come from, and so may be answered; None: all.
-    """
+def evaluate(count: Count, labels: Labels, classes: np.ndarray, known: np.ndarray | None = None) -> Evaluation:
+    """Compare the answers of every readout with the images' `classes` [N]; only `known`, bool [C], are answered."""
     confusion = {name: np.zeros((labels.n_classes, labels.n_classes + 1), np.int64) for name in READOUTS}
     reliability = {name: Reliability() for name in READOUTS}
     n_spikes, begun = 0, time.perf_counter()
     for part in slices(len(classes)):
-        counts = yield part
+        counts = count(part)
         n_spikes += int(counts.sum(dtype=np.int64))
         for name, readout in READOUTS.items():
             score = readout(counts, labels)
@@ -133,9 +129,9 @@ def evaluate(
 
 
 class RunningAccuracy:
-    """An honest estimate of the accuracy while learning: neurons are labelled by windows of images that came before.
+    """Estimates the accuracy while learning: the images of earlier windows label the neurons.
 
-    `windows` is how many windows back labels are taken from; before there is one, and with 0, there is no estimate.
+    `windows` is the number of earlier windows; without any, there is no estimate.
     """
 
     def __init__(self, n_classes: int, windows: int):

@@ -42,15 +42,14 @@ def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
 
 
 def multinomial_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
-    """Score a class by its probability, from which neurons spike and not from how often in all (McCallum & Nigam 1998).
+    """Score a class by its probability, from each neuron's share of all spikes (McCallum & Nigam 1998).
 
         log P(c | n) = sum_i n_i log q_ci + constant
         q_ci = g_ci / sum_i g_ci          g_ci = f_ci + `SMOOTHING` * mean_c f_ci, f as in `naive_bayes`
 
-    q_ci is the share of a class's spikes that neuron i gives: multinomial naive Bayes, the spikes of an image being
-    drawn from its class one by one. How many there are is left out, and with it what Poisson counts say of neurons that
-    are silent: where few of many similar neurons win an image, that misleads. Smoothing is towards a neuron's mean over
-    the classes (Jelinek & Mercer 1980). Silence is no answer, as with `naive_bayes`.
+    q_ci is the share of neuron i in the spikes of a class: multinomial naive Bayes. The number of spikes of an image
+    plays no part; Poisson counts of silent neurons mislead where few of many similar neurons win an image. Smoothing is
+    towards a neuron's mean over the classes (Jelinek & Mercer 1980). Silence is no answer, as with `naive_bayes`.
     """
     labelled = labels.label != NO_LABEL
     counts, mean = counts[:, labelled], labels.mean_count[:, labelled]

@@ -1,4 +1,4 @@
-"""A trained network for use from Python: load it, and have it recognise pictures.
+"""A trained network for use from Python: load it, and let it recognise pictures.
 
 import stdp_run
 network = stdp_run.load("outputs/DAY/RUN")
@@ -11,16 +11,16 @@ import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from stdp_run import checkpoint
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_first_layer, build_model
-from stdp_run.config.checks import or_null
-from stdp_run.config.own_code import name_folder
+from stdp_run.config.custom_code import name_folder
 from stdp_run.config.schema import Settings, read_settings
+from stdp_run.config.sections import or_null
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
@@ -41,9 +41,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, repr=False)
 class Answers:
-    """What a network answers to N pictures."""
+    """The answers of a network to N pictures."""
 
-    class_index: np.ndarray  # [N] int64, place of the answer in `classes`; -1: no answer
+    class_index: np.ndarray  # [N] int64, index of the answer in `classes`; -1: no answer
     names: tuple[str | None, ...]  # [N] the name of the answer; None: no answer
     confidence: np.ndarray  # [N] float64, the probability that the answer is right (`calibration`); 0: no answer
     score: np.ndarray  # [N, C] float64, the readout's score of each class
@@ -66,14 +66,14 @@ class Recording(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class TrainedNetwork:
-    """A network that has learned and whose neurons are labelled; `load` makes one. Nothing it does changes it."""
+    """A trained and labelled network, which `load` returns; classifying does not change it."""
 
     settings: Settings  # of the run it comes from
     state: NetworkState  # weight[E, I], theta[E]
     labels: Labels  # label[E], mean_count[C, E]
     classes: tuple[str, ...]  # [C]
     engine: Engine
-    first_layer: FirstLayer | None = None  # what it sees the pictures through; None: it sees the pixels
+    first_layer: FirstLayer | None = None  # of two layers
 
     def __repr__(self) -> str:
         settings, (n_exc, n_inputs) = self.settings, self.state.weight.shape
@@ -83,10 +83,9 @@ class TrainedNetwork:
         )
 
     def classify(self, images: np.ndarray) -> Answers:
-        """Present pictures with learning off and return the answers of the readout that the run was set to.
+        """Present pictures with learning off, and return the answers of the run's readout.
 
-        The spikes of a picture depend on its pixels alone, not on its place or on the other pictures, so that the same
-        picture always gets the same answer.
+        The spikes of a picture depend on its pixels only: the same picture always gets the same answer.
 
         Args:
             images: uint8 [N, height, width], [N, height * width], or [height, width] for one picture; bright strokes
@@ -118,10 +117,7 @@ class TrainedNetwork:
         return in_image.reshape(-1, images.height, images.width)
 
     def record(self, images: np.ndarray) -> Recording:
-        """Present pictures with learning off and return every spike; arguments and errors as of `classify`.
-
-        They are the spikes that `classify` counts, computed by the reference on torch tensors.
-        """
+        """Return every spike that `classify` counts, computed by the torch engine; arguments and errors as there."""
         from stdp_run.engines.dense.recording import record_spikes  # torch, which takes seconds to import
 
         pixels = self._pixels(images)
@@ -150,21 +146,21 @@ def image_index(pixels: np.ndarray) -> np.ndarray:
 
 
 def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int | None = None) -> TrainedNetwork:
-    """Return the network that a finished run left. Nothing that belongs to the whole process is changed.
+    """Return the network of a finished run. Nothing that belongs to the whole process is changed.
 
     Args:
         path: the run's directory, or the checkpoint.pt in it.
-        config_dir: the folder with the code of a rule or a neuron group of one's own, which is then imported. It is
-            needed once: until it has been named by this or by --config-dir, nothing from it is run.
-        threads: how many pictures are presented side by side; None: as many as there are cores. A network that only
-            the torch engine can run keeps to torch's own number of threads.
+        config_dir: the folder with the code of a custom rule or neuron group, which is then imported.
+        threads: pictures presented side by side; None: one for each core. The torch engine keeps torch's number.
 
     Raises:
         UserError: there is no such file, it is damaged or no checkpoint, or its run had not finished.
     """
     or_null(whole_positive)("threads", threads)
     options = EngineOptions(device="cpu", threads=threads, learning=False)
-    trained = read_trained(path, config_dir)
+    if config_dir is not None:
+        name_folder(config_dir)
+    trained = read_trained(path)
     state = trained.saved.state()
     return TrainedNetwork(
         settings=trained.settings,
@@ -177,12 +173,12 @@ def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int
 
 
 class Trained(NamedTuple):
-    """What a finished run left, checked."""
+    """The checked network of a finished run."""
 
     saved: Checkpoint
     settings: Settings  # of the run, as for mode=eval
     model: Model
-    first_layer: NetworkState | None  # what the first of two layers has learned
+    first_layer: NetworkState | None  # of two layers
 
     def make_first_layer(self, options: EngineOptions) -> FirstLayer | None:
         """Return the first of two layers."""
@@ -191,19 +187,22 @@ class Trained(NamedTuple):
     @property
     def classes(self) -> tuple[str, ...]:
         """The names of the classes, [C]."""
-        return tuple(self.saved.extra["classes"])
+        return tuple(self.stored["classes"])
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The labels as the checkpoint has them."""
+        assert self.saved.labels is not None  # of a finished run
+        return self.saved.labels
 
     def labels(self) -> Labels:
         """Return the neurons' labels, with the calibration of the readouts."""
-        extra = self.saved.extra
-        calibration = {name: Calibration(*each) for name, each in extra.get("calibration", {}).items()}
-        if not calibration:
-            log.warning("checkpoint without calibration: confidence is only the answer's share of the scores")
-        return Labels(extra["label"], extra["mean_count"], calibration)
+        calibration = {name: Calibration(*each) for name, each in self.stored["calibration"].items()}
+        return Labels(self.stored["label"], self.stored["mean_count"], calibration)
 
 
-def read_trained(path: str | Path, config_dir: str | Path | None = None) -> Trained:
-    """Return the network of a finished run, given its directory or the file; arguments and errors as for `load`."""
+def checkpoint_file(path: str | Path) -> Path:
+    """Return the checkpoint of a run, given its directory or the file; raise UserError if it is no path of one."""
     if not isinstance(path, str | Path) or not str(path):
         raise UserError.bad_value("checkpoint", path, f"the directory of a finished run, or the {CHECKPOINT} in it")
     file = Path(path)
@@ -211,40 +210,37 @@ def read_trained(path: str | Path, config_dir: str | Path | None = None) -> Trai
         file = file / CHECKPOINT
         if not file.exists():
             raise UserError.bad_value("checkpoint", path, f"a finished run: there is no {CHECKPOINT} in this folder")
-    saved = checkpoint.load(file)
-    if not {"label", "mean_count", "classes"} <= set(saved.extra):
-        raise UserError.bad_value(
-            "checkpoint", path, f"the {CHECKPOINT} of a finished run: the neurons of this one are not labelled yet"
-        )
-    named = {} if config_dir is None else {"config_dir": name_folder(config_dir)}
+    return file
+
+
+def read_trained(path: str | Path) -> Trained:
+    """Return the network of a finished run, given its directory or the file; arguments and errors as for `load`."""
+    saved = checkpoint.load(checkpoint_file(path))
+    if saved.labels is None:
+        raise UserError.bad_value("checkpoint", path, f"the {CHECKPOINT} of a finished run: this one has no labels yet")
     try:
-        settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path), **named})
+        settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path), "perturbation": None})
         model, first_model = build_model(settings), build_first_layer(settings)
+        saved.check(model, first_model)
+        return Trained(saved, settings, model, saved.first_state())
     except (UserError, RecursionError) as error:
         raise UserError(f"checkpoint={path}: {error}") from error
-    saved.check_trained(model, path)
-    return Trained(saved, settings, model, saved.first_layer(first_model, path) if first_model else None)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise checkpoint.not_of_a_run(path, error) from error
 
 
-class Learned(NamedTuple):
-    """A first layer that has learned."""
-
-    settings: Settings  # of its network
-    state: NetworkState
-
-
-def learned_in(run: str, config_dir: str | None) -> Learned:
-    """Return the first layer of a run: its own, or where it has one layer that layer.
+def learned_in(run: str) -> tuple[Settings, NetworkState]:
+    """Return the first layer of a run with two layers, or the one layer of another run: its settings and its state.
 
     Raises:
         UserError: there is no finished run, or it cannot be read.
     """
     inner = Path(run) / FIRST_LAYER_FOLDER
     try:
-        trained = read_trained(inner if inner.is_dir() else run, config_dir)
+        trained = read_trained(inner if inner.is_dir() else run)
     except UserError as error:
-        raise UserError(str(error).replace("checkpoint=", "first_layer.run=", 1)) from error
+        raise UserError(f"first_layer.run={run}: {error}") from error
     layer = trained.settings.first_layer
     if layer is None or trained.first_layer is None:
-        return Learned(trained.settings, trained.saved.state())
-    return Learned(layer.network, trained.first_layer)
+        return trained.settings, trained.saved.state()
+    return layer.network, trained.first_layer

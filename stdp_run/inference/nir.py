@@ -2,23 +2,22 @@
 
     input -> weights -> excitatory -> output,  excitatory -> inhibition -> excitatory
 
-The node `excitatory` is NIR's LIF: tau dv/dt = v_leak - v + r I, a spike where v > v_threshold, after which v is
-v_reset. How long a step is, and what becomes of the equation in it, is the importer's (`Importer`). All those below
-leave r and v_reset out and compute, with a `decay` and a `gain` that follow from tau,
+The node `excitatory` is NIR's LIF: tau dv/dt = v_leak - v + r I, with a spike and reset where v > v_threshold. Each
+importer takes its own steps (`Importer`). All those below ignore r and v_reset, and compute
 
     v <- decay v + gain I,  a spike where v > v_threshold, after which v is 0, or lower by v_threshold
 
-where I has the input spikes of the step and the excitatory spikes of the step before. The network's own step is, with
-u = V - V_rest (`neurons.base.Membrane`), u <- d u + s I + b, and after a spike u is u_reset. They are the same with
+with a `decay` and a `gain` that follow from tau. I has the input spikes of the step and the excitatory spikes of the
+step before. The network's own step is, with u = V - V_rest (`neurons.base.Membrane`), u <- d u + s I + b, and after a
+spike u is u_reset. They are the same with
 
     v = u,  v_leak = v_reset = 0,  r = 1,  v_threshold = V_threshold + theta - V_rest (theta no longer changes)
     tau         such that decay = d
     weights     s w / gain, with the bias b / gain
     inhibition  -s w_ie / gain, and on the diagonal d u_reset / gain
 
-An inhibitory neuron passes each spike of its partner on within the step, so that the spikes of the partners stand for
-it, and it needs no node. The diagonal is the reset: a step after a neuron's spike it adds what would be left of u_reset
-by then. A reset that subtracts V_reset leaves v_threshold - V_reset, as it does of a potential just at the threshold.
+An inhibitory neuron passes each spike of its partner on within the step, so it needs no node. The diagonal is the
+reset: a step after a neuron's spike it adds the rest of u_reset. A subtracting reset leaves v_threshold - V_reset.
 """
 
 import io
@@ -84,7 +83,7 @@ def _nodes(trained: Trained, membrane: Any, importer: Importer) -> dict[str, Any
     """Return the nodes by name, with the numbers that are derived on top of this file."""
     import nir
 
-    model, arrays, dtype = trained.model, trained.saved.arrays, np.dtype(trained.settings.dtype)
+    model, arrays, dtype = trained.model, trained.saved.state_dict, np.dtype(trained.settings.dtype)
     n_exc, decay = model.n_exc, membrane.decay
     step = importer.step or model.encoder.dt_ms / 1000
     tau = -step / math.log(decay) if importer.exponential else step / (1 - decay)
@@ -124,7 +123,7 @@ def _membrane(trained: Trained) -> Any:
     if not _relays(model):
         allowed = "such that an inhibitory neuron fires with each spike of its partner, and only then; or use .npz"
         raise UserError.bad_value("neuron.w_ei", model.neuron_parameters.w_ei, allowed)
-    if (membrane.v_threshold + trained.saved.arrays["theta"] <= membrane.v_rest).any():
+    if (membrane.v_threshold + trained.saved.state_dict["theta"] <= membrane.v_rest).any():
         allowed = "must be above the resting potential for a .nir; or use .npz"
         raise UserError(f"checkpoint={settings.checkpoint}: the threshold of a neuron {allowed}")
     return membrane
@@ -146,16 +145,15 @@ def _relays(model: Model) -> bool:
 
 
 def _warn(trained: Trained, membrane: Any, importer: Importer) -> None:
-    """Tell what the graph does not say though it is of use without: answers are nearly the same (conf/README.md)."""
+    """Log the features that NIR cannot express; they are dropped, and answers are nearly the same (conf/README.md)."""
     constants = trained.model.neuron_parameters._asdict()
     for name in ("refractory", "inhibitory_refractory"):
         if constants.get(name):
-            log.warning("neuron.%s=%d: NIR has no refractory period; the graph is without", name, constants[name])
+            log.warning("neuron.%s=%d: dropped; NIR has no refractory period", name, constants[name])
     if trained.model.neuron.arithmetic == "int":
-        log.warning("neuron=%s: NIR has no integers and bounds; the graph is without", trained.settings.neuron.name)
+        log.warning("neuron=%s: integers and bounds dropped; NIR has none", trained.settings.neuron.name)
     if membrane.subtracts and not importer.subtracts:
-        what = "NIR has no reset that subtracts; what exceeds the threshold is lost"
-        log.warning("neuron.v_reset=%g: %s", membrane.v_reset, what)
+        log.warning("neuron.v_reset=%g: the excess over the threshold is lost at a reset", membrane.v_reset)
     if importer.subtracts and not membrane.subtracts:
         log.warning("neuron.v_reset=%g: %s subtracts the threshold instead", membrane.v_reset, importer.name)
 
@@ -170,9 +168,9 @@ def _metadata(trained: Trained, importer: Importer) -> dict[str, Any]:
         "steps": encoder.n_steps,
         "max_rate_hz": encoder.max_rate_hz,
         "seed": trained.settings.seed,
-        "theta": saved.arrays["theta"],
-        "label": saved.extra["label"],
-        "mean_count": saved.extra["mean_count"],
+        "theta": saved.state_dict["theta"],
+        "label": trained.stored["label"],
+        "mean_count": trained.stored["mean_count"],
         "classes": json.dumps(trained.classes),
         "readout": trained.settings.evaluator.readout,
         "settings": json.dumps(saved.config),

@@ -1,8 +1,7 @@
-"""What may befall a trained network where it is used: coarse weights, lost neurons and synapses, perturbed images.
+"""Perturbations of a trained network or its images: coarse weights, lesions, noise, shifts, occlusion.
 
-Labels, thresholds and what the readouts know of the neurons stay as they were learned. What is random is keyed by the
-network's seed, and by the image where it is about images, so that the same command gives the same figures; and more of
-a perturbation strikes whatever less of it does, and more.
+Labels, thresholds and readouts stay as they were learned. Random choices are keyed by the network's seed, and by the
+image where they concern images. A stronger perturbation affects a superset.
 """
 
 from collections.abc import Mapping
@@ -12,24 +11,24 @@ from typing import Any
 
 import numpy as np
 
-from stdp_run.config.own_code import import_class
+from stdp_run.config.custom_code import import_class
 from stdp_run.config.schema import Settings
 from stdp_run.encoding import LESIONS, words_of_images, words_of_synapses
 from stdp_run.network import NetworkState
 from stdp_run.parameters import Check, check_parameters, whole_non_negative
 
 SHARE = Check("a share from 0 to 1", minimum=0.0, maximum=1.0)
-NEVER = 1e30  # a threshold that no potential reaches; infinity less infinity would be no number
+NEVER = 1e30  # a threshold that no potential reaches; infinity minus infinity would be no number
 IMAGES_AT_ONCE = 500  # whose random words stay in a processor's cache
 
 
 class Perturbation:
-    """What befalls a network or its images; one of one's own derives from this and replaces one of the functions.
+    """Base class of perturbations; subclass it to add your own, and replace `network` or `images`.
 
     Attributes:
-        parameters: every key of the YAML with what its value may be (stdp_run.parameters), among them `strength`.
-        axis: what `strength` is, with its unit, for the axis of a plot.
-        harmless: the strength that changes nothing; None: there is none, and the larger it is the less is changed.
+        parameters: every key of the YAML with its check (stdp_run.parameters), among them `strength`.
+        axis: the meaning of `strength`, with its unit, for the axis of a plot.
+        harmless: the strength that changes nothing; None: the larger the strength, the less it changes.
     """
 
     parameters: Mapping[str, Check] = {"strength": SHARE}
@@ -37,19 +36,19 @@ class Perturbation:
     harmless: float | None = 0.0
 
     def __init__(self, constants: Mapping[str, Any]):
-        """Take the constants of the YAML, which `p` has then by name; UserError: one of them is not allowed."""
+        """Take the constants of the YAML, as attributes of `p`; raise UserError where one is not allowed."""
         self.p = SimpleNamespace(**check_parameters("perturbation", self.parameters, constants))
 
     def described(self) -> dict[str, Any]:
-        """Return for `result.json` the constants, and what an axis needs to know of the strength."""
+        """Return the constants, axis and harmless strength for `result.json`."""
         return {**vars(self.p), "axis": self.axis, "harmless": self.harmless}
 
     def network(self, state: NetworkState, seed: int) -> NetworkState:
-        """Return a network, weight[E, I] and theta[E], as it is then."""
+        """Return the perturbed network, weight[E, I] and theta[E]."""
         return state
 
     def images(self, images: np.ndarray, image_index: np.ndarray, seed: int) -> np.ndarray:
-        """Return images, uint8 [N, H, W], as they are then; image_index [N] int64 is the place of each in its data."""
+        """Return the perturbed images, uint8 [N, H, W]; image_index [N] int64 is their index in the dataset."""
         return images
 
 
@@ -63,7 +62,7 @@ class WeightBits(Perturbation):
     def network(self, state: NetworkState, seed: int) -> NetworkState:
         weight = state.weight.astype(np.float64)
         lowest, highest = min(0.0, weight.min()), max(0.0, weight.max())
-        if lowest == highest:  # all of them are 0
+        if lowest == highest:
             return state
         distance = (highest - lowest) / (2**self.p.strength - 1)
         levels = lowest + np.rint((weight - lowest) / distance) * distance
@@ -94,7 +93,7 @@ class SynapseLesion(Perturbation):
 
 
 class SaltAndPepper(Perturbation):
-    """Each pixel is perturbed with a probability, and is then black or white, both as often."""
+    """Each pixel becomes black or white, both as often, with a probability."""
 
     axis = "share of pixels black or white"
 
@@ -115,14 +114,14 @@ class Brightness(Perturbation):
 
 
 class Shift(Perturbation):
-    """Images are shifted in one of four directions; what was outside is black."""
+    """Images are shifted in one of four directions; new pixels are black."""
 
     parameters = {"strength": whole_non_negative}
     axis = "shift (pixels)"
 
     def images(self, images: np.ndarray, image_index: np.ndarray, seed: int) -> np.ndarray:
         _, height, width = images.shape
-        far = min(self.p.strength, max(height, width))  # where all of it is outside
+        far = min(self.p.strength, max(height, width))
         direction = words_of_images(image_index, 1, seed)[:, 0] * 4 >> 32
         around, shifted = np.pad(images, ((0, 0), (far, far), (far, far))), np.empty_like(images)
         for number, (down, right) in enumerate(((-far, 0), (far, 0), (0, -far), (0, far))):
@@ -132,50 +131,43 @@ class Shift(Perturbation):
 
 
 class Occlusion(Perturbation):
-    """A black bar, upright or level, hides a part of each image from edge to edge."""
+    """A black bar, vertical or horizontal, hides a part of each image from edge to edge."""
 
     parameters = {"strength": whole_non_negative}
     axis = "width of a bar (pixels)"
 
     def images(self, images: np.ndarray, image_index: np.ndarray, seed: int) -> np.ndarray:
-        upright, place = words_of_images(image_index, 2, seed).T
-        hidden_rows, hidden_columns = (self._hidden(place, size) for size in images.shape[1:])
-        is_upright = (upright >= 2**31)[:, None, None]
-        return np.where(np.where(is_upright, hidden_columns[:, None, :], hidden_rows[:, :, None]), 0, images)
+        orientation, position = words_of_images(image_index, 2, seed).T
+        hidden_rows, hidden_columns = (self._hidden(position, size) for size in images.shape[1:])
+        vertical = (orientation >= 2**31)[:, None, None]
+        return np.where(np.where(vertical, hidden_columns[:, None, :], hidden_rows[:, :, None]), 0, images)
 
-    def _hidden(self, place: np.ndarray, size: int) -> np.ndarray:
-        """Return which of `size` rows or columns a bar hides in each image, bool [N, size]; it lies within them."""
+    def _hidden(self, position: np.ndarray, size: int) -> np.ndarray:
+        """Return the rows or columns that a bar hides in each image, bool [N, size]."""
         width = min(self.p.strength, size)
-        first = (place * (size - width + 1) >> 32)[:, None]
+        first = (position * (size - width + 1) >> 32)[:, None]
         return (np.arange(size) >= first) & (np.arange(size) < first + width)
 
 
 def lowest_share(words: np.ndarray, share: float) -> np.ndarray:
-    """Return which of the random words are the lowest, so many that they are that share of all; bool, as `words`."""
+    """Return a mask of the lowest random words, as many as are that share of all; bool, shaped as `words`."""
     lowest = np.zeros(words.size, bool)
     lowest[np.argsort(words, axis=None, kind="stable")[: round(share * words.size)]] = True
     return lowest.reshape(words.shape)
 
 
 def build_perturbation(settings: Settings) -> Perturbation | None:
-    """Return the perturbation that the settings describe, if they do.
-
-    Raises:
-        UserError: its class cannot be imported, or a constant is missing, unknown or not allowed.
-    """
+    """Return the perturbation of the settings, or None; raise UserError where its class or a constant is wrong."""
     section = settings.perturbation
-    if section is None:
-        return None
-    return import_class("perturbation", section.target, Perturbation, settings.config_dir)(section.constants)
+    return None if section is None else import_class("perturbation", section.target, Perturbation)(section.constants)
 
 
 def perturbed_images(
     perturbation: Perturbation, pixels: np.ndarray, image_index: np.ndarray, settings: Settings
 ) -> np.ndarray:
-    """Return images, uint8 [N, H * W], perturbed; `image_index` [N] is the place of each in its data set."""
-    size = settings.dataset.height, settings.dataset.width
-    parts = [
-        perturbation.images(pixels[part].reshape(-1, *size), image_index[part], settings.seed)
-        for part in (slice(first, first + IMAGES_AT_ONCE) for first in range(0, len(pixels), IMAGES_AT_ONCE))
-    ]
+    """Return perturbed images, uint8 [N, H * W]; `image_index` [N] is their index in the dataset."""
+    size, parts = (settings.dataset.height, settings.dataset.width), []
+    for first in range(0, len(pixels), IMAGES_AT_ONCE):
+        part = slice(first, first + IMAGES_AT_ONCE)
+        parts.append(perturbation.images(pixels[part].reshape(-1, *size), image_index[part], settings.seed))
     return np.concatenate(parts).reshape(pixels.shape)

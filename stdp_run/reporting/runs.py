@@ -36,8 +36,8 @@ ALWAYS_NAMED = (
 )
 # Settings that do not change a result.
 OPERATIONAL = (
-    *("seed", "resume", "threads", "config_dir", "checkpoint", "predict.", "export.", "compare."),
-    *("trainer.checkpoint_", "trainer.log_", "trainer.label_", "trainer.evaluate_", "trainer.plot_"),
+    *("seed", "resume", "threads", "checkpoint", "predict.", "export.", "compare."),
+    *("trainer.checkpoint_", "trainer.log_", "trainer.label_", "trainer.evaluate_", "trainer.plot_", "trainer.keep_"),
 )
 
 

@@ -1,9 +1,10 @@
-"""The figures of a run: what `result.json` holds, and the short table that ends a run."""
+"""The figures of a run: `result.json`, and the short table that ends a run."""
 
 import json
 import logging
 import platform
 import subprocess
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
@@ -17,19 +18,22 @@ from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import Model
 
+COMPUTES_WITH = ("stdp-run", "torch", "numba", "numpy")
+
 log = logging.getLogger(__name__)
 
 
-def describe(settings: Settings, model: Model, data: Data, labels: Labels, final: Evaluation, seconds: float) -> dict:
-    """Return the figures of a run, which took `seconds`, for `result.json`; the settings have what it was run on."""
-    readout = settings.evaluator.readout
+def describe(
+    settings: Settings, model: Model, choice: tuple[str, str], data: Data, labels: Labels, final: Evaluation
+) -> dict:
+    """Return the figures of a run for `result.json`; `choice` is its engine and device."""
     return {
         "rule": settings.rule.name,
         "neuron": settings.neuron.name,
         "dataset": settings.dataset.name,
         "split": settings.dataset.split,
-        "engine": settings.engine,
-        "device": settings.device,
+        "engine": choice[0],
+        "device": choice[1],
         "dtype": model.weight_dtype.name,
         "seed": settings.seed,
         "n_exc": settings.n_exc,
@@ -38,7 +42,7 @@ def describe(settings: Settings, model: Model, data: Data, labels: Labels, final
         "train_images": len(data.train_pixels),
         "label_images": settings.n_label or len(data.train_pixels),
         "test_images": final.n_images,
-        "readout": readout,
+        "readout": settings.evaluator.readout,
         "accuracy": final.accuracy,
         "accuracy_interval_95": {name: list(final.interval(name)) for name in final.accuracy},
         "calibration_error": final.calibration_error,
@@ -50,14 +54,13 @@ def describe(settings: Settings, model: Model, data: Data, labels: Labels, final
         **({} if data.first_layer is None else {"first_layer": data.first_layer.figures}),
         "spikes_per_image": final.spikes_per_image,
         "eval_images_per_second": final.images_per_second,
-        "wall_seconds": seconds,
         "versions": versions(),
         "commit": commit(),
     }
 
 
 def forgetting(accuracy: np.ndarray, data: Data) -> dict:
-    """Return how much of each class was forgotten, where classes came one after another: of all but the last one.
+    """Return the forgetting of each class but the last, where classes came one after another.
 
     `accuracy` is that of each class on the way and at the end, [K, C]; a class without test images has none.
     """
@@ -75,24 +78,22 @@ def judged(result: dict) -> float:
 
 
 def write_result(directory: Path, result: dict) -> None:
-    """Write `result.json`, the last file of a run: where it is, the run is complete."""
+    """Write `result.json`, the last file of a run: a run with it is complete."""
     files.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
 
 
 def summary_table(result: dict, directory: Path) -> str:
     """Return the short table that ends a run."""
-    rows = []
+    rows, readout = [], result["readout"]
     for name, value in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]
-        text = f"{value:.2%}  (95%: {low:.2%} to {high:.2%})"
-        judged_by = "  <- evaluator.readout" if name == result["readout"] else ""
-        rows.append((f"{result['split']} accuracy, {name}", text + judged_by))
-    readout = result["readout"]
-    if readout in (error := result.get("calibration_error", {})):  # not in results of earlier versions
-        rows.append((f"calibration error, {readout}", f"{error[readout]:.2%}  (confidence against accuracy)"))
+        mark = "  <- evaluator.readout" if name == readout else ""
+        rows.append((f"{result['split']} accuracy, {name}", f"{value:.2%}  (95%: {low:.2%} to {high:.2%}){mark}"))
+    error = result["calibration_error"][readout]
+    rows.append((f"calibration error, {readout}", f"{error:.2%}  (confidence against accuracy)"))
     if "forgetting" in result:
         n_classes = len(result["forgetting_per_class"])
-        text = f"{result['forgetting']:.2%}  (mean of {n_classes} classes: best on the way less end)"
+        text = f"{result['forgetting']:.2%}  (mean of {n_classes} classes: peak accuracy minus final accuracy)"
         rows.append((f"forgetting, {readout}", text))
     rate = result["train_images_per_second"]
     learning = "" if rate is None else f"learning {rate:,.0f}, "
@@ -101,42 +102,31 @@ def summary_table(result: dict, directory: Path) -> str:
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
         rows.append(("first layer", f"{silent}, {first['spikes_per_image']:.0f} spikes per image, {active} of inputs"))
-    if perturbation := result.get("perturbation"):
-        rows.append(("perturbation", f"{perturbation['name']}: {perturbation['strength']:g}, {perturbation['axis']}"))
+    if found := result.get("perturbation"):
+        rows.append(("perturbation", f"{found['name']}: {found['strength']:g}, {found['axis']}"))
     rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
-    rows.append(("results", relative_path(directory)))
+    here = Path.cwd()
+    rows.append(("results", str(directory.relative_to(here) if directory.is_relative_to(here) else directory)))
     width = max(len(name) for name, _ in rows)
     return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
 
 
 def log_accuracy(result: dict) -> None:
-    """Have the log say the accuracy of every readout, by which `summary_table` ends a run, and which is judged by."""
-    judged_by = {result["readout"]: " (evaluator.readout)"}
-    each = (f"{readout} {value:.2%}{judged_by.get(readout, '')}" for readout, value in result["accuracy"].items())
-    log.info("%s accuracy: %s", result["split"], ", ".join(each))
-
-
-def relative_path(directory: Path) -> str:
-    """Return the path of a directory, as seen from the current one where it lies in that."""
-    here = Path.cwd()
-    return str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
+    """Log the accuracy of the judged readout; the table of all readouts is for the terminal."""
+    log.info("%s accuracy %.2f%% (%s)", result["split"], 100 * judged(result), result["readout"])
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of this program and of what it computes with."""
-    names = ("stdp-run", "torch", "numba", "numpy")
-    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
-
-
-def _version(name: str) -> str:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+    """Return the versions of this program and of the packages that compute."""
+    found = {"python": platform.python_version()}
+    for name in COMPUTES_WITH:
+        with suppress(metadata.PackageNotFoundError):  # run from the source without being installed
+            found[name] = metadata.version(name)
+    return found
 
 
 def commit() -> str | None:
-    """Return the commit of the source this runs from, with "-dirty" where it was changed; None outside a checkout."""
+    """Return the commit of the source, with "-dirty" where it was changed; None outside a checkout."""
     source = Path(__file__).parents[1]
     if not (source.parent / ".git").exists():
         return None

@@ -1,4 +1,4 @@
-"""The directory of one run: who may write in it, how far the run in it came, and whether it is the one asked for."""
+"""The directory of a run: its lock, the settings of the run in it, its checkpoints and its result."""
 
 import json
 import logging
@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -13,7 +14,7 @@ from yaml import YAMLError
 
 from stdp_run import checkpoint, files
 from stdp_run.checkpoint import Checkpoint
-from stdp_run.config.schema import Settings, read_settings
+from stdp_run.config.schema import Settings
 from stdp_run.errors import UserError
 from stdp_run.training.result import judged
 from stdp_run.training.tracking import EVENTS_SUFFIX
@@ -21,12 +22,12 @@ from stdp_run.training.tracking import EVENTS_SUFFIX
 log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
-# What a run replaces; a program of another kind, or a user, may have files of these names.
-REPLACED = ("config.yaml", "result.json", "metrics.jsonl", "checkpoint.pt", "report.html")
+# A run replaces files of these names, which may also be a user's or another program's.
+REPLACED = ("result.json", "metrics.jsonl", "checkpoint.pt", "report.html", "checkpoints")
 
 
 class RunDirectory:
-    """The files of a run, by what they say about it."""
+    """The files of a run."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -34,73 +35,78 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, wait: bool) -> Iterator[None]:
-        """Keep every other process out of the directory, and remove what killed ones were writing.
-
-        The directory is made where it is missing. One to which nothing was added is left as it was.
+        """Keep every other process out of the directory; leave no lock in it if nothing else was added.
 
         Raises:
             UserError: another process is at work in it and this one is not to `wait`.
         """
-        lock, new = self.path / files.LOCK, not self.path.exists()
+        lock = self.path / files.LOCK
         self.path.mkdir(exist_ok=True)
-        before = set(self.path.iterdir())
-        try:
-            with files.locked(lock, wait, str(self.path)):
-                for folder in (self.path, self.checkpoints):
-                    files.remove_unfinished(folder)
-                try:
-                    yield
-                finally:
-                    if {*self.path.iterdir()} - before == {lock}:
-                        with suppress(OSError):  # Windows removes no open file
-                            lock.unlink()
-        finally:
-            if new:
-                with suppress(OSError):  # it is not empty
-                    self.path.rmdir()
+        before = {*self.path.iterdir()}
+        with files.locked(lock, wait, str(self.path)):
+            for folder in (self.path, self.checkpoints):
+                files.remove_unfinished(folder)
+            try:
+                yield
+            finally:
+                if {*self.path.iterdir()} - before == {lock}:
+                    with suppress(OSError):  # Windows removes no open file
+                        lock.unlink()
 
-    def config(self) -> Settings | None:
-        """Return the settings of what is there; None if there are none, or they cannot be read."""
-        try:
-            config = OmegaConf.load(self.path / "config.yaml")
-            return read_settings(config)  # type: ignore[arg-type]  # a list is refused
-        except (OSError, ValueError, YAMLError, OmegaConfBaseException, UserError):
+    def record(self, mode: str) -> dict[str, Any] | None:
+        """Return the settings of the run, or evaluation, in the directory; None: there is none.
+
+        Raises:
+            UserError: they cannot be read, are of another mode, or the directory contains unrelated files.
+        """
+        file, elsewhere = self.path / "config.yaml", "choose another hydra.run.dir"
+        if not file.exists():
+            if found := ", ".join(name for name in REPLACED if (self.path / name).exists()):
+                raise UserError(f"{self.path}: contains unrelated files, {found}; {elsewhere}")
             return None
+        try:
+            record = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file)))
+            existing = record["mode"]
+        except (OSError, ValueError, TypeError, KeyError, YAMLError, OmegaConfBaseException):
+            raise UserError(f"{file}: not the settings of a run; {elsewhere}") from None
+        if existing != mode:
+            raise UserError(f"{self.path}: holds the files of mode={existing}; {elsewhere}")
+        return record
 
     def write_config(self, settings: Settings) -> None:
         """Write the settings of the run."""
         files.write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(settings.record).encode())
 
-    def result(self) -> dict | None:
-        """Return the result of the run that is there; None if it is not complete.
+    def result(self, needs_checkpoint: bool = True) -> dict | None:
+        """Return the result of the run; None if the run is not complete.
 
-        It is not if its result or the network that it ended with is damaged, which the log then says.
+        It is not if its result, or the network that it ended with, is damaged, which the log then says.
         """
         file = self.path / "result.json"
         if not file.is_file():
             return None
-        problem = f"{file}: damaged"
         try:
             result = json.loads(file.read_text())
-            if math.isfinite(judged(result)):
+            if not math.isfinite(judged(result)):
+                raise ValueError("accuracy")
+            if needs_checkpoint:
                 checkpoint.read_verified(self.path / "checkpoint.pt")
-                return result
-        except UserError as error:
-            problem = str(error)
+            return result
         except (OSError, ValueError, KeyError, TypeError):
-            pass
-        log.warning("%s; it is made again", problem)
+            log.warning("%s: damaged; it is made again", file)
+        except UserError as error:
+            log.warning("%s; it is made again", error)
         return None
 
-    def save(self, content: Checkpoint) -> None:
-        """Save a checkpoint of the run on its way, and remove all but the newest two."""
+    def save(self, content: Checkpoint, keep_all: bool = False) -> None:
+        """Save a checkpoint of an unfinished run; remove all but the newest two, unless `keep_all`."""
         self.checkpoints.mkdir(exist_ok=True)
-        checkpoint.save(self.checkpoints / f"images_{content.position['images']:012}.pt", content)
-        for old in self._newest_first()[KEPT_CHECKPOINTS:]:
+        checkpoint.save(self.checkpoints / f"images_{content.global_step:012}.pt", content)
+        for old in [] if keep_all else self._newest_first()[KEPT_CHECKPOINTS:]:
             old.unlink(missing_ok=True)
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest checkpoint of the run that is intact; None if there is none.
+        """Return the newest intact checkpoint of the unfinished run; None if there is no checkpoint.
 
         Raises:
             UserError: there are checkpoints, and none of them is intact.
@@ -116,35 +122,8 @@ class RunDirectory:
             raise UserError(f"{'; '.join(problems)}; no checkpoint is left, start again in another directory")
         return None
 
-    def holds_run(self) -> bool:
-        """Return whether a run came so far here that something of it can be used, if only in folders below."""
-        if self._newest_first() or (self.path / "checkpoint.pt").exists():
-            return True
-        if (self.path / "result.json").exists() and self.mode() != "eval":
-            return True
-        there = self.config()
-        below = there is not None and there.first_layer is not None
-        return below and any(RunDirectory(path).holds_run() for path in self.path.iterdir() if path.is_dir())
-
-    def mode(self) -> str | None:
-        """Return the mode of the command that left its settings there; None if there are none."""
-        there = self.config()
-        return there.mode if there else None
-
-    def refuse_files_of_others(self) -> None:
-        """Refuse a directory with files that a run would replace and that are none's.
-
-        Raises:
-            UserError: there are such files.
-        """
-        if self.config() is not None or self._newest_first():
-            return
-        found = ", ".join(name for name in REPLACED if (self.path / name).exists())
-        if found:
-            raise UserError(f"{self.path} holds {found}, but no run; hydra.run.dir=PATH starts elsewhere")
-
     def clear(self) -> None:
-        """Remove what a run without a checkpoint, of which nothing can be used, has left behind."""
+        """Remove the metrics and events of a run that left no checkpoint."""
         for file in (self.path / "metrics.jsonl", *self.path.glob(f"events.out.tfevents.*{EVENTS_SUFFIX}")):
             file.unlink(missing_ok=True)
 

@@ -1,7 +1,5 @@
 """The command line, and what a run leaves; in a process of its own only where the process is the point."""
 
-import json
-import logging
 import subprocess
 import sys
 from functools import partial
@@ -14,8 +12,7 @@ from PIL import Image
 
 import stdp_run as stdp_run_package
 from stdp_run import checkpoint
-from stdp_run.cli.completion import offered
-from stdp_run.cli.overrides import canonical_rule
+from stdp_run.cli.overrides import prepared
 from stdp_run.evaluation.readouts import READOUTS
 
 pytestmark = pytest.mark.usefixtures("without_plots")  # processes make theirs
@@ -42,18 +39,8 @@ finally:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert done.returncode == 0
     assert done.stderr == "set()\n", "these take seconds to import"
-    for word in (
-        *READOUTS,
-        *stdp_run_package.rules,
-        *stdp_run_package.neurons,
-        "evaluator.readout=all_activity",
-        "rule: exponential",
-        "neuron: alif_stdp",
-        "dataset: digits",
-        "n_exc=400",
-        "debug=smoke",
-        "-m rule=",
-    ):
+    choices = (*READOUTS, *stdp_run_package.rules, *stdp_run_package.neurons)
+    for word in (*choices, "rule: exponential", "dataset: digits", "n_exc=400", "debug=smoke", "-m rule="):
         assert word in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 
@@ -64,29 +51,11 @@ def test_the_version_is_this_programs(stdp_run):
     assert f'version = "{stdp_run_package.__version__}"' in project
 
 
-def test_a_shell_completes_the_choices_of_a_key(monkeypatch):
-    modes = ["mode=train", "mode=eval", "mode=predict", "mode=export", "mode=compare", "mode=stdp_window"]
-    words = {
-        "stdp-run mode=": modes,
-        "stdp-run seed=1 mode=e": ["mode=eval", "mode=export"],
-        "stdp-run trainer.schedule=co": ["trainer.schedule=constant", "trainer.schedule=cosine"],
-        "stdp-run +evaluator.readout=m": ["evaluator.readout=multinomial_bayes"],
-        "stdp-run mode=dance": [],
-    }
-    for line, expected in words.items():
-        monkeypatch.setenv("COMP_LINE", line)
-        assert [word.lstrip("+") for word in offered() or []] == expected, line
-    for line in ("stdp-run rule=", "stdp-run n_exc=", "stdp-run nope.at.all=", "stdp-run mode", "stdp-run seed=1 "):
-        monkeypatch.setenv("COMP_LINE", line)
-        assert offered() is None, line
-
-
 # How a command is refused is tested without processes, in tests/config and where it is refused; here is what is left.
 slow = partial(pytest.param, marks=pytest.mark.slow)
 BAD_INPUT = [
     ("tuned=nope", "tuned=nope: must be one of "),
     ("--nope", "unrecognized arguments: --nope"),
-    slow("hydra.run.dir=/proc/outputs/run", "hydra.run.dir=/proc/outputs: cannot be written: /proc is not writable"),
     ("hydra.run.dir=/dev/null/run", "hydra.run.dir=/dev/null/run: cannot be written: Not a directory"),
     slow("-m hydra.sweep.dir=/dev/null/x seed=1,2", "hydra.sweep.dir=/dev/null/x: cannot be written"),
     slow("--config-dir nowhere", "nowhere' not found"),
@@ -101,13 +70,6 @@ BAD_INPUT = [
 def test_bad_input_gets_one_line_and_an_exit_code(stdp_run, tmp_path, arguments, expected):
     assert expected in error_of(stdp_run(*arguments.split()))
     assert not list(tmp_path.rglob("result.json"))
-
-
-@pytest.mark.slow
-def test_a_user_who_asks_for_the_traceback_gets_it(stdp_run):
-    done = stdp_run("rule=hebb", HYDRA_FULL_ERROR="1")
-    assert done.returncode == 1
-    assert "MissingConfigException" in done.stderr and "stdp-run: error: " not in done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +96,7 @@ def test_a_run_leaves_all_its_files(smoke):
     assert "checkpoints" not in names, "nothing is left to resume"
     assert any(name.startswith("events.out.tfevents") for name in names)
     written = (run / "config.yaml").read_text()
-    assert "n_exc: 50" in written and "w_norm: 90.4" in written and "${" not in written
+    assert "n_exc: 50" in written and "w_norm: 0.11543 per input" in written and "${" not in written
     result = result_of(run)
     expected = {
         "rule": "nearest_online",
@@ -159,29 +121,15 @@ def test_a_run_leaves_all_its_files(smoke):
     assert result["versions"]["torch"] and result["wall_seconds"] > 0
     assert f"{result['accuracy']['all_activity']:.2%}" in done.stdout
     assert str(run.relative_to(folder)) in done.stdout
-    for line in ("engine event", "constants tuned for nearest_online with lif_stdp"):
-        assert line in done.stderr and line in (run / "run.log").read_text()
+    for line in ("engine event", "constants tuned for nearest_online-lif_stdp", "test accuracy "):
+        assert line in done.stderr
+    assert "(all_activity)" in (run / "run.log").read_text()
     assert "\nafter 150 images: all_activity " in done.stderr, "without a name: there is one network"
 
 
-def test_metrics_file_and_tensorboard_events_say_the_same(smoke):
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    run = only_run(smoke[0])
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    events = EventAccumulator(str(run), size_guidance={"images": 0})
-    events.Reload()
-    assert [row["images_seen"] for row in rows if "train/spikes_per_image" in row] == [100, 200, 300]
-    assert [row["images_seen"] for row in rows if "evaluation/accuracy_proportion" in row] == [150, 300]
-    for name in ("train/spikes_per_image", "network/theta_mean", "train/silent_neurons", "network/weight_std"):
-        logged = {row["images_seen"]: row[name] for row in rows if name in row}
-        assert {event.step: event.value for event in events.Scalars(name)} == pytest.approx(logged, rel=1e-6)
-    assert {path.stem for path in run.glob("*.png")} == set(events.Tags()["images"])
-
-
 def test_rules_go_by_their_published_names_too():
-    assert canonical_rule("rule=Full_Online_STDP,NEAREST_ONLINE,mine") == "rule=full_online,nearest_online,mine"
-    assert canonical_rule("rule.name=Full_Online_STDP") == "rule.name=Full_Online_STDP"
+    assert prepared(["-m", "rule=Full_Online_STDP,mine"]) == ["-m", "rule=full_online,mine"]
+    assert prepared(["--config-dir", "rule", "rule.name=A"]) == ["--config-dir", "rule", "rule.name=A"]
 
 
 def test_the_same_seed_gives_the_same_figures_whatever_the_threads(tmp_path):
@@ -189,15 +137,8 @@ def test_the_same_seed_gives_the_same_figures_whatever_the_threads(tmp_path):
         run_in(tmp_path / name, *TINY, *words)
     assert figures(tmp_path / "a") == figures(tmp_path / "b")
     assert result_of(tmp_path / "a")["confusion"] != result_of(tmp_path / "c")["confusion"]
-    a, b = (checkpoint.load(tmp_path / name / "checkpoint.pt").arrays for name in "ab")
+    a, b = (checkpoint.load(tmp_path / name / "checkpoint.pt").state_dict for name in "ab")
     assert all(np.array_equal(a[name], b[name]) for name in a)
-
-
-def test_batches_run_on_the_torch_engine_and_say_why(tmp_path, caplog):
-    with caplog.at_level(logging.INFO):
-        run_in(tmp_path / "run", *TINY, "encoder.steps=40", "batch_size=8", "reduction=mean")
-    assert "engine torch on the CPU: batch_size=8" in caplog.text
-    assert result_of(tmp_path / "run")["engine"] == "torch"
 
 
 def test_validation_split_is_the_end_of_the_training_images(tmp_path, capsys):
@@ -245,43 +186,21 @@ def test_one_class_of_black_images_runs(tmp_path):
 @pytest.mark.slow
 def test_modes_that_use_a_network_leave_only_what_was_asked_for(stdp_run, tmp_path, finished_run, mnist):
     before = contents(finished_run)
-    chosen = np.flatnonzero(mnist.test.labels == 1)[:5]
-    (tmp_path / "ones").mkdir()
-    for k in chosen:
-        Image.fromarray(255 - mnist.test.pixels[k]).resize((120, 120)).save(tmp_path / "ones" / f"{k}.png")
+    Image.fromarray(mnist.test.pixels[0]).resize((120, 120)).save(tmp_path / "picture.png")
     network = f"checkpoint={finished_run}/checkpoint.pt"
-    done = stdp_run("mode=predict", network, "predict.images=ones", "predict.csv=answers.csv")
-    assert done.returncode == 0, done.stderr
-    rows = [line.split() for line in done.stdout.splitlines()]
-    assert rows[0] == ["file", "answer", "confidence"]
-    assert [row[0] for row in rows[1:]] == sorted(f"ones/{k}.png" for k in chosen)
-    assert sum(row[1] == "1" for row in rows[1:]) >= 4, "ones are the easiest of all"
-    (tmp_path / "ones" / "broken.png").write_bytes(b"not a picture")
-    broken = stdp_run("mode=predict", network, "predict.images=ones")
-    assert "predict.images=ones: 1 could not be read" in error_of(broken)
-    assert broken.stdout == done.stdout, "the others are answered all the same"
-    assert "broken.png" in broken.stderr
-
-    assert stdp_run("mode=export", network, "export.to=network.npz").returncode == 0
-    with np.load(tmp_path / "network.npz", allow_pickle=False) as arrays:
-        assert arrays["weight"].shape == (100, 784)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["answers.csv", "network.npz", "ones"]
+    for words in (("mode=predict", "predict.images=.", "predict.csv=answers.csv"), ("mode=export", "export.to=a.npz")):
+        done = stdp_run(*words, network)
+        assert done.returncode == 0, done.stderr
+    assert "confidence" in stdp_run("mode=predict", network, "predict.images=picture.png").stdout
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    assert "predict.images=.: 1 could not be read" in error_of(stdp_run("mode=predict", network, "predict.images=."))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.npz", "answers.csv", "broken.png", "picture.png"]
     assert contents(finished_run) == before
 
 
 @pytest.mark.slow
-def test_runs_are_compared_at_any_time(stdp_run, tmp_path):
-    for seed in (1, 2):
-        run_in(tmp_path / f"run{seed}", *TINY, f"seed={seed}")
-    done = stdp_run("mode=compare", "compare.dir=.")
-    assert done.returncode == 0, done.stderr
-    assert "2 runs, 1 setting" in done.stdout
-    written = sorted(path.name for path in tmp_path.glob("*.*"))
-    assert written == ["comparison.csv", "comparison.md", "comparison.png", "runs.csv"]
-
-
-@pytest.mark.slow
-def test_logging_can_be_turned_down(stdp_run):
+def test_logging_can_be_turned_down(stdp_run, tmp_path):
     done = stdp_run(*TINY, "hydra.job_logging.root.level=ERROR")
     assert done.returncode == 0
     assert done.stderr == ""
+    assert "test accuracy" in next(tmp_path.rglob("run.log")).read_text(), "only the terminal is quiet"

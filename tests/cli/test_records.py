@@ -1,6 +1,5 @@
 """A command that is refused changes nothing in a run and leaves nothing behind; one that is accepted is recorded."""
 
-import logging
 import shutil
 from pathlib import Path
 
@@ -8,18 +7,15 @@ import pytest
 from helpers.runs import TINY
 from omegaconf import OmegaConf
 
-from stdp_run.cli.records import RunLog
-
 REFUSED = [
     ("n_exc=77 hydra.run.dir=run", "holds a run with other settings: n_exc=77 (there: 100)"),
     ("resume=run n_exc=77", "holds a run with other settings: n_exc=77 (there: 100)"),
     ("resume=null hydra.run.dir=run", "holds a run; resume=auto resumes it"),
-    ("mode=eval checkpoint=run hydra.run.dir=run", "must be a directory without a run"),
-    ("mode=stdp_window hydra.run.dir=run", "must be a directory without a run"),
+    ("mode=eval checkpoint=run hydra.run.dir=run", "holds the files of mode=train; choose another hydra.run.dir"),
+    ("mode=stdp_window hydra.run.dir=run", "holds the files of mode=train; choose another hydra.run.dir"),
     ("n_train=60001 hydra.run.dir=run", "holds a run with other settings"),
     ("n_train=60001", "n_train=60001: must be at most 60000"),
     ("n_train=60001 hydra.run.dir=new/er", "n_train=60001: must be at most 60000"),
-    ("n_train=60001 hydra.run.dir=empty", "n_train=60001: must be at most 60000"),
     ("mode=eval checkpoint=run n_exc=3", "was made with other settings"),
 ]
 
@@ -38,7 +34,6 @@ def test_a_refused_command_changes_nothing(stdp_run, tmp_path, finished_run, arg
     (tmp_path / "run" / ".hydra").mkdir()
     (tmp_path / "run" / ".hydra" / "overrides.yaml").write_text("- n_exc=100\n")
     (tmp_path / "run" / "run.log").write_text("the log\n")
-    (tmp_path / "empty").mkdir()
     before = everything(tmp_path)
     done = stdp_run(*arguments.split())
     assert done.returncode == 2
@@ -55,7 +50,7 @@ def test_an_accepted_command_is_recorded_and_one_that_resumes_it_leaves_the_reco
     assert OmegaConf.load(records / "config.yaml").n_test == 41
     assert OmegaConf.load(records / "hydra.yaml").hydra.runtime.output_dir == str(tmp_path / "run")
     log = (tmp_path / "run" / "run.log").read_text()
-    assert log.count("constants tuned for") == log.count("engine event") == 1, "also what was logged before"
+    assert log.count("test accuracy") == 1
     before = everything(tmp_path / "run")
     complete = stdp_run(*words)
     assert complete.returncode == 0 and "silent neurons" in complete.stdout
@@ -65,17 +60,3 @@ def test_an_accepted_command_is_recorded_and_one_that_resumes_it_leaves_the_reco
     assert again.returncode == 0, again.stderr
     assert (records / "overrides.yaml").read_bytes() == before[records / "overrides.yaml"][0]
     assert (tmp_path / "run" / "run.log").read_text().startswith(log)
-
-
-def test_a_run_log_keeps_what_comes_before_it_is_opened(tmp_path):
-    log, unused = RunLog(str(tmp_path / "run.log")), RunLog(str(tmp_path / "unused.log"))
-    for each in (log, unused):
-        each.handle(logging.makeLogRecord({"msg": "größe"}))
-        each.flush()
-    assert not list(tmp_path.iterdir())
-    log.open_file()
-    log.handle(logging.makeLogRecord({"msg": "after"}))
-    for each in (log, unused):
-        each.close()
-    assert (tmp_path / "run.log").read_text(encoding="utf-8") == "größe\nafter\n"
-    assert len(list(tmp_path.iterdir())) == 1

@@ -1,148 +1,94 @@
-"""Sweeps that are stopped by real signals, at every part of a job and with every launcher of this machine."""
+"""Runs and sweeps that are stopped by real signals."""
 
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from helpers.runs import TINY
+from helpers.runs import figures
 
-pytestmark = pytest.mark.slow
-TROUBLE = ("Traceback", "Warning", "leaked", "Exception")
-LONG = ("n_exc=60", "n_train=60000", "n_label=1000", "n_test=100", "trainer.log_every=500")
+LONG = ("n_exc=40", "n_label=1000", "n_test=100", "trainer.log_every=500", "encoder.steps=100")
+TROUBLE = ("Traceback", "Exception")
 
 
-class Sweep:
-    """A sweep in a process group of its own, as a shell has it."""
+class Command:
+    """A command in a process group of its own, as a shell starts it."""
 
     def __init__(self, folder: Path, *arguments: str):
         self.folder = folder
-        command = [sys.executable, "-m", "stdp_run", "-m", *arguments]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-        self._process = subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        command = [sys.executable, "-m", "stdp_run", *arguments, *LONG]
+        self.process = subprocess.Popen(command, cwd=folder, start_new_session=True, **pipes)
 
-    def found(self, name: str) -> list[Path]:
-        """Return the files of a name that hold something."""
-        return [file for file in self.folder.rglob(name) if file.stat().st_size]
-
-    def wait_for(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 600
-        while not condition():
-            assert self._process.poll() is None and time.monotonic() < deadline, self._process.communicate()
+    def stop(self, *numbers: int, group: bool = False, wait_for: tuple[str, int] = ("metrics.jsonl", 1)) -> str:
+        """Send signals once there are enough files of a name; return what was printed."""
+        name, count = wait_for
+        deadline = time.monotonic() + 300
+        while sum(file.stat().st_size > 0 for file in self.folder.rglob(name)) < count:
+            assert self.process.poll() is None and time.monotonic() < deadline, self.process.communicate()
             time.sleep(0.01)
-
-    def signal(self, number: int, group: bool = False) -> None:
-        """Send a signal to the sweep's process, or as a terminal does to all."""
-        (os.killpg if group else os.kill)(self._process.pid, number)
-
-    def end(self) -> tuple[int, str]:
-        """Return the exit code and what was printed."""
-        output, errors = self._process.communicate(timeout=600)
-        return self._process.returncode, output + errors
+        for number in numbers:
+            (os.killpg if group else os.kill)(self.process.pid, number)
+            time.sleep(0.3)
+        printed, _ = self.process.communicate(timeout=300)
+        assert self.process.returncode in (128 + numbers[0], -numbers[-1]), printed
+        assert not any(word in printed for word in TROUBLE), printed
+        return printed
 
 
 @pytest.fixture
-def sweep(tmp_path):
-    begun = []
+def start(tmp_path):
+    """Start a command in a folder of its own."""
+    started = []
 
-    def start(*arguments: str) -> Sweep:
-        begun.append(Sweep(tmp_path, *arguments))
-        return begun[-1]
+    def command(*arguments: str) -> Command:
+        started.append(Command(tmp_path, *arguments))
+        return started[-1]
 
-    yield start
-    for each in begun:
-        if each._process.poll() is None:
-            each.signal(signal.SIGKILL, group=True)
-        each.end()
-
-
-AT_WORK = [
-    (signal.SIGINT, "hydra.yaml"),
-    (signal.SIGTERM, "events.*"),
-    (signal.SIGHUP, "confusion.png"),
-    (signal.SIGUSR1, "checkpoint.pt"),
-    (signal.SIGINT, "result.json"),
-    (signal.SIGTERM, "report.html"),
-]
+    yield command
+    for each in started:
+        each.process.kill()
+        each.process.communicate()
 
 
-@pytest.mark.parametrize("number, file", AT_WORK, ids=[f"{number.name}-{file}" for number, file in AT_WORK])
-def test_a_signal_ends_a_sweep_with_the_job_at_work(sweep, number, file):
-    stopped = sweep(*TINY, "seed=1,2,3")
-    stopped.wait_for(lambda: bool(stopped.found(file)))
-    stopped.signal(number)
-    code, printed = stopped.end()
-    assert code == 128 + number, printed
-    assert not any(word in printed for word in TROUBLE), printed
+@pytest.mark.parametrize("number", [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 10))])
+def test_a_signal_saves_a_run(start, tmp_path, number):
+    printed = start("hydra.run.dir=run").stop(number)
+    assert f"stdp-run: ended by {signal.Signals(number).name}\n" in printed
+    assert list(tmp_path.glob("run/checkpoints/images_*.pt")) and not (tmp_path / "run/result.json").exists()
+
+
+@pytest.mark.slow
+def test_a_signal_before_learning_ends_at_once_and_leaves_nothing(tmp_path):
+    for seconds in ("0.3", "0.8", "1.5"):
+        command = ["timeout", "-s", "INT", seconds, sys.executable, "-m", "stdp_run", "hydra.run.dir=run"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert "Traceback" not in done.stderr and not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_a_sweep_with_its_job(start, tmp_path, number):
+    printed = start("-m", "seed=1,2").stop(number)
     assert f"ended by {number.name}; the same command resumes the sweep" in printed
-    assert len(stopped.found("hydra.yaml")) <= 1 + (file == "report.html"), "no further job has begun"
-    assert len(stopped.found("report.html")) == len(stopped.found("result.json"))
+    assert len(list(tmp_path.rglob("images_*.pt"))) == 1, "the first job saves, and no other begins"
+    assert not list(tmp_path.rglob("error.txt"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    "launcher, number, group",
-    [
-        ("joblib", signal.SIGINT, True),
-        ("joblib", signal.SIGTERM, False),
-        ("joblib", signal.SIGHUP, True),
-        ("submitit_local", signal.SIGTERM, False),
-    ],
+    "numbers, group", [((signal.SIGINT,), True), ((signal.SIGINT, signal.SIGINT), True), ((signal.SIGTERM,), False)]
 )
-def test_all_jobs_side_by_side_save_before_the_sweep_ends(sweep, launcher, number, group):
-    pytest.importorskip(f"hydra_plugins.hydra_{launcher.split('_')[0]}_launcher")
-    jobs = ("hydra.launcher.n_jobs=2", "seed=1,2,3") if launcher == "joblib" else ("seed=1,2",)
-    stopped = sweep(f"hydra/launcher={launcher}", *LONG, *jobs)
-    stopped.wait_for(lambda: len(stopped.found("metrics.jsonl")) == 2)
-    stopped.signal(number, group)
-    code, printed = stopped.end()
-    assert code == 128 + number, printed
-    assert not any(word in printed for word in TROUBLE), printed
-    assert len({file.parent for file in stopped.found("images_*.pt")}) == 2
-    logs = [file.read_text() for file in stopped.found("run.log")]
-    assert sum("saved after" in log and f"{number.name}: stopped" in log for log in logs) == 2
-    assert not stopped.found("error.txt") and len(stopped.found("config.yaml")) <= 2 * 2
-
-
-@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc")
-def test_a_second_signal_does_not_wait_for_jobs_side_by_side(sweep):
+def test_a_signal_ends_a_sweep_with_jobs_side_by_side_and_the_same_command_resumes(start, tmp_path, numbers, group):
     pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    stopped = sweep("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *LONG, "seed=1,2")
-    stopped.wait_for(lambda: len(stopped.found("metrics.jsonl")) == 2)
-    workers = workers_of(stopped.folder)
-    assert len(workers) == 2
-    for worker in workers:
-        os.kill(worker, signal.SIGSTOP)  # it never saves
-    stopped.signal(signal.SIGINT, group=True)
-    stopped.wait_for(lambda: bool(stopped.found(".stop")))
-    stopped.signal(signal.SIGINT, group=True)
-    code, printed = stopped.end()
-    assert code == 128 + signal.SIGINT and "Traceback" not in printed, printed
-    assert not any(Path(f"/proc/{worker}").exists() for worker in workers)
-
-
-def workers_of(folder: Path) -> list[int]:
-    """Return the processes that joblib has started in a folder."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if "LokyProcess" in (process / "cmdline").read_text() and (process / "cwd").resolve() == folder.resolve():
-                found.append(int(process.name))
-    return found
-
-
-@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="finds processes in /proc")
-def test_jobs_side_by_side_end_when_their_sweep_is_killed(sweep):
-    pytest.importorskip("hydra_plugins.hydra_joblib_launcher")
-    killed = sweep("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", *LONG, "seed=1,2")
-    killed.wait_for(lambda: len(killed.found("metrics.jsonl")) == 2)
-    killed.signal(signal.SIGKILL)
-    deadline = time.monotonic() + 120
-    while workers_of(killed.folder):
-        assert time.monotonic() < deadline, "workers live on without their sweep"
-        time.sleep(0.1)
-    assert killed.end()[0] == -signal.SIGKILL and not killed.found("result.json")
+    command = ("-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "n_train=9000", "seed=1,2")
+    printed = start(*command, "trainer.checkpoint_every=1000").stop(*numbers, group=group, wait_for=("images_*.pt", 2))
+    assert "the same command resumes the sweep" in printed
+    done = subprocess.run(
+        [sys.executable, "-m", "stdp_run", *command, *LONG], cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0 and "resumed after" in done.stderr, done.stderr
+    assert [figures(file.parent)["train_images"] for file in tmp_path.rglob("result.json")] == [9000, 9000]

@@ -90,7 +90,7 @@ def test_names_of_files_and_classes_reach_the_terminal_and_the_csv_as_text(finis
         Image.fromarray(mnist.test.pixels[0]).save(tmp_path / "pictures" / name)
     (tmp_path / "pictures" / "no\npicture.png").write_bytes(b"")
     saved = checkpoint.load(finished_run / "checkpoint.pt")
-    saved.extra["classes"] = [f"=\x1b{digit}" for digit in range(10)]
+    saved.labels["classes"] = [f"=\x1b{digit}" for digit in range(10)]
     checkpoint.save(tmp_path / "named.pt", saved)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path / "pictures")

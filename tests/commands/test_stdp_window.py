@@ -6,7 +6,7 @@ from helpers.runs import run_in
 from stdp_run import rules
 from stdp_run.commands import stdp_window as command
 from stdp_run.commands.stdp_window import change_by_frequency, stdp_window
-from stdp_run.config.own_code import name_folder
+from stdp_run.config.custom_code import name_folder
 from stdp_run.reporting import plots
 
 pytestmark = pytest.mark.slow
@@ -87,7 +87,7 @@ def test_the_command_plots_every_rule_as_published_and_the_configured_one_as_con
     assert integers.quantity == "mean weight change (% of w_max = 109)"
     assert (tmp_path / "stdp_windows.png").read_bytes().startswith(b"\x89PNG")
     line = capsys.readouterr().out
-    assert "nearest_online with a_post=0.5 (published 0.01); full_online, meta_nearest_online, post_pre_int, " in line
+    assert "multiplicative as published; nearest_online with a_post=0.5 (published 0.01): " in line
 
 
 def test_tuned_constants_are_drawn_where_they_are_in_effect_and_the_published_ones_where_they_are_not(
@@ -115,7 +115,8 @@ def test_a_rule_of_the_users_own_has_a_window_as_well(tmp_path, drawn):
     (tmp_path / "window_of_ones_own.py").write_text(
         "from stdp_run.rules import NearestOnline\n\n\nclass Half(NearestOnline):\n    pass\n"
     )
-    target = ("rule._target_=window_of_ones_own.Half", "rule.name=half", f"config_dir={name_folder(tmp_path)}")
+    name_folder(tmp_path)
+    target = ("rule._target_=window_of_ones_own.Half", "rule.name=half")
     run_in(tmp_path, "mode=stdp_window", "tuned=none", "rule.a_post=0.2", *target)
     assert list(drawn) == [*rules, "half"]
     assert drawn["half"].change.max() == pytest.approx(20, rel=0.02) and "a_post=0.2, a_pre=" in drawn["half"].constants

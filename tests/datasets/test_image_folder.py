@@ -79,7 +79,7 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path):
     assert "no test images" in message_of(lambda: folder(tmp_path / "small"))
 
     write_images(tmp_path / "half" / "train", {"cat": 4})
-    assert "half/test: no such folder" in message_of(lambda: folder(tmp_path / "half"))
+    assert "there is no such folder" in message_of(lambda: folder(tmp_path / "half"))
 
     write_images(tmp_path / "unlike" / "train", {"cat": 4, "dog": 4})
     write_images(tmp_path / "unlike" / "test", {"cat": 4, "cow": 4})

@@ -10,7 +10,7 @@ from helpers.errors import message_of
 from helpers.runs import composed
 from omegaconf import OmegaConf
 
-from stdp_run.config.own_code import import_class
+from stdp_run.config.custom_code import import_class
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets import Dataset, ImageFolder, Images, Loaded
 from stdp_run.datasets.selection import build_dataset, load_images, matched_by_name
@@ -51,7 +51,7 @@ def own_class(monkeypatch):
 
 def images(section=SECTION, n_train=None, n_test=None, n_label=None, mode="train"):
     counts = {"n_train": n_train, "n_test": n_test, "n_label": n_label}
-    return load_images(SimpleNamespace(mode=mode, dataset=section, config_dir=None, seed=0, **counts))
+    return load_images(SimpleNamespace(mode=mode, dataset=section, seed=0, **counts))
 
 
 def test_a_users_own_class_is_given_its_options():
@@ -98,8 +98,8 @@ GOOD = Images(ZEROS, LABELS)
     [
         (None, "NoneType; must be stdp_run.datasets.Loaded"),
         (Loaded(ZEROS, GOOD, ("a",), ""), "Loaded; must be stdp_run.datasets.Loaded, with two Images"),
-        (Loaded(GOOD, Images(ZEROS.tolist(), LABELS), ("a",), ""), "pixels list [] with labels int64 [4]"),
-        (Loaded(GOOD, Images(ZEROS, [0] * 4), ("a",), ""), "pixels uint8 [4, 3, 2] with labels list []"),
+        (Loaded(GOOD, Images(ZEROS.tolist(), LABELS), ("a",), ""), "pixels or labels that are no NumPy array"),
+        (Loaded(GOOD, Images(ZEROS, [0] * 4), ("a",), ""), "pixels or labels that are no NumPy array"),
         (Loaded(Images(ZEROS / 255, LABELS), GOOD, ("a",), ""), "pixels float64 [4, 3, 2] with labels int64 [4]"),
         (Loaded(Images(ZEROS[0], LABELS), GOOD, ("a",), ""), "pixels uint8 [3, 2] with labels int64 [4]"),
         (Loaded(Images(ZEROS, LABELS / 1), GOOD, ("a",), ""), "pixels uint8 [4, 3, 2] with labels float64 [4]"),
@@ -133,7 +133,7 @@ def test_options_are_those_that_the_class_takes():
 
 def test_images_of_another_size_are_refused():
     text = message_of(lambda: images(replace(SECTION, height=2, width=3)))
-    assert "uint8 [10, 3, 2] with labels int64 [10], with dataset.height=2 and width=3; must be" in text
+    assert "uint8 [10, 3, 2] with labels int64 [10]; must be uint8 [N, 2, 3]" in text
 
 
 @pytest.mark.parametrize("path", sorted(CONF.glob("*.yaml")), ids=lambda path: path.stem)

@@ -1,14 +1,12 @@
 """What the command line says of a command that cannot be done, found without a process."""
 
-from pathlib import Path
-
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
-from stdp_run.cli.messages import explained, in_one_line
+from stdp_run.cli.messages import in_one_line
 from stdp_run.cli.overrides import prepared
 from stdp_run.config.build import build_model, conf_folder
-from stdp_run.config.schema import read_settings
+from stdp_run.config.schema import read_settings, resolved
 from stdp_run.errors import UserError
 
 
@@ -22,9 +20,7 @@ def refusal(*arguments: str) -> str:
     except Exception as error:
         return in_one_line(error, arguments)
     try:
-        build_model(read_settings(config))
+        build_model(read_settings(resolved(config)))
     except UserError as error:
-        line = explained(error, [Path(conf_folder())], Path())
-        assert line is not None and "\n" not in line
-        return line
+        return str(error)
     raise AssertionError(f"{' '.join(arguments)} is not refused")

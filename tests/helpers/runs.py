@@ -2,16 +2,21 @@
 
 import json
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hydra import compose, initialize_config_dir
 
 from stdp_run import checkpoint
+from stdp_run.cli import jobs  # noqa: F401  registers the group `tuned`
 from stdp_run.cli.overrides import key_of
 from stdp_run.commands import Invocation, run
 from stdp_run.config.build import conf_folder
-from stdp_run.config.schema import Settings, read_settings
+from stdp_run.config.schema import Settings, read_settings, resolved
+from stdp_run.training.tracking import Tracker
 
 CHANGING = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "commit")
 TINY = ("n_exc=20", "n_train=60", "n_test=40", "n_label=60", "trainer.log_every=20")
@@ -25,13 +30,44 @@ def composed(*overrides: str):
 
 def settings_of(*overrides: str) -> Settings:
     """Return the settings of a command line."""
-    return read_settings(composed(*overrides))
+    return read_settings(resolved(composed(*overrides)))
 
 
 def run_in(directory: Path, *overrides: str, **invocation) -> float:
     """Do in a directory, which is made, what a command line asks for; `invocation` has more of `Invocation`."""
     directory.mkdir(exist_ok=True)
     return run(composed(*overrides), Invocation(directory, tuple(map(key_of, overrides)), bars=False, **invocation))
+
+
+class Killed(Exception):
+    """Ends a run as if its process were killed."""
+
+
+def kill() -> None:
+    """Raise Killed."""
+    raise Killed
+
+
+@contextmanager
+def struck(images: int, act: Callable[[], object]) -> Iterator[None]:
+    """Context in which `act` is called just before a run records something after so many images."""
+    write = Tracker.scalars
+
+    def scalars(self, images_seen, values):
+        if images_seen == images:
+            act()
+        write(self, images_seen, values)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Tracker, "scalars", scalars)
+        yield
+
+
+def killed_run(directory: Path, images: int, *overrides: str) -> Path:
+    """Start a run that is killed just before it records something after so many images; return its directory."""
+    with pytest.raises(Killed), struck(images, kill):
+        run_in(directory, *overrides)
+    return directory
 
 
 def intact_run(*overrides: str):
@@ -61,6 +97,11 @@ def figures(directory: Path) -> dict:
     return {key: value for key, value in result_of(directory).items() if key not in CHANGING}
 
 
+def bits(array: np.ndarray) -> tuple:
+    """Return all that an array is."""
+    return array.dtype, array.shape, array.tobytes()
+
+
 def left_by(directory: Path) -> dict:
     """Return all that a run leaves, except what says how long it took."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -72,7 +113,7 @@ def left_by(directory: Path) -> dict:
     saved = checkpoint.load(directory / "checkpoint.pt")
     return {
         "files": sorted({re.sub(r"tfevents.*", "", path.name) for path in directory.iterdir()}),
-        "config": (directory / "config.yaml").read_text(),
+        "config": [(directory / "config.yaml").read_text(), saved.config],
         "result": figures(directory),
         "metrics": [{key: value for key, value in row.items() if not key.endswith("per_second")} for row in rows],
         "scalars": {
@@ -82,9 +123,7 @@ def left_by(directory: Path) -> dict:
         },
         "images": {name: [event.step for event in events.Images(name)] for name in tags["images"]},
         "plots": {path.name: path.read_bytes() for path in directory.glob("*.png")},
-        "arrays": {name: (array.dtype, array.tobytes()) for name, array in saved.arrays.items()},
-        "labels": saved.extra["label"].tolist(),
-        "checkpoint_config": saved.config,
+        "checkpoint": checkpoint._converted({**vars(saved), "config": {}}, np.ndarray, bits),
     }
 
 

@@ -6,12 +6,12 @@ import zlib
 
 import numpy as np
 import pytest
+from helpers.errors import message_of
 from helpers.runs import settings_of
 
 from stdp_run import checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
-from stdp_run.errors import UserError
 from stdp_run.inference.export import export
 from stdp_run.inference.load import load
 from stdp_run.network import initial_state
@@ -22,51 +22,37 @@ def read_npz(path):
         return {name: file[name] for name in file.files}
 
 
-def test_an_exported_npz_holds_the_network(finished_run, tmp_path):
+def test_exported_files_hold_the_network(finished_run, tmp_path):
     assert export(finished_run, tmp_path / "network.npz") == tmp_path / "network.npz"
-    arrays = read_npz(tmp_path / "network.npz")
-    assert arrays["weight"].shape == (100, 784) and arrays["weight"].dtype == np.float32
-    assert arrays["theta"].shape == (100,) and arrays["theta"].dtype == np.float64
-    assert arrays["label"].shape == (100,) and arrays["mean_count"].shape == (10, 100)
-    assert arrays["classes"].tolist() == list("0123456789")
-    saved = checkpoint.load(finished_run / "checkpoint.pt")
-    assert np.array_equal(arrays["weight"], saved.arrays["weight"])
-    assert np.array_equal(arrays["theta"], saved.arrays["theta"])
-    assert json.loads(arrays["settings"].item()) == saved.config
     assert [path.name for path in tmp_path.iterdir()] == ["network.npz"]
-
-
-def test_an_exported_safetensors_holds_the_same(finished_run, tmp_path):
-    safetensors = pytest.importorskip("safetensors")
-    numpy_part = pytest.importorskip("safetensors.numpy")
-    export(finished_run, tmp_path / "network.npz")
+    arrays, saved = read_npz(tmp_path / "network.npz"), checkpoint.load(finished_run / "checkpoint.pt")
+    expected = {**saved.state_dict, "label": saved.labels["label"], "mean_count": saved.labels["mean_count"]}
+    np.testing.assert_equal({name: arrays[name] for name in expected}, expected)
+    assert arrays["weight"].dtype == np.float32 and arrays["theta"].dtype == np.float64
+    assert arrays["classes"].tolist() == list("0123456789")
+    assert json.loads(arrays["settings"].item()) == saved.config
+    safetensors, of_numpy = pytest.importorskip("safetensors"), pytest.importorskip("safetensors.numpy")
     export(finished_run / "checkpoint.pt", str(tmp_path / "network.safetensors"))
-    expected = read_npz(tmp_path / "network.npz")
-    arrays = numpy_part.load_file(tmp_path / "network.safetensors")
-    assert set(arrays) == {"weight", "theta", "label", "mean_count"}
-    for name, array in arrays.items():
-        assert array.dtype == expected[name].dtype and np.array_equal(array, expected[name])
+    np.testing.assert_equal(of_numpy.load_file(tmp_path / "network.safetensors"), expected)
     with safetensors.safe_open(tmp_path / "network.safetensors", "numpy") as file:
         metadata = file.metadata()
     assert json.loads(metadata["classes"]) == list("0123456789")
-    assert metadata["settings"] == expected["settings"].item() and metadata["layout"] == expected["layout"].item()
+    assert metadata["settings"] == arrays["settings"].item() and metadata["layout"] == arrays["layout"].item()
 
 
 def test_export_says_what_is_missing_or_wrong(finished_run, tmp_path, monkeypatch):
+    def refused(name, run=finished_run):
+        return message_of(lambda: export(run, tmp_path / name))
+
     for name in ("network.pt", "network", "network.npz.bak", "network.nir.bak"):
-        allowed = r"\.npz, \.safetensors, \.snntorch\.nir, \.sinabs\.nir, \.spyx\.nir or \.nir"
-        with pytest.raises(UserError, match=rf"export.to=.*{name}: must be a file that ends in {allowed}"):
-            export(finished_run, tmp_path / name)
-    with pytest.raises(UserError, match=r"nowhere.network\.npz: cannot be written"):
-        export(finished_run, tmp_path / "nowhere" / "network.npz")
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    monkeypatch.setitem(sys.modules, "safetensors.numpy", None)
-    with pytest.raises(UserError, match=r'needs the package safetensors: pip install "stdp_run\[export\]"'):
-        export(finished_run, tmp_path / "network.safetensors")
-    monkeypatch.setitem(sys.modules, "nir", None)
-    for path in (finished_run, tmp_path / "nowhere"):  # asked first
-        with pytest.raises(UserError, match=r'needs the package nir: pip install "stdp_run\[nir\]"'):
-            export(path, tmp_path / "network.snntorch.nir")
+        allowed = ".npz, .safetensors, .snntorch.nir, .sinabs.nir, .spyx.nir or .nir"
+        assert f"{name}: must be a file that ends in {allowed}" in refused(name)
+    assert "nowhere/network.npz: cannot be written" in refused("nowhere/network.npz")
+    for package in ("safetensors", "safetensors.numpy", "nir"):
+        monkeypatch.setitem(sys.modules, package, None)
+    assert 'needs the package safetensors: pip install "stdp_run[export]"' in refused("network.safetensors")
+    for run in (finished_run, tmp_path / "nowhere"):  # asked first
+        assert 'needs the package nir: pip install "stdp_run[nir]"' in refused("network.snntorch.nir", run)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -100,40 +86,27 @@ def count_spikes(weights, theta, constants, encoder, seed, pixels):
     return counts
 
 
-@pytest.fixture
-def untrained(tmp_path, monkeypatch):
-    """Return a function that makes the checkpoint of a network as it begins, labelled; the torch engine runs it."""
-    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: ("torch", "cpu"))
-
-    def make(*overrides):
-        settings = settings_of(*overrides)
-        state = initial_state(build_model(settings))
-        n_exc = settings.n_exc
-        extra = {"label": np.arange(n_exc) % 10, "mean_count": np.ones((10, n_exc)), "classes": list("0123456789")}
-        checkpoint.save(tmp_path / "x.pt", checkpoint.Checkpoint(settings.record, state.arrays(), extra=extra))
-        return tmp_path / "x.pt"
-
-    return make
-
-
-def test_the_exported_arrays_are_enough_to_compute_the_answers(untrained, tmp_path, mnist):
+@pytest.mark.parametrize("rule", ["nearest_online", "post_pre_int"])
+def test_the_exported_arrays_are_enough_to_compute_the_answers(tmp_path, mnist, monkeypatch, rule):
     """With double precision, as sums are added in another order; diehl_cook is the group stated above."""
-    path = untrained("neuron=diehl_cook", "dtype=float64", "n_exc=20", "seed=4")
-    export(path, tmp_path / "network.npz")
-    images = mnist.test.pixels[:20]
-    arrays = read_npz(tmp_path / "network.npz")
-    settings = json.loads(arrays["settings"].item())
-    answers = load(path).classify(images)
-    for n, picture in enumerate(images):
+    monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: ("torch", "cpu"))
+    integer = rule == "post_pre_int"
+    group = () if integer else ("neuron=diehl_cook", "dtype=float64")
+    settings = settings_of(f"rule={rule}", *group, "n_exc=20", "seed=4")
+    labels = {
+        "label": np.arange(20) % 10,
+        "mean_count": np.ones((10, 20)),
+        "classes": [*"0123456789"],
+        "calibration": {},
+    }
+    state = initial_state(build_model(settings)).arrays()  # of an untrained network
+    checkpoint.save(tmp_path / "x.pt", checkpoint.Checkpoint(settings.record, [], state, labels=labels))
+    export(tmp_path / "x.pt", tmp_path / "network.npz")
+    arrays, images = read_npz(tmp_path / "network.npz"), mnist.test.pixels[:20]
+    assert arrays["weight"].dtype == (np.int32 if integer else np.float64)
+    answers, settings = load(tmp_path / "x.pt").classify(images), json.loads(arrays["settings"].item())
+    assert answers.counts.shape == (20, 20)
+    for n, picture in () if integer else enumerate(images):
         constants, encoder = settings["neuron"], settings["encoder"]
         counts = count_spikes(arrays["weight"], arrays["theta"], constants, encoder, 4, picture.ravel())
-        assert np.array_equal(counts, answers.counts[n])
-    assert answers.counts.sum() > 20
-
-
-def test_an_integer_network_exports_integers(untrained, tmp_path):
-    path = untrained("rule=post_pre_int", "n_exc=20")
-    export(path, tmp_path / "network.npz")
-    arrays = read_npz(tmp_path / "network.npz")
-    assert arrays["weight"].dtype == arrays["theta"].dtype == np.int32
-    assert load(path).classify(np.zeros((28, 28), np.uint8)).names == (None,)
+        assert np.array_equal(counts, answers.counts[n]) and answers.counts.sum() > 20

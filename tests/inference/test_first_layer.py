@@ -73,11 +73,6 @@ def test_an_answer_depends_on_the_image_and_the_seed_alone(monkeypatch):
     assert (make("first_layer.seed=7", "seed=8").counts(FLAT) == whole).all()
 
 
-def test_images_without_a_place_that_is_shown_give_no_spikes():
-    assert not make().counts(np.zeros((2, 72), np.uint8)).any()
-    assert make().counts(FLAT[:0]).shape == (0, 60)
-
-
 def test_an_input_is_drawn_as_its_neuron_at_all_places_of_its_block():
     fields = make().projection().reshape(4, 3, N_EXC, 9, 8)  # 7 x 5 places in blocks of 2 x 2
     expected, total = np.zeros((9, 8)), 0.0

@@ -39,8 +39,8 @@ def make(neuron, *overrides, first_layer=None):
     model = build_model(settings)
     arrays = initial_state(model).arrays()
     arrays["theta"] = (arrays["theta"] + np.linspace(0, spread, N_EXC)).astype(model.theta_dtype)
-    extra = {"label": np.arange(N_EXC) % 10, "mean_count": np.ones((10, N_EXC)), "classes": list("0123456789")}
-    return Trained(Checkpoint(settings.record, arrays, extra=extra), settings, model, first_layer)
+    labels = {"label": np.arange(N_EXC) % 10, "mean_count": np.ones((10, N_EXC)), "classes": list("0123456789")}
+    return Trained(Checkpoint(settings.record, ["event", "cpu"], arrays, labels=labels), settings, model, first_layer)
 
 
 def graph_of(trained, ending, folder):
@@ -58,7 +58,7 @@ def spikes_for(model, pixels, index):
 
 def own_spikes(trained, spikes):
     """Return the excitatory spikes [T, B, E] of the network itself."""
-    weight, theta = (torch.from_numpy(trained.saved.arrays[name]) for name in ("weight", "theta"))
+    weight, theta = (torch.from_numpy(trained.saved.state_dict[name]) for name in ("weight", "theta"))
     state, fired = start_image(trained.model, weight, theta, {}, spikes.shape[1]), []
     for each in spikes.to(weight.dtype):
         state, now = step(trained.model, state, each)
@@ -110,14 +110,14 @@ def test_a_graph_fires_as_the_network_spike_by_spike(tmp_path, neuron, ending, s
 def test_a_graph_has_thresholds_inhibition_and_what_an_answer_takes(tmp_path):
     trained = make("lif_stdp", "evaluator.steps=40")
     graph = graph_of(trained, ".nir", tmp_path)
-    theta, decay = trained.saved.arrays["theta"], np.exp(-0.5 / 100)
+    theta, decay = trained.saved.state_dict["theta"], np.exp(-0.5 / 100)
     assert np.allclose(graph.nodes["excitatory"].v_threshold, 13 + theta, rtol=1e-12)
     inhibition = graph.nodes["inhibition"].weight * (1 - decay)
     assert np.allclose(inhibition, np.where(np.eye(N_EXC), decay * 5, -20), rtol=1e-12)
-    assert np.allclose(graph.nodes["weights"].weight * (1 - decay), trained.saved.arrays["weight"], rtol=1e-12)
+    assert np.allclose(graph.nodes["weights"].weight * (1 - decay), trained.saved.state_dict["weight"], rtol=1e-12)
     known = graph.metadata
     assert (known["dt"], known["steps"], known["max_rate_hz"], known["seed"]) == (0.0005, 40, 400, 0)
-    assert known["label"].tolist() == trained.saved.extra["label"].tolist() and known["mean_count"].shape == (10, N_EXC)
+    assert known["label"].tolist() == trained.stored["label"].tolist() and known["mean_count"].shape == (10, N_EXC)
     assert np.array_equal(known["theta"], theta) and known["readout"] == "all_activity"
     assert json.loads(known["classes"]) == list("0123456789")
     assert json.loads(known["settings"]) == trained.saved.config
@@ -127,8 +127,10 @@ def test_integers_become_real_numbers_that_are_rounded_down_on_average(tmp_path)
     trained = make("diehl_cook_int", "rule=post_pre_int")
     graph = graph_of(trained, ".nir", tmp_path)
     gain = 1 - 1013 / 1024
-    assert np.array_equal(graph.nodes["excitatory"].v_threshold, trained.saved.arrays["theta"])
-    assert np.allclose(graph.nodes["weights"].weight * gain, trained.saved.arrays["weight"] * 154 / 1024, rtol=1e-12)
+    assert np.array_equal(graph.nodes["excitatory"].v_threshold, trained.saved.state_dict["theta"])
+    assert np.allclose(
+        graph.nodes["weights"].weight * gain, trained.saved.state_dict["weight"] * 154 / 1024, rtol=1e-12
+    )
     assert np.allclose(graph.nodes["weights"].bias * gain, -1, rtol=1e-12)
     assert np.allclose(graph.nodes["inhibition"].weight * gain, (np.eye(N_EXC) - 1) * 32767 * 154 / 1024, rtol=1e-12)
 
@@ -144,9 +146,13 @@ def test_for_snntorch_all_neurons_have_one_threshold_and_no_two_nodes_feed_each_
     [
         ("lif_stdp", ".nir", []),
         ("lif_stdp", ".sinabs.nir", ["neuron.v_reset=-60: Sinabs subtracts"]),
-        ("diehl_cook", ".nir", ["neuron.refractory=5: NIR has no", "neuron.inhibitory_refractory=2: NIR has no"]),
-        ("alif_stdp", ".snntorch.nir", ["neuron.v_reset=2: NIR has no reset that subtracts"]),
-        ("diehl_cook_int", ".nir", ["neuron.refractory=5: NIR", "neuron=diehl_cook_int: NIR has no integers"]),
+        ("diehl_cook", ".nir", ["neuron.refractory=5: dropped", "neuron.inhibitory_refractory=2: dropped"]),
+        ("alif_stdp", ".snntorch.nir", ["neuron.v_reset=2: the excess over the threshold is lost"]),
+        (
+            "diehl_cook_int",
+            ".nir",
+            ["neuron.refractory=5: dropped", "neuron=diehl_cook_int: integers and bounds dropped"],
+        ),
     ],
 )
 def test_what_a_graph_leaves_out_is_named_with_its_value(tmp_path, caplog, neuron, ending, lines):
@@ -182,9 +188,9 @@ def test_what_a_graph_cannot_say_is_refused_in_a_line(tmp_path):
 
 
 def test_an_unfinished_run_has_no_graph(tmp_path):
-    checkpoint.save(tmp_path / "checkpoint.pt", replace(make("lif_stdp").saved, extra={}))
+    checkpoint.save(tmp_path / "checkpoint.pt", replace(make("lif_stdp").saved, labels=None))
     line = message_of(lambda: export(tmp_path, tmp_path / "network.nir"))
-    assert line.endswith("of a finished run: the neurons of this one are not labelled yet")
+    assert line.endswith("of a finished run: this one has no labels yet")
     assert not (tmp_path / "network.nir").exists()
 
 

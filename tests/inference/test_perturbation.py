@@ -10,7 +10,7 @@ from helpers.runs import result_of, run_in, settings_of
 
 from stdp_run.commands.evaluate import _first_layer_perturbed
 from stdp_run.config.build import conf_folder
-from stdp_run.config.own_code import name_folder
+from stdp_run.config.custom_code import name_folder
 from stdp_run.config.schema import Settings, read_settings
 from stdp_run.encoding import PERTURBED_IMAGES, philox, words_of_images
 from stdp_run.errors import UserError
@@ -175,7 +175,8 @@ def test_brightness_is_added_and_clipped():
 @pytest.mark.parametrize("name", OF_IMAGES)
 def test_what_befalls_an_image_follows_from_its_index_and_the_seed(name, monkeypatch):
     strength = 20 if name == "brightness" else 0.5 if name == "salt_and_pepper" else 2
-    settings = evaluating().with_values({"dataset.height": 6, "dataset.width": 5, "seed": SEED})
+    words = ("dataset=image_folder", "dataset.height=6", "dataset.width=5", f"seed={SEED}")
+    settings = settings_of("mode=eval", "checkpoint=c.pt", *words)
     monkeypatch.setattr(perturbation, "IMAGES_AT_ONCE", 7)
     flat = perturbed_images(made(name, strength), IMAGES.reshape(40, -1), INDEX, settings)
     expected = perturbed(name, strength)
@@ -258,9 +259,10 @@ def test_a_perturbation_of_ones_own(tmp_path, finished_run):
     (tmp_path / "negative_of_mine.py").write_text(MINE)
     words = ("perturbation=shift", "perturbation._target_=negative_of_mine.Negative", "+perturbation.less=3")
     command = ("mode=eval", f"checkpoint={finished_run}/checkpoint.pt", *words)
-    with pytest.raises(UserError, match=r"perturbation\._target_=negative_of_mine\.Negative: not in the package"):
+    with pytest.raises(UserError, match=r"perturbation\._target_=.*: no negative_of_mine\.py in"):
         run_in(tmp_path / "refused", *command)
-    run_in(tmp_path / "run", *command, f"config_dir={name_folder(tmp_path)}", "n_test=50")
+    name_folder(tmp_path)
+    run_in(tmp_path / "run", *command, "n_test=50")
     assert result_of(tmp_path / "run")["perturbation"]["less"] == 3
 
 
@@ -303,6 +305,6 @@ def test_nothing_is_left_by_an_evaluation_that_is_refused(tmp_path, finished_run
 
 @pytest.mark.parametrize("mode", ["train", "stdp_window"])
 def test_other_modes_have_no_perturbation(mode):
-    expected = f"perturbation=shift: must be none with mode={mode}, as it is for mode=eval$"
+    expected = "perturbation=shift: only valid with mode=eval$"
     with pytest.raises(UserError, match=expected):
         read_settings({**settings_with("shift").record, "mode": mode, "checkpoint": None})

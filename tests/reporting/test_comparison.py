@@ -5,15 +5,13 @@ import json
 import re
 import statistics
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from helpers.runs import run_in
 from omegaconf import OmegaConf
 from PIL import Image
 
-from stdp_run.commands import Invocation
-from stdp_run.commands.compare import run
 from stdp_run.errors import UserError
 from stdp_run.reporting.comparison import compare, draw, to_text, write_files
 from stdp_run.reporting.runs import find_runs
@@ -213,7 +211,7 @@ def test_the_table_is_printed_even_if_nothing_can_be_written(tmp_path, capsys):
     write_run(tmp_path / "0", 0.75)
     (tmp_path / "comparison.csv").mkdir()
     with pytest.raises(UserError, match=r"comparison\.csv: cannot be written"):
-        run(SimpleNamespace(compare=SimpleNamespace(dir=str(tmp_path))), Invocation(tmp_path))
+        run_in(tmp_path, "mode=compare", f"compare.dir={tmp_path}")
     assert "75.00" in capsys.readouterr().out
     assert {path.name for path in tmp_path.iterdir()} == {"0", "comparison.csv"}
 

@@ -1,13 +1,12 @@
 import json
-import logging
 
 import numpy as np
 import pytest
-from helpers.runs import run_in
+from helpers.errors import message_of
+from helpers.runs import contents, run_in
 
 from stdp_run import checkpoint, files
 from stdp_run.checkpoint import Checkpoint
-from stdp_run.errors import UserError
 from stdp_run.training.run_directory import REPLACED, RunDirectory
 
 RESULT = {"readout": "a", "accuracy": {"a": 0.5}}
@@ -18,19 +17,18 @@ DAMAGED = (
 
 
 def content(images: int) -> Checkpoint:
-    return Checkpoint({"seed": 1}, {"weight": np.full((2, 3), images, np.float32)}, {"images": images})
+    return Checkpoint({"seed": 1}, [], {"weight": np.full((2, 3), images, np.float32)}, global_step=images)
 
 
-def test_the_newest_two_checkpoints_are_kept(tmp_path):
+@pytest.mark.parametrize("keep_all", [False, True])
+def test_the_newest_checkpoints_are_kept_until_the_run_is_complete(tmp_path, keep_all):
     directory = RunDirectory(tmp_path)
     assert directory.newest() is None
     for images in (250, 9_750, 10_000):
-        directory.save(content(images))
-    assert sorted(file.name for file in directory.checkpoints.iterdir()) == [
-        "images_000000009750.pt",
-        "images_000000010000.pt",
-    ]
-    assert directory.newest().position == {"images": 10_000}
+        directory.save(content(images), keep_all)
+    expected = ["images_000000000250.pt", "images_000000009750.pt", "images_000000010000.pt"]
+    assert sorted(file.name for file in directory.checkpoints.iterdir()) == expected[0 if keep_all else 1 :]
+    assert directory.newest().global_step == 10_000
     directory.remove_checkpoints()
     assert not directory.checkpoints.exists()
 
@@ -43,12 +41,10 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before_and_says_so(tm
     damaged = bytearray(newest.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     newest.write_bytes(damaged)
-    with caplog.at_level(logging.WARNING):
-        assert directory.newest().position == {"images": 250}
+    assert directory.newest().global_step == 250
     assert f"checkpoint={newest}: damaged" in caplog.text and "the one before it is tried" in caplog.text
     (directory.checkpoints / "images_000000000250.pt").write_bytes(b"")
-    with pytest.raises(UserError, match="no checkpoint is left"):
-        directory.newest()
+    assert message_of(directory.newest).endswith("no checkpoint is left, start again in another directory")
 
 
 def test_a_result_counts_only_if_it_can_be_read(tmp_path, caplog):
@@ -63,52 +59,50 @@ def test_a_result_counts_only_if_it_can_be_read(tmp_path, caplog):
     (tmp_path / "result.json").write_text(json.dumps(RESULT))
     assert directory.result() == RESULT
     (tmp_path / "checkpoint.pt").write_bytes(b"cut")
-    assert directory.result() is None, "what it learned is lost"
-
-
-def test_one_process_at_a_time(tmp_path):
-    first, second = RunDirectory(tmp_path).locked(wait=False), RunDirectory(tmp_path).locked(wait=False)
-    with first, pytest.raises(UserError, match="another process is at work"), second:
-        pass
-    with RunDirectory(tmp_path).locked(wait=False):
-        pass
+    assert directory.result() is None, "the network is lost"
+    assert directory.result(needs_checkpoint=False) == RESULT
 
 
 def test_what_a_killed_process_was_writing_is_removed_and_nothing_else(tmp_path, monkeypatch):
     directory = RunDirectory(tmp_path)
     directory.save(content(1))
+    names = (".env.local", ".pre-commit-config.yaml", ".result.json.x3a", ".of the user.stdp-run-unfinished/a")
+    for path in map(tmp_path.joinpath, names):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("of the user")
+    before = contents(tmp_path)
     with monkeypatch.context() as patch:  # a process that is killed while it writes leaves the file as it is
         patch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         patch.setattr(files.Path, "unlink", lambda *_, **__: None)
         for path in (tmp_path / "result.json", directory.checkpoints / "images_000000000002.pt"):
             with pytest.raises(KeyboardInterrupt):
                 files.write_atomically(path, b"half")
-    leftovers = set(tmp_path.rglob(".*unfinished"))
-    assert len(leftovers) == 2
-    for name in (".env.local", ".pre-commit-config.yaml", ".result.json.x3a"):
-        (tmp_path / name).write_text("of the user")
-    folder = tmp_path / ".of the user.stdp-run-unfinished"
-    folder.mkdir()
+    assert len(contents(tmp_path)) == len(before) + 2
     with directory.locked(wait=False):
-        assert not any(file.exists() for file in leftovers)
-    assert folder.is_dir() and (tmp_path / ".env.local").exists()
-    assert (tmp_path / ".pre-commit-config.yaml").exists() and (tmp_path / ".result.json.x3a").exists()
-    assert directory.newest().position == {"images": 1}
+        pass
+    assert contents(tmp_path) == before
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
 @pytest.mark.parametrize("name", REPLACED)
-def test_files_that_a_run_would_replace_and_that_are_no_runs_are_refused(tmp_path, finished_run, mode, name):
+def test_unrelated_files_that_a_run_would_replace_are_refused(tmp_path, finished_run, mode, name):
     (tmp_path / name).write_text("name: of the user\n")
     words = ("n_exc=10", "n_train=40") if mode == "train" else ("mode=eval", f"checkpoint={finished_run}")
-    with pytest.raises(UserError, match=f"holds {name}, but no run; hydra.run.dir=PATH starts elsewhere"):
-        run_in(tmp_path, *words)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
-    assert (tmp_path / name).read_text() == "name: of the user\n"
+    line = message_of(lambda: run_in(tmp_path, *words))
+    assert line == f"{tmp_path}: contains unrelated files, {name}; choose another hydra.run.dir"
+    assert contents(tmp_path) == {tmp_path / name: b"name: of the user\n"}
+
+
+@pytest.mark.parametrize("text", ["name: of the user\n", "- 1\n", "mode: [train\n", "\0", "", "mode: {}\n${x"])
+def test_a_config_that_is_no_runs_is_refused(tmp_path, text):
+    (tmp_path / "config.yaml").write_text(text)
+    line = message_of(lambda: run_in(tmp_path, "n_exc=10"))
+    assert line == f"{tmp_path / 'config.yaml'}: not the settings of a run; choose another hydra.run.dir"
+    assert contents(tmp_path) == {tmp_path / "config.yaml": text.encode()}
 
 
 def test_a_run_leaves_the_files_of_others_alone(tmp_path, without_plots):
-    """Also where it writes into the folder that it was started from."""
+    """Also if it writes into the folder that it was started from."""
     of_others = {".env.local", ".pre-commit-config.yaml", "events.out.tfevents.123.other", "events.out.tfevents.9"}
     for name in of_others:
         (tmp_path / name).write_text(name)

@@ -1,4 +1,4 @@
-"""What a command that trained or evaluated a network left in its directory, for use from Python."""
+"""The result of a training run or an evaluation, for use from Python."""
 
 import json
 from functools import cached_property
@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from omegaconf import OmegaConf
 
 from stdp_run.errors import UserError
 from stdp_run.inference.load import CHECKPOINT, TrainedNetwork, load
 from stdp_run.training.result import summary_table
-from stdp_run.training.run_directory import RunDirectory
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -19,10 +19,9 @@ else:
 
 
 class Result:
-    """What a finished run, or an evaluation, found; `stdp_run.run` returns one, and a directory makes it again.
+    """The result of a finished run or evaluation, from its directory; `stdp_run.run` returns one.
 
-    `figures` is all of its result.json; `accuracy` has the fraction of images that each readout answers right, and
-    `readout` names the one that is judged by.
+    `figures` is its result.json, `accuracy` the fraction of right answers by readout, `readout` the judged readout.
 
     Raises:
         UserError: there is no finished run in the directory.
@@ -52,7 +51,7 @@ class Result:
 
     @cached_property
     def metrics(self) -> DataFrame:
-        """A row for each 1,000 images (`trainer.log_every`) and each evaluation; an evaluation alone has none."""
+        """A row for each `trainer.log_every` images and each evaluation on the way."""
         from pandas import DataFrame
 
         file = self.directory / "metrics.jsonl"
@@ -62,8 +61,7 @@ class Result:
     @cached_property
     def network(self) -> TrainedNetwork:
         """The trained network; errors as of `stdp_run.load`."""
-        settings = RunDirectory(self.directory).config()
-        evaluated = settings.checkpoint if settings is not None else None
+        evaluated = OmegaConf.select(OmegaConf.load(self.directory / "config.yaml"), "checkpoint")
         return load(evaluated or self.directory / CHECKPOINT)
 
     @property

@@ -1,0 +1,138 @@
+"""Functions that Hydra calls: a run or job of a sweep, and the end of a sweep."""
+
+import logging
+import math
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+
+from hydra.conf import HydraConf
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from stdp_run.cli import names  # noqa: F401  registers resolvers, also in worker processes
+from stdp_run.cli.messages import explained
+from stdp_run.cli.overrides import key_of
+from stdp_run.commands import Invocation, run
+from stdp_run.config.build import conf_folder
+from stdp_run.config.custom_code import name_folder
+from stdp_run.errors import UserError
+from stdp_run.training.signals import Stopped, end_at_stop_signals
+
+JOB_FAILED, BAD_INPUT = 1, 2
+
+log = logging.getLogger(__name__)
+
+# The group `tuned` is one file, with a choice for each key.
+TUNED = OmegaConf.load(conf_folder() / "tuned.yaml")
+for choice, constants in TUNED.items():
+    ConfigStore.instance().store(str(choice), constants, group="tuned", package="_global_", provider="stdp_run")
+
+
+def job(config: DictConfig) -> float:
+    """Run one experiment in Hydra's output directory; return its accuracy, which a sweeper can maximise.
+
+    A job that fails in a sweep writes the reason to `error.txt`. The other jobs continue.
+    """
+    logging.raiseExceptions = False  # on a full disk, logging would print a traceback for every line of run.log
+    hydra_config, invocation = HydraConfig.get(), None
+    if "Joblib" in hydra_config.launcher._target_:  # this is a worker process
+        end_at_stop_signals()
+    directory, in_sweep = Path(hydra_config.runtime.output_dir), hydra_config.mode == RunMode.MULTIRUN
+    try:
+        invocation = invocation_of(config, hydra_config)
+        accuracy = run(config, invocation)
+        if in_sweep:
+            (directory / "error.txt").unlink(missing_ok=True)
+        return accuracy
+    except Stopped as stopped:
+        sys.exit(128 + stopped.signal)
+    except Exception as error:
+        message = explained(error, directory)
+        if message is None:
+            traceback.print_exc()
+        line = message or repr(error)
+        print(f"stdp-run: error: {line}", file=sys.stderr)
+        if not in_sweep:
+            sys.exit(JOB_FAILED if message is None else BAD_INPUT)
+        with suppress(OSError, UserError):
+            (directory / "error.txt").write_text(f"{line}\n", encoding="utf-8")
+            if invocation and not (directory / ".hydra").exists():
+                with invocation.accepted():  # a comparison reads the settings from .hydra
+                    log.debug("%s", line)
+        if "basic" not in hydra_config.sweeper._target_:
+            raise  # Optuna counts the failure
+        return math.nan
+    finally:
+        remove_if_empty(directory)
+
+
+def invocation_of(config: DictConfig, hydra_config: HydraConf) -> Invocation:
+    """Return how a composed command was given, and name its --config-dir for custom classes; errors as of `tuning`."""
+    sources = [source for source in hydra_config.runtime.config_sources if source.schema == "file"]
+    for source in sources:
+        if source.provider == "command-line":
+            name_folder(source.path)
+    folders, choices = [Path(source.path) for source in sources], hydra_config.runtime.choices
+    for group, choice in choices.items():
+        files = [file for folder in folders if (file := folder / group / f"{choice}.yaml").is_file()]
+        if len(files) > 1:
+            log.warning("%s=%s: %s is read, not %s; rename that", group, choice, *files[:2])
+    in_sweep, overrides = hydra_config.mode == RunMode.MULTIRUN, hydra_config.overrides.task
+    explicit = tuple(map(key_of, overrides))
+    record = {"config": config, "hydra": {"hydra": hydra_config}, "overrides": overrides}
+    return Invocation(
+        Path(hydra_config.runtime.output_dir),
+        explicit=explicit,
+        job=hydra_config.job.num if in_sweep else None,
+        bars=False if in_sweep and "basic" not in hydra_config.launcher._target_ else None,
+        tuning=tuning(choices["tuned"], "tuned" in explicit, folders),
+        record={f"{name}.yaml": OmegaConf.to_yaml(part) for name, part in record.items()},
+    )
+
+
+def tuning(choice: str, is_given: bool, folders: list[Path]) -> str:
+    """Return a line about the tuned constants in effect; raise UserError if the given choice does not exist."""
+    known = sorted({*map(str, TUNED), *(file.stem for folder in folders for file in folder.glob("tuned/*.yaml"))})
+    if choice in known:
+        return "" if choice == "none" else f"constants tuned for {choice}; tuned=none has the published ones"
+    if is_given:  # Hydra does not mind, as the group is optional
+        raise UserError.bad_value("tuned", choice, f"one of {', '.join(known)}")
+    return f"no tuned constants for {choice}: all are as published; tuned=RULE-NEURON has those of others"
+
+
+def remove_if_empty(directory: Path) -> None:
+    """Remove the directory of a refused command, and the folders that hold only it, up to the current folder."""
+    with suppress(OSError):  # of the first folder that is not empty
+        for folder in (directory, *directory.parents):
+            if not folder.is_relative_to(Path.cwd()) or folder == Path.cwd():
+                break
+            folder.rmdir()
+
+
+class Sweep(Callback):
+    """Hydra's callback at the end of a sweep, named in conf/config.yaml."""
+
+    def on_multirun_end(self, config: DictConfig, **_: object) -> None:
+        """Print and write the comparison of the jobs; exit with 1 if one failed."""
+        from stdp_run.reporting.comparison import compare, to_text, write_files
+        from stdp_run.reporting.runs import find_runs
+
+        directory = Path(config.hydra.sweep.dir)
+        try:
+            comparison = compare(find_runs(directory))
+            print(to_text(comparison))
+            write_files(comparison, directory)
+        except UserError as error:  # no job learned or evaluated
+            log.warning("%s", error)
+        print(f"\nresults  {directory}")
+        failed = sorted(directory.rglob("error.txt"))
+        for reason in failed:
+            print(f"failed: {reason.parent}: {reason.read_text(encoding='utf-8').strip()}", file=sys.stderr)
+        if failed:
+            print(f"stdp-run: error: {len(failed)} failed, named above", file=sys.stderr)
+            sys.exit(JOB_FAILED)

@@ -1,0 +1,80 @@
+"""Classes by their import path: of this package, and custom ones from folders that the user named.
+
+A `_target_` may come from a checkpoint of a stranger, and importing a module runs it. A custom module is therefore
+looked for only in the folders that this command, or this Python process, named as --config-dir or `config_dir=`.
+"""
+
+import os
+import shlex
+import sys
+from importlib import import_module
+from importlib.machinery import PathFinder
+from importlib.util import module_from_spec
+from pathlib import Path
+from typing import TypeVar
+
+from stdp_run.errors import UserError
+
+T = TypeVar("T")
+
+PACKAGE = __name__.partition(".")[0]
+named_folders: list[Path] = []  # newest first
+
+
+def name_folder(folder: str | Path) -> None:
+    """Let custom classes be imported from a folder in this process; raise UserError if it is no folder."""
+    if not isinstance(folder, str | Path) or not os.path.isdir(folder):
+        raise UserError.bad_value("config_dir", folder, "an existing folder with the code of custom classes")
+    path = Path(folder).resolve()
+    named_folders[:] = [path, *(other for other in named_folders if other != path)]
+
+
+def command_to_resume(directory: Path) -> str:
+    """Return the command that resumes the run in a directory, quoted for a shell."""
+    options = [word for folder in named_folders[:1] for word in ("--config-dir", str(folder))]
+    return shlex.join(["stdp-run", *options, f"resume={directory}"])
+
+
+def import_class(section: str, target: str, base: type[T]) -> type[T]:
+    """Return the class at the import path `target`, the `_target_` of a section, which must derive from `base`.
+
+    Raises:
+        UserError: it cannot be imported, or has another base; the line names the file.
+    """
+    key = f"{section}._target_"
+    module_name, _, class_name = target.rpartition(".")
+    if not module_name or not all(map(str.isidentifier, target.split("."))):
+        raise UserError.bad_value(key, target, f"the path of a class, module.Class, derived from {base.__name__}")
+    top = module_name.partition(".")[0]
+    file = None if top == PACKAGE else _import_custom(f"{key}={target}", top)
+    try:
+        cls = getattr(import_module(module_name), class_name)
+    except Exception as error:
+        raise UserError(f"{key}={target}: {type(error).__name__}: {error}{f'; in {file}' if file else ''}") from error
+    if not (isinstance(cls, type) and issubclass(cls, base)):
+        raise UserError.bad_value(key, target, f"a class derived from {base.__module__}.{base.__name__}")
+    return cls
+
+
+def _import_custom(what: str, top: str) -> str:
+    """Import the module `top` from a folder that the user named; return its file."""
+    spec = PathFinder.find_spec(top, [str(folder) for folder in named_folders])
+    if spec is None or spec.origin is None or spec.loader is None:
+        names_it = "--config-dir FOLDER (in Python: config_dir=FOLDER) names the folder of a custom class"
+        raise UserError(f"{what}: no {top}.py in {PACKAGE} or in a named folder; {names_it}")
+    known = sys.modules.get(top)
+    if known is not None:
+        other = getattr(known, "__file__", None) or "one of Python's own"
+        if os.path.realpath(other) != os.path.realpath(spec.origin):
+            raise UserError(f"{what}: {spec.origin} has the name of another module, {other}; rename it")
+        return spec.origin
+    folder = str(Path(spec.origin).parent if spec.submodule_search_locations is None else Path(spec.origin).parents[1])
+    if folder not in sys.path:
+        sys.path.append(folder)  # for the modules beside it
+    module = sys.modules[top] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[top]
+        raise UserError(f"{what}: {type(error).__name__}: {error}; in {spec.origin}") from error
+    return spec.origin

@@ -1,0 +1,101 @@
+"""The parts of a run before it learns: images, network, engine, and the progress from which it goes on."""
+
+import time
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from stdp_run.checkpoint import Checkpoint, check_array, not_of_a_run
+from stdp_run.config.build import build_first_layer, build_model
+from stdp_run.config.schema import Settings
+from stdp_run.datasets.selection import Data, load_images
+from stdp_run.engines.selection import EngineOptions, choose, engine_options, set_process_options
+from stdp_run.evaluation.metrics import RunningAccuracy
+from stdp_run.network import Model
+from stdp_run.training.run_directory import RunDirectory
+
+
+@dataclass
+class Progress:
+    """The progress of learning; a checkpoint holds it beside the network's state."""
+
+    estimate: RunningAccuracy
+    images: int = 0  # learned from, over all epochs
+    reported: int = 0  # images up to which everything that was due is done
+    spikes: int = 0
+    seconds: float = 0.0  # of learning
+    window_seconds: float = 0.0  # of learning, since the last row of metrics
+    wall_seconds: float = 0.0  # of the whole run, up to the last checkpoint
+    counts: list[np.ndarray] = field(default_factory=list)  # spikes [N, E] of images since the last row, in parts
+    classes: list[np.ndarray] = field(default_factory=list)  # [N] of the same
+
+    @classmethod
+    def of(cls, settings: Settings, n_classes: int, saved: dict[str, Any] | None) -> Self:
+        """Return the progress of a checkpoint, or of a run that begins.
+
+        Raises:
+            AttributeError, KeyError, TypeError, ValueError: the checkpoint has something else.
+        """
+        options = settings.trainer
+        # With an order by class, the images before are of the last classes only, and label no others.
+        windows = 0 if options.order == "by_class" else max(1, options.label_window // options.log_every)
+        progress = cls(RunningAccuracy(n_classes, windows))
+        if saved is None:
+            return progress
+        for counts, classes in zip(saved["counts"], saved["classes"], strict=True):
+            check_array("classes", classes, np.int64, (len(counts),), 0, n_classes - 1)
+            check_array("counts", counts, np.int32, (len(classes), settings.n_exc), 0)
+        for sums, n_images in saved["estimate"]:
+            check_array("estimate", sums, np.float64, (n_classes, settings.n_exc), 0)
+            check_array("estimate", n_images, np.int64, (n_classes,), 0)
+        progress.estimate.earlier = [(sums, n_images) for sums, n_images in saved["estimate"]]
+        kinds = {name: type(value) for name, value in vars(progress).items() if name != "estimate"}
+        numbers = np.array([saved[name] for name, kind in kinds.items() if kind is not list], np.float64)
+        check_array("progress", numbers, np.float64, numbers.shape, 0)
+        vars(progress).update({name: kind(saved[name]) for name, kind in kinds.items()})
+        return progress
+
+    def saved(self) -> dict[str, Any]:
+        """Return all of this in plain containers and arrays, for a checkpoint."""
+        return {**vars(self), "estimate": [list(each) for each in self.estimate.earlier]}
+
+    def add(self, counts: np.ndarray, classes: np.ndarray, seconds: float) -> None:
+        """Add images of some classes [N], with spike counts [N, E], that were learned from in `seconds`."""
+        self.images += len(counts)
+        self.spikes += int(counts.sum(dtype=np.int64))
+        self.seconds += seconds
+        self.window_seconds += seconds
+        self.counts.append(counts)
+        self.classes.append(classes)
+
+
+class Prepared(NamedTuple):
+    """An accepted run, of which nothing is written yet."""
+
+    settings: Settings
+    directory: RunDirectory  # this process holds its lock
+    model: Model
+    data: Data
+    options: EngineOptions
+    choice: tuple[str, str]  # engine and device
+    saved: Checkpoint | None  # from which it is resumed
+    progress: Progress
+    begun: float  # time.perf_counter()
+
+
+def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Prepared:
+    """Load and check all that a run needs; raise UserError where the run is refused. Nothing is written."""
+    begun = time.perf_counter()
+    saved, model, options = directory.newest(), build_model(settings), engine_options(settings, gpu)
+    data = load_images(settings)
+    set_process_options(options.threads, options.tf32)
+    try:
+        if saved is not None:
+            saved.check(model, build_first_layer(settings))
+            engine, device = saved.engine
+            options = options._replace(engine=engine, device=device)
+        progress = Progress.of(settings, len(data.classes), (saved.progress or {}) if saved else None)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise not_of_a_run(directory.checkpoints, error) from error
+    return Prepared(settings, directory, model, data, options, choose(model, options), saved, progress, begun)
