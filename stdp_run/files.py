@@ -2,12 +2,11 @@
 
 import contextlib
 import errno
-import hashlib
 import logging
 import os
 import uuid
+import zlib
 from collections.abc import Iterator
-from itertools import accumulate
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -18,12 +17,11 @@ from stdp_run.system import sync_folder
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"  # of a directory; held by the process that is at work there
-_CHECKSUM = 32  # bytes of a sha256 before the data of a file in the cache
 _UNFINISHED = ".stdp-run-unfinished"  # ending of a file that is being written
 
 
 def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    """Write `data` to `path`; a reader, also after a crash, finds the old file or the new one, intact.
+    """Write `data` to `path`; at any time, also after a crash, the old file or the new one is there, intact.
 
     Raises:
         UserError: the file cannot be written; the old one is unchanged.
@@ -58,33 +56,25 @@ def remove_unfinished(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
-    """Hold the lock file `path`, which is made where it is missing; the system frees it when the process ends.
+    """Hold the lock file `path`, which is made if it is missing; messages call the locked thing `what`.
 
-    On a file system without locks, as some of clusters, the log says so and nothing is locked.
-
-    Args:
-        path: the lock file.
-        wait: wait for another process that holds it.
-        what: the name of the locked thing, for the log.
+    On a file system without locks, the log says so and nothing is locked.
 
     Raises:
         UserError: another process holds it and this one does not `wait`, or the file cannot be made.
     """
     lock = FileLock(path, timeout=0)
     try:
-        try:
-            lock.acquire()
-        except Timeout:
-            if not wait:
-                raise UserError(f"{what}: another process is at work there") from None
-            log.info("%s: another process is at work there; waiting for it", what)
-            lock.acquire(timeout=-1)
+        lock.acquire()
+    except Timeout:
+        if not wait:
+            raise UserError(f"{what}: another process is at work there") from None
+        log.info("%s: another process is at work there; waiting for it", what)
+        lock.acquire(timeout=-1)
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(f"{what}: cannot be written: {error.strerror}") from None
         log.warning("%s: this file system has no locks (%s); two processes must not work there at once", what, error)
-        yield
-        return
     try:
         yield
     finally:
@@ -93,20 +83,15 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
 
 def csv_cell(text: str) -> str:
     """Return a text for a CSV: with an apostrophe where a spreadsheet would see a formula."""
-    if not text.startswith(("=", "+", "-", "@", "\t", "\r")):
-        return text
     try:
         float(text)  # -1.5 stays a number
     except ValueError:
-        return f"'{text}"
+        return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
     return text
 
 
 def cache_folder(*names: str) -> Path:
-    """Return the folder stdp_run/NAME/... of the user's cache; it may not exist.
-
-    Source: XDG Base Directory Specification 0.8 (a relative XDG_CACHE_HOME counts as unset).
-    """
+    """Return the folder stdp_run/NAME/... of the user's cache (XDG Base Directory Specification); it may not exist."""
     base = Path(os.environ.get("XDG_CACHE_HOME", ""))
     if not base.is_absolute():
         base = Path(os.path.expanduser("~")) / ".cache"
@@ -114,30 +99,29 @@ def cache_folder(*names: str) -> Path:
 
 
 def read_cached(folder: str, name: str) -> bytes | None:
-    """Return the data that `write_cached` stored; None if there is none, or it is damaged."""
+    """Return the data that `write_cached` stored; None if there is none, or its checksum is wrong."""
     file = cache_folder(folder) / name
     try:
-        content = file.read_bytes()
-    except OSError:
+        data = zlib.decompress(file.read_bytes())
+    except (OSError, zlib.error):
         return None
     with contextlib.suppress(OSError):  # of another user
         os.utime(file)  # the least recently used files go first
-    data = content[_CHECKSUM:]
-    return data if hashlib.sha256(data).digest() == content[:_CHECKSUM] else None
+    return data
 
 
 def write_cached(folder: str, name: str, data: bytes, limit: int) -> bool:
-    """Store `data` in a folder of the user's cache; return whether that was possible, else the log says so.
+    """Store compressed `data` in a folder of the user's cache; return False, and log why, if that is impossible.
 
-    Where the folder then has more than `limit` bytes, the least recently used files go.
+    If the folder then exceeds `limit` bytes, the least recently used files go.
     """
-    place = cache_folder(folder)
+    path, total = cache_folder(folder), 0
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        write_atomically(place / name, hashlib.sha256(data).digest() + data)
+        path.mkdir(parents=True, exist_ok=True)
+        write_atomically(path / name, zlib.compress(data, 1))
         with contextlib.suppress(FileNotFoundError):  # another process removes files as well
-            newest = sorted(((file.stat(), file) for file in place.iterdir()), key=lambda each: -each[0].st_mtime)
-            for total, (_, file) in zip(accumulate(status.st_size for status, _ in newest), newest, strict=True):
+            for file in sorted(path.iterdir(), key=lambda file: -file.stat().st_mtime):
+                total += file.stat().st_size
                 if total > limit:
                     file.unlink()
     except (OSError, UserError) as error:

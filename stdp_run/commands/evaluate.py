@@ -57,7 +57,7 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
     if images.n_inputs != learned.n_inputs or (trained.first_layer and images.height != learned.height):
         size = f"{images.height} x {images.width} pixels; the network learned from {learned.height} x {learned.width}"
         raise UserError(f"dataset={images.name}: {size}")
-    labels, data = trained.labels(), matched_by_name(load_images(settings), images.name, trained.classes)
+    labels, data = trained.labels, matched_by_name(load_images(settings), images.name, trained.classes)
     options = engine_options(settings, invocation.job, learning=False)
     set_process_options(options.threads, options.tf32)
     choice = choose(model, options)

@@ -9,7 +9,6 @@ import shlex
 import sys
 from importlib import import_module
 from importlib.machinery import PathFinder
-from importlib.util import module_from_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -27,6 +26,8 @@ def name_folder(folder: str | Path) -> None:
         raise UserError.bad_value("config_dir", folder, "an existing folder with the code of custom classes")
     path = Path(folder).resolve()
     named_folders[:] = [path, *(other for other in named_folders if other != path)]
+    if str(path) not in sys.path:
+        sys.path.append(str(path))
 
 
 def command_to_resume(directory: Path) -> str:
@@ -46,35 +47,24 @@ def import_class(section: str, target: str, base: type[T]) -> type[T]:
     if not module_name or not all(map(str.isidentifier, target.split("."))):
         raise UserError.bad_value(key, target, f"the path of a class, module.Class, derived from {base.__name__}")
     top = module_name.partition(".")[0]
-    file = None if top == PACKAGE else _import_custom(f"{key}={target}", top)
+    file = None if top == PACKAGE else _custom_file(f"{key}={target}", top)
     try:
-        cls = getattr(import_module(module_name), class_name)
+        module = import_module(module_name)
     except Exception as error:
         raise UserError(f"{key}={target}: {type(error).__name__}: {error}{f'; in {file}' if file else ''}") from error
+    other = getattr(sys.modules[top], "__file__", None) or "one of Python's own"
+    if file and os.path.realpath(other) != os.path.realpath(file):
+        raise UserError(f"{key}={target}: {file} has the name of another module, {other}; rename it")
+    cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise UserError.bad_value(key, target, f"a class derived from {base.__module__}.{base.__name__}")
     return cls
 
 
-def _import_custom(what: str, top: str) -> str:
-    """Import the module `top` from a folder that the user named; return its file."""
+def _custom_file(what: str, top: str) -> str:
+    """Return the file of the module `top` in a folder that the user named."""
     spec = PathFinder.find_spec(top, [str(folder) for folder in named_folders])
-    if spec is None or spec.origin is None or spec.loader is None:
+    if spec is None or spec.origin is None:
         names_it = "--config-dir FOLDER (in Python: config_dir=FOLDER) names the folder of a custom class"
         raise UserError(f"{what}: no {top}.py in {PACKAGE} or in a named folder; {names_it}")
-    known = sys.modules.get(top)
-    if known is not None:
-        other = getattr(known, "__file__", None) or "one of Python's own"
-        if os.path.realpath(other) != os.path.realpath(spec.origin):
-            raise UserError(f"{what}: {spec.origin} has the name of another module, {other}; rename it")
-        return spec.origin
-    folder = str(Path(spec.origin).parent if spec.submodule_search_locations is None else Path(spec.origin).parents[1])
-    if folder not in sys.path:
-        sys.path.append(folder)  # for the modules beside it
-    module = sys.modules[top] = module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[top]
-        raise UserError(f"{what}: {type(error).__name__}: {error}; in {spec.origin}") from error
     return spec.origin

@@ -1,12 +1,12 @@
 """Confidence: the probability that a network's answer is right, fitted to its answers to unseen images.
 
-A class's share of a readout's scores may be near 1 for many wrong answers. The calibrated probability of class c is
+The calibrated probability of class c is
 
     P(c) = q_c / sum_k q_k        q_c = (score_c / max_k score_k + floor)^(1 / temperature)
 
-Temperature scaling (Guo et al. 2017, arXiv 1706.04599) on the logarithms of the scores. The floor is the value of a
-score of 0, which a temperature cannot change. Mean counts are often 0; probabilities of a Bayesian readout lie far
-below any floor that suits counts. So the floor is fitted too, out of `FLOORS`. The answer does not change.
+This is temperature scaling (Guo et al. 2017, arXiv 1706.04599) on the logarithms of the scores. The floor is the value
+of a score of 0. One of `FLOORS` is fitted: mean counts are often 0, and Bayesian probabilities are often far below a
+floor that suits counts. The answer does not change.
 """
 
 import math
@@ -40,8 +40,8 @@ class Calibration(NamedTuple):
 def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
     """Return the calibration under which the classes [N] of images are most probable, given their scores [N, C].
 
-    Images for which no class scored do not count. Targets are smoothed by one more image of each kind (Platt 1999):
-    else a few right answers would give full confidence.
+    Images without an answer do not count. Targets are smoothed (Platt 1999), so that a few right answers do not give
+    full confidence.
     """
     answered = score.max(axis=1) > 0
     score, classes = score[answered], classes[answered]
@@ -50,25 +50,21 @@ def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
         return Calibration()
     target = np.full(score.shape, 1 / (n_images + 2) / (n_classes - 1))
     target[np.arange(n_images), classes] = (n_images + 1) / (n_images + 2)
-    log_scores = [np.log(score / score.max(axis=1, keepdims=True) + floor) for floor in FLOORS]
-    return min(_fit(log_score, floor, target) for log_score, floor in zip(log_scores, FLOORS, strict=True))[1]
-
-
-def _fit(log_score: np.ndarray, floor: float, target: np.ndarray) -> tuple[float, Calibration]:
-    """Return the least mean cross entropy of `target`, [N, C], and the calibration with this floor that has it.
-
-    The cross entropy is convex in 1 / temperature. At its minimum, the expected mean of the logarithms equals that of
-    the targets; it falls with the temperature.
-    """
-    wanted = (target * log_score).sum(axis=1).mean()
-    low, high = TEMPERATURES
-    for _ in range(BISECTIONS):
-        temperature = math.sqrt(low * high)
-        power = np.exp(log_score / temperature)  # [N, C]
-        expected = ((power * log_score).sum(axis=1) / power.sum(axis=1)).mean()
-        low, high = (temperature, high) if expected > wanted else (low, temperature)
-    loss = np.log(power.sum(axis=1)).mean() - wanted / temperature
-    return float(loss), Calibration(temperature, floor)
+    fits = []
+    for floor in FLOORS:
+        log_score = np.log(score / score.max(axis=1, keepdims=True) + floor)
+        # The cross entropy is convex in 1 / temperature. At its minimum, the expected mean logarithm is that of the
+        # targets; it falls with the temperature.
+        wanted = (target * log_score).sum(axis=1).mean()
+        low, high = TEMPERATURES
+        for _ in range(BISECTIONS):
+            temperature = math.sqrt(low * high)
+            power = np.exp(log_score / temperature)  # [N, C]
+            expected = ((power * log_score).sum(axis=1) / power.sum(axis=1)).mean()
+            low, high = (temperature, high) if expected > wanted else (low, temperature)
+        cross_entropy = np.log(power.sum(axis=1)).mean() - wanted / temperature
+        fits.append((float(cross_entropy), Calibration(temperature, floor)))
+    return min(fits)[1]
 
 
 class Reliability:
@@ -79,9 +75,9 @@ class Reliability:
 
     def add(self, confidence: np.ndarray, right: np.ndarray) -> None:
         """Count answers by their confidence [N] and by whether they are right [N]."""
-        place = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
+        bin_index = np.minimum((confidence * N_BINS).astype(int), N_BINS - 1)
         for sums, values in ((self._confidence, confidence), (self._right, right), (self._images, None)):
-            sums += np.bincount(place, values, N_BINS)
+            sums += np.bincount(bin_index, values, N_BINS)
 
     @property
     def expected_error(self) -> float:

@@ -24,12 +24,6 @@ class Labels:
         return len(self.mean_count)
 
     @property
-    def proportion(self) -> np.ndarray:
-        """[C, E] the share of each class in a neuron's mean counts; 0 for a silent neuron."""
-        total = self.mean_count.sum(axis=0)
-        return self.mean_count / np.where(total > 0, total, 1.0)
-
-    @property
     def n_silent(self) -> int:
         """The number of neurons that never spiked."""
         return int((self.label == NO_LABEL).sum())

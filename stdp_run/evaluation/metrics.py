@@ -1,8 +1,4 @@
-"""The accuracy of a labelled network: the reported figures, and an estimate while it learns.
-
-`label_neurons` and `evaluate` present no images. They call a function `count`, which returns the spike counts [N, E] of
-a slice of the images, with learning off.
-"""
+"""The accuracy of a labelled network: the reported figures, and an estimate while it learns."""
 
 import math
 import time
@@ -13,12 +9,12 @@ import numpy as np
 
 from stdp_run.evaluation.calibration import Calibration, Reliability, fit_calibration
 from stdp_run.evaluation.labels import Labels, assign_labels, sum_by_class
-from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
+from stdp_run.evaluation.readouts import READOUTS, answer
 
-IMAGES_AT_ONCE = 1000  # so that counts and scores never need much memory
-MOST_CALIBRATING = 5000  # images, the last ones by which neurons are labelled, and at most half of those
+IMAGES_AT_ONCE = 1000  # limits the memory for counts and scores
+MOST_CALIBRATING = 5000  # images: the last ones of those that label neurons, and at most half of them
 
-Count = Callable[[slice], np.ndarray]
+Count = Callable[[slice], np.ndarray]  # presents a slice of the images without learning: spike counts [N, E]
 
 
 @dataclass(frozen=True)
@@ -38,8 +34,11 @@ class Evaluation:
         return {name: correct / self.n_images for name, correct in self.n_correct.items()}
 
     def interval(self, readout: str) -> tuple[float, float]:
-        """The 95% interval of a readout's accuracy."""
-        return wilson_interval(self.n_correct[readout], self.n_images)
+        """The 95% confidence interval of a readout's accuracy (Wilson 1927)."""
+        z, n, share = 1.959963984540054, self.n_images, self.accuracy[readout]
+        spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+        centre, scale = share + z * z / (2 * n), 1 + z * z / n
+        return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
 
     def accuracy_per_class(self, readout: str) -> list[float | None]:
         """The share of right answers among the images of each class; None for a class without images."""
@@ -49,28 +48,8 @@ class Evaluation:
 
 
 def forgetting(accuracy: np.ndarray) -> np.ndarray:
-    """Return the forgetting of each class, [C]: peak accuracy minus final accuracy, from rows [K, C], K > 1.
-
-    It is below 0 where the final accuracy is the best (Chaudhry et al. 2018, arXiv 1801.10112, section 3).
-    """
+    """Return peak minus final accuracy, [C], from rows [K, C], K > 1 (Chaudhry et al. 2018, arXiv 1801.10112)."""
     return accuracy[:-1].max(axis=0) - accuracy[-1]
-
-
-def wilson_interval(n_correct: int, n_images: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Return the 95% confidence interval of a proportion (Wilson 1927); another z gives another confidence."""
-    share = n_correct / n_images
-    spread = z * math.sqrt(share * (1 - share) / n_images + z * z / (4 * n_images * n_images))
-    centre = share + z * z / (2 * n_images)
-    scale = 1 + z * z / n_images
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
-
-
-def confusion_matrix(truth: np.ndarray, answers: np.ndarray, n_classes: int) -> np.ndarray:
-    """Return [C, C + 1] counts of images by true class and answer; the last column counts those without an answer."""
-    column = np.where(answers == NO_ANSWER, n_classes, answers)
-    matrix = np.zeros((n_classes, n_classes + 1), np.int64)
-    np.add.at(matrix, (truth, column), 1)
-    return matrix
 
 
 def slices(n_images: int) -> Iterator[slice]:
@@ -82,15 +61,14 @@ def slices(n_images: int) -> Iterator[slice]:
 def label_neurons(count: Count, classes: np.ndarray, n_classes: int) -> Labels:
     """Label neurons by their responses to training images of `classes` [N], and calibrate every readout.
 
-    The last images calibrate. They are answered by labels from earlier images only: images that helped to label a
-    neuron would be answered with more confidence than others.
+    The last images calibrate. They are answered by labels from earlier images only, as confidence is too high on images
+    that labelled the neurons.
     """
-    first = len(classes) - min(MOST_CALIBRATING, len(classes) // 2)  # that calibrates
-    sums = np.zeros(())  # [C, E] in the end; of whole numbers, and so the same in any order
+    first = len(classes) - min(MOST_CALIBRATING, len(classes) // 2)  # of those that calibrate
+    sums = np.zeros(())  # [C, E], whole numbers: the same in any order
     scores: dict[str, list[np.ndarray]] = {name: [] for name in READOUTS}
     for part in slices(len(classes)):
-        counts = count(part)
-        begin = min(max(first, part.start), part.stop)
+        counts, begin = count(part), min(max(first, part.start), part.stop)
         before, after = np.split(counts, [begin - part.start])
         sums = sums + sum_by_class(before, classes[part.start : begin], n_classes)
         if len(after):
@@ -104,7 +82,7 @@ def label_neurons(count: Count, classes: np.ndarray, n_classes: int) -> Labels:
 
 
 def evaluate(count: Count, labels: Labels, classes: np.ndarray, known: np.ndarray | None = None) -> Evaluation:
-    """Compare the answers of every readout with the images' `classes` [N]; only `known`, bool [C], are answered."""
+    """Compare the answers of every readout with the images' `classes` [N]; answers are `known` classes, bool [C]."""
     confusion = {name: np.zeros((labels.n_classes, labels.n_classes + 1), np.int64) for name in READOUTS}
     reliability = {name: Reliability() for name in READOUTS}
     n_spikes, begun = 0, time.perf_counter()
@@ -115,7 +93,7 @@ def evaluate(count: Count, labels: Labels, classes: np.ndarray, known: np.ndarra
             score = readout(counts, labels)
             score = score if known is None else np.where(known, score, 0.0)
             answers = answer(score)
-            confusion[name] += confusion_matrix(classes[part], answers, labels.n_classes)
+            np.add.at(confusion[name], (classes[part], answers), 1)  # NO_ANSWER, -1, is the last column
             confidence = labels.calibration.get(name, Calibration()).confidence(score)
             reliability[name].add(confidence, answers == classes[part])
     return Evaluation(
@@ -129,27 +107,22 @@ def evaluate(count: Count, labels: Labels, classes: np.ndarray, known: np.ndarra
 
 
 class RunningAccuracy:
-    """Estimates the accuracy while learning: the images of earlier windows label the neurons.
-
-    `windows` is the number of earlier windows; without any, there is no estimate.
-    """
+    """Estimates the accuracy while learning: the images of a number of earlier `windows` label the neurons."""
 
     def __init__(self, n_classes: int, windows: int):
-        self._n_classes = n_classes
-        self._windows = windows
+        self._n_classes, self._windows = n_classes, windows
         self.earlier: list[tuple[np.ndarray, np.ndarray]] = []  # per window: spikes [C, E] and images [C] by class
 
     def labels(self) -> Labels | None:
-        """Return the labels by the windows that came before; None before there is one."""
+        """Return the labels from earlier windows, or None if there are none."""
         if not self.earlier:
             return None
         sums, n_images = zip(*self.earlier, strict=True)
         return assign_labels(np.sum(sums, axis=0), np.sum(n_images, axis=0))
 
     def update(self, counts: np.ndarray, classes: np.ndarray, readout: str) -> float | None:
-        """Return the accuracy on a window of images, counts[N, E] and classes[N], which then counts as earlier."""
-        labels = self.labels()
-        accuracy = None
+        """Return the accuracy on a window, counts[N, E] and classes[N], or None without earlier ones; then keep it."""
+        labels, accuracy = self.labels(), None
         if labels is not None:
             accuracy = float((answer(READOUTS[readout](counts, labels)) == classes).mean())
         sums = sum_by_class(counts, classes, self._n_classes)

@@ -1,7 +1,7 @@
 """Readouts: from the spike counts of a labelled network to the class of an image.
 
 Each is a function (counts[N, E], labels) -> score[N, C]; the class with the highest score is the answer. To add one,
-write such a function and name it in `READOUTS`: evaluation, configuration and plots take the names from there.
+write such a function and name it in `READOUTS`.
 """
 
 from collections.abc import Callable
@@ -22,8 +22,9 @@ def all_activity(counts: np.ndarray, labels: Labels) -> np.ndarray:
 
 
 def proportion(counts: np.ndarray, labels: Labels) -> np.ndarray:
-    """Score a class by all spikes, each weighted by the proportion that its neuron gives to the class."""
-    return counts @ labels.proportion.T
+    """Score a class by all spikes, each weighted by the share of the class in its neuron's mean counts."""
+    total = labels.mean_count.sum(axis=0)
+    return counts @ (labels.mean_count / np.where(total > 0, total, 1.0)).T
 
 
 def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
@@ -31,9 +32,8 @@ def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
 
         log P(c | n) = sum_i (n_i log f_ci - f_ci) + constant              (doi 10.1152/jn.1998.79.2.1017, eq. 36)
 
-    f is the mean count of each class, [C, E], from labelling; every class is as likely as any other beforehand. A
-    class in which a neuron never spiked gets `FLOOR` of its mean over the classes, so that one spike excludes nothing.
-    An image without spikes of a labelled neuron scores 0 everywhere: silence is no answer.
+    f is the mean count of each class, [C, E]; all classes are equally likely beforehand. `FLOOR` of its mean over the
+    classes is added, so that one spike excludes no class. An image without spikes of a labelled neuron scores 0.
     """
     labelled = labels.label != NO_LABEL
     counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
@@ -47,9 +47,8 @@ def multinomial_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
         log P(c | n) = sum_i n_i log q_ci + constant
         q_ci = g_ci / sum_i g_ci          g_ci = f_ci + `SMOOTHING` * mean_c f_ci, f as in `naive_bayes`
 
-    q_ci is the share of neuron i in the spikes of a class: multinomial naive Bayes. The number of spikes of an image
-    plays no part; Poisson counts of silent neurons mislead where few of many similar neurons win an image. Smoothing is
-    towards a neuron's mean over the classes (Jelinek & Mercer 1980). Silence is no answer, as with `naive_bayes`.
+    q_ci is the share of neuron i in the spikes of a class, smoothed towards its mean over the classes (Jelinek & Mercer
+    1980). Neurons without spikes do not count: they mislead if only a few of many similar neurons win an image.
     """
     labelled = labels.label != NO_LABEL
     counts, mean = counts[:, labelled], labels.mean_count[:, labelled]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -21,26 +21,11 @@ LAYOUT = "stdp-run export 1"
 def export(path: str | Path, to: str | Path) -> Path:
     """Write a trained network to a file that other programs read; return its path.
 
-    With E excitatory neurons, I inputs (the pixels of a picture, row by row) and C classes, .npz and .safetensors hold
-
-        weight      [E, I]  float32 or float64; an integer network (post_pre_int): int32
-        theta       [E]     float64, mV, added to v_threshold; integer network: int32, the threshold itself
-        label       [E]     int64, the class of a neuron; -1: it never spiked
-        mean_count  [C, E]  float64, mean spikes per image of each class
-        first_layer_weight, first_layer_theta   with two layers
-
-    and, in .npz as arrays of text, in .safetensors as metadata in JSON,
-
-        classes     [C]     the names of the classes
-        settings            the settings of the run, one text in JSON
-        layout              "stdp-run export 1"
-
-    The .npz loads with numpy.load without pickle. A .nir is a graph for one of `IMPORTERS` (`stdp_run.inference.nir`).
-    Its metadata have the same but for the weights, and `dt` (s), `steps`, `max_rate_hz`, `seed` and `readout`.
+    An .npz or .safetensors holds the arrays that conf/README.md lists, a .nir a graph for one of `IMPORTERS`.
 
     Args:
         path: a run's directory, or the checkpoint.pt in it.
-        to: the file to write, which ends in one of `FORMATS`.
+        to: the file to write; its ending chooses the format.
 
     Raises:
         UserError: `path` as in `load`; `to` ends otherwise or cannot be written; a package is not installed; a .nir
@@ -58,21 +43,18 @@ def export(path: str | Path, to: str | Path) -> Path:
 
 
 def _arrays(trained: Trained) -> dict[str, Any]:
-    """Return the arrays by name, and of two layers those of the first."""
-    found = {**trained.saved.state_dict, **trained.stored}
-    arrays = {name: np.ascontiguousarray(found[name]) for name in ("weight", "theta", "label", "mean_count")}
-    first = trained.saved.first_layer or {}
-    return arrays | {f"first_layer_{name}": np.ascontiguousarray(first[name]) for name in ("weight", "theta") if first}
+    """Return the arrays by name, with those of the first of two layers."""
+    second, first, labels = trained.saved.state_dict, trained.saved.first_layer, trained.labels
+    arrays = {"weight": second["weight"], "theta": second["theta"]}
+    arrays |= {"label": labels.label, "mean_count": labels.mean_count}
+    if first:
+        arrays |= {"first_layer_weight": first["weight"], "first_layer_theta": first["theta"]}
+    return {name: np.ascontiguousarray(array) for name, array in arrays.items()}
 
 
 def _npz(trained: Trained) -> bytes:
-    texts: dict[str, Any] = {
-        "classes": np.array(trained.classes),
-        "settings": np.array(json.dumps(trained.saved.config)),
-        "layout": np.array(LAYOUT),
-    }
-    buffer = io.BytesIO()
-    np.savez(buffer, **_arrays(trained), **texts)
+    buffer, settings = io.BytesIO(), np.array(json.dumps(trained.saved.config))
+    np.savez(buffer, **_arrays(trained), classes=np.array(trained.classes), settings=settings, layout=np.array(LAYOUT))
     return buffer.getvalue()
 
 
@@ -83,16 +65,9 @@ def _safetensors(trained: Trained) -> bytes:
     return save(_arrays(trained), metadata=texts)
 
 
-class Format(NamedTuple):
-    """How a network is written to files of one ending."""
-
-    data: Callable[[Trained], bytes]
-    package: str | None = None  # that it needs
-    extra: str | None = None  # of this package, which installs that
-
-
-FORMATS = {
-    ".npz": Format(_npz),
-    ".safetensors": Format(_safetensors, "safetensors", "export"),
-    **{ending: Format(partial(nir_file, importer=each), "nir", "nir") for ending, each in IMPORTERS.items()},
+# By ending: the function, the package that it needs, and the extra that installs it.
+FORMATS: dict[str, tuple[Callable[[Trained], bytes], str | None, str | None]] = {
+    ".npz": (_npz, None, None),
+    ".safetensors": (_safetensors, "safetensors", "export"),
+    **{ending: (partial(nir_file, importer=importer), "nir", "nir") for ending, importer in IMPORTERS.items()},
 }

@@ -1,17 +1,10 @@
-"""A trained network for use from Python: load it, and let it recognise pictures.
+"""A trained network for use from Python: `stdp_run.load("outputs/DAY/RUN").classify(images)`."""
 
-import stdp_run
-network = stdp_run.load("outputs/DAY/RUN")
-answers = network.classify(images)          # uint8 [N, 28, 28], bright strokes on black
-answers.names, answers.confidence
-"""
-
-import logging
 import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -34,9 +27,6 @@ from stdp_run.parameters import whole_positive
 
 CHECKPOINT = "checkpoint.pt"
 FIRST_LAYER_FOLDER = "first_layer"  # in the directory of a run, for the run of its first layer
-SHOWN = 10  # answers that are printed
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,8 +41,8 @@ class Answers:
     classes: tuple[str, ...]  # [C] the names of the classes
 
     def __repr__(self) -> str:
-        shown = [f"{name} ({share:.0%})" for name, share in zip(self.names[:SHOWN], self.confidence, strict=False)]
-        more = ", ..." if len(self.names) > SHOWN else ""
+        shown = [f"{name} ({share:.0%})" for name, share in zip(self.names[:10], self.confidence, strict=False)]
+        more = ", ..." if len(self.names) > 10 else ""
         return printable(f"Answers({len(self.names)}: {', '.join(shown)}{more})")
 
 
@@ -78,14 +68,11 @@ class TrainedNetwork:
     def __repr__(self) -> str:
         settings, (n_exc, n_inputs) = self.settings, self.state.weight.shape
         sizes = f"{n_exc} neurons, {n_inputs} inputs, {len(self.classes)} classes of {settings.dataset.name}"
-        return printable(
-            f"TrainedNetwork({settings.rule.name} with {settings.neuron.name}: {sizes}; {settings.checkpoint})"
-        )
+        parts = f"{settings.rule.name} with {settings.neuron.name}"
+        return printable(f"TrainedNetwork({parts}: {sizes}; {settings.checkpoint})")
 
     def classify(self, images: np.ndarray) -> Answers:
-        """Present pictures with learning off, and return the answers of the run's readout.
-
-        The spikes of a picture depend on its pixels only: the same picture always gets the same answer.
+        """Return the answers of the run's readout to pictures; an answer depends on the picture's pixels only.
 
         Args:
             images: uint8 [N, height, width], [N, height * width], or [height, width] for one picture; bright strokes
@@ -100,14 +87,9 @@ class TrainedNetwork:
         for part in slices(len(pixels)):
             score[part] = READOUTS[readout](counts[part], self.labels)
         class_index = answer(score)
-        return Answers(
-            class_index=class_index,
-            names=tuple(self.classes[index] if index != NO_ANSWER else None for index in class_index),
-            confidence=self.labels.calibration.get(readout, Calibration()).confidence(score),
-            score=score,
-            counts=counts,
-            classes=self.classes,
-        )
+        names = tuple(self.classes[index] if index != NO_ANSWER else None for index in class_index)
+        confidence = self.labels.calibration.get(readout, Calibration()).confidence(score)
+        return Answers(class_index, names, confidence, score, counts, self.classes)
 
     @property
     def receptive_fields(self) -> np.ndarray:
@@ -121,36 +103,30 @@ class TrainedNetwork:
         from stdp_run.engines.dense.recording import record_spikes  # torch, which takes seconds to import
 
         pixels = self._pixels(images)
-        spikes = record_spikes(self.engine.model, self.state, pixels, image_index(pixels))
-        return Recording(*spikes)
+        return Recording(*record_spikes(self.engine.model, self.state, pixels, image_index(pixels)))
 
     def _pixels(self, images: np.ndarray) -> np.ndarray:
-        """Return what the network sees of pictures, uint8 [N, I]."""
-        pixels = self._flat(np.asarray(images))
+        """Return the inputs of the network, uint8 [N, I]; raise UserError for images of another type or shape."""
+        images, height, width = np.asarray(images), self.settings.dataset.height, self.settings.dataset.width
+        allowed = images.shape == (height, width) or images.shape[1:] in ((height, width), (height * width,))
+        if images.dtype != np.uint8 or not allowed:
+            wanted = f"uint8 [N, {height}, {width}], [N, {height * width}] or [{height}, {width}]"
+            raise UserError(f"images of type {images.dtype} and shape {list(images.shape)}: must be {wanted}")
+        pixels = images.reshape(-1, height * width)
         return pixels if self.first_layer is None else self.first_layer.seen(self.first_layer.counts(pixels))
-
-    def _flat(self, images: np.ndarray) -> np.ndarray:
-        height, width = self.settings.dataset.height, self.settings.dataset.width
-        if images.dtype == np.uint8:
-            if images.shape == (height, width):
-                return images.reshape(1, -1)
-            if images.ndim > 1 and images.shape[1:] in ((height, width), (height * width,)):
-                return images.reshape(len(images), height * width)
-        wanted = f"uint8 [N, {height}, {width}], [N, {height * width}] or [{height}, {width}]"
-        raise UserError(f"images of type {images.dtype} and shape {list(images.shape)}: must be {wanted}")
 
 
 def image_index(pixels: np.ndarray) -> np.ndarray:
-    """Return what keys the random spikes of each of the pictures uint8 [N, I]: 31 bits of the CRC-32, [N] int64."""
+    """Return the keys of the random spikes of pictures uint8 [N, I]: 31 bits of the CRC-32, int64 [N]."""
     return np.array([zlib.crc32(row.tobytes()) & 0x7FFFFFFF for row in pixels], dtype=np.int64)
 
 
 def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int | None = None) -> TrainedNetwork:
-    """Return the network of a finished run. Nothing that belongs to the whole process is changed.
+    """Return the network of a finished run; settings of the whole process stay as they are.
 
     Args:
         path: the run's directory, or the checkpoint.pt in it.
-        config_dir: the folder with the code of a custom rule or neuron group, which is then imported.
+        config_dir: the folder with the code of a custom rule or neuron group.
         threads: pictures presented side by side; None: one for each core. The torch engine keeps torch's number.
 
     Raises:
@@ -162,14 +138,8 @@ def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int
         name_folder(config_dir)
     trained = read_trained(path)
     state = trained.saved.state()
-    return TrainedNetwork(
-        settings=trained.settings,
-        state=state,
-        labels=trained.labels(),
-        classes=trained.classes,
-        engine=make_engine(trained.model, state, options),
-        first_layer=trained.make_first_layer(options),
-    )
+    engine, first_layer = make_engine(trained.model, state, options), trained.make_first_layer(options)
+    return TrainedNetwork(trained.settings, state, trained.labels, trained.classes, engine, first_layer)
 
 
 class Trained(NamedTuple):
@@ -178,51 +148,39 @@ class Trained(NamedTuple):
     saved: Checkpoint
     settings: Settings  # of the run, as for mode=eval
     model: Model
-    first_layer: NetworkState | None  # of two layers
+    labels: Labels
+    classes: tuple[str, ...]  # [C]
+    first_layer: NetworkState | None = None  # of two layers
 
     def make_first_layer(self, options: EngineOptions) -> FirstLayer | None:
-        """Return the first of two layers."""
+        """Return the first of two layers; None if there is one layer."""
         return None if self.first_layer is None else make_first_layer(self.settings, self.first_layer, options)
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """The names of the classes, [C]."""
-        return tuple(self.stored["classes"])
-
-    @property
-    def stored(self) -> dict[str, Any]:
-        """The labels as the checkpoint has them."""
-        assert self.saved.labels is not None  # of a finished run
-        return self.saved.labels
-
-    def labels(self) -> Labels:
-        """Return the neurons' labels, with the calibration of the readouts."""
-        calibration = {name: Calibration(*each) for name, each in self.stored["calibration"].items()}
-        return Labels(self.stored["label"], self.stored["mean_count"], calibration)
 
 
 def checkpoint_file(path: str | Path) -> Path:
     """Return the checkpoint of a run, given its directory or the file; raise UserError if it is no path of one."""
     if not isinstance(path, str | Path) or not str(path):
         raise UserError.bad_value("checkpoint", path, f"the directory of a finished run, or the {CHECKPOINT} in it")
-    file = Path(path)
-    if os.path.isdir(file):
-        file = file / CHECKPOINT
-        if not file.exists():
-            raise UserError.bad_value("checkpoint", path, f"a finished run: there is no {CHECKPOINT} in this folder")
+    if not os.path.isdir(path):
+        return Path(path)
+    file = Path(path, CHECKPOINT)
+    if not file.exists():
+        raise UserError.bad_value("checkpoint", path, f"a finished run: there is no {CHECKPOINT} in this folder")
     return file
 
 
 def read_trained(path: str | Path) -> Trained:
     """Return the network of a finished run, given its directory or the file; arguments and errors as for `load`."""
     saved = checkpoint.load(checkpoint_file(path))
-    if saved.labels is None:
+    if (stored := saved.labels) is None:
         raise UserError.bad_value("checkpoint", path, f"the {CHECKPOINT} of a finished run: this one has no labels yet")
     try:
         settings = read_settings({**saved.config, "mode": "eval", "checkpoint": str(path), "perturbation": None})
         model, first_model = build_model(settings), build_first_layer(settings)
         saved.check(model, first_model)
-        return Trained(saved, settings, model, saved.first_state())
+        calibration = {name: Calibration(*each) for name, each in stored["calibration"].items()}
+        labels = Labels(stored["label"], stored["mean_count"], calibration)
+        return Trained(saved, settings, model, labels, tuple(stored["classes"]), saved.first_state())
     except (UserError, RecursionError) as error:
         raise UserError(f"checkpoint={path}: {error}") from error
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -230,11 +188,7 @@ def read_trained(path: str | Path) -> Trained:
 
 
 def learned_in(run: str) -> tuple[Settings, NetworkState]:
-    """Return the first layer of a run with two layers, or the one layer of another run: its settings and its state.
-
-    Raises:
-        UserError: there is no finished run, or it cannot be read.
-    """
+    """Return settings and state of the first, or only, layer of a finished run; raise UserError if there is none."""
     inner = Path(run) / FIRST_LAYER_FOLDER
     try:
         trained = read_trained(inner if inner.is_dir() else run)

@@ -2,22 +2,22 @@
 
     input -> weights -> excitatory -> output,  excitatory -> inhibition -> excitatory
 
-The node `excitatory` is NIR's LIF: tau dv/dt = v_leak - v + r I, with a spike and reset where v > v_threshold. Each
-importer takes its own steps (`Importer`). All those below ignore r and v_reset, and compute
+The node `excitatory` is NIR's LIF: tau dv/dt = v_leak - v + r I, with a spike and reset where v > v_threshold. The
+importers below ignore r and v_reset. Each takes its own step (`Importer`), from the input spikes of this step and the
+excitatory spikes of the one before:
 
     v <- decay v + gain I,  a spike where v > v_threshold, after which v is 0, or lower by v_threshold
 
-with a `decay` and a `gain` that follow from tau. I has the input spikes of the step and the excitatory spikes of the
-step before. The network's own step is, with u = V - V_rest (`neurons.base.Membrane`), u <- d u + s I + b, and after a
-spike u is u_reset. They are the same with
+The network's step is, with u = V - V_rest (`neurons.base.Membrane`), u <- d u + s I + b; after a spike u is u_reset.
+Both are the same with
 
     v = u,  v_leak = v_reset = 0,  r = 1,  v_threshold = V_threshold + theta - V_rest (theta no longer changes)
     tau         such that decay = d
     weights     s w / gain, with the bias b / gain
     inhibition  -s w_ie / gain, and on the diagonal d u_reset / gain
 
-An inhibitory neuron passes each spike of its partner on within the step, so it needs no node. The diagonal is the
-reset: a step after a neuron's spike it adds the rest of u_reset. A subtracting reset leaves v_threshold - V_reset.
+An inhibitory neuron fires with its partner in the same step, so it needs no node. The diagonal adds the rest of
+u_reset a step after a spike. A subtracting reset leaves v_threshold - V_reset.
 """
 
 import io
@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 
 
 class Importer(NamedTuple):
-    """How an importer steps the node LIF; unless said here, v <- v + step / tau (I - v), and v is 0 at a spike."""
+    """How an importer steps the node LIF; by default v <- v + step / tau (I - v), and v is 0 after a spike."""
 
     name: str
     step: float | None  # in the unit in which it takes tau; None: it is told, in seconds
@@ -59,23 +59,33 @@ IMPORTERS = {  # by the ending of the file, as of the versions in conf/README.md
 
 
 def nir_file(trained: Trained, importer: Importer) -> bytes:
-    """Return a network's graph in HDF5, as `nir.write` writes it, for an importer.
-
-    Raises:
-        UserError: a graph cannot say what the network does; the line names what.
-    """
+    """Return a network's graph for an importer, in HDF5; raise UserError if NIR cannot express the network."""
     import nir
 
-    membrane = _membrane(trained)
-    _warn(trained, membrane, importer)
+    membrane = _membrane(trained, importer)
     log.info("a NIR graph for %s", importer.name)
     nodes, loop = _nodes(trained, membrane, importer), ["excitatory", "inhibition", "excitatory"]
     if importer.misreads_loops:
         nodes["inhibitory"] = nir.Affine(np.eye(trained.model.n_exc, dtype=np.float32), nodes["inhibition"].bias)
         loop.insert(1, "inhibitory")
     edges = [("input", "weights"), ("weights", "excitatory"), *pairwise(loop), ("excitatory", "output")]
+    encoder, labels = trained.model.inference_encoder, trained.labels
+    metadata = {
+        "layout": LAYOUT,
+        "importer": importer.name,
+        "dt": encoder.dt_ms / 1000,  # s
+        "steps": encoder.n_steps,
+        "max_rate_hz": encoder.max_rate_hz,
+        "seed": trained.settings.seed,
+        "theta": trained.saved.state_dict["theta"],
+        "label": labels.label,
+        "mean_count": labels.mean_count,
+        "classes": json.dumps(trained.classes),
+        "readout": trained.settings.evaluator.readout,
+        "settings": json.dumps(trained.saved.config),
+    }
     file = io.BytesIO()
-    nir.write(file, nir.NIRGraph(nodes, edges, metadata=_metadata(trained, importer)))
+    nir.write(file, nir.NIRGraph(nodes, edges, metadata=metadata))
     return file.getvalue()
 
 
@@ -95,44 +105,52 @@ def _nodes(trained: Trained, membrane: Any, importer: Importer) -> dict[str, Any
     inhibition = np.empty((n_exc, n_exc), dtype)
     inhibition[:] = (-model.neuron_parameters.w_ie * per_current)[:, None]
     np.fill_diagonal(inhibition, decay * reset / gain / unit)
+    weight = (arrays["weight"] * per_current[:, None]).astype(dtype)
 
     def full(value: Any) -> np.ndarray:
         return np.full(n_exc, value, dtype)
 
     return {
         "input": nir.Input({"input": np.array([model.n_inputs])}),
-        "weights": nir.Affine(
-            (arrays["weight"] * per_current[:, None]).astype(dtype), full(membrane.bias / gain / unit)
-        ),
+        "weights": nir.Affine(weight, full(membrane.bias / gain / unit)),
         "excitatory": nir.LIF(tau=full(tau), r=full(1), v_leak=full(0), v_threshold=full(threshold / unit)),
         "inhibition": nir.Affine(inhibition, full(0)),  # not Linear, which Sinabs does not know
         "output": nir.Output({"output": np.array([n_exc])}),
     }
 
 
-def _membrane(trained: Trained) -> Any:
-    """Return the excitatory neurons' `Membrane`; raise UserError where that and inhibition are not all."""
+def _membrane(trained: Trained, importer: Importer) -> Any:
+    """Return the excitatory neurons' `Membrane`; log dropped features, or raise UserError if answers need them."""
     settings, model = trained.settings, trained.model
     if trained.first_layer is not None:
-        between = "the first layer's counts are an image to the second, which is encoded anew"
-        raise UserError(f"checkpoint={settings.checkpoint}: two layers: {between}; a .nir cannot say that, .npz can")
+        raise UserError(f"checkpoint={settings.checkpoint}: two layers; a .nir cannot express that, .npz can")
     membrane = model.neuron.membrane(model.neuron_parameters)
     if membrane is None:
-        more = "more than a leaky potential, a threshold and a reset, such as conductances and delays"
-        raise UserError(f"neuron={settings.neuron.name}: {more}; a .nir cannot say that, .npz can")
+        more = "more than a leaky potential, a threshold and a reset; a .nir cannot express that, .npz can"
+        raise UserError(f"neuron={settings.neuron.name}: {more}")
     if not _relays(model):
         allowed = "such that an inhibitory neuron fires with each spike of its partner, and only then; or use .npz"
         raise UserError.bad_value("neuron.w_ei", model.neuron_parameters.w_ei, allowed)
     if (membrane.v_threshold + trained.saved.state_dict["theta"] <= membrane.v_rest).any():
         allowed = "must be above the resting potential for a .nir; or use .npz"
         raise UserError(f"checkpoint={settings.checkpoint}: the threshold of a neuron {allowed}")
+    constants = model.neuron_parameters._asdict()
+    for name in ("refractory", "inhibitory_refractory"):
+        if constants.get(name):
+            log.warning("neuron.%s=%d: dropped; NIR has no refractory period", name, constants[name])
+    if model.neuron.arithmetic == "int":
+        log.warning("neuron=%s: integers and bounds dropped; NIR has none", settings.neuron.name)
+    if membrane.subtracts and not importer.subtracts:
+        log.warning("neuron.v_reset=%g: the excess over the threshold is lost at a reset", membrane.v_reset)
+    if importer.subtracts and not membrane.subtracts:
+        log.warning("neuron.v_reset=%g: %s subtracts the threshold instead", membrane.v_reset, importer.name)
     return membrane
 
 
 def _relays(model: Model) -> bool:
-    """Return whether inhibitory neurons fire at each spike of their partner alone, at rest and just after a spike.
+    """Return whether inhibitory neurons fire at each spike of their partner and only then, refractory periods aside.
 
-    In between their potential is between those two. Refractory periods are left out, as they are in the graph.
+    Their potential lies between rest and its value after a spike, so these two are tried.
     """
     import torch
 
@@ -142,36 +160,3 @@ def _relays(model: Model) -> bool:
     fires_again, _, _ = model.neuron.inhibitory(p, none + p.w_ei, after, ready)
     alone = [model.neuron.inhibitory(p, none, v, ready)[0] for v in (at_rest, after)]
     return bool(fires and fires_again and not any(alone))
-
-
-def _warn(trained: Trained, membrane: Any, importer: Importer) -> None:
-    """Log the features that NIR cannot express; they are dropped, and answers are nearly the same (conf/README.md)."""
-    constants = trained.model.neuron_parameters._asdict()
-    for name in ("refractory", "inhibitory_refractory"):
-        if constants.get(name):
-            log.warning("neuron.%s=%d: dropped; NIR has no refractory period", name, constants[name])
-    if trained.model.neuron.arithmetic == "int":
-        log.warning("neuron=%s: integers and bounds dropped; NIR has none", trained.settings.neuron.name)
-    if membrane.subtracts and not importer.subtracts:
-        log.warning("neuron.v_reset=%g: the excess over the threshold is lost at a reset", membrane.v_reset)
-    if importer.subtracts and not membrane.subtracts:
-        log.warning("neuron.v_reset=%g: %s subtracts the threshold instead", membrane.v_reset, importer.name)
-
-
-def _metadata(trained: Trained, importer: Importer) -> dict[str, Any]:
-    """Return what an answer takes beside the graph, by name; texts in JSON where they are not one word."""
-    saved, encoder = trained.saved, trained.model.inference_encoder
-    return {
-        "layout": LAYOUT,
-        "importer": importer.name,
-        "dt": encoder.dt_ms / 1000,  # s
-        "steps": encoder.n_steps,
-        "max_rate_hz": encoder.max_rate_hz,
-        "seed": trained.settings.seed,
-        "theta": saved.state_dict["theta"],
-        "label": trained.stored["label"],
-        "mean_count": trained.stored["mean_count"],
-        "classes": json.dumps(trained.classes),
-        "readout": trained.settings.evaluator.readout,
-        "settings": json.dumps(saved.config),
-    }

@@ -1,7 +1,6 @@
 """Perturbations of a trained network or its images: coarse weights, lesions, noise, shifts, occlusion.
 
-Labels, thresholds and readouts stay as they were learned. Random choices are keyed by the network's seed, and by the
-image where they concern images. A stronger perturbation affects a superset.
+Labels stay. The network's seed and an image's index key random choices. A stronger perturbation affects a superset.
 """
 
 from collections.abc import Mapping
@@ -14,12 +13,12 @@ import numpy as np
 from stdp_run.config.custom_code import import_class
 from stdp_run.config.schema import Settings
 from stdp_run.encoding import LESIONS, words_of_images, words_of_synapses
+from stdp_run.evaluation.metrics import slices
 from stdp_run.network import NetworkState
 from stdp_run.parameters import Check, check_parameters, whole_non_negative
 
 SHARE = Check("a share from 0 to 1", minimum=0.0, maximum=1.0)
 NEVER = 1e30  # a threshold that no potential reaches; infinity minus infinity would be no number
-IMAGES_AT_ONCE = 500  # whose random words stay in a processor's cache
 
 
 class Perturbation:
@@ -36,7 +35,7 @@ class Perturbation:
     harmless: float | None = 0.0
 
     def __init__(self, constants: Mapping[str, Any]):
-        """Take the constants of the YAML, as attributes of `p`; raise UserError where one is not allowed."""
+        """Store the constants of the YAML as attributes of `p`; raise UserError for one that is not allowed."""
         self.p = SimpleNamespace(**check_parameters("perturbation", self.parameters, constants))
 
     def described(self) -> dict[str, Any]:
@@ -123,10 +122,10 @@ class Shift(Perturbation):
         _, height, width = images.shape
         far = min(self.p.strength, max(height, width))
         direction = words_of_images(image_index, 1, seed)[:, 0] * 4 >> 32
-        around, shifted = np.pad(images, ((0, 0), (far, far), (far, far))), np.empty_like(images)
-        for number, (down, right) in enumerate(((-far, 0), (far, 0), (0, -far), (0, far))):
-            chosen, top, left = direction == number, far - down, far - right
-            shifted[chosen] = around[chosen, top : top + height, left : left + width]
+        padded, shifted = np.pad(images, ((0, 0), (far, far), (far, far))), np.empty_like(images)
+        for number, (top, left) in enumerate(((2 * far, far), (0, far), (far, 2 * far), (far, 0))):  # up, down, ...
+            chosen = direction == number
+            shifted[chosen] = padded[chosen, top : top + height, left : left + width]
         return shifted
 
 
@@ -138,26 +137,24 @@ class Occlusion(Perturbation):
 
     def images(self, images: np.ndarray, image_index: np.ndarray, seed: int) -> np.ndarray:
         orientation, position = words_of_images(image_index, 2, seed).T
-        hidden_rows, hidden_columns = (self._hidden(position, size) for size in images.shape[1:])
-        vertical = (orientation >= 2**31)[:, None, None]
-        return np.where(np.where(vertical, hidden_columns[:, None, :], hidden_rows[:, :, None]), 0, images)
-
-    def _hidden(self, position: np.ndarray, size: int) -> np.ndarray:
-        """Return the rows or columns that a bar hides in each image, bool [N, size]."""
-        width = min(self.p.strength, size)
-        first = (position * (size - width + 1) >> 32)[:, None]
-        return (np.arange(size) >= first) & (np.arange(size) < first + width)
+        is_vertical = orientation >= 2**31
+        size = np.where(is_vertical, images.shape[2], images.shape[1])
+        width = np.minimum(self.p.strength, size)
+        first = position * (size - width + 1) >> 32
+        _, row, column = np.ogrid[tuple(map(slice, images.shape))]
+        index = np.where(is_vertical[:, None, None], column, row) - first[:, None, None]  # along the axis of the bar
+        return np.where((index >= 0) & (index < width[:, None, None]), 0, images)
 
 
 def lowest_share(words: np.ndarray, share: float) -> np.ndarray:
-    """Return a mask of the lowest random words, as many as are that share of all; bool, shaped as `words`."""
+    """Return a mask, bool, shaped as `words`, of the share of words that are lowest."""
     lowest = np.zeros(words.size, bool)
     lowest[np.argsort(words, axis=None, kind="stable")[: round(share * words.size)]] = True
     return lowest.reshape(words.shape)
 
 
 def build_perturbation(settings: Settings) -> Perturbation | None:
-    """Return the perturbation of the settings, or None; raise UserError where its class or a constant is wrong."""
+    """Return the perturbation of the settings, or None; raise UserError if its class or a constant is wrong."""
     section = settings.perturbation
     return None if section is None else import_class("perturbation", section.target, Perturbation)(section.constants)
 
@@ -166,8 +163,6 @@ def perturbed_images(
     perturbation: Perturbation, pixels: np.ndarray, image_index: np.ndarray, settings: Settings
 ) -> np.ndarray:
     """Return perturbed images, uint8 [N, H * W]; `image_index` [N] is their index in the dataset."""
-    size, parts = (settings.dataset.height, settings.dataset.width), []
-    for first in range(0, len(pixels), IMAGES_AT_ONCE):
-        part = slice(first, first + IMAGES_AT_ONCE)
-        parts.append(perturbation.images(pixels[part].reshape(-1, *size), image_index[part], settings.seed))
+    images = pixels.reshape(-1, settings.dataset.height, settings.dataset.width)
+    parts = [perturbation.images(images[part], image_index[part], settings.seed) for part in slices(len(images))]
     return np.concatenate(parts).reshape(pixels.shape)

@@ -73,7 +73,7 @@ def test_the_folder_that_was_named_last_comes_first(folder, tmp_path):
         ("json.JSONDecoder", "json.py has the name of another module, "),
         ("sys.Own", "sys.py has the name of another module, one of Python's own"),
         ("broken.Own", "NameError: name 'nowhere' is not defined; in "),
-        ("own_rule.Other", "AttributeError: module 'own_rule' has no attribute 'Other'; in "),
+        ("own_rule.Other", "must be a class derived from"),
         ("own_rule.json", "must be a class derived from stdp_run.rules.base.Rule"),
         ("stdp_run.nowhere.Own", "ModuleNotFoundError: No module named 'stdp_run.nowhere'"),
         ("stdp_run.files.UserError", "must be a class derived from"),

@@ -23,8 +23,6 @@ def test_labels_of_a_hand_made_table():
     result = labels()
     assert result.mean_count.tolist() == [[3.0, 1.0, 0.0], [0.5, 4.0, 0.0]]
     assert result.label.tolist() == [0, 1, NO_LABEL]
-    assert result.n_silent == 1
-    assert np.allclose(result.proportion, [[6 / 7, 1 / 5, 0], [1 / 7, 4 / 5, 0]])
 
 
 def test_labels_do_not_depend_on_how_many_images_a_class_has():
@@ -106,7 +104,3 @@ def test_probabilities_cope_with_many_spikes_of_many_neurons(readout):
 def test_all_activity_takes_the_mean_over_a_classs_neurons():
     three_of_class_0 = Labels(np.array([0, 0, 0, 1]), np.array([[1.0, 1, 1, 0], [0, 0, 0, 1]]))
     assert readouts.all_activity(np.array([[1, 1, 1, 2]]), three_of_class_0).tolist() == [[1.0, 2.0]]
-
-
-def test_an_image_without_spikes_has_no_answer():
-    assert answer(np.array([[0.0, 0.0], [0.0, 0.5]])).tolist() == [NO_ANSWER, 1]

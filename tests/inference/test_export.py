@@ -93,12 +93,8 @@ def test_the_exported_arrays_are_enough_to_compute_the_answers(tmp_path, mnist, 
     integer = rule == "post_pre_int"
     group = () if integer else ("neuron=diehl_cook", "dtype=float64")
     settings = settings_of(f"rule={rule}", *group, "n_exc=20", "seed=4")
-    labels = {
-        "label": np.arange(20) % 10,
-        "mean_count": np.ones((10, 20)),
-        "classes": [*"0123456789"],
-        "calibration": {},
-    }
+    labels = {"label": np.arange(20) % 10, "mean_count": np.ones((10, 20)), "classes": [*"0123456789"]}
+    labels["calibration"] = {}
     state = initial_state(build_model(settings)).arrays()  # of an untrained network
     checkpoint.save(tmp_path / "x.pt", checkpoint.Checkpoint(settings.record, [], state, labels=labels))
     export(tmp_path / "x.pt", tmp_path / "network.npz")

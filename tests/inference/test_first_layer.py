@@ -1,4 +1,4 @@
-"""A first layer against plain loops over places and blocks; both engines; and what is kept in the cache."""
+"""A first layer against plain loops over positions and blocks; both engines; and what is kept in the cache."""
 
 import logging
 import os
@@ -36,7 +36,7 @@ def make(*overrides: str, engine: str = "event", state: NetworkState = STATE) ->
 
 @both_engines
 @pytest.mark.parametrize("stride", [1, 2])
-def test_spikes_of_every_place_are_summed_over_blocks(engine, stride):
+def test_spikes_of_every_position_are_summed_over_blocks(engine, stride):
     layer = make(f"first_layer.stride={stride}", engine=engine)
     settings = settings_of(*COMMAND)
     network = ENGINES[engine](build_first_layer(settings), STATE)
@@ -51,8 +51,8 @@ def test_spikes_of_every_place_are_summed_over_blocks(engine, stride):
                 if np.linalg.norm(patch / 255 - (patch / 255).mean()) < 1.1:
                     empty += 1
                     continue
-                place = down * len(columns) + across
-                [spikes] = network.count_spikes(patch.reshape(1, 12), np.array([place]))
+                position = down * len(columns) + across
+                [spikes] = network.count_spikes(patch.reshape(1, 12), np.array([position]))
                 for i, j in np.ndindex(*blocks):
                     near = [max(0, 1 - abs(down - middles[0][i]) / 2), max(0, 1 - abs(across - middles[1][j]) / 2)]
                     expected[n, i, j] += near[0] * near[1] * spikes
@@ -73,8 +73,8 @@ def test_an_answer_depends_on_the_image_and_the_seed_alone(monkeypatch):
     assert (make("first_layer.seed=7", "seed=8").counts(FLAT) == whole).all()
 
 
-def test_an_input_is_drawn_as_its_neuron_at_all_places_of_its_block():
-    fields = make().projection().reshape(4, 3, N_EXC, 9, 8)  # 7 x 5 places in blocks of 2 x 2
+def test_an_input_is_drawn_as_its_neuron_at_all_positions_of_its_block():
+    fields = make().projection().reshape(4, 3, N_EXC, 9, 8)  # 7 x 5 positions in blocks of 2 x 2
     expected, total = np.zeros((9, 8)), 0.0
     for top in range(7):
         for left in range(5):
@@ -129,10 +129,11 @@ def test_a_damaged_file_is_made_again(kept):
 
 
 def test_what_nobody_asks_for_goes_when_there_is_too_much(kept):
+    noise = RNG.bytes(89)  # 100 bytes when compressed
     for age, name in enumerate("cba"):
-        assert write_cached(first_layer.CACHE, name, bytes(68), 1000)
+        assert write_cached(first_layer.CACHE, name, noise, 1000)
         os.utime(kept / name, (1000 - age, 1000 - age))
-    write_cached(first_layer.CACHE, "d", bytes(68), 300)
+    write_cached(first_layer.CACHE, "d", noise, 300)
     assert {file.name for file in kept.iterdir()} == {"d", "c", "b"}
 
 

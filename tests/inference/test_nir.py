@@ -16,6 +16,7 @@ from stdp_run import checkpoint
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
+from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.readouts import READOUTS, answer
 from stdp_run.inference.export import export
 from stdp_run.inference.load import Trained, image_index, load, read_trained
@@ -39,8 +40,9 @@ def make(neuron, *overrides, first_layer=None):
     model = build_model(settings)
     arrays = initial_state(model).arrays()
     arrays["theta"] = (arrays["theta"] + np.linspace(0, spread, N_EXC)).astype(model.theta_dtype)
-    labels = {"label": np.arange(N_EXC) % 10, "mean_count": np.ones((10, N_EXC)), "classes": list("0123456789")}
-    return Trained(Checkpoint(settings.record, ["event", "cpu"], arrays, labels=labels), settings, model, first_layer)
+    labels = Labels(np.arange(N_EXC) % 10, np.ones((10, N_EXC)))
+    saved = Checkpoint(settings.record, ["event", "cpu"], arrays)
+    return Trained(saved, settings, model, labels, tuple("0123456789"), first_layer)
 
 
 def graph_of(trained, ending, folder):
@@ -117,7 +119,7 @@ def test_a_graph_has_thresholds_inhibition_and_what_an_answer_takes(tmp_path):
     assert np.allclose(graph.nodes["weights"].weight * (1 - decay), trained.saved.state_dict["weight"], rtol=1e-12)
     known = graph.metadata
     assert (known["dt"], known["steps"], known["max_rate_hz"], known["seed"]) == (0.0005, 40, 400, 0)
-    assert known["label"].tolist() == trained.stored["label"].tolist() and known["mean_count"].shape == (10, N_EXC)
+    assert known["label"].tolist() == trained.labels.label.tolist() and known["mean_count"].shape == (10, N_EXC)
     assert np.array_equal(known["theta"], theta) and known["readout"] == "all_activity"
     assert json.loads(known["classes"]) == list("0123456789")
     assert json.loads(known["settings"]) == trained.saved.config
@@ -128,9 +130,8 @@ def test_integers_become_real_numbers_that_are_rounded_down_on_average(tmp_path)
     graph = graph_of(trained, ".nir", tmp_path)
     gain = 1 - 1013 / 1024
     assert np.array_equal(graph.nodes["excitatory"].v_threshold, trained.saved.state_dict["theta"])
-    assert np.allclose(
-        graph.nodes["weights"].weight * gain, trained.saved.state_dict["weight"] * 154 / 1024, rtol=1e-12
-    )
+    weight = trained.saved.state_dict["weight"] * 154 / 1024
+    assert np.allclose(graph.nodes["weights"].weight * gain, weight, rtol=1e-12)
     assert np.allclose(graph.nodes["weights"].bias * gain, -1, rtol=1e-12)
     assert np.allclose(graph.nodes["inhibition"].weight * gain, (np.eye(N_EXC) - 1) * 32767 * 154 / 1024, rtol=1e-12)
 
@@ -148,11 +149,7 @@ def test_for_snntorch_all_neurons_have_one_threshold_and_no_two_nodes_feed_each_
         ("lif_stdp", ".sinabs.nir", ["neuron.v_reset=-60: Sinabs subtracts"]),
         ("diehl_cook", ".nir", ["neuron.refractory=5: dropped", "neuron.inhibitory_refractory=2: dropped"]),
         ("alif_stdp", ".snntorch.nir", ["neuron.v_reset=2: the excess over the threshold is lost"]),
-        (
-            "diehl_cook_int",
-            ".nir",
-            ["neuron.refractory=5: dropped", "neuron=diehl_cook_int: integers and bounds dropped"],
-        ),
+        ("diehl_cook_int", ".nir", ["neuron.refractory=5: dropped", "neuron=diehl_cook_int: integers and bounds"]),
     ],
 )
 def test_what_a_graph_leaves_out_is_named_with_its_value(tmp_path, caplog, neuron, ending, lines):
@@ -180,7 +177,7 @@ def test_what_a_graph_cannot_say_is_refused_in_a_line(tmp_path):
     own = own._replace(model=replace(own.model, neuron=OwnReset))
     assert refusal(own).startswith("neuron=lif_stdp: more than a leaky potential, ")
     two_layers = make("lif_stdp", first_layer=initial_state(own.model))
-    assert refusal(two_layers).startswith("checkpoint=None: two layers: ")
+    assert refusal(two_layers).startswith("checkpoint=None: two layers; ")
     for override in ("neuron.w_ei=20", "neuron.inhibitory_v_reset=-80", "neuron.inhibitory_v_threshold=-61"):
         w_ei = 20.0 if "w_ei" in override else 22.5
         assert refusal(make("lif_stdp", override)).startswith(f"neuron.w_ei={w_ei}: must be such that")
@@ -188,7 +185,7 @@ def test_what_a_graph_cannot_say_is_refused_in_a_line(tmp_path):
 
 
 def test_an_unfinished_run_has_no_graph(tmp_path):
-    checkpoint.save(tmp_path / "checkpoint.pt", replace(make("lif_stdp").saved, labels=None))
+    checkpoint.save(tmp_path / "checkpoint.pt", make("lif_stdp").saved)
     line = message_of(lambda: export(tmp_path, tmp_path / "network.nir"))
     assert line.endswith("of a finished run: this one has no labels yet")
     assert not (tmp_path / "network.nir").exists()
@@ -264,7 +261,7 @@ def test_importers_answer_as_the_network(finished_run, tmp_path, presented, endi
     graph = nir.read(export(finished_run, tmp_path / f"network{ending}"))
     with contextlib.redirect_stdout(io.StringIO()):
         counts = count(graph, spikes)
-    classes = answer(READOUTS[trained.settings.evaluator.readout](counts, trained.labels()))
+    classes = answer(READOUTS[trained.settings.evaluator.readout](counts, trained.labels))
     assert (classes == answers.class_index).mean() >= 0.99
     assert np.abs(counts - answers.counts).sum() <= changed * answers.counts.sum()
     assert answers.counts.sum() > 1000
