@@ -33,9 +33,5 @@ def shown(value: object) -> str:
 
 def printable(text: object) -> str:
     r"""Return a text in one line without control characters, which are escaped as \n, \x1b and so on."""
-    return "".join(map(_escaped, str(text)))
-
-
-def _escaped(character: str) -> str:
-    is_space = category(character) == "Zs"  # of any width
-    return character if character.isprintable() or is_space else character.encode("unicode_escape").decode()
+    shown_as = ((each, each.isprintable() or category(each) == "Zs") for each in str(text))  # a space of any width
+    return "".join(each if plain else each.encode("unicode_escape").decode() for each, plain in shown_as)

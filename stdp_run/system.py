@@ -14,8 +14,8 @@ def available_cores() -> int:
 
 def available_threads(environment: Mapping[str, str] = os.environ) -> int:
     """Return how many threads to use: OMP_NUM_THREADS of the environment, else one for each available core."""
-    asked = environment.get("OMP_NUM_THREADS", "")
-    return min(int(asked), available_cores()) if asked.isdigit() and int(asked) > 0 else available_cores()
+    requested = environment.get("OMP_NUM_THREADS", "")
+    return min(int(requested), available_cores()) if requested.isdigit() and int(requested) > 0 else available_cores()
 
 
 def sync_folder(folder: Path) -> None:

@@ -16,7 +16,7 @@ os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-NO_PLOTS = ("stdp_run.training.plot_writer.PlotWriter._submit", lambda *_: None)
+NO_PLOTS = ("stdp_run.training.plot_writer.PlotWriter.submit", lambda *_: None)
 
 
 @pytest.hookimpl(optionalhook=True)

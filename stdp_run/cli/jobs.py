@@ -119,14 +119,11 @@ class Sweep(Callback):
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Print and write the comparison of the jobs; exit with 1 if one failed."""
-        from stdp_run.reporting.comparison import compare, to_text, write_files
-        from stdp_run.reporting.runs import find_runs
+        from stdp_run.reporting.comparison import compare_folder
 
         directory = Path(config.hydra.sweep.dir)
         try:
-            comparison = compare(find_runs(directory))
-            print(to_text(comparison))
-            write_files(comparison, directory)
+            compare_folder(directory)
         except UserError as error:  # no job learned or evaluated
             log.warning("%s", error)
         print(f"\nresults  {directory}")

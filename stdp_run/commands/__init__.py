@@ -63,8 +63,9 @@ class Invocation:
         try:
             yield
         except Exception as error:
-            traceback = None if isinstance(error, UserError | Stopped) else (type(error), error, error.__traceback__)
-            file.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), traceback))
+            if not isinstance(error, Stopped):
+                traceback = None if isinstance(error, UserError) else (type(error), error, error.__traceback__)
+                file.handle(log.makeRecord(log.name, logging.ERROR, __file__, 0, "%s", (error,), traceback))
             raise
         finally:
             level, logger.propagate, logger.handlers = before
@@ -73,7 +74,7 @@ class Invocation:
 
 
 def run(config: DictConfig, invocation: Invocation) -> float:
-    """Do what a composed config asks for; return the accuracy that was reached, 0 where none is measured.
+    """Do what a composed config asks for; return the accuracy, 0 where none is measured.
 
     Raises:
         UserError: a setting is not allowed, or cannot be met.
@@ -91,7 +92,6 @@ def run(config: DictConfig, invocation: Invocation) -> float:
 
 
 def _export(settings: Settings) -> float:
-    """Export a trained network to a file that other programs read."""
     from stdp_run.inference.export import export
 
     assert settings.export is not None and settings.checkpoint is not None  # this mode has them
@@ -101,13 +101,8 @@ def _export(settings: Settings) -> float:
 
 
 def _compare(settings: Settings) -> float:
-    """Compare the runs in a folder; print the table before it is written into it."""
-    from stdp_run.reporting.comparison import compare, to_text, write_files
-    from stdp_run.reporting.runs import find_runs
+    from stdp_run.reporting.comparison import compare_folder
 
     assert settings.compare is not None  # this mode has it
-    directory = Path(settings.compare.dir)
-    comparison = compare(find_runs(directory))
-    print(to_text(comparison))
-    write_files(comparison, directory)
+    compare_folder(Path(settings.compare.dir))
     return 0.0

@@ -76,7 +76,6 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
     learned_from = trained.saved.global_step // trained.settings.epochs
     result |= {"train_images": learned_from, "label_images": trained.settings.n_label or learned_from}
     result["train_images_per_second"] = None
-    results.log_accuracy(result)
     if perturbation:
         result["perturbation"] = {"name": settings.record["perturbation"]["name"], **perturbation.described()}
     return result

@@ -57,7 +57,8 @@ def import_class(section: str, target: str, base: type[T]) -> type[T]:
         raise UserError(f"{key}={target}: {file} has the name of another module, {other}; rename it")
     cls = getattr(module, class_name, None)
     if not (isinstance(cls, type) and issubclass(cls, base)):
-        raise UserError.bad_value(key, target, f"a class derived from {base.__module__}.{base.__name__}")
+        where = f"in {file} " if file else ""
+        raise UserError.bad_value(key, target, f"a class {where}derived from {base.__module__}.{base.__name__}")
     return cls
 
 

@@ -154,9 +154,9 @@ def _relays(model: Model) -> bool:
     """
     import torch
 
-    p, none = model.neuron_parameters, torch.zeros((1, 1), dtype=getattr(torch, model.weight_dtype.name))
-    at_rest, ready = model.neuron.cells(p, none)["inhibitory_v"], none.int()
-    fires, after, _ = model.neuron.inhibitory(p, none + p.w_ei, at_rest, ready)
-    fires_again, _, _ = model.neuron.inhibitory(p, none + p.w_ei, after, ready)
-    alone = [model.neuron.inhibitory(p, none, v, ready)[0] for v in (at_rest, after)]
+    p, zeros = model.neuron_parameters, torch.zeros((1, 1), dtype=getattr(torch, model.weight_dtype.name))
+    at_rest, ready = model.neuron.cells(p, zeros)["inhibitory_v"], zeros.int()
+    fires, after, _ = model.neuron.inhibitory(p, zeros + p.w_ei, at_rest, ready)
+    fires_again, _, _ = model.neuron.inhibitory(p, zeros + p.w_ei, after, ready)
+    alone = [model.neuron.inhibitory(p, zeros, v, ready)[0] for v in (at_rest, after)]
     return bool(fires and fires_again and not any(alone))

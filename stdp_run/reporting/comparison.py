@@ -13,14 +13,13 @@ from stdp_run.files import csv_cell, write_atomically
 from stdp_run.reporting import plots
 from stdp_run.reporting.plots.comparison import MOST_ROWS
 from stdp_run.reporting.plots.style import Figure, counted
-from stdp_run.reporting.runs import ALWAYS_NAMED, CHOSEN_BY, INTERVAL, SPEED, DataFrame, Series, settings_of
+from stdp_run.reporting.runs import ALWAYS_NAMED, CHOSEN_BY, INTERVAL, SPEED, DataFrame, Series, find_runs, settings_of
 
 MOST_LINES = 8
 PERTURBATION, STRENGTH = "perturbation", "perturbation.strength"
 NETWORK = [name for name in CHOSEN_BY.values() if name != PERTURBATION]
 OVER_SEEDS = {"mean": "mean", "sd": "std", "min": "min", "max": "max"}
-IN_PERCENT = {"accuracy": "accuracy_mean", **{name: f"accuracy_{name}" for name in ("sd", "min", "max")}}
-IN_PERCENT |= {"95% from": INTERVAL[0], "95% to": INTERVAL[1]}
+TITLES = ("accuracy", "sd", "min", "max", "95% from", "95% to")  # of columns in %
 
 
 class Comparison(NamedTuple):
@@ -40,6 +39,11 @@ def compare(runs: DataFrame) -> Comparison:
     done = runs[runs["state"] == "finished"]
     differing = [key for key in settings_of(runs) if done[key].nunique() > 1]
     group_by = list(dict.fromkeys([*ALWAYS_NAMED, *differing]))
+    keys = [key for key in group_by if key in differing]
+    for key in [key for key in keys if key not in ALWAYS_NAMED and "." in key]:
+        chosen_by = [PERTURBATION] if key.startswith(f"{PERTURBATION}.") else NETWORK
+        if done.groupby(chosen_by)[key].nunique().max() == 1:
+            keys.remove(key)
     measured = [key for key in map(str, runs) if key.startswith("accuracy")]
     numbers = [*measured, *INTERVAL, *SPEED]
     seeds = done.groupby([*group_by, "strength_label", "seed"], sort=False)[numbers].mean().reset_index()
@@ -54,40 +58,27 @@ def compare(runs: DataFrame) -> Comparison:
     )
     groups = groups.reset_index().sort_values("accuracy_mean", ascending=False, kind="stable", ignore_index=True)
     groups[[*INTERVAL]] = groups[[*INTERVAL]].where(groups["n_seeds"] == 1)
-    keys = [key for key in group_by if key in differing and not _follows(done, key)]
     splits = done["dataset.split"].unique()
     return Comparison(runs, groups, keys, f"{splits[0]} accuracy" if len(splits) == 1 else "accuracy")
 
 
-def _follows(done: DataFrame, key: str) -> bool:
-    """Return whether a constant differs only because the chosen rule, neuron group, ... or perturbation does."""
-    if key in ALWAYS_NAMED or "." not in key:
-        return False
-    chosen_by = [PERTURBATION] if key.startswith(f"{PERTURBATION}.") else NETWORK
-    return bool(done.groupby(chosen_by)[key].nunique().max() == 1)
+def compare_folder(directory: Path) -> None:
+    """Print the comparison of the runs in a folder, then write its files; raise UserError as those do."""
+    comparison = compare(find_runs(directory))
+    print(to_text(comparison))
+    write_files(comparison, directory)
 
 
 def write_files(comparison: Comparison, directory: Path) -> None:
-    """Write comparison.csv, runs.csv, comparison.md and, if a run is finished, comparison.png.
-
-    Raises:
-        UserError: a file cannot be written.
-    """
+    """Write comparison.csv, runs.csv, comparison.md and, with finished runs, comparison.png (or raise UserError)."""
     groups = comparison.groups
-    files = {
-        "comparison.csv": _to_csv(groups.drop(columns="accuracies")),
-        "runs.csv": _to_csv(comparison.runs),
-        "comparison.md": f"# Comparison\n\n```text\n{to_text(comparison)}\n```\n".encode(),
-    }
+    for name, table in (("comparison.csv", groups.drop(columns="accuracies")), ("runs.csv", comparison.runs)):
+        cells = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell).rename(columns=csv_cell)
+        write_atomically(directory / name, cells.to_csv(index=False, lineterminator="\n").encode())
+    page = f"# Comparison\n\n```text\n{to_text(comparison)}\n```\n"
+    write_atomically(directory / "comparison.md", page.encode())
     if len(groups):
-        files["comparison.png"] = plots.to_png(draw(comparison))
-    for name, data in files.items():
-        write_atomically(directory / name, data)
-
-
-def _to_csv(table: DataFrame) -> bytes:
-    cells = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell)
-    return cells.rename(columns=csv_cell).to_csv(index=False, lineterminator="\n").encode()
+        write_atomically(directory / "comparison.png", plots.to_png(draw(comparison)))
 
 
 def to_text(comparison: Comparison) -> str:
@@ -95,7 +86,7 @@ def to_text(comparison: Comparison) -> str:
     runs, groups, keys, measure = comparison
     lines = ["No run is finished yet."]
     if len(groups):
-        counts = f"{counted(int((runs['state'] == 'finished').sum()), 'run')}, {counted(len(groups), 'setting')}"
+        counts = f"{counted(sum(runs['state'] == 'finished'), 'run')}, {counted(len(groups), 'setting')}"
         lines = [f"{counts}, best first: {measure} in %, mean and standard deviation (sd) over seeds."]
         common = {key: groups[key][0] for key in ALWAYS_NAMED if key not in keys}
         named = [f"{key}={value}" for key, value in common.items() if value not in ("", "train", "none")]
@@ -112,17 +103,16 @@ def to_text(comparison: Comparison) -> str:
 
 def _table(groups: DataFrame, keys: Sequence[str]) -> list[str]:
     """Return the lines of a table without empty columns."""
-    table = groups[list(keys)].map(_shown).assign(seeds=groups["seeds"].str.replace(" ", ","))
-    table = table.assign(**{title: _written(100 * groups[name], ".2f") for title, name in IN_PERCENT.items()})
-    table.loc[groups["n_seeds"] == 1, ["min", "max"]] = ""
     rate = groups["train_images_per_second"].fillna(groups["eval_images_per_second"])
-    table["images/s"], table["wall (s)"] = _written(rate, ",.0f"), _written(groups["wall_seconds"], ",.1f")
+    names = (*(f"accuracy_{name}" for name in OVER_SEEDS), *INTERVAL)
+    columns = {title: (100 * groups[name], ".2f") for title, name in zip(TITLES, names, strict=True)}
+    columns |= {"images/s": (rate, ",.0f"), "wall (s)": (groups["wall_seconds"], ",.1f")}
+    table = groups[list(keys)].map(_shown).assign(seeds=groups["seeds"].str.replace(" ", ","))
+    for title, (numbers, form) in columns.items():
+        table[title] = ["" if isnan(number) else format(number, form) for number in numbers]
+    table.loc[groups["n_seeds"] == 1, ["min", "max"]] = ""
     table = table.loc[:, (table != "").any()]
     return table.rename(columns=lambda title: f" {title}").to_string(index=False).splitlines()
-
-
-def _written(numbers: Series, form: str) -> Series:
-    return numbers.map(lambda number: "" if isnan(number) else format(number, form))
 
 
 def _shown(text: str) -> str:
@@ -134,16 +124,13 @@ def _shown(text: str) -> str:
 
 
 def draw(comparison: Comparison) -> Figure:
-    """Draw accuracy against the strength of perturbations, or a number that differs; else a row for each group.
-
-    At least one run must be finished.
-    """
+    """Draw accuracy of finished runs against the strength of perturbations, or a number that differs; else rows."""
     _, groups, keys, measure = comparison
-    mean, (low, high) = groups["accuracy_mean"], (groups[name] for name in INTERVAL)
+    mean, sd, (low, high) = groups["accuracy_mean"], groups["accuracy_sd"], (groups[name] for name in INTERVAL)
     points = groups[[PERTURBATION]].assign(
         mean=100 * mean,
-        below=100 * groups["accuracy_sd"].fillna(mean - low).fillna(0).clip(lower=0),
-        above=100 * groups["accuracy_sd"].fillna(high - mean).fillna(0).clip(lower=0),
+        below=100 * sd.fillna(mean - low).fillna(0).clip(lower=0),
+        above=100 * sd.fillna(high - mean).fillna(0).clip(lower=0),
         seeds=groups["accuracies"].map(lambda values: [100 * value for value in values]),
     )
     is_perturbed = STRENGTH in keys and bool(_numbers(groups[STRENGTH]).notna().any())

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from stdp_run.config.compatibility import flat
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, shown
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -44,18 +44,16 @@ OPERATIONAL = (
 def find_runs(directory: Path) -> DataFrame:
     """Return the training runs and evaluations in `directory` and below it, sorted by path.
 
-    Settings are columns of text by dotted key, "" if a run lacks the key. `NOT_SETTINGS` and accuracy_READOUT are the
-    other columns. `state` is "finished", "failed" or "unfinished"; the last two have a `reason`.
+    Settings are columns of text by dotted key, "" if a run lacks the key; others are `NOT_SETTINGS` and
+    accuracy_READOUT. `state` is "finished", "failed" or "unfinished"; the last two have a `reason`.
 
     Raises:
         UserError: the folder is missing or contains no runs.
     """
     from pandas import DataFrame
 
-    if not directory.is_dir():
-        raise UserError.bad_value("compare.dir", directory, "an existing folder")
-    rows = [_read_run(path, directory) for path in _run_folders(directory)]
-    rows = [row for row in rows if row["mode"] in ("", "train", "eval")]
+    found = [_read_run(path, directory) for path in _run_folders(directory)]
+    rows = [row for row in found if row["mode"] in ("", "train", "eval")]
     if not rows:
         raise UserError.bad_value("compare.dir", directory, "a folder with runs in it; no config.yaml of one is there")
     runs = DataFrame(rows)
@@ -90,15 +88,15 @@ def _read_run(path: Path, searched: Path) -> dict[str, object]:
     for file, read in ((config, _read_config), ("result.json", _read_result)):
         try:
             row |= read(path / file)
+        except FileNotFoundError:
+            row |= {"state": "unfinished", "reason": f"no {file}: still running, or interrupted"}
         except DAMAGED as error:
-            is_missing, what = isinstance(error, FileNotFoundError), f"{type(error).__name__}: {error}"
-            reason = f"no {file}: still running, or interrupted" if is_missing else f"{file} is damaged: {what}"
-            row |= {"state": "unfinished", "reason": _in_one_line(reason)}
+            row |= {"state": "unfinished", "reason": f"{file} is damaged: {type(error).__name__}: {error}"}
+        if row["state"] != "finished":
             break
     if row["state"] != "finished" and (path / "error.txt").is_file():
-        text = (path / "error.txt").read_text(encoding="utf-8", errors="replace")
-        row |= {"state": "failed", "reason": _in_one_line(text)}
-    return row
+        row |= {"state": "failed", "reason": (path / "error.txt").read_text(encoding="utf-8", errors="replace")}
+    return row | {"reason": " ".join(str(row["reason"]).split())}
 
 
 def _read_config(path: Path) -> dict[str, object]:
@@ -110,9 +108,7 @@ def _read_config(path: Path) -> dict[str, object]:
 
 def _text(value: object) -> str:
     """Return a value as the command line has it; 400.0 is the same setting as 400."""
-    if value is None or isinstance(value, bool):
-        return "null" if value is None else str(value).lower()
-    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else shown(value)
 
 
 def _read_result(path: Path) -> dict[str, object]:
@@ -126,7 +122,3 @@ def _read_result(path: Path) -> dict[str, object]:
     figures |= dict(zip(INTERVAL, result["accuracy_interval_95"][result["readout"]], strict=True))
     figures |= {"strength_label": result.get("perturbation", {}).get("axis", "")}
     return figures | {"n_train": _text(result["train_images"]), "n_test": _text(result["test_images"])}
-
-
-def _in_one_line(message: str) -> str:
-    return " ".join(message.split())

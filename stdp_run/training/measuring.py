@@ -12,18 +12,13 @@ from stdp_run.training.tracking import Bar, Bars
 
 
 def label(
-    engine: Engine,
-    data: Data,
-    n_label: int | None,
-    bars: Bars,
-    stop: Stop | None = None,
-    known: np.ndarray | None = None,
+    engine: Engine, data: Data, n_label: int | None, bars: Bars, stop: Stop | None, known: np.ndarray | None = None
 ) -> Labels:
     """Label the neurons by the first `n_label` training images; only by those of `known` classes, bool [C]."""
     chosen = slice(n_label) if known is None else np.flatnonzero(known[data.train_classes])[:n_label]
     classes, index = data.train_classes[chosen], np.arange(len(data.train_pixels))[chosen]
     with bars.open("labelling", len(index)) as bar:
-        count = counting(engine, data.train_pixels[chosen], index, bar, stop)
+        count = _counter(engine, data.train_pixels[chosen], index, bar, stop)
         return metrics.label_neurons(count, classes, len(data.classes))
 
 
@@ -32,15 +27,12 @@ def measure(
 ) -> Evaluation:
     """Measure the accuracy of labelled neurons on the test images; only `known` classes, bool [C], are answered."""
     with bars.open("testing", len(data.test_pixels)) as bar:
-        count = counting(engine, data.test_pixels, data.test_index, bar, stop)
+        count = _counter(engine, data.test_pixels, data.test_index, bar, stop)
         return metrics.evaluate(count, labels, data.test_classes, known)
 
 
-def counting(engine: Engine, pixels: np.ndarray, index: np.ndarray, bar: Bar, stop: Stop | None = None) -> Count:
-    """Return the function that counts the spikes of a slice of images, uint8 [N, I] with their `index` [N].
-
-    It moves the bar on, and looks for a stop signal, after each batch of the engine.
-    """
+def _counter(engine: Engine, pixels: np.ndarray, index: np.ndarray, bar: Bar, stop: Stop | None) -> Count:
+    """Return the function that counts the spikes of a slice of images, uint8 [N, I] with their `index` [N]."""
 
     def count(part: slice) -> np.ndarray:
         counts = []

@@ -1,4 +1,4 @@
-"""In which order images are presented (`trainer.order`), and after which of them accuracy is measured on the way."""
+"""The order of presentations (`trainer.order`), and the evaluations between them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -10,10 +10,7 @@ from stdp_run.encoding import image_order
 
 
 def presentation_order(order: str, classes: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-    """Return the order of one epoch's images, a permutation of 0..N-1 (int64), from `trainer.order` and classes[N].
-
-    By class, the images of each class follow one another as they do when all are shuffled.
-    """
+    """Return the order of one epoch's images, a permutation of 0..N-1 (int64), from `trainer.order` and classes[N]."""
     if order == "as_stored":
         return np.arange(len(classes))
     shuffled = image_order(len(classes), epoch, seed)
@@ -21,9 +18,9 @@ def presentation_order(order: str, classes: np.ndarray, epoch: int, seed: int) -
 
 
 def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) -> np.ndarray:
-    """Return after how many images, [K] int64 and rising, the accuracy is measured on the way; `classes` are [N].
+    """Return the numbers of images after which accuracy is measured, int64 [K], from the `classes` [N] of an epoch.
 
-    By class that is at the end of each class, unless `evaluate_every` says otherwise; the last is left to the test.
+    An order by class sets them to the end of each class but the last, unless there is `evaluate_every`.
     """
     n_images = len(classes)
     if options.evaluate_every is not None:
@@ -35,13 +32,12 @@ def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) 
 
 
 def presented_by_class(classes: np.ndarray, n_classes: int, images_seen: Sequence[int], least: int) -> np.ndarray:
-    """Return which classes were presented between evaluations, bool [K, C], when images come by class.
+    """Return the classes presented between evaluations, bool [K, C], when images come by class.
 
-    `classes` are [N], `images_seen` [K] the images before each evaluation, over all epochs. A class with fewer images
-    than `least`, the size of a batch, counts if these are all it has: the last batch of a class may hold some of the
-    next.
+    `classes` are [N], `images_seen` [K] the images before each evaluation, over all epochs. The last batch of a class
+    may hold some of the next, which counts from `least` images on, the size of a batch, or with all that it has.
     """
-    in_order, there = np.sort(classes), np.bincount(classes, minlength=n_classes)
+    in_order, existing = np.sort(classes), np.bincount(classes, minlength=n_classes)
     parts = [in_order[np.arange(*ends) % len(in_order)] for ends in pairwise((0, *images_seen))]
     counts = np.array([np.bincount(part, minlength=n_classes) for part in parts])
-    return (counts > 0) & (counts >= np.minimum(least, there))
+    return (counts > 0) & (counts >= np.minimum(least, existing))

@@ -1,8 +1,4 @@
-"""The plots of a run and when they are drawn: in a background thread, so that learning hardly waits for them.
-
-The PNG file in the run directory always shows the latest state; TensorBoard gets the same bytes. No plot is left out,
-so the plots of a run do not depend on how busy the machine is.
-"""
+"""The plots of a run, drawn in a background thread: learning hardly waits, and no plot is left out."""
 
 import math
 from collections import deque
@@ -31,9 +27,9 @@ Plots = Iterator[tuple[str, Figure]]
 class PlotWriter:
     """Draws the plots of a run in a background thread; use it as a context.
 
-    `put` is called in the thread with images seen, the name of a plot and the bytes of its PNG file, which also becomes
-    NAME.png in the directory. Every method raises the errors of the thread since the last call; UserError if a file
-    cannot be written.
+    `submit` draws figures of `network`, `labelled` or `results`, whose arrays may no longer change. In the thread,
+    NAME.png is written to the directory, and `put` gets images seen, NAME and the bytes of the file. Every method
+    raises the errors of the thread; UserError if a file cannot be written.
     """
 
     def __init__(
@@ -44,28 +40,11 @@ class PlotWriter:
         self._sets: deque[Future] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plots")
 
-    def while_learning(self, images_seen: int, state: NetworkState, labels: np.ndarray | None) -> None:
-        """Plot receptive fields with the neurons' labels [E], thresholds and weights; nobody may change the arrays."""
-        self._submit(images_seen, self._network(images_seen, state, labels))
-
-    def after_labelling(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> None:
-        """Plot the trained network with the neurons' labels [E], the neurons per class, and a spike raster."""
-        self._submit(images_seen, self._network(images_seen, state, labels))
-        self._submit(images_seen, self._labelled(images_seen, state, labels))
-
-    def at_the_end(
-        self,
-        images_seen: int,
-        evaluation: Evaluation,
-        running: np.ndarray,
-        evaluations: np.ndarray,
-        history: plots.ClassHistory | None,
-    ) -> None:
-        """Plot the confusion matrix, and the accuracy over the images seen, of each class if its history is known.
-
-        `running` accuracies and `evaluations` [K, 2] are rows of (images seen, fraction of 1).
-        """
-        self._submit(images_seen, self._results(evaluation, running, evaluations, history))
+    def submit(self, images_seen: int, figures: Plots) -> None:
+        """Draw figures in the background; wait if two sets of figures are waiting already."""
+        while self._sets and (self._sets[0].done() or len(self._sets) >= SETS_AT_ONCE):
+            self._sets.popleft().result()
+        self._sets.append(self._thread.submit(self._draw, images_seen, figures))
 
     def wait(self) -> None:
         """Wait for all plots; before a checkpoint, which must not be ahead of them."""
@@ -80,20 +59,14 @@ class PlotWriter:
         if kind is None:
             self.wait()
 
-    def _submit(self, images_seen: int, figures: Plots) -> None:
-        while self._sets and (self._sets[0].done() or len(self._sets) >= SETS_AT_ONCE):
-            self._sets.popleft().result()
-        self._sets.append(self._thread.submit(self._draw, images_seen, figures))
-
     def _draw(self, images_seen: int, figures: Plots) -> None:
         for name, figure in figures:
             png = plots.to_png(figure)
             write_atomically(self._directory / f"{name}.png", png)
             self._put(images_seen, name, png)
 
-    # The generators of plots, which run in the thread.
-
-    def _network(self, images_seen: int, state: NetworkState, labels: np.ndarray | None) -> Plots:
+    def network(self, images_seen: int, state: NetworkState, labels: np.ndarray | None) -> Plots:
+        """Yield receptive fields with the neurons' labels [E], thresholds and weights."""
         images, classes, first = self._settings.dataset, self._data.classes, self._data.first_layer
         after, (unit, theta_unit) = f"after {images_seen:,} images", self._model.neuron.units
         title, quantity, weight = f"Receptive fields {after}", f"weight ({unit})", state.weight
@@ -109,7 +82,8 @@ class PlotWriter:
         title = f"Distribution of weights {after}"
         yield "weights", plots.histogram(state.weight, f"weight ({unit})", title, "synapses", log_counts=True)
 
-    def _labelled(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> Plots:
+    def labelled(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> Plots:
+        """Yield the neurons per class, the block weights of a second layer, and a spike raster."""
         import torch
 
         settings, data, after = self._settings, self._data, f"after {images_seen:,} images"
@@ -132,17 +106,15 @@ class PlotWriter:
         names, dt_ms = [data.classes[k] for k in data.test_classes[chosen]], self._model.encoder.dt_ms
         yield "raster", plots.raster(spikes, images, names, dt_ms, f"Spikes {after}, learning off")
 
-    def _results(
-        self,
-        evaluation: Evaluation,
-        running: np.ndarray,
-        evaluations: np.ndarray,
-        history: plots.ClassHistory | None,
+    def results(
+        self, final: Evaluation, running: np.ndarray, evaluations: np.ndarray, history: plots.ClassHistory | None
     ) -> Plots:
+        """Yield the confusion matrix and the accuracy over the images seen, of each class if its history is known.
+
+        `running` accuracies and `evaluations` [K, 2] are rows of (images seen, fraction of 1).
+        """
         classes, readout = self._data.classes, self._settings.evaluator.readout
-        accuracy, interval = evaluation.accuracy[readout], evaluation.interval(readout)
-        yield "confusion", plots.confusion(evaluation.confusion[readout], classes, accuracy, interval, readout)
-        title = f"Accuracy while learning, readout: {readout}"
-        yield "accuracy", plots.accuracy_curve(running, evaluations, 1 / len(classes), title)
+        yield "confusion", plots.confusion(final, classes, readout)
+        yield "accuracy", plots.accuracy_curve(running, evaluations, 1 / len(classes), readout)
         if history:
             yield "accuracy_per_class", plots.accuracy_per_class(history, classes, readout)

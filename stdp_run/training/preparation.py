@@ -32,11 +32,7 @@ class Progress:
 
     @classmethod
     def of(cls, settings: Settings, n_classes: int, saved: dict[str, Any] | None) -> Self:
-        """Return the progress of a checkpoint, or of a run that begins.
-
-        Raises:
-            AttributeError, KeyError, TypeError, ValueError: the checkpoint has something else.
-        """
+        """Return the progress of a checkpoint (`prepare` catches the errors of a damaged one), or of a new run."""
         options = settings.trainer
         # With an order by class, the images before are of the last classes only, and label no others.
         windows = 0 if options.order == "by_class" else max(1, options.label_window // options.log_every)

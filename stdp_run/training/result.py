@@ -18,8 +18,6 @@ from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import Model
 
-COMPUTES_WITH = ("stdp-run", "torch", "numba", "numpy")
-
 log = logging.getLogger(__name__)
 
 
@@ -60,16 +58,11 @@ def describe(
 
 
 def forgetting(accuracy: np.ndarray, data: Data) -> dict:
-    """Return the forgetting of each class but the last, where classes came one after another.
-
-    `accuracy` is that of each class on the way and at the end, [K, C]; a class without test images has none.
-    """
+    """Return the forgetting of each class but the last, from the accuracy [K, C] of classes that came in sequence."""
     lost = metrics.forgetting(accuracy)
-    learned = [c for c in np.unique(data.train_classes)[:-1] if np.isfinite(lost[c])]
-    if not learned:
-        return {}
+    learned = [c for c in np.unique(data.train_classes)[:-1] if np.isfinite(lost[c])]  # else without test images
     per_class = {data.classes[c]: float(lost[c]) for c in learned}
-    return {"forgetting": float(lost[learned].mean()), "forgetting_per_class": per_class}
+    return {"forgetting": float(lost[learned].mean()), "forgetting_per_class": per_class} if learned else {}
 
 
 def judged(result: dict) -> float:
@@ -78,48 +71,41 @@ def judged(result: dict) -> float:
 
 
 def write_result(directory: Path, result: dict) -> None:
-    """Write `result.json`, the last file of a run: a run with it is complete."""
+    """Write `result.json`, which completes a run; log the accuracy of the judged readout."""
     files.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
+    log.info("%s accuracy %.2f%% (%s)", result["split"], 100 * judged(result), result["readout"])
 
 
 def summary_table(result: dict, directory: Path) -> str:
     """Return the short table that ends a run."""
-    rows, readout = [], result["readout"]
+    rows, readout, rate = {}, result["readout"], result["train_images_per_second"]
     for name, value in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]
         mark = "  <- evaluator.readout" if name == readout else ""
-        rows.append((f"{result['split']} accuracy, {name}", f"{value:.2%}  (95%: {low:.2%} to {high:.2%}){mark}"))
+        rows[f"{result['split']} accuracy, {name}"] = f"{value:.2%}  (95%: {low:.2%} to {high:.2%}){mark}"
     error = result["calibration_error"][readout]
-    rows.append((f"calibration error, {readout}", f"{error:.2%}  (confidence against accuracy)"))
+    rows[f"calibration error, {readout}"] = f"{error:.2%}  (confidence against accuracy)"
     if "forgetting" in result:
-        n_classes = len(result["forgetting_per_class"])
-        text = f"{result['forgetting']:.2%}  (mean of {n_classes} classes: peak accuracy minus final accuracy)"
-        rows.append((f"forgetting, {readout}", text))
-    rate = result["train_images_per_second"]
+        mean = f"mean of {len(result['forgetting_per_class'])} classes: peak accuracy minus final accuracy"
+        rows[f"forgetting, {readout}"] = f"{result['forgetting']:.2%}  ({mean})"
     learning = "" if rate is None else f"learning {rate:,.0f}, "
-    rows.append(("images per second", f"{learning}evaluating {result['eval_images_per_second']:,.0f}"))
-    rows.append(("silent neurons", f"{result['silent_neurons']} of {result['n_exc']}"))
+    rows["images per second"] = f"{learning}evaluating {result['eval_images_per_second']:,.0f}"
+    rows["silent neurons"] = f"{result['silent_neurons']} of {result['n_exc']}"
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
-        rows.append(("first layer", f"{silent}, {first['spikes_per_image']:.0f} spikes per image, {active} of inputs"))
+        rows["first layer"] = f"{silent}, {first['spikes_per_image']:.0f} spikes per image, {active} of inputs"
     if found := result.get("perturbation"):
-        rows.append(("perturbation", f"{found['name']}: {found['strength']:g}, {found['axis']}"))
-    rows.append(("wall time", f"{result['wall_seconds']:.1f} s"))
-    here = Path.cwd()
-    rows.append(("results", str(directory.relative_to(here) if directory.is_relative_to(here) else directory)))
-    width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows)
-
-
-def log_accuracy(result: dict) -> None:
-    """Log the accuracy of the judged readout; the table of all readouts is for the terminal."""
-    log.info("%s accuracy %.2f%% (%s)", result["split"], 100 * judged(result), result["readout"])
+        rows["perturbation"] = f"{found['name']}: {found['strength']:g}, {found['axis']}"
+    rows["wall time"], here = f"{result['wall_seconds']:.1f} s", Path.cwd()
+    rows["results"] = str(directory.relative_to(here) if directory.is_relative_to(here) else directory)
+    width = max(map(len, rows))
+    return "\n".join(f"{name:<{width}}  {value}" for name, value in rows.items())
 
 
 def versions() -> dict[str, str]:
     """Return the versions of this program and of the packages that compute."""
     found = {"python": platform.python_version()}
-    for name in COMPUTES_WITH:
+    for name in ("stdp-run", "torch", "numba", "numpy"):
         with suppress(metadata.PackageNotFoundError):  # run from the source without being installed
             found[name] = metadata.version(name)
     return found

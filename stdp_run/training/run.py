@@ -19,9 +19,7 @@ log = logging.getLogger(__name__)
 
 
 def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
-    """Learn from the data, label the neurons, test, and write the result, which is returned.
-
-    `data` are the images of the run, with two layers as the second one sees them.
+    """Learn from the data (a second layer's as it sees them), label the neurons, test, write and return the result.
 
     Raises:
         Stopped: a stop signal came; everything that was learned is saved.
@@ -38,13 +36,13 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
         trainer = Trainer(run, data, engine, tracker, plots, stop)
         trainer.train(bars)
         labels = label(engine, data, settings.n_label, bars, stop)
-        plots.after_labelling(progress.images, engine.state(), labels.label)
+        learned = progress.images, engine.state(), labels.label
+        plots.submit(progress.images, plots.network(*learned))
+        plots.submit(progress.images, plots.labelled(*learned))
         final = measure(engine, data, labels, bars, stop)
         history = trainer.record_end(final)
-    stored = {
-        **{"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)},
-        "calibration": {name: list(each) for name, each in labels.calibration.items()},
-    }
+    stored = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
+    stored["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
     checkpoint.save(directory.path / "checkpoint.pt", trainer.checkpoint(labels=stored))
     result = results.describe(settings, run.model, run.choice, data, labels, final)
     result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
@@ -53,7 +51,6 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     if history and settings.trainer.order == "by_class":
         result |= results.forgetting(history.accuracy, data)
     results.write_result(directory.path, result)
-    results.log_accuracy(result)
     write_report(directory.path)
     if not settings.trainer.keep_checkpoints:
         directory.remove_checkpoints()

@@ -78,10 +78,7 @@ class RunDirectory:
         files.write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(settings.record).encode())
 
     def result(self, needs_checkpoint: bool = True) -> dict | None:
-        """Return the result of the run; None if the run is not complete.
-
-        It is not if its result, or the network that it ended with, is damaged, which the log then says.
-        """
+        """Return the result of the run; None unless it exists and is, like the final network, undamaged."""
         file = self.path / "result.json"
         if not file.is_file():
             return None
@@ -92,11 +89,9 @@ class RunDirectory:
             if needs_checkpoint:
                 checkpoint.read_verified(self.path / "checkpoint.pt")
             return result
-        except (OSError, ValueError, KeyError, TypeError):
-            log.warning("%s: damaged; it is made again", file)
-        except UserError as error:
-            log.warning("%s; it is made again", error)
-        return None
+        except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+            log.warning("%s: the result is damaged, and made again: %s", self.path, error)
+            return None
 
     def save(self, content: Checkpoint, keep_all: bool = False) -> None:
         """Save a checkpoint of an unfinished run; remove all but the newest two, unless `keep_all`."""
@@ -106,11 +101,7 @@ class RunDirectory:
             old.unlink(missing_ok=True)
 
     def newest(self) -> Checkpoint | None:
-        """Return the newest intact checkpoint of the unfinished run; None if there is no checkpoint.
-
-        Raises:
-            UserError: there are checkpoints, and none of them is intact.
-        """
+        """Return the newest intact checkpoint; None if there is no checkpoint, UserError if all are damaged."""
         problems = []
         for file in self._newest_first():
             try:

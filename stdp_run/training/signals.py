@@ -31,10 +31,9 @@ def end_at_stop_signals() -> None:
 
 
 class Stop:
-    """Context of a run in which the first stop signal is noted, and a second one ends the process at once.
+    """Context of a run that notes the first stop signal, and ends the process at a second one.
 
-    A signal that already has another Python handler is left to it, as in a job of submitit. Outside the main thread
-    nothing is ever requested.
+    It leaves a signal to any other Python handler, as of submitit, and outside the main thread does nothing.
     """
 
     def __init__(self) -> None:

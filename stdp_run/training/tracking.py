@@ -25,8 +25,8 @@ EVENTS_SUFFIX = ".stdp-run"  # ends the names of event files, so that files of o
 class Tracker:
     """Writes scalars to `metrics.jsonl` (a JSON object per line) and to TensorBoard, and plots to TensorBoard.
 
-    The step of every entry is the number of images learned from, over all epochs. A run that is resumed after
-    `resumed_at` images replaces the entries from there on. Every method raises UserError if a file cannot be written.
+    The step of an entry is the number of images learned from. A run that is resumed after `resumed_at` images replaces
+    the entries from there on. Every method raises UserError if a file cannot be written.
     """
 
     def __init__(self, directory: Path, resumed_at: int | None = None):
@@ -34,7 +34,13 @@ class Tracker:
 
         self._directory, self._metrics = directory, directory / "metrics.jsonl"
         if resumed_at is not None:
-            write_atomically(self._metrics, _rows_before(self._metrics, resumed_at))
+            lines = self._metrics.read_bytes().splitlines(keepends=True) if self._metrics.exists() else []
+            whole = [line for line in lines if line.endswith(b"\n")]  # the last one may be cut off
+            try:
+                kept = [line for line in whole if json.loads(line)["images_seen"] < resumed_at]
+            except (ValueError, KeyError, TypeError):
+                raise UserError(f"{self._metrics}: damaged; without this file the run can be resumed") from None
+            write_atomically(self._metrics, b"".join(kept))
             # TensorBoard reads event files in the order of their names, which begin with the second they were made in.
             while any(directory.glob(f"events.out.tfevents.{int(time.time())}.*")):
                 time.sleep(0.05)
@@ -62,15 +68,12 @@ class Tracker:
             self._events.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), images_seen)
 
     def hyperparameters(self, settings: Mapping[str, Any], metrics: dict[str, float]) -> None:
-        """Record the scalar `settings` and the final `metrics`, by which TensorBoard's tab HParams compares runs.
-
-        `SummaryWriter.add_hparams` would put them into a second run.
-        """
+        """Record scalar `settings` and the final `metrics`, by which TensorBoard's tab HParams compares runs."""
         from torch.utils.tensorboard.summary import hparams
 
-        scalars = {name: value for name, value in settings.items() if isinstance(value, str | int | float)}
+        scalars = {k: v for k, v in settings.items() if isinstance(v, str | int | float) and not k.endswith("_target_")}
         with self._writing():
-            for summary in hparams(scalars, metrics):
+            for summary in hparams(scalars, metrics):  # `SummaryWriter.add_hparams` puts them into a second run
                 self._events.file_writer.add_summary(summary)
 
     def save(self) -> None:
@@ -104,43 +107,24 @@ class Tracker:
             threading.excepthook = self._hook
 
 
-def _rows_before(path: Path, images_seen: int) -> bytes:
-    """Return the rows of a metrics file from before a number of images, without a last row that was cut off."""
-    kept = []
-    for line in path.read_bytes().splitlines(keepends=True) if path.exists() else ():
-        with suppress(ValueError):
-            if json.loads(line)["images_seen"] < images_seen:
-                kept.append(line)
-    return b"".join(kept)
-
-
 class Bar(tqdm):
-    """A progress bar; a disabled one logs a line every 30 s, however long a batch of images takes."""
+    """A progress bar; a disabled one logs a line after the first batch that ends 30 s or more after the last line."""
 
-    def __init__(self, title: str, **look: Any):
-        self._title, self._remark, self._closed = title, "", threading.Event()
-        super().__init__(desc=title, **look)
-        if self.disable:
-            threading.Thread(target=self._log, daemon=True).start()
-
-    def _log(self) -> None:
-        while not self._closed.wait(SECONDS_BETWEEN_LINES):
-            log.info("%s: %d of %d images%s", self._title, self.n, self.total, self._remark)
+    title, remark, logged_at = "", "", 0.0
 
     def update(self, n: float | None = 1) -> bool | None:
         """Move on by `n` images."""
-        self.n += (n or 0) * self.disable  # tqdm does not count for a disabled bar
+        if self.disable:  # tqdm does not count for a disabled bar
+            self.n += n or 0
+            if time.monotonic() - self.logged_at >= SECONDS_BETWEEN_LINES:
+                log.info("%s: %d of %d images%s", self.title, self.n, self.total, self.remark)
+                self.logged_at = time.monotonic()
         return super().update(n)
 
-    def close(self) -> None:
-        """End the bar and its lines."""
-        self._closed.set()
-        super().close()
-
-    def remark(self, text: str) -> None:
+    def show(self, remark: str) -> None:
         """Add a remark to what is shown."""
-        self._remark = f", {text}"
-        self.set_postfix_str(text)
+        self.remark = f", {remark}"
+        self.set_postfix_str(remark)
 
 
 class Bars:
@@ -153,4 +137,6 @@ class Bars:
     def open(self, title: str, total: int, done: int = 0) -> Bar:
         """Return a progress bar over `total` images that starts at `done`; it is a context that closes itself."""
         look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
-        return Bar(title, total=total, initial=done, disable=self._disable, **look)
+        bar = Bar(desc=title, total=total, initial=done, disable=self._disable, **look)
+        bar.title, bar.logged_at = title, time.monotonic()
+        return bar

@@ -3,6 +3,7 @@
 import json
 import math
 import time
+from bisect import bisect
 from typing import Any
 
 import numpy as np
@@ -35,45 +36,51 @@ def lr_factor(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarra
 
 
 class Trainer:
-    """The training of the network of an engine, by a prepared run, from the images of `data`.
+    """Trains the network of an engine on the images of `data`, as a prepared run asks, from where its progress is."""
 
-    The run's progress moves on as images are learned from. Only its estimate of the accuracy, evaluations and an order
-    by class look at the classes of `data`.
-    """
-
-    def __init__(
-        self, run: Prepared, data: Data, engine: Engine, tracker: Tracker, plots: PlotWriter, stop: Stop
-    ) -> None:
-        self._run, self._settings, self._options, self._data = run, run.settings, run.settings.trainer, data
+    def __init__(self, run: Prepared, data: Data, engine: Engine, tracker: Tracker, plots: PlotWriter, stop: Stop):
+        self._run, self._settings, self._data = run, run.settings, data
+        self._options = options = run.settings.trainer
         self._engine, self._progress, self._stop = engine, run.progress, stop
         self._tracker, self._plots = tracker, plots
         self._begun = run.begun - run.progress.wall_seconds
         self._saved_at = time.monotonic()
         self._total = len(data.train_pixels) * run.settings.epochs
         self._epoch, self._order = -1, np.zeros(0, np.int64)  # an epoch, and the order of its images
-        self._evaluations = evaluated_after(self._options, data.train_classes, run.settings.epochs)
+        log_every, plot_every = options.log_every, options.plot_every or self._total
+        save_every = options.checkpoint_every or self._total
+        evaluations = evaluated_after(options, data.train_classes, run.settings.epochs).tolist()
+        # Numbers of images; an evaluation can take long, and a signal during it must find everything saved.
+        self._due = {
+            "log": [*range(log_every, self._total, log_every), self._total],
+            "plot": [*range(plot_every, self._total, plot_every)],  # the end has plots of its own
+            "save": sorted([*range(save_every, self._total, save_every), *evaluations, self._total]),
+            "evaluate": evaluations,
+        }
+        self._stops = sorted({images for each in self._due.values() for images in each})
 
     def train(self, bars: Bars) -> None:
-        """Learn from the images, `settings.epochs` times, from where the progress is.
+        """Learn from the images, `settings.epochs` times.
 
-        Saving comes before the report that is due at the same number of images, and a resumed run begins with that
-        report. So rows of metrics, plots and evaluations come once, whenever a run was interrupted.
+        A checkpoint is saved before the report of the same images, with which a resumed run begins. So each row of
+        metrics, plot and evaluation comes once.
 
         Raises:
             Stopped: a stop signal came; everything is saved.
         """
-        progress, at_once = self._progress, self._settings.batch_size
+        progress, at_once, max_age = self._progress, self._settings.batch_size, self._options.checkpoint_seconds
         with bars.open("learning", self._total, progress.images) as bar:
             self._report(bar)
             while progress.images < self._total:
                 batch, begun = self._next_batch(at_once), time.perf_counter()
                 counts = self._engine.learn(*batch)
-                seconds = time.perf_counter() - begun
-                at_once = max(1, min(IMAGES_AT_ONCE, int(len(counts) * SECONDS_AT_ONCE / max(seconds, 1e-9))))
-                progress.add(counts, self._data.train_classes[batch.image_index], seconds)
+                took = time.perf_counter() - begun
+                at_once = max(1, min(IMAGES_AT_ONCE, int(len(counts) * SECONDS_AT_ONCE / max(took, 1e-9))))
+                progress.add(counts, self._data.train_classes[batch.image_index], took)
                 bar.update(len(counts))
                 stopping = self._stop.requested is not None
-                if stopping or self._is_time_to_save():
+                too_old = max_age is not None and time.monotonic() - self._saved_at >= max_age
+                if stopping or too_old or self._is_due("save"):
                     self._save()
                 self._report(bar)
                 if stopping and progress.images < self._total:
@@ -81,36 +88,20 @@ class Trainer:
                     self._stop.check()
 
     def _next_batch(self, at_once: int) -> TrainingBatch:
-        """Return about `at_once` images, up to where something is due, but whole batches in any case."""
-        options, seen, batch_size = self._options, self._progress.images, self._settings.batch_size
+        """Return about `at_once` images, in whole batches, up to where something is due."""
+        seen, batch_size = self._progress.images, self._settings.batch_size
         epoch, start = divmod(seen, len(self._data.train_pixels))
-        intervals = (options.log_every, options.plot_every, options.checkpoint_every)
-        ahead = [every - seen % every for every in intervals if every is not None]
-        due = np.searchsorted(self._evaluations, seen, "right")
-        ahead += [int(images) - seen for images in self._evaluations[due : due + 1]]
-        n_batches = -(-min(at_once, *ahead) // batch_size)
+        n_batches = -(-min(at_once, self._stops[bisect(self._stops, seen)] - seen) // batch_size)
         if self._epoch != epoch:
-            self._order = presentation_order(options.order, self._data.train_classes, epoch, self._settings.seed)
-            self._epoch = epoch
+            order, seed = self._options.order, self._settings.seed
+            self._epoch, self._order = epoch, presentation_order(order, self._data.train_classes, epoch, seed)
         chosen = self._order[start : start + n_batches * batch_size]
-        before = np.arange(seen, seen + len(chosen))
-        schedules = self._rate(before), self._k_winners(before)
+        schedules = self._schedules(np.arange(seen, seen + len(chosen)))
         return TrainingBatch(self._data.train_pixels[chosen], chosen, epoch, *schedules)
 
-    def _is_time_to_save(self) -> bool:
-        every, seconds = self._options.checkpoint_every, self._options.checkpoint_seconds
-        # An evaluation can take long, and a signal during it must find everything saved.
-        if self._progress.images == self._total or self._is_due(every) or self._evaluation_is_due():
-            return True
-        return seconds is not None and time.monotonic() - self._saved_at >= seconds
-
-    def _is_due(self, every: int | None) -> bool:
-        """Return whether a multiple of `every` images was reached since the last report."""
-        return every is not None and self._progress.reported // every != self._progress.images // every
-
-    def _evaluation_is_due(self) -> bool:
-        before, now = np.searchsorted(self._evaluations, (self._progress.reported, self._progress.images), "right")
-        return bool(before != now)
+    def _is_due(self, name: str) -> bool:
+        """Return whether something became due since the last report."""
+        return bisect(self._due[name], self._progress.reported) < bisect(self._due[name], self._progress.images)
 
     def _save(self) -> None:
         """Save a checkpoint."""
@@ -125,7 +116,7 @@ class Trainer:
         return time.perf_counter() - self._begun
 
     def checkpoint(self, **more: Any) -> Checkpoint:
-        """Return a checkpoint of the network as it is, with more of its fields."""
+        """Return a checkpoint of the network as it is, with other fields from `more`."""
         images, first = self._progress.images, self._data.first_layer
         return Checkpoint(
             config=self._settings.record,
@@ -139,21 +130,17 @@ class Trainer:
 
     def _report(self, bar: Bar) -> None:
         """Log, plot and evaluate what is due since the last report."""
-        options, progress = self._options, self._progress
-        if progress.reported == progress.images:
-            return
-        at_end = progress.images == self._total
-        log_due, plot_due = self._is_due(options.log_every), self._is_due(options.plot_every)
-        evaluation_due = self._evaluation_is_due()
-        progress.reported = progress.images
-        if log_due or at_end:
+        progress = self._progress
+        if self._is_due("log"):
             self._log(bar)
-        if plot_due and not at_end:  # the end has plots of its own
+        if self._is_due("plot"):
             labels = progress.estimate.labels()
             of_neurons = None if labels is None else labels.label
-            self._plots.while_learning(progress.images, self._engine.state(), of_neurons)
-        if evaluation_due:
+            figures = self._plots.network(progress.images, self._engine.state(), of_neurons)
+            self._plots.submit(progress.images, figures)
+        if self._is_due("evaluate"):
             self._evaluate()
+        progress.reported = progress.images
 
     def _log(self, bar: Bar) -> None:
         """Write a row of metrics about the images since the last one."""
@@ -167,7 +154,7 @@ class Trainer:
                 "train/spikes_per_image": float(counts.sum(axis=1).mean()),
                 "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
                 "train/images_per_second": len(counts) / max(progress.window_seconds, 1e-9),
-                "train/lr_factor": float(self._rate(np.array([progress.images - 1]))[0]),
+                "train/lr_factor": float(self._schedules(np.array([progress.images - 1]))[0][0]),
                 "network/theta_mean": float(state.theta.mean()),
                 "network/weight_mean": float(state.weight.mean()),
                 "network/weight_std": float(state.weight.std()),
@@ -176,54 +163,43 @@ class Trainer:
         )
         progress.counts, progress.classes, progress.window_seconds = [], [], 0.0
         if accuracy is not None:
-            bar.remark(f"running accuracy {accuracy:.1%}")
+            bar.show(f"running accuracy {accuracy:.1%}")
 
     def _evaluate(self) -> None:
         """Measure and record the accuracy; with an order by class, of the classes presented so far."""
-        no_bars, images, stop = Bars(visible=False), self._progress.images, self._stop
+        images = self._progress.images
         presented = self._presented([images])
-        known = None if presented is None else presented[0]
-        labels = label(self._engine, self._data, self._settings.n_label, no_bars, stop, known)
-        found = measure(self._engine, self._data, labels, no_bars, stop, known)
-        values: dict[str, float | None] = {f"evaluation/accuracy_{k}": value for k, value in found.accuracy.items()}
+        shared = Bars(visible=False), self._stop, None if presented is None else presented[0]
+        labels = label(self._engine, self._data, self._settings.n_label, *shared)
+        found = measure(self._engine, self._data, labels, *shared)
+        values = {f"evaluation/accuracy_{name}": value for name, value in found.accuracy.items()}
         self._tracker.scalars(images, {**values, **self._per_class(found)})
         text = ", ".join(f"{name} {value:.2%}" for name, value in found.accuracy.items())
         log.info("after %d images: %s", images, text)
 
     def record_end(self, final: Evaluation) -> ClassHistory | None:
-        """Record and plot the accuracy at the end.
-
-        Return the history of that of each class; None if it was not measured on the way.
-        """
+        """Record and plot the final accuracy; return the history of each class, None without evaluations before."""
         settings, images = self._settings, self._progress.images
         readout, split = settings.evaluator.readout, settings.dataset.split
-        accuracy = {f"{split}/accuracy_{name}": value for name, value in final.accuracy.items()}
         rows = [json.loads(line) for line in (self._run.directory.path / "metrics.jsonl").read_text().splitlines()]
-        per_class = self._per_class(final)
-        history = self._history(rows, per_class)
+        accuracy = {f"{split}/accuracy_{name}": value for name, value in final.accuracy.items()}
+        per_class, history = self._per_class(final), None
+        if before := [row for row in rows if per_class.keys() <= row.keys() and row["images_seen"] < images]:
+            images_seen = [*(row["images_seen"] for row in before), images]
+            shares = np.array([[row[name] for name in per_class] for row in (*before, per_class)], np.float64)
+            history = ClassHistory(images_seen, shares, self._presented(images_seen))
         self._tracker.scalars(images, {**accuracy, **(per_class if history else {})})
         self._tracker.hyperparameters(flat(settings.record), accuracy)
+        rows.append({"images_seen": images, f"evaluation/accuracy_{readout}": final.accuracy[readout]})
         running, evaluations = (
-            [(row["images_seen"], row[name]) for row in rows if row.get(name) is not None]
+            np.array([(row["images_seen"], row[name]) for row in rows if row.get(name) is not None]).reshape(-1, 2)
             for name in ("train/running_accuracy", f"evaluation/accuracy_{readout}")
         )
-        evaluations.append((images, final.accuracy[readout]))
-        points = np.array(running, np.float64).reshape(-1, 2), np.array(evaluations, np.float64)
-        self._plots.at_the_end(images, final, *points, history)
+        self._plots.submit(images, self._plots.results(final, running, evaluations, history))
         return history
 
-    def _history(self, rows: list[dict], final: dict[str, float | None]) -> ClassHistory | None:
-        """Return the accuracy of each class in `rows` of metrics and, `final`, at the end; None if it is in no row."""
-        images = self._progress.images
-        on_the_way = [row for row in rows if final.keys() <= row.keys() and row["images_seen"] < images]
-        if not on_the_way:
-            return None
-        images_seen = [*(row["images_seen"] for row in on_the_way), images]
-        accuracy = np.array([[row[name] for name in final] for row in (*on_the_way, final)], np.float64)
-        return ClassHistory(images_seen, accuracy, self._presented(images_seen))
-
     def _presented(self, images_seen: list[int]) -> np.ndarray | None:
-        """Return the classes presented between some numbers of images seen, bool [K, C]; None unless by class."""
+        """Return the classes presented between evaluations, bool [K, C]; None unless images come by class."""
         if self._options.order != "by_class":
             return None
         data = self._data
@@ -235,13 +211,10 @@ class Trainer:
         names = (f"accuracy_per_class/{printable(name)}" for name in self._data.classes)
         return dict(zip(names, shares, strict=True))
 
-    def _rate(self, seen: np.ndarray) -> np.ndarray:
-        """Return the factor of the learning-rate schedule for images with so many `seen` before them."""
-        return lr_factor(self._options.schedule, self._options.rate_end, seen / self._total)
-
-    def _k_winners(self, seen: np.ndarray) -> np.ndarray | None:
-        """Return the number of neurons that may learn from each image; None where it does not change in the run."""
+    def _schedules(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return lr_factor and k_winners, None if constant, of images by the number `seen` before each."""
+        rate = lr_factor(self._options.schedule, self._options.rate_end, seen / self._total)
         first, last = self._options.k_winners_start, self._settings.k_winners
         if first is None or last is None:
-            return None
-        return np.rint(first * (last / first) ** (seen / self._total)).astype(np.int64)
+            return rate, None
+        return rate, np.rint(first * (last / first) ** (seen / self._total)).astype(np.int64)

@@ -97,9 +97,9 @@ def test_a_custom_rule_in_python(tmp_path, monkeypatch, example, without_plots):
 MISTAKES = {
     "syntax": ("class SoftBound(PairRule)", "class SoftBound(PairRule", "SyntaxError"),
     "import": ("from stdp_run.rules import PairRule", "from stdp_run.rules import PairRules", "ImportError"),
-    "base": ("(PairRule)", "(dict)", "must be a class derived from stdp_run.rules.base.Rule"),
+    "base": ("(PairRule)", "(dict)", "soft_bound.py derived from stdp_run.rules.base.Rule"),
     "name": ("p.w_max", "p.w_top", "w_top"),
-    "class": ("class SoftBound", "class SoftBounds", "has no attribute 'SoftBound'"),
+    "class": ("class SoftBound", "class SoftBounds", "soft_bound.py derived from stdp_run.rules.base.Rule"),
 }
 
 

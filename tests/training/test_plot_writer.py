@@ -78,11 +78,12 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path, words):
     put, threads = Put(), torch.get_num_threads()
     torch.set_num_threads(2)
     with writer(tmp_path, put, *words) as made:
-        made.while_learning(10, learned(*words, by=1), None)
-        made.while_learning(20, learned(*words, by=2), LABELS)
-        made.after_labelling(30, learned(*words, by=3), LABELS)
+        made.submit(10, made.network(10, learned(*words, by=1), None))
+        made.submit(20, made.network(20, learned(*words, by=2), LABELS))
+        made.submit(30, made.network(30, learned(*words, by=3), LABELS))
+        made.submit(30, made.labelled(30, learned(*words, by=3), LABELS))
         history = plots.ClassHistory([20, 30], np.full((2, 10), 0.5), None)
-        made.at_the_end(30, evaluation(), np.array([[10, 0.5]]), np.array([[20, 0.7], [30, 0.8]]), history)
+        made.submit(30, made.results(evaluation(), np.array([[10, 0.5]]), np.array([[20, 0.7], [30, 0.8]]), history))
     assert torch.get_num_threads() == 2, "the raster leaves other threads theirs"
     torch.set_num_threads(threads)
     assert put.names(10) == put.names(20) == OF_THE_NETWORK and put.names(30) == OF_THE_NETWORK + AT_THE_END
@@ -96,7 +97,8 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path, words):
 def test_titles_and_axes_say_what_is_plotted_and_in_which_unit(tmp_path, titles):
     for words in ((), ("rule=post_pre_int", "neuron=diehl_cook_int")):
         with writer(tmp_path, Put(), *words) as made:
-            made.after_labelling(60000, learned(*words), LABELS)
+            made.submit(0, made.network(60000, learned(*words), LABELS))
+            made.submit(0, made.labelled(60000, learned(*words), LABELS))
     fields, theta, weights, _, raster, _, theta_int, weights_int, *_ = titles
     assert fields[0] == "Receptive fields after 60,000 images\n17 neurons" and "weight (mV per spike)" in fields
     assert "adaptive threshold theta (mV)" in theta and "number of neurons" in theta
@@ -118,7 +120,8 @@ def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkey
     data = replace(DATA, test_pixels=pixels, test_classes=np.arange(2), test_index=np.arange(2), first_layer=record)
     state = initial_state(model)
     with PlotWriter(tmp_path, lambda *_: None, settings, model, data) as made:
-        made.after_labelling(10, state, np.zeros(5, np.int64))
+        made.submit(10, made.network(10, state, np.zeros(5, np.int64)))
+        made.submit(10, made.labelled(10, state, np.zeros(5, np.int64)))
     fields, blocks = drawn
     np.testing.assert_array_equal(fields, (state.weight @ projection).reshape(5, 8, 8))
     assert (blocks[:, down:, :across] != blocks[:, :down, :across]).any()
@@ -136,10 +139,10 @@ def test_learning_continues_while_one_set_is_made_and_two_wait_and_none_is_lost(
 
     with writer(tmp_path, slow) as made:
         for images in (10, 20, 30):
-            made.while_learning(images, learned(), None)
+            made.submit(images, made.network(images, learned(), None))
         assert put.entries == [], "nobody has waited"
         threading.Timer(0.3, free.set).start()
-        made.while_learning(40, learned(), None)
+        made.submit(40, made.network(40, learned(), None))
         assert put.names(10) == OF_THE_NETWORK, "the fourth has waited for the first"
         made.wait()
         assert put.names(40) == OF_THE_NETWORK
@@ -149,10 +152,10 @@ def test_learning_continues_while_one_set_is_made_and_two_wait_and_none_is_lost(
 def test_what_goes_wrong_in_the_background_reaches_the_caller_in_one_line(tmp_path, titles):
     line = r"receptive_fields\.png: cannot be written: No such file"
     with pytest.raises(UserError, match=line), writer(tmp_path / "missing") as made:
-        made.while_learning(10, learned(), None)
+        made.submit(10, made.network(10, learned(), None))
     with pytest.raises(UserError, match="cannot be written"), writer(tmp_path / "missing") as made:
         for images in range(9):
-            made.while_learning(images, learned(), None)
+            made.submit(images, made.network(images, learned(), None))
         raise AssertionError("goes on")
 
 
@@ -166,8 +169,8 @@ def test_an_interrupted_run_is_not_held_up_and_keeps_its_own_error(tmp_path, tit
 
     state = learned()
     with pytest.raises(KeyboardInterrupt), writer(tmp_path, fail_late) as made:
-        made.while_learning(10, state, None)
-        made.while_learning(20, state, None)
+        made.submit(10, made.network(10, state, None))
+        made.submit(20, made.network(20, state, None))
         raise KeyboardInterrupt
     assert put.names(20) == []
     assert not any(thread.name.startswith("plots") for thread in threading.enumerate())

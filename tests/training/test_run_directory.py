@@ -55,7 +55,7 @@ def test_a_result_counts_only_if_it_can_be_read(tmp_path, caplog):
         (tmp_path / "result.json").write_text(text)
         caplog.clear()
         assert directory.result() is None, text
-        assert "result.json: damaged" in caplog.text
+        assert f"{tmp_path}: the result is damaged, and made again: " in caplog.text
     (tmp_path / "result.json").write_text(json.dumps(RESULT))
     assert directory.result() == RESULT
     (tmp_path / "checkpoint.pt").write_bytes(b"cut")

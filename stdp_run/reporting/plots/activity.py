@@ -11,17 +11,11 @@ from stdp_run.reporting.plots import style
 from stdp_run.reporting.plots.style import Axes, Figure
 
 
-def raster(
-    spikes: tuple[np.ndarray, np.ndarray, np.ndarray],
-    images: np.ndarray,
-    names: Sequence[str],
-    dt_ms: float,
-    title: str,
-) -> Figure:
+def raster(spikes: Sequence[np.ndarray], images: np.ndarray, names: Sequence[str], dt_ms: float, title: str) -> Figure:
     """Draw every spike as a mark at its time and its neuron's number, a column for each image.
 
-    `spikes` are those of input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool. `images`
-    [B, height, width] are uint8, `names` [B] the names of their classes.
+    `spikes` are those of input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool. `images` are uint8
+    [B, height, width], `names` [B] their classes.
     """
     wide, tall = max(900, 130 + 420 * len(images)), 1000
     # Finding the margins would take longer than drawing the many panels does.
@@ -48,12 +42,9 @@ def _raster_panel(axes: Axes, spikes: np.ndarray, dt_ms: float, colour: str) -> 
     """Draw the spikes [T, neurons] of one layer."""
     n_steps, neurons = spikes.shape
     steps, index = np.nonzero(spikes)
-    # Thousands of spikes need small dots to stay apart; few spikes need marks that are seen.
-    look: dict[str, Any] = {"marker": "|", "markersize": 8, "markeredgewidth": 1.6}
-    if len(index) > 1000:
-        look = {"marker": ".", "markersize": 4, "markeredgewidth": 0}
-    # Without clipping, marks at the very start and end are drawn in full.
-    axes.plot(steps * dt_ms, index, linestyle="none", color=colour, clip_on=False, **look)
+    # Thousands of spikes need small dots to stay apart. Without clipping, marks at both ends are drawn in full.
+    mark, size, edge = (".", 4, 0.0) if len(index) > 1000 else ("|", 8, 1.6)
+    axes.plot(steps * dt_ms, index, mark, color=colour, clip_on=False, markersize=size, markeredgewidth=edge)
     margin = max(0.5, 0.03 * neurons)
     axes.set(xlim=(0, max(1, n_steps) * dt_ms), ylim=(-margin, neurons - 1 + margin))
     style.whole_numbers(axes)
@@ -90,22 +81,19 @@ def stdp_windows(windows: Mapping[str, Window], by_frequency: Mapping[str, ByFre
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     figure.suptitle("STDP windows", fontsize=14)
     for axes, (rule, window) in zip(panels, windows.items(), strict=False):
-        constants = f"with {window.constants}" if window.constants else "constants as published"
+        delta, constants = window.delta_ms, f"with {window.constants}" if window.constants else "constants as published"
         # A window usually jumps at 0, so no line crosses it.
-        sides = {"post before pre": window.delta_ms < 0, "same step": window.delta_ms == 0}
-        sides["pre before post"] = window.delta_ms > 0
-        lines = {name: (window.delta_ms[side], window.change[side]) for name, side in sides.items()}
+        sides = {"post before pre": delta < 0, "same step": delta == 0, "pre before post": delta > 0}
+        lines = {name: (delta[side], window.change[side]) for name, side in sides.items()}
         if window.published is not None:
-            published = np.where(window.delta_ms == 0, np.nan, window.published)
-            lines["with published constants"] = window.delta_ms, published
+            lines["with published constants"] = delta, np.where(delta == 0, np.nan, window.published)
         axes.axvline(0, color=style.GREY, linewidth=1)
         _change_panel(axes, lines)
         title = "\n".join([rule, *textwrap.wrap(constants, 62)])
         style.describe(axes, title, "t_post - t_pre (ms)", window.quantity)
     for axes, (rule, changes) in zip(panels[len(windows) :], by_frequency.items(), strict=False):
-        frequency = changes.frequency_hz
-        orders = {"pre before post": (frequency, changes.pre_first), "post before pre": (frequency, changes.post_first)}
-        _change_panel(axes, orders)
+        orders = {"pre before post": changes.pre_first, "post before pre": changes.post_first}
+        _change_panel(axes, {name: (changes.frequency_hz, change) for name, change in orders.items()})
         title = f"{rule}\npairs of spikes {changes.pair_ms:g} ms apart, by their frequency"
         style.describe(axes, title, "pairs a second (Hz)", "weight change by a pair (% of w_max)")
     for axes in panels[n_panels:]:

@@ -20,8 +20,8 @@ LOOKS = [
     {"color": colour, "marker": marker, "linestyle": dashes}
     for colour, marker, dashes in zip(COLOURS * 2, "os^DvPX*", ["-"] * 4 + ["--"] * 4, strict=True)
 ]
+PERCENT = -3, 103  # limits of an axis, with room for a mark
 MOST_ROWS = 30
-MOST_COLUMNS = 4
 LONGEST_NAME = 60
 LONGEST_LINE = 32  # characters of a legend
 CAPTION = "mean over seeds; bar: standard deviation, or 95% interval of a single run"
@@ -43,7 +43,7 @@ def accuracy_rows(points: DataFrame, axis: str) -> Figure:
         axes.annotate(f"{value:.1f}", (value, row), (0, 6), textcoords="offset points", ha="center", fontsize=9)
     axes.set_yticks(points.index, names, fontsize=11, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.7)
-    axes.set_xlim(_within_percent(*axes.get_xlim()))
+    axes.set_xlim(*np.clip(axes.get_xlim(), *PERCENT))
     axes.grid(color=style.GRID, linewidth=0.8)
     best = f"best {MOST_ROWS} of {n_points} settings; " if n_points > MOST_ROWS else ""
     style.describe(axes, "", axis, "")
@@ -60,7 +60,7 @@ def accuracy_lines(points: DataFrame, axis: str) -> Figure:
     looks = dict(zip(drawn["name"].unique(), itertools.cycle(LOOKS), strict=False))
     unperturbed = points[points["x"].isna()].groupby("name")["mean"].mean()
     n_panels = drawn["perturbation"].nunique()
-    n_columns = min(MOST_COLUMNS, n_panels)
+    n_columns = min(4, n_panels)
     n_rows = -(-n_panels // n_columns)
     width, height = (900, 600) if n_panels == 1 else (330 * n_columns, 330 * n_rows)
     figure = style.new_figure(width + 9 * LONGEST_LINE, height)
@@ -76,7 +76,7 @@ def accuracy_lines(points: DataFrame, axis: str) -> Figure:
         style.describe(axes, "" if panel == "none" else str(panel), lines["x_label"].iloc[0], "")
     for axes in all_axes[n_panels:]:
         axes.axis("off")
-    all_axes[0].set_ylim(_within_percent(*all_axes[0].get_ylim()))
+    all_axes[0].set_ylim(*np.clip(all_axes[0].get_ylim(), *PERCENT))
     figure.supylabel(axis, fontsize=12)
     figure.suptitle(CAPTION + ("; dotted: without perturbation" if len(unperturbed) else ""), fontsize=11)
     labels = [textwrap.fill(style.short(name, LONGEST_NAME), LONGEST_LINE) for name in handles]
@@ -86,15 +86,8 @@ def accuracy_lines(points: DataFrame, axis: str) -> Figure:
     return figure
 
 
-def _within_percent(low: float, high: float) -> tuple[float, float]:
-    """Return the limits of an axis without the room beyond 0 and 100, except for that of a mark."""
-    return max(low, -3.0), min(high, 103.0)
-
-
 def _number_axis(axes: Axes, values: np.ndarray, n_ticks: int) -> None:
     """Scale the horizontal axis, and label as many of the values as have room."""
-    from matplotlib.ticker import NullLocator
-
     is_logarithmic = bool(values[0] > 0 and values[-1] >= 9.99 * values[0])  # a decade, despite rounding
     position = np.log(values) if is_logarithmic else values
     marked = [0]
@@ -103,4 +96,4 @@ def _number_axis(axes: Axes, values: np.ndarray, n_ticks: int) -> None:
             marked.append(k)
     axes.set_xscale("log" if is_logarithmic else "linear")
     axes.set_xticks(values[marked], [f"{value:,.6g}" for value in values[marked]])
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.minorticks_off()

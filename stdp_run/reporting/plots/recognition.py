@@ -5,49 +5,44 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.reporting.plots import style
 from stdp_run.reporting.plots.style import Axes, Figure
 
 MOST_TICKS = 20  # numbers of images that find room below a plot
 
 
-def confusion(
-    matrix: np.ndarray, classes: Sequence[str], accuracy: float, interval: tuple[float, float], readout: str
-) -> Figure:
-    """Draw image counts [C, C + 1] by true class (row) and predicted class (column), coloured by share of their row.
+def confusion(evaluation: Evaluation, classes: Sequence[str], readout: str) -> Figure:
+    """Draw image counts by true class (row) and predicted class (column), coloured by share of their row.
 
-    The last column counts the images that evoked no spikes. `accuracy` and its 95 % confidence `interval` (low, high)
-    are fractions of 1.
+    The last column counts the images that evoked no spikes.
     """
-    totals = matrix.sum(axis=1, keepdims=True)
-    percent = 100 * matrix / np.maximum(totals, 1)
+    matrix, (low, high) = evaluation.confusion[readout], evaluation.interval(readout)
+    percent = 100 * matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     figure, axes = _matrix_figure(percent, matrix.astype(str), classes, "share of the class (%)")
     _class_ticks(axes, [*map(style.short, classes), "no\nspikes"])
     axes.axvline(len(classes) - 0.5, color=style.DARK, linewidth=1.5)
-    summary = f"accuracy {accuracy:.1%} on {style.counted(int(totals.sum()), 'image')}"
-    summary += f" (95 % interval {interval[0]:.1%} to {interval[1]:.1%})"
-    style.describe(axes, f"Confusion matrix, readout: {readout}\n{summary}", "predicted class", "true class")
+    accuracy = f"accuracy {evaluation.accuracy[readout]:.1%} on {style.counted(evaluation.n_images, 'image')}"
+    title = f"Confusion matrix, readout: {readout}\n{accuracy} (95 % interval {low:.1%} to {high:.1%})"
+    style.describe(axes, title, "predicted class", "true class")
     return figure
 
 
-def _matrix_figure(
-    percent: np.ndarray, texts: np.ndarray, classes: Sequence[str], quantity: str
-) -> tuple[Figure, Axes]:
-    """Return a figure with a matrix of percentages, a row for each class, and `texts` in its cells."""
+def _matrix_figure(percent: np.ndarray, texts: np.ndarray, classes: Sequence[str], key: str) -> tuple[Figure, Axes]:
+    """Return a figure with a matrix of percentages that `key` names, a row for each class, and `texts` in its cells."""
     n_rows, n_columns = percent.shape
     wide = min(2000, max(750, 28 * n_columns)) / n_columns  # of a cell, in pixels
     figure = style.new_figure(wide * n_columns + 260, max(28 * n_rows, 440) + 190)
     axes = figure.subplots()
     image = axes.imshow(percent, cmap="Blues", vmin=0, vmax=100, interpolation="nearest", aspect="auto")
     axes.set_yticks(range(n_rows), [*map(style.short, classes)], parse_math=False)
-    look: dict[str, Any] = {"horizontalalignment": "center", "verticalalignment": "center"}
-    look["fontsize"] = min(13.0, wide / max(1, *map(len, texts.flat)))
+    points = min(13.0, wide / max(1, *map(len, texts.flat)))
     for (row, column), text in np.ndenumerate(texts):
         if text:
             colour = "white" if percent[row, column] > 55 else style.DARK
-            # Texts lie inside their cells, so measuring them for the layout would only cost time.
-            axes.text(column, row, text, color=colour, **look).set_in_layout(False)
-    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02).set_label(quantity, fontsize=11)
+            written = axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=points)
+            written.set_in_layout(False)  # measuring texts inside their cells would only cost time
+    figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02).set_label(key, fontsize=11)
     return figure, axes
 
 
@@ -60,7 +55,7 @@ def _class_ticks(axes: Axes, names: list[str]) -> None:
 
 def neurons_per_class(labels: np.ndarray, classes: Sequence[str]) -> Figure:
     """Draw how many neurons carry each class label, from `labels` [E] (class numbers, -1: silent)."""
-    counts = [int(np.count_nonzero(labels == number)) for number in (*range(len(classes)), -1)]
+    counts = np.roll(np.bincount(labels + 1, minlength=len(classes) + 1), -1)  # the silent ones last
     figure = style.new_figure(max(900, 40 * len(counts) + 150), 520)
     axes = figure.subplots()
     bars = axes.bar(range(len(counts)), counts, color=[style.BLUE] * len(classes) + [style.GREY], width=0.75)
@@ -72,26 +67,23 @@ def neurons_per_class(labels: np.ndarray, classes: Sequence[str]) -> Figure:
     return figure
 
 
-def accuracy_curve(running: np.ndarray, evaluations: np.ndarray, chance: float, title: str) -> Figure:
+def accuracy_curve(running: np.ndarray, evaluations: np.ndarray, chance: float, readout: str) -> Figure:
     """Draw the running accuracy [K, 2] and one or more evaluations [M, 2], rows of (training images seen, accuracy).
 
     Accuracies and `chance` are fractions of 1, and drawn in %.
     """
     figure = style.new_figure(900, 540)
     axes = figure.subplots()
-    look: dict[str, Any] = {"color": style.BLUE, "markersize": 4, "linewidth": 1.6}
-    axes.plot(running[:, 0], 100 * running[:, 1], "o-", label="running, while learning", **look)
-    look = {"color": style.VERMILION, "markersize": 7, "zorder": 3}
-    axes.plot(evaluations[:, 0], 100 * evaluations[:, 1], "D", label="evaluation, learning off", **look)
-    last = evaluations[-1] * (1, 100)
-    axes.annotate(f"{last[1]:.1f}", last, (0, 8), textcoords="offset points", horizontalalignment="center")
+    running, evaluations = running * (1, 100), evaluations * (1, 100)
+    axes.plot(*running.T, "o-", label="running, while learning", color=style.BLUE, markersize=4, linewidth=1.6)
+    axes.plot(*evaluations.T, "D", label="evaluation, learning off", color=style.VERMILION, markersize=7, zorder=3)
+    axes.annotate(f"{evaluations[-1, 1]:.1f}", evaluations[-1], (0, 8), textcoords="offset points", ha="center")
     axes.axhline(100 * chance, color=style.GREY, linestyle="--", linewidth=1.2, label=f"chance ({chance:.0%})")
     axes.legend(frameon=False)
-    axes.set_ylim(0, 105)
-    axes.set_xlim(left=0)
+    axes.set(ylim=(0, 105), xlim=(0, None))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.grid(axis="y", color=style.GRID, linewidth=0.8)
-    style.describe(axes, title, "training images seen", "accuracy (%)")
+    style.describe(axes, f"Accuracy while learning, readout: {readout}", "training images seen", "accuracy (%)")
     return figure
 
 
@@ -119,8 +111,7 @@ def accuracy_per_class(history: ClassHistory, classes: Sequence[str], readout: s
     title = f"Accuracy of each class while learning, readout: {readout}"
     if history.presented is not None:
         title += "\noutlined: the classes that were presented since the evaluation before"
-        look: dict[str, Any] = {"fill": False, "edgecolor": style.VERMILION, "linewidth": 2}
-        for column, row in np.argwhere(history.presented):
-            axes.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, **look))
+        for column, row in np.argwhere(history.presented) - 0.5:
+            axes.add_patch(Rectangle((column, row), 1, 1, fill=False, edgecolor=style.VERMILION, linewidth=2))
     style.describe(axes, title, "training images seen", "class")
     return figure

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -20,11 +21,9 @@ def receptive_fields(
 ) -> Figure:
     """Draw the input weights of each neuron, [E, height, width], as a tile of a grid, in reading order.
 
-    Above 400 neurons only that many, evenly spaced, are drawn. Colours span 0 to the largest weight drawn; `quantity`
-    names it with its unit. `labels` [E] are the class numbers that are written into the tiles; -1: none.
+    Above 400 neurons only that many, evenly spaced, are drawn. `quantity` names the weights with their unit. `labels`
+    [E] are the class numbers that are written into the tiles; -1: none.
     """
-    from matplotlib import colormaps
-
     n_exc, height, width = weight.shape
     kept = min(n_exc, MOST_TILES)
     chosen = np.arange(kept) * n_exc // kept
@@ -34,23 +33,17 @@ def receptive_fields(
     scale = min(GRID_PIXELS / max(rows * height, columns * width), TILE_PIXELS / max(height, width))
     scale = float(int(scale)) if scale >= 1 else scale
     tall, wide = round(rows * height * scale), round(columns * width * scale)
-    figure = style.new_figure(LEFT + wide + RIGHT, BOTTOM + tall + TOP, constrained=False)
-    size = np.array([LEFT + wide + RIGHT, BOTTOM + tall + TOP] * 2)
-    axes, bar_axes = (
-        figure.add_axes(box / size) for box in ((LEFT, BOTTOM, wide, tall), (LEFT + wide + 18, BOTTOM, 20, tall))
-    )
+    size = LEFT + wide + RIGHT, BOTTOM + tall + TOP
+    figure = style.new_figure(*size, constrained=False)
+    boxes = np.array([(LEFT, BOTTOM, wide, tall), (LEFT + wide + 18, BOTTOM, 20, tall)]) / (size * 2)
+    axes, bar_axes = map(figure.add_axes, boxes)
     grid = np.full((rows * columns, height, width), np.nan)
     grid[:kept] = weight[chosen]
     pixels = grid.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
-    image = axes.imshow(
-        pixels,
-        cmap=colormaps["magma"].with_extremes(bad="white"),
-        vmin=0,
-        vmax=np.nanmax(pixels, initial=0) or 1,
-        aspect="auto",
-        extent=(0, columns * width, rows * height, 0),
-        interpolation="nearest" if scale >= 1 else "auto",
-    )
+    # Tiles without a neuron stay white.
+    look: dict[str, Any] = {"cmap": "magma", "aspect": "auto", "interpolation": "nearest" if scale >= 1 else "auto"}
+    extent = (0, columns * width, rows * height, 0)
+    image = axes.imshow(pixels, vmin=0, vmax=np.nanmax(pixels, initial=0) or 1, extent=extent, **look)
     axes.set_xticks(np.arange(columns + 1) * width, minor=True)
     axes.set_yticks(np.arange(rows + 1) * height, minor=True)
     axes.grid(which="minor", color=SEPARATOR, linewidth=1)
@@ -58,24 +51,23 @@ def receptive_fields(
     axes.set_xticks([])
     axes.set_yticks((first + 0.5) * height, [str(chosen[row * columns]) for row in first], fontsize=9)
     axes.tick_params(which="both", length=0)
-    title += f"\n{f'{kept} of ' * (kept < n_exc)}{style.counted(n_exc, 'neuron')}{', evenly spaced' * (kept < n_exc)}"
-    style.describe(axes, title, "", "first neuron of each row")
+    drawn = style.counted(n_exc, "neuron") if kept == n_exc else f"{kept} of {n_exc:,} neurons, evenly spaced"
+    style.describe(axes, f"{title}\n{drawn}", "", "first neuron of each row")
     axes.spines[:].set_visible(False)
     figure.colorbar(image, cax=bar_axes).set_label(quantity, fontsize=12, parse_math=False)
     names = {} if labels is None else {k: printable(classes[labels[n]]) for k, n in enumerate(chosen) if labels[n] >= 0}
     longest = max(map(len, names.values()), default=1)
     points = min(14.0, 0.22 * height * scale, 1.1 * width * scale / longest)  # letters are 0.65 of their size wide
     if points >= 6:  # else it cannot be read
-        look = {"color": "white", "fontsize": points, "verticalalignment": "top", "parse_math": False}
         ground = {"facecolor": "black", "alpha": 0.65, "linewidth": 0, "pad": 1}
         for k, name in names.items():
-            corner = k % columns * width + 2 / scale, k // columns * height + 2 / scale
-            axes.text(*corner, name, bbox=ground, **look)
+            x, y = k % columns * width + 2 / scale, k // columns * height + 2 / scale
+            axes.text(x, y, name, bbox=ground, color="white", fontsize=points, va="top", parse_math=False)
     return figure
 
 
 def histogram(values: np.ndarray, quantity: str, title: str, counted_as: str, log_counts: bool = False) -> Figure:
-    """Draw how often finite values of any shape occur, in 50 bins; `log_counts` shows rare ones too.
+    """Draw how often finite values occur, in 50 bins; `log_counts` shows rare ones too.
 
     `quantity` names the values with their unit, `counted_as` the things that have them, such as "neurons".
     """
