@@ -1,8 +1,8 @@
 """Checkpoints: written intact or not at all, and read back only if every byte is as it was written.
 
-A file is what `torch.save` makes of plain containers and tensors, followed by a line with its sha256. A checksum does
-not say who wrote the file: `load` reads plain values only, and `check` compares every array with what the network of
-the settings needs, before compiled code sees it.
+A file has the output of `torch.save` for plain containers and tensors, then a line with its sha256. The file may come
+from a stranger. So `load` reads plain values only, and `check` compares every array with the network of the settings
+before compiled code uses it.
 """
 
 import hashlib

@@ -82,7 +82,7 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
 
 
 def _prepared_as_learned(record: dict[str, Any], trained: Settings, explicit: Sequence[str]) -> dict[str, Any]:
-    """Return a record by which pictures are prepared as those that were learned, unless the command says how."""
+    """Return a record with the preparation of pictures of the training, unless the command sets it."""
     dataset, reader = record["dataset"], reader_for(trained.dataset)
     taken = {"prepare": reader.prepare, "invert": reader.invert} if "dataset.prepare" not in explicit else {}
     taken = {key: value for key, value in taken.items() if key in dataset and f"dataset.{key}" not in explicit}
@@ -90,7 +90,7 @@ def _prepared_as_learned(record: dict[str, Any], trained: Settings, explicit: Se
 
 
 def _first_layer_perturbed(perturbation: Perturbation, trained: Trained) -> Trained:
-    """Return a network of which the first layer, if it has one, is perturbed as well."""
+    """Return the network with its first layer, if any, perturbed as well."""
     layer = trained.settings.first_layer
     if layer is None or trained.first_layer is None:
         return trained

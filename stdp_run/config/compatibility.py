@@ -15,7 +15,7 @@ OPERATIONAL = (
     *("trainer.keep_checkpoints", "trainer.plot_every"),
 )
 ENGINE_KEYS = ("engine", "device", "batch_size", "reduction", "tf32", "threads")
-# Keys in which an evaluation may differ from the training.
+# Keys that an evaluation may change.
 _OF_EVALUATION = (*OPERATIONAL, *ENGINE_KEYS, "dataset", "n_test", "evaluator", "n_train", "n_label")
 
 Record = dict[str, Any]

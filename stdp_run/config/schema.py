@@ -49,7 +49,7 @@ NEEDED = {
     "export.to": "the file to write, export.to=NAME.npz, NAME.safetensors or NAME.nir",
     "compare.dir": "a folder with runs in it, compare.dir=PATH",
 }
-# Keys of a first layer by which it learns, and all its keys; it takes the others from the top of the config.
+# The keys that decide the learning of a first layer, and all its keys; others come from the top of the config.
 LEARNED_BY = (
     *("rule", "neuron", "dataset", "encoder", "trainer", "evaluator"),
     *("n_exc", "epochs", "k_winners", "seed", "dtype"),
@@ -205,7 +205,7 @@ def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings
 
 @contextmanager
 def in_first_layer() -> Iterator[None]:
-    """Context in which errors, which begin with a key, name it as a key of the first layer."""
+    """Put `first_layer.` before the errors of this context, which begin with a key."""
     try:
         yield
     except UserError as error:
@@ -241,7 +241,7 @@ def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
 
 
 def per_input(value: object, n_inputs: int) -> object:
-    """Return the number that a text such as "0.1 per input" means; anything else as it is."""
+    """Return the number for a text such as "0.1 per input"; other values are returned unchanged."""
     number = re.fullmatch(r"\s*([-+.\w]+) per input\s*", value) if isinstance(value, str) else None
     try:
         return float(number[1]) * n_inputs if number else value

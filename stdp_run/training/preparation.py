@@ -1,4 +1,4 @@
-"""The parts of a run before it learns: images, network, engine, and the progress from which it goes on."""
+"""The preparation of a run: its images, network, engine and progress."""
 
 import time
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Progress:
 
     estimate: RunningAccuracy
     images: int = 0  # learned from, over all epochs
-    reported: int = 0  # images up to which everything that was due is done
+    reported: int = 0  # number of images at the last report
     spikes: int = 0
     seconds: float = 0.0  # of learning
     window_seconds: float = 0.0  # of learning, since the last row of metrics
@@ -67,7 +67,7 @@ class Progress:
 
 
 class Prepared(NamedTuple):
-    """An accepted run, of which nothing is written yet."""
+    """An accepted run. Nothing of it is written yet."""
 
     settings: Settings
     directory: RunDirectory  # this process holds its lock
@@ -75,7 +75,7 @@ class Prepared(NamedTuple):
     data: Data
     options: EngineOptions
     choice: tuple[str, str]  # engine and device
-    saved: Checkpoint | None  # from which it is resumed
+    saved: Checkpoint | None  # the newest one; None if the run begins
     progress: Progress
     begun: float  # time.perf_counter()
 

@@ -54,7 +54,7 @@ class RunDirectory:
                         lock.unlink()
 
     def record(self, mode: str) -> dict[str, Any] | None:
-        """Return the settings of the run, or evaluation, in the directory; None: there is none.
+        """Return the settings of the run, or evaluation, in the directory; None if the directory is new.
 
         Raises:
             UserError: they cannot be read, are of another mode, or the directory contains unrelated files.
