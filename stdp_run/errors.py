@@ -1,6 +1,7 @@
 """The exception for mistakes of the user."""
 
 from collections.abc import Iterable
+from difflib import get_close_matches
 from unicodedata import category
 
 
@@ -21,7 +22,14 @@ class UserError(Exception):
     @classmethod
     def unknown_key(cls, key: str, value: object, known: Iterable[str]) -> "UserError":
         """Return the error for `key=value` where there are other keys."""
-        return cls(f"{key}={shown(value)}: unknown key; known here: {', '.join(sorted(known))}")
+        return cls(f"{key}={shown(value)}: unknown key; {nearest(key, known)}")
+
+
+def nearest(key: str, known: Iterable[str]) -> str:
+    """Return a question with the known names nearest to the last part of a key, or all names if none is near."""
+    names = sorted(known)
+    found = get_close_matches(key.rpartition(".")[2], names)
+    return f"did you mean {' or '.join(found)}?" if found else f"known beside it: {', '.join(names) or 'none'}"
 
 
 def shown(value: object) -> str:

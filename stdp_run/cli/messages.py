@@ -7,18 +7,20 @@ from pathlib import Path
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from stdp_run.cli.overrides import is_sweep, key_of
 from stdp_run.config.build import conf_folder
 from stdp_run.config.custom_code import named_folders
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, nearest
 
 
 def explained(error: Exception, directory: Path) -> str | None:
     """Return the line for an error of a job in a directory; None for an error of the program itself."""
     if isinstance(error, UserError):
         return str(error)
+    if isinstance(error, OmegaConfBaseException):  # from a value with ${...}
+        return "; ".join(str(error).splitlines())
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return f"{error.filename or directory}: {error.strerror}; the last checkpoint is unharmed"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
@@ -52,10 +54,11 @@ def _unknown_key(key: str, section: DictConfig, arguments: Sequence[str]) -> str
     """Return the line for a key that its section does not have."""
     given = next((item for item in arguments if f"{key_of(item)}.".startswith(f"{key}.")), key)
     group = key.rpartition(".")[0].replace(".", "/")
-    known = ", ".join(sorted(str(name) for name in section if name not in ("_target_", "hydra")))
+    names = {str(name) for name in section if name not in ("_target_", "hydra")}
     if group in ("hydra/launcher", "hydra/sweeper"):
-        return f"{given}: unknown key; known beside it: {known or 'none'}; {group}=NAME has others"
-    if not known:
+        return f"{given}: unknown key; {nearest(key, names)}; {group}=NAME has others"
+    if not names:
         choices = sorted(file.stem for file in (conf_folder() / group).glob("*.yaml") if file.stem != "none")
         return f"{given}: needs {group}=NAME; NAME is one of {', '.join(choices)}"
-    return f"{given}: unknown key; known beside it: {known}"
+    groups = {folder.name for folder in conf_folder().iterdir() if folder.is_dir()} | {"tuned"}
+    return f"{given}: unknown key; {nearest(key, names if group else names | groups)}"

@@ -1,24 +1,45 @@
 """Names of the folders of runs, sweeps and jobs, for conf/config.yaml."""
 
 import re
+from collections.abc import Collection, Mapping, Sequence
 from hashlib import sha256
 
 from omegaconf import OmegaConf
 
+from stdp_run.cli.overrides import key_of
+
 LONGEST_NAME = 90
+# Keys that change no result, so that the same sweep goes on with other ones.
+UNNAMED = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
 
 
-def run_name(mode: str, rule: str, n_exc: object) -> str:
-    """Return the name of a single run, to stand behind the time."""
-    return folder_name(f"{rule}_{n_exc}" if mode == "train" else mode)
+def run_name(mode: str, choices: Mapping[str, str | None], n_exc: object) -> str:
+    """Return the name of a single run, to stand behind the time: its preset or dataset, rule and size."""
+    if mode != "train":
+        return folder_name(mode)
+    layers = "" if choices["first_layer"] == "none" else "two_layers_"
+    subject = choices["experiment"] or f"{layers}{choices['dataset']}"
+    return folder_name(f"{subject}_{choices['rule']}_{n_exc}")
 
 
-def folder_name(text: str) -> str:
-    """Return a text as the name of a folder.
+def settings_name(overrides: Sequence[str], fixed: Collection[str] = ()) -> str:
+    """Return the name of a job, or of a sweep, from its overrides, without those of the keys in `fixed`.
+
+    The name of a path is its last part, or of a checkpoint the directory of its run.
+    """
+    named = sorted(each for each in overrides if key_of(each) not in UNNAMED)
+    named = [each for each in named if key_of(each) not in fixed] or named
+    text = "_".join(named)
+    short = re.sub(r"[^,=]*/|'", "", re.sub(r"/checkpoint\.pt(?=[,'_]|$)", "", text))
+    return folder_name(text.replace("=", "-"), short)
+
+
+def folder_name(text: str, short: str | None = None) -> str:
+    """Return a text, or a `short` form of it, as the name of a folder.
 
     A text that is too long, or has other characters than letters, digits, "." "_" and "-", gets a digest of its own.
     """
-    name = re.sub(r"[^A-Za-z0-9._-]+", "-", text)
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", short or text)
     if name == text and 0 < len(name) <= LONGEST_NAME:
         return name
     digest = sha256(text.encode()).hexdigest()[:8]
@@ -26,6 +47,6 @@ def folder_name(text: str) -> str:
 
 
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
-OmegaConf.register_new_resolver("job_name", folder_name, replace=True)
+OmegaConf.register_new_resolver("job_name", settings_name, replace=True)
 # The cache gives all jobs the name of their sweep, as made from the overrides of the whole command.
-OmegaConf.register_new_resolver("sweep_name", folder_name, use_cache=True, replace=True)
+OmegaConf.register_new_resolver("sweep_name", settings_name, use_cache=True, replace=True)

@@ -38,6 +38,8 @@ def prepared(arguments: Sequence[str]) -> list[str]:
         line, value = each.input_line, each.value()
         if isinstance(value, str) and not value.strip():
             raise UserError(f"{line}: the value is empty, as of a variable that is not set; null stands for none")
+        if f"${{{each.key_or_group}}}" in str(value):
+            raise UserError(f"{line}: refers to itself")
         if each.is_sweep_override():
             if not sweep:
                 raise UserError(f"{line}: must be one value; -m sweeps over several, and a list is [VALUE,VALUE]")
@@ -72,16 +74,21 @@ def _rewritten(argument: str, sweep: bool) -> list[str]:
 
 def _implied(given: dict[str, Override], sweep: bool) -> list[str]:
     """Return the overrides that follow from others; raise UserError if `resume` cannot be done."""
-    values = {key: each.value() for key, each in given.items()}
+    values, implied = {key: each.value() for key, each in given.items()}, []
+    if sweep and "hydra.sweep.dir" not in values:  # the sweep's name has what its jobs have in common
+        fixed = [quoted(key) for key, each in given.items() if not each.is_sweep_override()]
+        implied += [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"] if fixed else []
     if values.get("hydra/sweeper") == "optuna" and "hydra.sweeper.max_failure_rate" not in values:
-        return ["hydra.sweeper.max_failure_rate=1.0"]  # the search continues after failed trials
-    if values.get("mode") in ("predict", "export", "compare"):  # these have no run of their own
-        return ["hydra.run.dir=."]
-    resume = values.get("resume")
-    if resume in ("auto", None):
-        return []
-    if not (Path(str(resume)) / "config.yaml").is_file():
-        raise UserError.bad_value("resume", resume, "auto, null, or the directory of a run, with a config.yaml in it")
-    if sweep or "hydra.run.dir" in values:
-        raise UserError(f"resume={resume}: excludes -m and hydra.run.dir; the same command without it resumes a sweep")
-    return [f"hydra.run.dir={quoted(str(resume))}"]
+        implied.append("hydra.sweeper.max_failure_rate=1.0")  # the search continues after failed trials
+    elif values.get("mode") in ("predict", "export", "compare"):  # these have no run of their own
+        implied.append("hydra.run.dir=.")
+    elif (resume := values.get("resume")) not in ("auto", None):
+        if not (Path(str(resume)) / "config.yaml").is_file():
+            allowed = "auto, null, or the directory of a run, with a config.yaml in it"
+            raise UserError.bad_value("resume", resume, allowed)
+        if sweep or "hydra.run.dir" in values:
+            raise UserError(
+                f"resume={resume}: excludes -m and hydra.run.dir; the same command without it resumes a sweep"
+            )
+        implied.append(f"hydra.run.dir={quoted(str(resume))}")
+    return implied

@@ -72,7 +72,7 @@ class TrainerSettings:
     rate_end: float = checked(Check("a number above 0 and up to 1", above=0.0, maximum=1.0))
     k_winners_start: int | None = checked(or_null(whole_positive))
     order: str = checked(one_of(*ORDERS))
-    log_every: int = checked(whole_positive)
+    log_every: int | None = checked(or_null(whole_positive))
     label_window: int = checked(whole_positive)
     evaluate_every: int | None = checked(or_null(whole_positive))
     plot_every: int | None = checked(or_null(whole_positive))

@@ -18,6 +18,7 @@ from stdp_run.reporting.runs import ALWAYS_NAMED, CHOSEN_BY, INTERVAL, SPEED, Da
 MOST_LINES = 8
 PERTURBATION, STRENGTH = "perturbation", "perturbation.strength"
 NETWORK = [name for name in CHOSEN_BY.values() if name != PERTURBATION]
+SIZES = ("dataset.split", "n_train", "n_test")  # without them, a short run reads as a complete one
 OVER_SEEDS = {"mean": "mean", "sd": "std", "min": "min", "max": "max"}
 TITLES = ("accuracy", "sd", "min", "max", "95% from", "95% to")  # of columns in %
 
@@ -88,9 +89,7 @@ def to_text(comparison: Comparison) -> str:
     if len(groups):
         counts = f"{counted(sum(runs['state'] == 'finished'), 'run')}, {counted(len(groups), 'setting')}"
         lines = [f"{counts}, best first: {measure} in %, mean and standard deviation (sd) over seeds."]
-        common = {key: groups[key][0] for key in ALWAYS_NAMED if key not in keys}
-        named = [f"{key}={value}" for key, value in common.items() if value not in ("", "train", "none")]
-        lines += [f"The same in all: {', '.join(named)}.", "", *_table(groups.head(MOST_ROWS), keys)]
+        lines += [f"The same in all: {_common(groups, keys)}.", "", *_table(groups.head(MOST_ROWS), keys)]
         if len(groups) > MOST_ROWS:
             lines.append(f"The best {MOST_ROWS} of {len(groups)} settings; comparison.csv has all.")
     for state in ("failed", "unfinished"):
@@ -99,6 +98,12 @@ def to_text(comparison: Comparison) -> str:
             named = [f"  {name}: {why}" for name, why in zip(others["directory"], others["reason"], strict=True)]
             lines += ["", f"{state.capitalize()} ({len(others)}):", *named]
     return "\n".join(map(printable, lines))
+
+
+def _common(groups: DataFrame, keys: Sequence[str]) -> str:
+    """Return "key=value, key=value" of the settings that all groups share."""
+    common = {key: groups[key][0] for key in ALWAYS_NAMED if key not in keys}
+    return ", ".join(f"{key}={value}" for key, value in common.items() if value not in ("", "train", "none"))
 
 
 def _table(groups: DataFrame, keys: Sequence[str]) -> list[str]:
@@ -135,13 +140,15 @@ def draw(comparison: Comparison) -> Figure:
     )
     is_perturbed = STRENGTH in keys and bool(_numbers(groups[STRENGTH]).notna().any())
     across = STRENGTH if is_perturbed else _swept_number(groups, keys)
-    axis = f"{measure} (%)"
+    axis, common = f"{measure} (%)", printable(_common(groups, keys))
     if across is None:
-        return plots.accuracy_rows(points.assign(name=_names(groups, keys)), axis)
+        return plots.accuracy_rows(points.assign(name=_names(groups, keys)), axis, common)
     not_of_lines = (STRENGTH, PERTURBATION, "mode") if is_perturbed else (across,)
     others = _distinguishing(groups, [key for key in keys if key not in not_of_lines])
     points = points.assign(x=_numbers(groups[across]), name=_names(groups, others))
-    return plots.accuracy_lines(points.assign(x_label=groups["strength_label"] if is_perturbed else across), axis)
+    return plots.accuracy_lines(
+        points.assign(x_label=groups["strength_label"] if is_perturbed else across), axis, common
+    )
 
 
 def _numbers(texts: Series) -> Series:
@@ -163,12 +170,12 @@ def _swept_number(groups: DataFrame, keys: Sequence[str]) -> str | None:
 
 
 def _distinguishing(groups: DataFrame, keys: Sequence[str]) -> list[str]:
-    """Return as few of the first keys as tell all groups apart that differ in any key."""
+    """Return as few of the first keys as tell all groups apart that differ in any key, and all of `SIZES`."""
     found: list[str] = []
     n_apart = 1
     for key in keys:
         n_groups = len(groups[[*found, key]].drop_duplicates())
-        if n_groups > n_apart:
+        if n_groups > n_apart or key in SIZES:
             found, n_apart = [*found, key], n_groups
     return found
 

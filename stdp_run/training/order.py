@@ -1,4 +1,4 @@
-"""The order of presentations (`trainer.order`), and the evaluations between them."""
+"""The order of presentations (`trainer.order`), and the reports and evaluations between them."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -15,6 +15,11 @@ def presentation_order(order: str, classes: np.ndarray, epoch: int, seed: int) -
         return np.arange(len(classes))
     shuffled = image_order(len(classes), epoch, seed)
     return shuffled if order == "shuffled" else shuffled[np.argsort(classes[shuffled], kind="stable")]
+
+
+def images_per_row(options: TrainerSettings, n_images: int) -> int:
+    """Return the images between two rows of metrics of a run: `trainer.log_every`, or a twentieth, 100 to 1,000."""
+    return options.log_every or min(1000, max(100, n_images // 20))
 
 
 def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from stdp_run.datasets.selection import Data, load_images
 from stdp_run.engines.selection import EngineOptions, choose, engine_options, set_process_options
 from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import Model
+from stdp_run.training.order import images_per_row
 from stdp_run.training.run_directory import RunDirectory
 
 
@@ -31,11 +32,12 @@ class Progress:
     classes: list[np.ndarray] = field(default_factory=list)  # [N] of the same
 
     @classmethod
-    def of(cls, settings: Settings, n_classes: int, saved: dict[str, Any] | None) -> Self:
+    def of(cls, settings: Settings, data: Data, saved: dict[str, Any] | None) -> Self:
         """Return the progress of a checkpoint (`prepare` catches the errors of a damaged one), or of a new run."""
-        options = settings.trainer
+        options, n_classes = settings.trainer, len(data.classes)
+        per_row = images_per_row(options, len(data.train_pixels) * settings.epochs)
         # With an order by class, the images before are of the last classes only, and label no others.
-        windows = 0 if options.order == "by_class" else max(1, options.label_window // options.log_every)
+        windows = 0 if options.order == "by_class" else max(1, options.label_window // per_row)
         progress = cls(RunningAccuracy(n_classes, windows))
         if saved is None:
             return progress
@@ -91,7 +93,7 @@ def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Pre
             saved.check(model, build_first_layer(settings))
             engine, device = saved.engine
             options = options._replace(engine=engine, device=device)
-        progress = Progress.of(settings, len(data.classes), (saved.progress or {}) if saved else None)
+        progress = Progress.of(settings, data, (saved.progress or {}) if saved else None)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise not_of_a_run(directory.checkpoints, error) from error
     return Prepared(settings, directory, model, data, options, choose(model, options), saved, progress, begun)

@@ -16,7 +16,7 @@ from stdp_run.errors import printable
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.reporting.plots import ClassHistory
 from stdp_run.training.measuring import label, measure
-from stdp_run.training.order import evaluated_after, presentation_order, presented_by_class
+from stdp_run.training.order import evaluated_after, images_per_row, presentation_order, presented_by_class
 from stdp_run.training.plot_writer import PlotWriter
 from stdp_run.training.preparation import Prepared
 from stdp_run.training.signals import Stop
@@ -47,7 +47,7 @@ class Trainer:
         self._saved_at = time.monotonic()
         self._total = len(data.train_pixels) * run.settings.epochs
         self._epoch, self._order = -1, np.zeros(0, np.int64)  # an epoch, and the order of its images
-        log_every, plot_every = options.log_every, options.plot_every or self._total
+        log_every, plot_every = images_per_row(options, self._total), options.plot_every or self._total
         save_every = options.checkpoint_every or self._total
         evaluations = evaluated_after(options, data.train_classes, run.settings.epochs).tolist()
         # Numbers of images; an evaluation can take long, and a signal during it must find everything saved.

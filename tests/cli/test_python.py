@@ -36,7 +36,8 @@ def test_runs_in_one_process_are_those_of_the_command(here, capfd):
     other = stdp_run.run(rule="post_pre_int", neuron="diehl_cook_int", **KEYWORDS)
     again = stdp_run.run("rule=nearest_online", seed=3, threads=1, **KEYWORDS)
     assert capfd.readouterr() == ("", "")
-    assert re.fullmatch(r"outputs/\d{4}-\d\d-\d\d/[\d-]+_nearest_online_20", str(first.directory.relative_to(here)))
+    name = str(first.directory.relative_to(here))
+    assert re.fullmatch(r"outputs/\d{4}-\d\d-\d\d/[\d-]+_mnist_nearest_online_20", name)
     run_in(here / "apart", "rule=nearest_online", "seed=3", "threads=1", *TINY)
     run_in(here / "other", "rule=post_pre_int", "neuron=diehl_cook_int", *TINY)
     assert_same(first.directory, here / "apart", "files")
@@ -111,7 +112,7 @@ def test_an_interrupt_saves_and_the_run_can_be_resumed(here):
         ((), {"n_exc": 0}, "n_exc=0: must be a whole number of 1 or more"),
         ((), {"trainer.schedule": "x"}, "trainer.schedule=x: must be one of constant, exponential, cosine"),
         ((), {"rule": "stdp"}, "rule=stdp: must be one of exponential, "),
-        ((), {"n_excs": 3}, "n_excs=3: unknown key; known beside it: "),
+        ((), {"n_excs": 3}, "n_excs=3: unknown key; did you mean n_exc or n_test?"),
         ((), {"config_dir": "nowhere"}, "config_dir=nowhere: must be an existing folder"),
         ((), {"resume": "nowhere"}, "resume=nowhere: must be auto, null, or the directory of a run"),
         (("-m",), {}, "-m: options are for the command line"),

@@ -13,7 +13,8 @@ import pytest
 from helpers.runs import TINY, figures
 from hydra import compose, initialize_config_dir
 
-from stdp_run.cli.names import folder_name, run_name
+from stdp_run.cli.names import folder_name
+from stdp_run.cli.overrides import prepared
 from stdp_run.config.build import conf_folder
 
 
@@ -33,18 +34,36 @@ def test_a_name_tells_the_settings_or_has_a_digest():
     assert len(names) == 6 and all(re.fullmatch(r"[A-Za-z0-9._-]+", name) for name in names)
     long = [folder_name(f"{'a.key-value_' * 50}{end}") for end in "ab"]
     assert long[0] != long[1] and {len(name) for name in long} == {90}
-    assert [run_name(mode, "full_online", 100) for mode in ("train", "eval")] == ["full_online_100", "eval"]
 
 
-def test_folders_are_named_after_settings_but_those_of_the_machine():
-    def names(*overrides: str) -> tuple[str, str]:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            hydra = compose("config", list(overrides), return_hydra_config=True).hydra
-        return hydra.sweep.dir, hydra.sweep.subdir
+def folders(*overrides: str) -> tuple[str, str, str]:
+    """Return the folder of a single run without its time, that of a sweep, and that of its only job."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        hydra = compose("config", list(overrides), return_hydra_config=True).hydra
+    return (
+        re.sub(r".*/[\d-]+_", "", hydra.run.dir),
+        hydra.sweep.dir.removeprefix("outputs/multirun/"),
+        hydra.sweep.subdir,
+    )
 
-    assert names("seed=1", "n_exc=20") == ("outputs/multirun/n_exc-20_seed-1", "n_exc-20_seed-1")
-    assert names("n_exc=20", "threads=1", "seed=1", "hydra/job_logging=disabled") == names("seed=1", "n_exc=20")
-    assert names("seed=1", "n_exc=21") != names("seed=1", "n_exc=20")
+
+def test_a_run_is_named_after_its_preset_or_dataset():
+    names = {command: folders(*command.split())[0] for command in ("n_exc=9 rule=full_online", "mode=eval")}
+    assert list(names.values()) == ["mnist_full_online_9", "eval"]
+    assert folders("dataset=fashion_mnist")[0] == "fashion_mnist_nearest_online_400"
+    assert folders("first_layer=patches")[0] == "two_layers_mnist_nearest_online_400"
+    assert folders("experiment=two_layers_100")[0] == "two_layers_100_nearest_online_100"
+
+
+def test_a_sweep_is_named_after_its_settings_and_a_job_after_those_that_differ():
+    assert folders("seed=1", "n_exc=20")[1:] == ("n_exc-20_seed-1", "n_exc-20_seed-1")
+    assert folders("n_exc=20", "threads=1", "seed=1", "hydra/job_logging=disabled")[1:] == ("n_exc-20_seed-1",) * 2
+    assert folders("seed=1", "n_exc=21")[1:] != folders("seed=1", "n_exc=20")[1:]
+    fixed = next(word for word in prepared(["-m", "n_exc=20", "rule=triplet", "seed=1,2"]) if "exclude_keys" in word)
+    assert folders("n_exc=20", "rule=triplet", "seed=1", fixed)[1:] == ("n_exc-20_rule-triplet_seed-1", "seed-1")
+    assert not any("exclude" in word for word in prepared(["-m", "n_exc=20", "seed=1,2", "hydra.sweep.dir=shared"]))
+    runs = [folders(f"checkpoint='outputs/{day}/RUN/checkpoint.pt'", "n_test=9")[2] for day in "ab"]
+    assert runs[0] != runs[1] and all(re.fullmatch("checkpoint-RUN_n_test-9_[0-9a-f]{8}", name) for name in runs)
 
 
 @pytest.mark.slow

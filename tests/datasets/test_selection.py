@@ -126,7 +126,7 @@ def test_only_learning_needs_training_images(monkeypatch):
 
 def test_options_are_those_that_the_class_takes():
     text = message_of(lambda: images(replace(SECTION, options={"contrast": 1, "colour": "red"})))
-    assert text.startswith("dataset.colour=red: unknown key; known here: classes, contrast, height,")
+    assert text.startswith("dataset.colour=red: unknown key; known beside it: classes, contrast, height,")
     text = message_of(lambda: images(replace(SECTION, options={})))
     assert text.startswith("dataset.contrast: missing; ") and text.endswith("Stripes needs it")
 

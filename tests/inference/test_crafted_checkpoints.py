@@ -87,7 +87,7 @@ CRAFTED = {
     "a list as section": ("config rule", [1], "rule=[1]: must be a group of keys"),
     "another size": ("config n_exc", 50, "weight is float32 [100, 784]; must be float32 [50, 784]"),
     "Python's own module": ("config rule _target_", "os.X", "rule._target_=os.X: no os.py in stdp_run or in a named"),
-    "another rule": ("config rule _target_", "stdp_run.rules.MetaNearestOnline", "unknown key; known here"),
+    "another rule": ("config rule _target_", "stdp_run.rules.MetaNearestOnline", "unknown key; known beside it"),
 }
 
 

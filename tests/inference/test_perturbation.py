@@ -268,7 +268,7 @@ def test_a_perturbation_of_ones_own(tmp_path, finished_run):
         ("neuron_lesion", {"strength": 1.5}, "perturbation.strength=1.5: must be a share from 0 to 1"),
         ("brightness", {"strength": 256}, "perturbation.strength=256: must be a whole number from -255 to 255"),
         ("shift", {"strength": -1}, "perturbation.strength=-1: must be a whole number of 0 or more"),
-        ("occlusion", {"width": 3}, "perturbation.width=3: unknown key; known here: strength"),
+        ("occlusion", {"width": 3}, "perturbation.width=3: unknown key; known beside it: strength"),
         ("occlusion", {"strength": None}, "perturbation.strength: missing; must be a whole number of 0 or more"),
         ("shift", {"_target_": "stdp_run.rules.Rule"}, "perturbation._target_=stdp_run.rules.Rule: must be a class "),
     ],

@@ -110,6 +110,8 @@ def test_settings_that_all_runs_share_are_named_with_numbers_of_images(tmp_path)
     (row,) = rows_of(tmp_path / "comparison.csv")
     shared = dict(pair.split("=") for pair in f"mode=train, perturbation=none, {named}".split(", "))
     assert row.items() >= shared.items()
+    title = draw(comparison).get_suptitle().replace("\n", " ")
+    assert title.startswith(f"{named} mean over seeds; bar: standard deviation")
 
 
 def test_ties_keep_their_order_and_a_seed_that_was_run_twice_counts_once(tmp_path):
@@ -289,6 +291,14 @@ def test_a_panel_per_perturbation_has_a_line_per_network(robustness):
     assert [text.get_text() for text in legend.get_texts()] == ["n_exc=1600", "n_exc=100"]
 
 
+def test_lines_of_networks_name_their_numbers_of_images(tmp_path):
+    perturbed = [
+        {"n_exc": n, "n_train": 2 * n, "perturbation": ("weight_bits", bits)} for n in (9, 8) for bits in (1, 2)
+    ]
+    (legend,) = draw(compared(tmp_path, *[(0.9 - n / 10, each) for n, each in enumerate(perturbed)])).legends
+    assert [text.get_text() for text in legend.get_texts()] == ["n_exc=9, n_train=18", "n_exc=8, n_train=16"]
+
+
 def test_a_training_run_is_the_reference_of_its_evaluations(tmp_path):
     runs = [(0.9, {}), (0.5, {"perturbation": ("weight_bits", 2)}), (0.8, {"perturbation": ("weight_bits", 4)})]
     (axes,) = draw(compared(tmp_path, *runs)).axes
@@ -330,7 +340,7 @@ def test_settings_that_are_no_numbers_are_rows_best_on_top(tmp_path):
     (axes,) = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert len(names) == 30 and names[:2] == ["rule=rule44, neuron=neuron0", "rule=rule43, neuron=neuron1"]
-    assert figure.get_suptitle().startswith("best 30 of 45 settings; mean over seeds")
+    assert figure.get_suptitle().splitlines()[2].startswith("best 30 of 45 settings; mean over seeds")
     assert list(axes.containers[0][0].get_xdata()) == pytest.approx(list(range(44, 14, -1)))
     assert axes.get_ylim()[0] > axes.get_ylim()[1], "the first row is on top"
     assert axes.get_xlabel() == "test accuracy (%)"

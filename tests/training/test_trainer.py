@@ -71,7 +71,7 @@ def train(n_images, saved=None, recorder_class=Recorder, **changes):
     classes, pixels = np.arange(n_images) % 3, np.zeros((n_images, 4), np.uint8)
     recorder = recorder_class(classes)
     data = Data(pixels, classes, pixels, classes, np.arange(n_images), ("a", "b", "c"))
-    recorder.progress = Progress.of(settings, 3, saved.progress if saved else None)
+    recorder.progress = Progress.of(settings, data, saved.progress if saved else None)
 
     class Here(Trainer):
         def _evaluate(self):
@@ -114,6 +114,12 @@ def test_all_comes_when_it_is_due():
     assert first["train/running_accuracy"] is None, "there is nothing yet to label neurons by"
     assert (second["train/running_accuracy"], second["train/spikes_per_image"]) == (1.0, 1.0)
     assert (second["network/theta_mean"], second["network/weight_mean"]) == (2.0, 0.5)
+
+
+@pytest.mark.parametrize(("n_images", "epochs", "expected"), [(150, 1, 2), (2000, 1, 20), (700, 3, 20), (24000, 1, 24)])
+def test_rows_of_metrics_follow_the_length_of_the_run(n_images, epochs, expected):
+    recorder = train(n_images, epochs=epochs)
+    assert len(recorder.rows) == expected and recorder.rows[-1][0] == n_images * epochs
 
 
 def test_what_is_due_does_not_cut_batches():

@@ -135,7 +135,7 @@ GIVEN = ("first_layer=patches", *SECOND)
             (*SMALL, "first_layer.dataset.min_contrast=9"),
             "first_layer.dataset.min_contrast=9.0: must be a contrast that more than 1 in 1000",
         ),
-        ((*SMALL, "+first_layer.threads=3"), "first_layer.threads=3: unknown key; known here: "),
+        ((*SMALL, "+first_layer.threads=3"), "first_layer.threads=3: unknown key; known beside it: "),
         (
             (*SMALL, "neuron@first_layer.neuron=diehl_cook_int"),
             "first_layer.neuron=diehl_cook_int: nearest_online computes in",

@@ -1,7 +1,7 @@
 """Plots of accuracy against the settings of runs: lines against a number, or a row for each setting.
 
 Both take a row for each point: `name`, `mean`, `below` and `above` (the ends of its bar, relative to the mean), and
-`seeds`, a list with the accuracy of each seed; all in %.
+`seeds`, a list with the accuracy of each seed; all in %. The title has the settings that all points share, `common`.
 """
 
 import itertools
@@ -28,13 +28,13 @@ CAPTION = "mean over seeds; bar: standard deviation, or 95% interval of a single
 BARS: dict[str, Any] = {"markersize": 6, "linewidth": 1.6, "elinewidth": 1.6, "capsize": 3}
 
 
-def accuracy_rows(points: DataFrame, axis: str) -> Figure:
+def accuracy_rows(points: DataFrame, axis: str, common: str) -> Figure:
     """Draw a row for each of the best 30 points, first one on top, with a faint dot for each seed."""
     n_points, points = len(points), points.head(MOST_ROWS).reset_index(drop=True)
     names = ["\n".join(textwrap.wrap(name, LONGEST_NAME, max_lines=3, placeholder="…")) for name in points["name"]]
     longest = max(len(line) for name in names for line in name.split("\n"))
     row_pixels = 34 + 17 * max(name.count("\n") for name in names)
-    figure = style.new_figure(700 + 8 * max(25, longest), 170 + row_pixels * max(3, len(names)))
+    figure = style.new_figure(700 + 8 * max(25, longest), 210 + row_pixels * max(3, len(names)))
     axes = figure.subplots()
     axes.errorbar(points["mean"], points.index, xerr=points[["below", "above"]].T, fmt="o", color=style.BLUE, **BARS)
     seeds = points["seeds"].explode()
@@ -47,11 +47,11 @@ def accuracy_rows(points: DataFrame, axis: str) -> Figure:
     axes.grid(color=style.GRID, linewidth=0.8)
     best = f"best {MOST_ROWS} of {n_points} settings; " if n_points > MOST_ROWS else ""
     style.describe(axes, "", axis, "")
-    figure.suptitle(f"{best}{CAPTION}; faint: single runs", fontsize=11)
+    _title(figure, f"{best}{CAPTION}; faint: single runs", common)
     return figure
 
 
-def accuracy_lines(points: DataFrame, axis: str) -> Figure:
+def accuracy_lines(points: DataFrame, axis: str, common: str) -> Figure:
     """Draw a line for each name against `x`, in a panel for each `perturbation`; `x_label` describes x.
 
     Dotted lines are networks without a perturbation, whose x is NaN. More lines than looks share them.
@@ -78,12 +78,18 @@ def accuracy_lines(points: DataFrame, axis: str) -> Figure:
         axes.axis("off")
     all_axes[0].set_ylim(*np.clip(all_axes[0].get_ylim(), *PERCENT))
     figure.supylabel(axis, fontsize=12)
-    figure.suptitle(CAPTION + ("; dotted: without perturbation" if len(unperturbed) else ""), fontsize=11)
+    _title(figure, CAPTION + ("; dotted: without perturbation" if len(unperturbed) else ""), common)
     labels = [textwrap.fill(style.short(name, LONGEST_NAME), LONGEST_LINE) for name in handles]
     legend = figure.legend(handles.values(), labels, loc="outside right center", frameon=False, fontsize=10)
     for text in legend.get_texts():
         text.set_parse_math(False)
     return figure
+
+
+def _title(figure: Figure, caption: str, common: str) -> None:
+    n_characters = int(figure.get_figwidth() * style.DOTS_PER_INCH / 9)  # of 11 points
+    lines = (each for text in (common, caption) for each in textwrap.wrap(text, n_characters))
+    figure.suptitle("\n".join(lines), fontsize=11, parse_math=False)
 
 
 def _number_axis(axes: Axes, values: np.ndarray, n_ticks: int) -> None:
