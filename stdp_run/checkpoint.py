@@ -7,20 +7,25 @@ before compiled code uses it.
 
 import hashlib
 import io
-from collections.abc import Callable, Mapping
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 
 from stdp_run.errors import UserError
-from stdp_run.files import write_atomically
+from stdp_run.files import read_regular, write_atomically
 from stdp_run.network import Model, NetworkState, persistent_state
 from stdp_run.parameters import non_negative, positive
 
 _MARK = b"\nstdp-run checkpoint sha256 "
 _TAIL_LENGTH = len(_MARK) + 64 + 1
+_MAKES_MEMORY = re.compile(rb"\n(bytearray|_rebuild_(?!tensor_v2\n))")  # names in a pickle that no checkpoint has
 
 StateDict = dict[str, np.ndarray]  # arrays of a network by name: weight[E, I], theta[E] and what the rule keeps
 
@@ -106,7 +111,7 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 def read_verified(path: Path) -> bytes:
     """Return the bytes of `torch.save` in a checkpoint file; raise UserError if it is missing, damaged or foreign."""
     try:
-        raw = path.read_bytes()
+        raw = read_regular(path)
     except (OSError, ValueError) as error:  # the latter: a zero byte in the name
         raise UserError(f"checkpoint={path}: cannot be read: {getattr(error, 'strerror', error)}") from error
     data, tail = raw[:-_TAIL_LENGTH], raw[-_TAIL_LENGTH:]
@@ -123,13 +128,29 @@ def load(path: Path) -> Checkpoint:
 
     data = read_verified(path)
     try:
+        with ZipFile(io.BytesIO(data)) as archive:
+            unpacked = sum(len(data) if entry.compress_type else entry.file_size for entry in archive.infolist())
+        if unpacked >= len(data) or _MAKES_MEMORY.search(data):
+            raise ValueError("it would unpack to more than the file has")
         content = torch.load(io.BytesIO(data), weights_only=True)
+        values = islice(_values(content), len(data))
+        # A shared text, or a tensor with a stride of 0, is larger than it is in the file.
+        if sum(len(each) if isinstance(each, str) else getattr(each, "nbytes", 1) for each in values) >= len(data):
+            raise ValueError("its values would be larger than the file")
         found = Checkpoint(**_converted(content, torch.Tensor, torch.Tensor.numpy))
-        if not isinstance(found.config, dict) or not isinstance(found.state_dict, dict):
-            raise TypeError("config and state_dict must be dicts")
+        if not isinstance(found.state_dict, dict) or not isinstance(found.global_step, int):
+            raise TypeError("state_dict must be a dict, and global_step a whole number")
+        json.dumps(dict(found.config))  # raises TypeError for other than plain values
         return found
     except Exception as error:  # of any type, as the content may be anything
         raise not_of_a_run(path, error) from error
+
+
+def _values(value: Any) -> Iterator[Any]:
+    """Yield a value and all values in it; a shared list, which may be small in a file, comes each time."""
+    yield value
+    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _values(item)
 
 
 def not_of_a_run(path: str | Path, error: Exception) -> UserError:

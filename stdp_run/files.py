@@ -2,13 +2,17 @@
 
 import contextlib
 import errno
+import hashlib
+import json
 import logging
 import os
 import uuid
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import yaml
 from filelock import FileLock, Timeout
 
 from stdp_run.errors import UserError
@@ -41,6 +45,31 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
             temporary.unlink()
 
 
+def read_regular(path: Path) -> bytes:
+    """Return the content of a file; raise OSError also for a pipe or a device, from which reading may never end."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
+def read_record(path: Path) -> Any:
+    """Return the plain values in a YAML file, maybe of a stranger; nothing in them is resolved.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError, TypeError: it is no YAML, or has other values.
+    """
+    try:
+        text = read_regular(path).decode()
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("it has references (*NAME), by which a short file can stand for a huge value")
+        record = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    json.dumps(record)  # raises TypeError for other than plain values
+    return record
+
+
 def check_place(key: str, path: str) -> None:
     """Raise UserError unless a file can be written at `path`, the value of `key`."""
     if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
@@ -70,7 +99,10 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
         if not wait:
             raise UserError(f"{what}: another process is at work there") from None
         log.info("%s: another process is at work there; waiting for it", what)
-        lock.acquire(timeout=-1)
+        while not lock.is_locked:
+            path.parent.mkdir(exist_ok=True)  # a refused command removes its folder
+            with contextlib.suppress(FileNotFoundError):
+                lock.acquire(timeout=-1)
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise UserError(f"{what}: cannot be written: {error.strerror}") from None
@@ -105,9 +137,11 @@ def read_cached(folder: str, name: str) -> bytes | None:
         data = zlib.decompress(file.read_bytes())
     except (OSError, zlib.error):
         return None
+    if hashlib.sha256(data[32:]).digest() != data[:32]:
+        return None
     with contextlib.suppress(OSError):  # of another user
         os.utime(file)  # the least recently used files go first
-    return data
+    return data[32:]
 
 
 def write_cached(folder: str, name: str, data: bytes, limit: int) -> bool:
@@ -118,7 +152,7 @@ def write_cached(folder: str, name: str, data: bytes, limit: int) -> bool:
     path, total = cache_folder(folder), 0
     try:
         path.mkdir(parents=True, exist_ok=True)
-        write_atomically(path / name, zlib.compress(data, 1))
+        write_atomically(path / name, zlib.compress(hashlib.sha256(data).digest() + data, 1))
         with contextlib.suppress(FileNotFoundError):  # another process removes files as well
             for file in sorted(path.iterdir(), key=lambda file: -file.stat().st_mtime):
                 total += file.stat().st_size

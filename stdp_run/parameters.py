@@ -18,6 +18,8 @@ import numpy as np
 
 from stdp_run.errors import UserError
 
+LARGEST = float(np.finfo(np.float32).max)  # constants are float32 in most networks
+
 
 @dataclass(frozen=True)
 class Check:
@@ -33,8 +35,10 @@ class Check:
 
     def __call__(self, key: str, value: object) -> Any:
         """Return `value` as int or float; raise UserError, which names `key`, where it is not allowed."""
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        if isinstance(value, int | float) and not isinstance(value, bool):
             in_range = self.minimum <= value <= self.maximum and value > self.above
+            if in_range and abs(value) > LARGEST:
+                raise UserError.bad_value(key, value, f"within {LARGEST:.2g}, the range of float32")
             if in_range and not (self.whole and value % 1):
                 return int(value) if self.whole else float(value)
         raise UserError.bad_value(key, value, self.allowed)

@@ -1,5 +1,6 @@
 """The differences between Linux, macOS and Windows."""
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +17,13 @@ def available_threads(environment: Mapping[str, str] = os.environ) -> int:
     """Return how many threads to use: OMP_NUM_THREADS of the environment, else one for each available core."""
     requested = environment.get("OMP_NUM_THREADS", "")
     return min(int(requested), available_cores()) if requested.isdigit() and int(requested) > 0 else available_cores()
+
+
+def physical_memory() -> float:
+    """Return the bytes of memory of this machine; infinity where the system does not say."""
+    if "SC_PHYS_PAGES" not in getattr(os, "sysconf_names", {}):  # Windows
+        return math.inf
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def sync_folder(folder: Path) -> None:

@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from filelock import UnixFileLock
 
-from stdp_run import files
+from stdp_run import checkpoint, files
 from stdp_run.errors import UserError
 
 HOLD = """
@@ -75,6 +76,36 @@ def test_waiting_for_a_lock_is_reported(tmp_path, holder, caplog):
     with files.locked(tmp_path / ".lock", wait=True, what="it"):
         assert holder.wait(timeout=10) == 0, "the other process holds the lock as long as it runs"
     assert "it: another process is at work there; waiting for it" in caplog.text
+
+
+def test_a_waiting_process_gets_the_lock_in_a_folder_that_was_removed(tmp_path, caplog):
+    """As a refused command removes it."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    caplog.set_level(logging.INFO)
+    held = []
+
+    def wait():
+        with files.locked(folder / ".lock", wait=True, what="it"):
+            held.append((folder / ".lock").exists())
+
+    with files.locked(folder / ".lock", wait=False, what="it"):
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        while "waiting for it" not in caplog.text:
+            time.sleep(0.01)
+        (folder / ".lock").unlink()
+        folder.rmdir()
+        waiting.join(timeout=10)
+    assert held == [True]
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    """Reading it would never end."""
+    os.mkfifo(tmp_path / "config.yaml")
+    for read in (files.read_record, checkpoint.read_verified):
+        with pytest.raises((OSError, UserError), match="not a regular file"):
+            read(tmp_path / "config.yaml")
 
 
 def test_a_file_system_without_locks_is_reported_and_one_that_cannot_be_written_refused(tmp_path, monkeypatch, caplog):

@@ -21,7 +21,18 @@ MAY_IMPORT = {
     "evaluation": {"errors"},
     "rules": {"elementwise", "errors", "parameters", "registry"},
     "neurons": {"elementwise", "errors", "parameters", "registry"},
-    "config": {"encoding", "errors", "evaluation", "files", "network", "neurons", "parameters", "rules", "registry"},
+    "config": {
+        "encoding",
+        "errors",
+        "evaluation",
+        "files",
+        "network",
+        "neurons",
+        "parameters",
+        "rules",
+        "registry",
+        "system",
+    },
 }
 MUST_NOT_IMPORT = {"reporting": {"training", "inference", "commands"}, "engines": {"training", "reporting"}}
 

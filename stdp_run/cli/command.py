@@ -56,6 +56,8 @@ def _run_hydra(arguments: list[str]) -> None:
         if isinstance(end.code, int) and end.code > 128:
             resumes = "; the same command resumes the sweep" if is_sweep(arguments) else ""
             print(f"stdp-run: ended by {signal.Signals(end.code - 128).name}{resumes}", file=sys.stderr)
+            sys.stdout.flush()
+            os._exit(end.code)  # sys.exit would wait for a thread that compiles
         raise
     except (UserError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         print(f"stdp-run: error: {in_one_line(error, arguments)}", file=sys.stderr)

@@ -21,7 +21,7 @@ def explained(error: Exception, directory: Path) -> str | None:
         return str(error)
     if isinstance(error, OmegaConfBaseException):  # from a value with ${...}
         return "; ".join(str(error).splitlines())
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         return f"{error.filename or directory}: {error.strerror}; the last checkpoint is unharmed"
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if any(Path(frame.filename).is_relative_to(folder) for folder in named_folders):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from omegaconf import OmegaConf
 
 from stdp_run.errors import UserError
+from stdp_run.files import read_record, read_regular
 from stdp_run.inference.load import CHECKPOINT, TrainedNetwork, load
 from stdp_run.training.result import summary_table
 
@@ -30,7 +30,7 @@ class Result:
     def __init__(self, directory: str | Path):
         self.directory = Path(directory)
         try:
-            self.figures: dict[str, Any] = json.loads((self.directory / "result.json").read_text())
+            self.figures: dict[str, Any] = json.loads(read_regular(self.directory / "result.json"))
         except (OSError, ValueError):
             raise UserError(f"{directory}: must be the directory of a finished run or evaluation") from None
         self.readout: str = self.figures["readout"]
@@ -61,7 +61,7 @@ class Result:
     @cached_property
     def network(self) -> TrainedNetwork:
         """The trained network; errors as of `stdp_run.load`."""
-        evaluated = OmegaConf.select(OmegaConf.load(self.directory / "config.yaml"), "checkpoint")
+        evaluated = read_record(self.directory / "config.yaml").get("checkpoint")
         return load(evaluated or self.directory / CHECKPOINT)
 
     @property

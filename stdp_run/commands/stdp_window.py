@@ -15,15 +15,17 @@ from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.config.custom_code import import_class
 from stdp_run.config.schema import read_settings
 from stdp_run.engines.replay import replay
+from stdp_run.engines.selection import set_process_options
 from stdp_run.files import write_atomically
 from stdp_run.reporting import plots
 from stdp_run.rules.base import Rule
 from stdp_run.rules.spike import SpikeRule
 from stdp_run.training.run_directory import RunDirectory
-from stdp_run.training.tracking import Tracker
+from stdp_run.training.tracking import Bars, Tracker
 
 LONGEST_MS = 100
 N_INPUTS = 500
+DELAYS_AT_ONCE = 25
 FREQUENCIES_HZ = tuple(range(5, 55, 5))
 N_PAIRS = 5  # in a train; the last one counts, after the traces have settled
 PAIR_MS = 10  # between the spikes of a pair
@@ -32,7 +34,7 @@ PAIR_MS = 10  # between the spikes of a pair
 def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return (time from input to output spike in ms [K], mean weight change [K]) for one pair of spikes each.
 
-    One neuron has 500 synapses of equal weight, at its norm and in the middle of its bounds (0 to 1 without w_max). One
+    A neuron has 500 synapses of equal weight, at its norm and in the middle of its bounds (0 to 1 without w_max). One
     of them gets a spike, so that normalisation hardly counts; with stochastic rounding all get one, for the mean.
 
     Args:
@@ -48,17 +50,19 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
     if "normalise" in rule_class.parameters:
         constants["normalise"] = "never"
     stimulated = slice(None) if integer else slice(0, 1)
-    delays = range(-LONGEST_MS, LONGEST_MS + 1)
-    change = np.empty(len(delays))
-    for k, delay in enumerate(delays):
-        pre, post = np.zeros((LONGEST_MS + 2, N_INPUTS), np.uint8), np.zeros((LONGEST_MS + 2, 1), np.uint8)
-        pre[max(0, -delay), stimulated] = 1
-        post[max(0, delay), 0] = 1
-        n_steps = abs(delay) + 2
-        weight = np.full((1, N_INPUTS), middle)
-        after = replay(rule, pre[:n_steps], post[:n_steps], weight, engine=engine, **constants)[-1]
-        change[k] = (after[0, stimulated] - middle).mean()
-    return np.array(delays, float), change
+    # The neurons of a `SpikeRule` do not affect each other, so that each may have a delay of its own.
+    at_once = DELAYS_AT_ONCE if issubclass(rule_class, SpikeRule) else 1
+    delays, changes = np.arange(-LONGEST_MS, LONGEST_MS + 1), []
+    for first in range(0, len(delays), at_once):
+        some = delays[first : first + at_once]
+        start = max(0, -some[0])
+        pre, post = (np.zeros((start + max(0, some[-1]) + 2, n), np.uint8) for n in (N_INPUTS, len(some)))
+        pre[start, stimulated] = 1
+        post[start + some, np.arange(len(some))] = 1
+        weight = np.full((len(some), N_INPUTS), middle)
+        after = replay(rule, pre, post, weight, engine=engine, **constants)[-1]
+        changes.append((after[:, stimulated] - middle).mean(axis=1))
+    return delays.astype(float), np.concatenate(changes)
 
 
 def change_by_frequency(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, ...]:
@@ -91,8 +95,13 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
         name, constants = settings.rule.name, settings.rule.constants
         rule = import_class("rule", settings.rule.target, Rule)
         build_rule(rule, constants, settings.encoder.dt, settings.n_inputs)  # refuses what is not allowed
-        with invocation.accepted(), Tracker(directory.path) as tracker:
-            windows = {other: _window(cls) for other, cls in rules.registered.items()}
+        set_process_options(settings.threads or 1, settings.tf32)
+        bar = Bars(invocation.bars).open("STDP windows", len(rules.registered), unit=" rules")
+        with invocation.accepted(), Tracker(directory.path) as tracker, bar:
+            windows = {}
+            for other, cls in rules.registered.items():
+                windows[other] = _window(cls)
+                bar.update()
             changed = _changed(rule, constants, settings.n_inputs)
             if changed or name not in windows:
                 published = windows[name].change if name in windows else None
@@ -110,7 +119,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
 def _window(rule: type[Rule], **constants: Any) -> plots.Window:
     """Return the window of a rule in % of its largest weight, if it has one."""
     w_max = {**published_parameters(rule, N_INPUTS)[1], **constants}.get("w_max")
-    # Compiling a rule would take longer than its window, but for rules that nearly everybody has compiled.
+    # Only rules that take a replay for each delay are worth compiling.
     is_compiled = rule in rules.registered.values() and not issubclass(rule, SpikeRule)
     delays, change = stdp_window(rule, "event" if is_compiled else "torch", **constants)
     mean = "mean " if rule.arithmetic == "int" else ""  # over the synapses, of stochastic rounding

@@ -11,10 +11,11 @@ from tqdm.contrib.logging import logging_redirect_tqdm
 
 from stdp_run.commands import Invocation
 from stdp_run.config.compatibility import record_to_resume
-from stdp_run.config.custom_code import command_to_resume
+from stdp_run.config.custom_code import command_to_resume, import_class
 from stdp_run.config.schema import LEARNED_BY, Settings, in_first_layer, read_settings
+from stdp_run.datasets import Dataset, Patches
 from stdp_run.datasets.selection import Data, FirstLayerRecord
-from stdp_run.engines.selection import engine_options
+from stdp_run.engines.selection import engine_options, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.inference.first_layer import FirstLayer, make_first_layer
 from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
@@ -91,7 +92,9 @@ def _learn(network: Prepared, first: Prepared | None, invocation: Invocation, st
         if state is None:
             _, state = learned_in(layer.run or str(network.directory.path / FIRST_LAYER_FOLDER))
         options = engine_options(layer.network, invocation.job, learning=False)
-        data = _through_first_layer(make_first_layer(settings, state, options), data, bars, stop)
+        set_process_options(options.threads, options.tf32)
+        with stop.at_once():  # the cache keeps the answers so far
+            data = _through_first_layer(make_first_layer(settings, state, options), data, bars)
     return complete(network, data, bars, stop)
 
 
@@ -109,7 +112,7 @@ def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[s
     """Return a record whose first layer has the settings of the run `first_layer.run`, if there is one.
 
     Raises:
-        UserError: as `learned_in`, or the command sets one of these settings.
+        UserError: as `learned_in`, the run learned no patches, or the command sets one of these settings.
     """
     section = record.get("first_layer")
     run = section.get("run") if isinstance(section, dict) else None
@@ -119,23 +122,17 @@ def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[s
         if key.startswith("first_layer.") and key.split(".")[1] in LEARNED_BY:
             raise UserError(f"{key}: cannot be set, as the first layer of first_layer.run={run} has learned already")
     settings, _ = learned_in(run)
-    learned = settings.record
-    return {**record, "first_layer": {**section, **{key: learned[key] for key in LEARNED_BY}}}
+    if not issubclass(import_class("dataset", settings.dataset.target, Dataset), Patches):
+        allowed = "a run of two layers, or one with dataset=patches"
+        learned = f"this one learned whole images of {settings.dataset.name}"
+        raise UserError.bad_value("first_layer.run", run, f"{allowed}; {learned}")
+    return {**record, "first_layer": {**section, **{key: settings.record[key] for key in LEARNED_BY}}}
 
 
-def _through_first_layer(layer: FirstLayer, data: Data, bars: Bars, stop: Stop) -> Data:
-    """Return the images as the second layer sees them, with what a run keeps of the first.
-
-    Raises:
-        Stopped: a stop signal came; the cache keeps the answers so far.
-    """
+def _through_first_layer(layer: FirstLayer, data: Data, bars: Bars) -> Data:
+    """Return the images as the second layer sees them, with what a run keeps of the first."""
     with bars.open("first layer answers", len(data.train_pixels) + len(data.test_pixels)) as bar:
-
-        def progress(n_images: int) -> None:
-            bar.update(n_images)
-            stop.check()
-
-        train, test = (layer.counts(pixels, True, progress) for pixels in (data.train_pixels, data.test_pixels))
+        train, test = (layer.counts(pixels, True, bar.update) for pixels in (data.train_pixels, data.test_pixels))
     n_exc = len(layer.state.theta)
     spikes = train.reshape(-1, n_exc).sum(axis=0, dtype=np.int64)
     figures = {

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from stdp_run import rules
@@ -15,6 +17,7 @@ from stdp_run.network import Encoder, Model
 from stdp_run.neurons import NeuronGroup
 from stdp_run.parameters import check_parameters, named_parameters
 from stdp_run.rules.base import Rule
+from stdp_run.system import available_threads, physical_memory
 
 
 def conf_folder() -> Path:
@@ -33,6 +36,7 @@ def build_model(settings: Settings) -> Model:
     n_inputs, dt_ms = settings.n_inputs, settings.encoder.dt
     if settings.n_exc * n_inputs >= 2**32:
         raise UserError.bad_value("n_exc", settings.n_exc, f"below 2^32 / {n_inputs} inputs")
+    _check_memory(settings)
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
     values = asdict(settings.encoder)
@@ -76,6 +80,19 @@ def _check_running_on(settings: Settings) -> None:
         raise UserError.bad_value("neuron.max_delay", delay, f"at most 255 steps, {255 * settings.encoder.dt:g} ms")
 
 
+def _check_memory(settings: Settings) -> None:
+    """Raise UserError where weights, counts of images between logs, or spikes in each thread exceed the memory."""
+    n_exc, n_inputs, steps = settings.n_exc, settings.n_inputs, settings.encoder.steps
+    threads, memory = settings.threads or available_threads(), physical_memory()
+    n_images = min(settings.trainer.log_every or 1000, settings.n_train or 60_000)
+    # A run with its plots and checkpoints takes 13 times the memory of the weights.
+    weights = 10 * np.dtype(settings.dtype).itemsize * n_exc * n_inputs
+    size = weights + 8 * n_exc * n_images + 4 * steps * n_inputs * threads
+    if size > memory:
+        parts = f"n_exc={n_exc}, encoder.steps={steps} and threads={threads} with {n_inputs} inputs"
+        raise UserError(f"{parts}: must fit into {memory / 1e9:.0f} GB of memory, and take {size / 1e9:.0f} GB or more")
+
+
 def build_first_layer(settings: Settings) -> Model | None:
     """Return the network of the first layer, if the settings have one; errors as of `build_model`."""
     if settings.first_layer is None:
@@ -90,6 +107,7 @@ def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, 
     return named_parameters(rule, check_parameters("rule", rule.parameters, values), dt_ms)
 
 
+@cache
 def published(group: str, name: str, n_inputs: int = 784) -> dict[str, Any]:
     """Return the constants in `conf/GROUP/NAME.yaml`, without tuned ones or an experiment on top."""
     content = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{name}.yaml")))

@@ -28,6 +28,7 @@ from stdp_run.config.sections import (
     or_null,
     seed_check,
     text,
+    threads_check,
 )
 from stdp_run.errors import UserError
 from stdp_run.parameters import non_negative, positive, whole_positive
@@ -104,7 +105,7 @@ class Settings:
     batch_size: int = checked(whole_positive)
     reduction: str = checked(one_of(*REDUCTIONS))
     tf32: bool = checked(flag)
-    threads: int | None = checked(or_null(whole_positive))
+    threads: int | None = checked(or_null(threads_check))
     resume: str | None = checked(or_null(text))
     k_winners: int | None = checked(or_null(whole_positive))
     checkpoint: str | None = checked(or_null(text))

@@ -9,7 +9,7 @@ from typing import Any
 
 from stdp_run.errors import UserError
 from stdp_run.evaluation.readouts import READOUTS
-from stdp_run.parameters import Check, non_negative, positive, whole_non_negative, whole_positive
+from stdp_run.parameters import Check, positive, whole_non_negative, whole_positive
 
 CheckOfKey = Callable[[str, object], Any]
 
@@ -43,6 +43,9 @@ def or_null(inner: CheckOfKey) -> CheckOfKey:
 flag = _fits(lambda value: isinstance(value, bool), "true or false")
 text = _fits(lambda value: isinstance(value, str), "text")
 seed_check = Check(f"a whole number from 0 to {2**32 - 1}", whole=True, minimum=0, maximum=2**32 - 1)
+rate_check = Check("a number from 0 to 1000000", minimum=0.0, maximum=1e6)
+steps_check = Check("a whole number from 1 to 100000", whole=True, minimum=1, maximum=100_000)
+threads_check = Check("a whole number from 1 to 1024", whole=True, minimum=1, maximum=1024)
 
 SCHEDULES = ("constant", "exponential", "cosine")
 ORDERS = ("shuffled", "as_stored", "by_class")  # in which images are presented
@@ -55,15 +58,15 @@ def checked(check: Callable) -> Any:
 
 @dataclass(frozen=True)
 class EncoderSettings:
-    max_rate_hz: float = checked(non_negative)
-    steps: int = checked(whole_positive)
-    dt: float = checked(positive)
+    max_rate_hz: float = checked(rate_check)
+    steps: int = checked(steps_check)
+    dt: float = checked(Check("a number from 0.001 to 1000", minimum=0.001, maximum=1000.0))
     gamma: float = checked(positive)
     mean_pixel: float | None = checked(or_null(Check("a number above 0 and up to 255", above=0.0, maximum=255.0)))
     min_spikes: int = checked(whole_non_negative)
-    rate_step_hz: float = checked(non_negative)
+    rate_step_hz: float = checked(rate_check)
     max_repeats: int = checked(Check("a whole number from 0 to 255", whole=True, minimum=0, maximum=255))
-    rest_steps: int = checked(whole_non_negative)
+    rest_steps: int = checked(Check("a whole number from 0 to 100000", whole=True, minimum=0, maximum=100_000))
 
 
 @dataclass(frozen=True)
@@ -84,8 +87,8 @@ class TrainerSettings:
 @dataclass(frozen=True)
 class EvaluatorSettings:
     readout: str = checked(one_of(*READOUTS))
-    n_presentations: int = checked(whole_positive)
-    steps: int | None = checked(or_null(whole_positive))
+    n_presentations: int = checked(Check("a whole number from 1 to 1000", whole=True, minimum=1, maximum=1000))
+    steps: int | None = checked(or_null(steps_check))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_first_layer, build_model
 from stdp_run.config.custom_code import name_folder
 from stdp_run.config.schema import Settings, read_settings
-from stdp_run.config.sections import or_null
+from stdp_run.config.sections import or_null, threads_check
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
@@ -23,7 +23,6 @@ from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
 from stdp_run.inference.first_layer import FirstLayer, make_first_layer
 from stdp_run.network import Model, NetworkState
-from stdp_run.parameters import whole_positive
 
 CHECKPOINT = "checkpoint.pt"
 FIRST_LAYER_FOLDER = "first_layer"  # in the directory of a run, for the run of its first layer
@@ -132,7 +131,7 @@ def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int
     Raises:
         UserError: there is no such file, it is damaged or no checkpoint, or its run had not finished.
     """
-    or_null(whole_positive)("threads", threads)
+    or_null(threads_check)("threads", threads)
     options = EngineOptions(device="cpu", threads=threads, learning=False)
     if config_dir is not None:
         name_folder(config_dir)
@@ -183,7 +182,7 @@ def read_trained(path: str | Path) -> Trained:
         return Trained(saved, settings, model, labels, tuple(stored["classes"]), saved.first_state())
     except (UserError, RecursionError) as error:
         raise UserError(f"checkpoint={path}: {error}") from error
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except Exception as error:  # of any type, as the content may be anything
         raise checkpoint.not_of_a_run(path, error) from error
 
 

@@ -8,14 +8,11 @@ import math
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
-
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from typing import TYPE_CHECKING, Any
 
 from stdp_run.config.compatibility import flat
 from stdp_run.errors import UserError, shown
+from stdp_run.files import read_record, read_regular
 
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
@@ -23,7 +20,7 @@ else:
     DataFrame = Series = Any  # only names for annotations
 
 # Errors of damaged files; deeply nested JSON raises RecursionError.
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, YAMLError, OmegaConfBaseException)
+DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 SPEED = ("train_images_per_second", "eval_images_per_second", "wall_seconds")
 INTERVAL = ("interval_95_low", "interval_95_high")
 NOT_SETTINGS = ("accuracy", *INTERVAL, *SPEED, "strength_label", "directory", "state", "reason")
@@ -100,7 +97,7 @@ def _read_run(path: Path, searched: Path) -> dict[str, object]:
 
 
 def _read_config(path: Path) -> dict[str, object]:
-    config = flat(cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(path))))
+    config = flat(read_record(path))
     settings = {CHOSEN_BY.get(key, key): _text(value) for key, value in config.items()}
     settings |= {key: "none" for key in ("perturbation", "first_layer") if settings.get(key, "null") == "null"}
     return {"mode": settings["mode"], "rule": settings["rule"], **settings}
@@ -113,12 +110,12 @@ def _text(value: object) -> str:
 
 def _read_result(path: Path) -> dict[str, object]:
     """Return the figures of a run, and n_train and n_test as numbers, because null means all images."""
-    result = json.loads(path.read_text(encoding="utf-8"))
+    result = json.loads(read_regular(path))
     accuracy = result["accuracy"]
     if not all(0 <= value <= 1 for value in accuracy.values()):
         raise ValueError(f"accuracy is {accuracy}, not fractions of 1")
     figures = {"accuracy": accuracy[result["readout"]], **{f"accuracy_{name}": accuracy[name] for name in accuracy}}
-    figures |= {name: result[name] for name in SPEED}
-    figures |= dict(zip(INTERVAL, result["accuracy_interval_95"][result["readout"]], strict=True))
-    figures |= {"strength_label": result.get("perturbation", {}).get("axis", "")}
+    figures |= {name: math.nan if result[name] is None else float(result[name]) for name in SPEED}
+    figures |= dict(zip(INTERVAL, map(float, result["accuracy_interval_95"][result["readout"]]), strict=True))
+    figures |= {"strength_label": str(result.get("perturbation", {}).get("axis", ""))}
     return figures | {"n_train": _text(result["train_images"]), "n_test": _text(result["test_images"])}

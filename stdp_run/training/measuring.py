@@ -1,5 +1,7 @@
 """Labels and accuracy of a network, from the spikes that an engine counts with learning off."""
 
+from contextlib import nullcontext
+
 import numpy as np
 
 from stdp_run.datasets.selection import Data
@@ -37,10 +39,9 @@ def _counter(engine: Engine, pixels: np.ndarray, index: np.ndarray, bar: Bar, st
     def count(part: slice) -> np.ndarray:
         counts = []
         for start in range(part.start, part.stop, engine.inference_batch):
-            if stop:
-                stop.check()
             batch = slice(start, min(start + engine.inference_batch, part.stop))
-            counts.append(engine.count_spikes(pixels[batch], index[batch]))
+            with stop.at_once() if stop else nullcontext():
+                counts.append(engine.count_spikes(pixels[batch], index[batch]))
             bar.update(len(counts[-1]))
         return np.concatenate(counts)
 

@@ -1,5 +1,6 @@
 """The preparation of a run: its images, network, engine and progress."""
 
+import logging
 import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
@@ -10,11 +11,13 @@ from stdp_run.checkpoint import Checkpoint, check_array, not_of_a_run
 from stdp_run.config.build import build_first_layer, build_model
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data, load_images
-from stdp_run.engines.selection import EngineOptions, choose, engine_options, set_process_options
+from stdp_run.engines.selection import EngineOptions, choose, engine_options
 from stdp_run.evaluation.metrics import RunningAccuracy
 from stdp_run.network import Model
 from stdp_run.training.order import images_per_row
 from stdp_run.training.run_directory import RunDirectory
+
+log = logging.getLogger(__name__)
 
 
 @dataclass
@@ -87,13 +90,16 @@ def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Pre
     begun = time.perf_counter()
     saved, model, options = directory.newest(), build_model(settings), engine_options(settings, gpu)
     data = load_images(settings)
-    set_process_options(options.threads, options.tf32)
     try:
         if saved is not None:
             saved.check(model, build_first_layer(settings))
             engine, device = saved.engine
             options = options._replace(engine=engine, device=device)
         progress = Progress.of(settings, data, (saved.progress or {}) if saved else None)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
         raise not_of_a_run(directory.checkpoints, error) from error
-    return Prepared(settings, directory, model, data, options, choose(model, options), saved, progress, begun)
+    choice = choose(model, options)
+    if choice == ("torch", "cpu") and options.batch_size == 1 and options.threads is None:
+        log.info("torch takes one thread with batch_size=1; threads=N takes more")
+        options = options._replace(threads=1)
+    return Prepared(settings, directory, model, data, options, choice, saved, progress, begun)

@@ -4,7 +4,7 @@ import logging
 
 from stdp_run import checkpoint
 from stdp_run.datasets.selection import Data
-from stdp_run.engines.selection import make_engine
+from stdp_run.engines.selection import make_engine, set_process_options
 from stdp_run.network import initial_state
 from stdp_run.reporting.report import write_report
 from stdp_run.training import result as results
@@ -28,7 +28,9 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     if saved:
         log.info("%s: resumed after %d images", directory.path, progress.images)
     state = saved.state() if saved else initial_state(run.model)
-    engine = make_engine(run.model, state, run.options, run.choice)
+    set_process_options(run.options.threads, run.options.tf32)
+    with stop.at_once():  # compiling takes long
+        engine = make_engine(run.model, state, run.options, run.choice)
     with (
         Tracker(directory.path, progress.images if saved else None) as tracker,
         PlotWriter(directory.path, tracker.plot, settings, run.model, data) as plots,

@@ -6,11 +6,9 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+import yaml
 
 from stdp_run import checkpoint, files
 from stdp_run.checkpoint import Checkpoint
@@ -42,14 +40,15 @@ class RunDirectory:
         """
         lock = self.path / files.LOCK
         self.path.mkdir(exist_ok=True)
-        before = {*self.path.iterdir()}
+        is_new = not lock.exists()
         with files.locked(lock, wait, str(self.path)):
             for folder in (self.path, self.checkpoints):
                 files.remove_unfinished(folder)
+            before = {*self.path.iterdir()}
             try:
                 yield
             finally:
-                if {*self.path.iterdir()} - before == {lock}:
+                if {*self.path.iterdir()} <= before and (is_new or before == {lock}):
                     with suppress(OSError):  # Windows removes no open file
                         lock.unlink()
 
@@ -65,9 +64,9 @@ class RunDirectory:
                 raise UserError(f"{self.path}: contains unrelated files, {found}; {elsewhere}")
             return None
         try:
-            record = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(file)))
+            record = files.read_record(file)
             existing = record["mode"]
-        except (OSError, ValueError, TypeError, KeyError, YAMLError, OmegaConfBaseException):
+        except (OSError, ValueError, TypeError, KeyError):
             raise UserError(f"{file}: not the settings of a run; {elsewhere}") from None
         if existing != mode:
             raise UserError(f"{self.path}: holds the files of mode={existing}; {elsewhere}")
@@ -75,7 +74,8 @@ class RunDirectory:
 
     def write_config(self, settings: Settings) -> None:
         """Write the settings of the run."""
-        files.write_atomically(self.path / "config.yaml", OmegaConf.to_yaml(settings.record).encode())
+        text = yaml.safe_dump(settings.record, sort_keys=False, allow_unicode=True)
+        files.write_atomically(self.path / "config.yaml", text.encode())
 
     def result(self, needs_checkpoint: bool = True) -> dict | None:
         """Return the result of the run; None unless it exists and is, like the final network, undamaged."""

@@ -3,6 +3,8 @@
 import signal
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
@@ -39,12 +41,23 @@ class Stop:
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
         self._requested_at = 0.0
+        self._ends_at_once = False
         self._before: dict[int, Any] = {}  # the handlers
 
     def check(self) -> None:
         """Raise Stopped if a signal was received; call it where everything is saved."""
         if self.requested:
             raise Stopped(self.requested)
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Context of work that loses nothing if it is cut short: a signal raises Stopped at once."""
+        self._ends_at_once = True
+        try:
+            self.check()
+            yield
+        finally:
+            self._ends_at_once = False
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -64,3 +77,6 @@ class Stop:
             end_at_once(number, frame)
         self.requested = self.requested or signal.Signals(number)
         self._requested_at = time.monotonic()
+        if self._ends_at_once:
+            self._ends_at_once = False
+            self.check()

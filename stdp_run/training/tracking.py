@@ -117,7 +117,7 @@ class Bar(tqdm):
         if self.disable:  # tqdm does not count for a disabled bar
             self.n += n or 0
             if time.monotonic() - self.logged_at >= SECONDS_BETWEEN_LINES:
-                log.info("%s: %d of %d images%s", self.title, self.n, self.total, self.remark)
+                log.info("%s: %d of %d%s%s", self.title, self.n, self.total, self.unit, self.remark)
                 self.logged_at = time.monotonic()
         return super().update(n)
 
@@ -134,9 +134,9 @@ class Bars:
         self._disable = None if visible is None else not visible
         Bar.set_lock(threading.RLock())  # tqdm's own is for several processes too, and outlives one that is killed
 
-    def open(self, title: str, total: int, done: int = 0) -> Bar:
+    def open(self, title: str, total: int, done: int = 0, unit: str = " images") -> Bar:
         """Return a progress bar over `total` images that starts at `done`; it is a context that closes itself."""
-        look = {"unit": " images", "unit_scale": True, "dynamic_ncols": True}
+        look = {"unit": unit, "unit_scale": True, "dynamic_ncols": True}
         bar = Bar(desc=title, total=total, initial=done, disable=self._disable, **look)
-        bar.title, bar.logged_at = title, time.monotonic()
+        bar.title, bar.unit, bar.logged_at = title, unit, time.monotonic()
         return bar

@@ -12,7 +12,7 @@ from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.compatibility import flat
 from stdp_run.datasets.selection import Data
 from stdp_run.engines.base import Engine, TrainingBatch
-from stdp_run.errors import printable
+from stdp_run.errors import UserError, printable
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.reporting.plots import ClassHistory
 from stdp_run.training.measuring import label, measure
@@ -116,12 +116,16 @@ class Trainer:
         return time.perf_counter() - self._begun
 
     def checkpoint(self, **more: Any) -> Checkpoint:
-        """Return a checkpoint of the network as it is, with other fields from `more`."""
-        images, first = self._progress.images, self._data.first_layer
+        """Return a checkpoint of the network, with other fields from `more`; UserError unless all is finite."""
+        images, first, arrays = self._progress.images, self._data.first_layer, self._engine.state().arrays()
+        for name, array in arrays.items():
+            if not np.isfinite(array).all():
+                problem = f"{name} is not finite after {images} images, and not saved; some constants are too large"
+                raise UserError(f"{self._run.directory.path}: {problem}")
         return Checkpoint(
             config=self._settings.record,
             engine=list(self._run.choice),
-            state_dict=self._engine.state().arrays(),
+            state_dict=arrays,
             epoch=images // len(self._data.train_pixels),
             global_step=images,
             first_layer=None if first is None else first.arrays,

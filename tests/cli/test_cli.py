@@ -107,8 +107,8 @@ def test_a_run_leaves_all_its_files(smoke):
         "seed": 0,
         "n_exc": 50,
         "epochs": 1,
-        "train_images": 300,
-        "test_images": 200,
+        "train_images": 100,
+        "test_images": 100,
         "readout": "all_activity",
     }
     assert expected.items() <= result.items()
@@ -117,14 +117,14 @@ def test_a_run_leaves_all_its_files(smoke):
     for name, share in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]
         assert low < share < high
-        assert share == sum(row[c] for c, row in enumerate(result["confusion"][name])) / 200
+        assert share == sum(row[c] for c, row in enumerate(result["confusion"][name])) / 100
     assert result["versions"]["torch"] and result["wall_seconds"] > 0
     assert f"{result['accuracy']['all_activity']:.2%}" in done.stdout
     assert str(run.relative_to(folder)) in done.stdout
     for line in ("engine event", "constants tuned for nearest_online-lif_stdp", "test accuracy "):
         assert line in done.stderr
     assert "(all_activity)" in (run / "run.log").read_text()
-    assert "\nafter 150 images: all_activity " in done.stderr, "without a name: there is one network"
+    assert "\nafter 50 images: all_activity " in done.stderr, "without a name: there is one network"
 
 
 def test_rules_go_by_their_published_names_too():

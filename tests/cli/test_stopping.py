@@ -70,6 +70,14 @@ def test_a_signal_before_learning_ends_at_once_and_leaves_nothing(tmp_path):
 
 
 @pytest.mark.slow
+def test_a_signal_while_compiling_ends_at_once(start, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    printed = start("hydra.run.dir=run", "dataset=digits").stop(signal.SIGTERM, wait_for=("config.yaml", 2))
+    assert "stopped; `stdp-run resume=" in printed and printed.endswith("stdp-run: ended by SIGTERM\n")
+    assert not (tmp_path / "run/checkpoints").exists(), "nothing was learned"
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_a_sweep_with_its_job(start, tmp_path, number):
     printed = start("-m", "seed=1,2").stop(number)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 from helpers.errors import message_of
-from helpers.runs import run_in
+from helpers.runs import composed, run_in
 
 from stdp_run import rules
+from stdp_run.commands import Invocation, run
 from stdp_run.commands import stdp_window as command
 from stdp_run.commands.stdp_window import change_by_frequency, stdp_window
 from stdp_run.config.custom_code import name_folder
@@ -54,6 +55,12 @@ def test_the_windows_of_the_literatures_rules_are_what_their_constants_say(rule,
     assert [window[10], window[20], window[-10]] == pytest.approx(WINDOWS[rule], rel=0.015, abs=1e-12)
 
 
+def test_neurons_side_by_side_have_the_windows_of_single_ones(monkeypatch):
+    side_by_side = stdp_window("triplet", "torch")
+    monkeypatch.setattr(command, "DELAYS_AT_ONCE", 1)
+    np.testing.assert_equal(side_by_side, stdp_window("triplet", "torch"))
+
+
 @pytest.mark.parametrize("engine", ["torch", "event"])
 def test_by_frequency_the_triplet_rule_turns_from_falling_to_rising(engine):
     frequency, pre_first, post_first = change_by_frequency("triplet", engine)
@@ -88,6 +95,11 @@ def test_the_command_plots_every_rule_as_published_and_the_configured_one_as_con
     assert (tmp_path / "stdp_windows.png").read_bytes().startswith(b"\x89PNG")
     line = capsys.readouterr().out
     assert "multiplicative as published; nearest_online with a_post=0.5 (published 0.01): " in line
+
+
+def test_a_bar_counts_the_rules(tmp_path, drawn, capsys):
+    run(composed("mode=stdp_window"), Invocation(tmp_path, bars=True))
+    assert "STDP windows: 100%" in capsys.readouterr().err
 
 
 def test_tuned_constants_are_drawn_where_they_are_in_effect_and_the_published_ones_where_they_are_not(

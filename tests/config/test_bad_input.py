@@ -1,11 +1,15 @@
 """Whatever a command gets wrong is told in one line that names the key, the value and what is allowed."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 from helpers.refusals import refusal
 from hydra.errors import MissingConfigException
 
 from stdp_run import rules
-from stdp_run.cli.messages import in_one_line
+from stdp_run.cli.messages import explained, in_one_line
 
 ONE_LINE = [
     ("rule=hebb", f"rule=hebb: must be one of {', '.join(sorted(rules))}"),
@@ -31,6 +35,12 @@ ONE_LINE = [
     ("+a=${b} +b=${a}", "Recursive interpolation detected"),
     ("n_exc=${nothing}", "n_exc: Interpolation key 'nothing' not found"),
     ("rule.a_post=fast", "rule.a_post=fast: must be a number"),
+    ("rule.a_post=1e39", "rule.a_post=1e+39: must be within 3.4e+38, the range of float32"),
+    (f"rule.a_post=1{'0' * 400}", "must be within 3.4e+38"),
+    ("encoder.dt=1e300", "encoder.dt=1e+300: must be a number from 0.001 to 1000"),
+    ("encoder.steps=2147483647", "encoder.steps=2147483647: must be a whole number from 1 to 100000"),
+    ("threads=99999999", "threads=99999999: must be a whole number from 1 to 1024, or null"),
+    ("n_exc=5000000 trainer.log_every=60000", "n_exc=5000000, encoder.steps=316 and threads="),
     ("rule=triplet ~rule.tau_post_slow", "rule.tau_post_slow: missing; must be a number above 0"),
     ("rule=triplet rule.normalise=often", "rule.normalise=often: must be one of never, last_step, every_step, before_"),
     ("rule=power_law +rule.tau_post=9", "rule.tau_post=9: unknown key; did you mean tau_pre?"),
@@ -72,6 +82,12 @@ def test_bad_input_gets_one_line(command, expected):
     line = refusal(*command.split())
     assert expected in line
     assert "\n" not in line
+
+
+def test_a_file_size_limit_is_told_as_a_full_disk_is():
+    for number in (errno.EFBIG, errno.ENOSPC):
+        line = explained(OSError(number, os.strerror(number), "run/metrics.jsonl"), Path("run"))
+        assert line == f"run/metrics.jsonl: {os.strerror(number)}; the last checkpoint is unharmed"
 
 
 def test_a_launcher_that_is_not_installed_is_refused_with_the_command_that_installs_it():

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 import torch
 from helpers.networks import make_model
+from helpers.runs import run_in
 
 from stdp_run.engines import selection
 from stdp_run.engines.event.learning import implementation_for
@@ -13,6 +14,7 @@ from stdp_run.errors import UserError
 from stdp_run.network import initial_state
 from stdp_run.neurons import LIF, DiehlCook2015
 from stdp_run.rules import MetaNearestOnline, NearestOnline, Triplet
+from stdp_run.system import available_cores
 
 PAIR = ("nearest_online", "diehl_cook")
 
@@ -102,6 +104,24 @@ def test_making_an_engine_leaves_the_settings_of_the_process_alone():
     finally:
         torch.set_num_threads(before[0])
         torch.set_float32_matmul_precision(before[1])
+
+
+@pytest.mark.parametrize("words", [(), ("threads=99",), ("batch_size=2",)])
+def test_a_run_that_learns_from_one_image_at_a_time_on_torch_takes_one_thread(tmp_path, monkeypatch, caplog, words):
+    caplog.set_level("INFO")
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("stdp_run.training.plot_writer.PlotWriter.submit", lambda *_: None)
+    small = ("n_exc=5", "n_train=20", "n_test=10", "n_label=20", "encoder.steps=10", "trainer.log_every=20")
+    before, cores = torch.get_num_threads(), available_cores()
+    try:
+        run_in(tmp_path, "dataset=digits", "engine=torch", "device=cpu", *small, *words)
+        expected = {(): 1, ("threads=99",): 99, ("batch_size=2",): cores}
+        assert torch.get_num_threads() == expected[words]
+    finally:
+        torch.set_num_threads(before)
+    assert ("torch takes one thread with batch_size=1; threads=N takes more" in caplog.messages) == (words == ())
+    warning = f"threads=99: more than the {cores} cores there are make it slower"
+    assert (warning in caplog.messages) == (words == ("threads=99",))
 
 
 def test_a_neuron_group_with_its_own_advance_or_cells_is_left_to_torch():

@@ -4,6 +4,7 @@ import hashlib
 import io
 import os
 import pickle
+import zipfile
 from copy import deepcopy
 
 import numpy as np
@@ -13,6 +14,8 @@ from helpers.errors import message_of
 from helpers.runs import contents, killed_run, run_in
 
 from stdp_run import checkpoint
+from stdp_run.commands.run_result import Result
+from stdp_run.files import read_record
 from stdp_run.inference.export import export
 from stdp_run.inference.load import load
 
@@ -36,7 +39,41 @@ class Code:
         return os.mkdir, ("trace",)
 
 
+def checkpoint_with(**parts) -> bytes:
+    return saved({"config": {}, "engine": [], "state_dict": {}, **parts})
+
+
+class Memory:
+    """Takes 8 GB when it is unpickled."""
+
+    def __reduce__(self):
+        return bytearray, (2**33,)
+
+
+def doubled(value, times: int):
+    """Return a value in lists that each hold the one before twice."""
+    for _ in range(times):
+        value = [value, value]
+    return value
+
+
+def compressed(data: bytes) -> bytes:
+    """Return an archive with its entries compressed."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    return buffer.getvalue()
+
+
 FOREIGN = {
+    "memory": lambda: checkpoint_with(progress=Memory()),
+    "compressed zeros": lambda: compressed(checkpoint_with(state_dict={"weight": torch.zeros(10**6)})),
+    "a stride of 0": lambda: checkpoint_with(state_dict={"weight": torch.zeros(1).expand(5_000_000, 784)}),
+    "a shared list": lambda: checkpoint_with(config={"more": doubled(1, 40)}),
+    "a shared text": lambda: checkpoint_with(config={"more": doubled("x" * 1000, 8)}),
+    "an array as setting": lambda: checkpoint_with(config={"n_exc": torch.zeros(2)}),
+    "a text as number of images": lambda: checkpoint_with(global_step="1"),
     "code": lambda: saved(Code()),
     "code in a dict": lambda: saved({"config": Code(), "state_dict": {}}),
     "a plain pickle": lambda: pickle.dumps(Code()),
@@ -84,6 +121,13 @@ CRAFTED = {
     "a setting too many": ("config more", 1, "more=1: unknown key"),
     "a bad setting": ("config seed", -1, "seed=-1: must be a whole number from 0"),
     "a bad constant": ("config rule a_post", "much", "rule.a_post=much: must be a number"),
+    "presentations without end": (
+        "config evaluator n_presentations",
+        2**31 - 1,
+        "must be a whole number from 1 to 1000",
+    ),
+    "steps without end": ("config encoder steps", 2**31 - 1, "must be a whole number from 1 to 100000"),
+    "a constant of 400 digits": ("config rule a_post", 10**400, "must be within 3.4e+38"),
     "a list as section": ("config rule", [1], "rule=[1]: must be a group of keys"),
     "another size": ("config n_exc", 50, "weight is float32 [100, 784]; must be float32 [50, 784]"),
     "Python's own module": ("config rule _target_", "os.X", "rule._target_=os.X: no os.py in stdp_run or in a named"),
@@ -124,6 +168,16 @@ def test_every_command_refuses_it_and_writes_nothing(content, tmp_path):
         assert message_of(lambda w=words: run_in(tmp_path / "x", f"mode={w[0]}", *w[1:], f"checkpoint={path}")) == line
     assert message_of(lambda: export(path, tmp_path / "network.npz")) == line
     assert contents(tmp_path).keys() == {path}
+
+
+def test_nothing_in_a_record_is_resolved(content, tmp_path):
+    """Also if it could not be."""
+    name = "${oc.env:HOME} ${x"
+    path = crafted(content, ("config rule name", name, ""), tmp_path / "c.pt")
+    run_in(tmp_path / "x", "mode=eval", f"checkpoint={path}", "n_test=10")
+    assert read_record(tmp_path / "x" / "config.yaml")["rule"]["name"] == name
+    (tmp_path / "x" / "config.yaml").write_text("checkpoint: ${oc.env:HOME}")
+    assert message_of(lambda: Result(tmp_path / "x").network).startswith("checkpoint=${oc.env:HOME}: cannot be read")
 
 
 @pytest.mark.parametrize("path", [None, 3, "", b"run", ["run"], "a\0b", "x" * 5000])

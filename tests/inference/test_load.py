@@ -70,7 +70,7 @@ def test_other_shapes_types_and_paths_are_refused(network, finished_run, tmp_pat
     assert "images of type float32" in message_of(lambda: network.classify(np.zeros((2, 28, 28), np.float32)))
     assert "nowhere: cannot be read" in message_of(lambda: load(tmp_path / "nowhere"))
     assert "must be a finished run: there is no checkpoint.pt" in message_of(lambda: load(tmp_path))
-    assert "threads=0: must be a whole number of 1 or more" in message_of(lambda: load(finished_run, threads=0))
+    assert "threads=0: must be a whole number from 1 to 1024" in message_of(lambda: load(finished_run, threads=0))
     line = message_of(lambda: load(finished_run, config_dir=tmp_path / "nowhere"))
     assert line.endswith("nowhere: must be an existing folder with the code of custom classes")
 

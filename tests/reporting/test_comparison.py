@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import re
 import statistics
 from pathlib import Path
@@ -25,6 +26,15 @@ CONFIG = {
     **{"evaluator": {"readout": "all_activity"}, "first_layer": None, "perturbation": None},
     **{"mode": "train", "seed": 0, "n_exc": 400, "epochs": 1, "n_train": None, "n_test": None, "dtype": "float32"},
     **{"threads": None, "checkpoint": None, "resume": "auto", "compare": {"dir": None}},
+}
+FIGURES = {
+    **{
+        "readout": "all_activity",
+        "accuracy": {"all_activity": 0.9},
+        "accuracy_interval_95": {"all_activity": [0.8, 1]},
+    },
+    **{"train_images": 60000, "test_images": 10000, "wall_seconds": 12.5},
+    **{"train_images_per_second": 5000.0, "eval_images_per_second": 9000.0},
 }
 AXIS = {"weight_bits": "bits of each weight", "neuron_lesion": "share of neurons lost"}
 
@@ -168,8 +178,18 @@ DAMAGED = {
         *(b"", b'{"accuracy": {"all_act', b"\xff\xfe\x00", b"[1, 2]", b"[" * 100_000, b'{"readout": "all_activity"}'),
         b'{"accuracy": {"all_activity": 0.5}, "readout": "proportion"}',
         b'{"accuracy": {"all_activity": NaN}, "readout": "all_activity"}',
+        *(json.dumps(FIGURES | {"wall_seconds": value}).encode() for value in (10**400, "x")),
     ],
-    "config.yaml": [b"", b"a: [1, 2", b"word", b"- 1\n", b"\xff\xfe\x00\x01", b"a: 1\na: 2\n", b"name: value\n"],
+    "config.yaml": [
+        b"",
+        b"a: [1, 2",
+        b"word",
+        b"- 1\n",
+        b"\xff\xfe\x00\x01",
+        b"a: 1\na: 2\n",
+        b"name: value\n",
+        OmegaConf.to_yaml(CONFIG).encode() + b"x: &x [1]\ny: *x\n",
+    ],
 }
 
 
@@ -177,10 +197,12 @@ DAMAGED = {
 def test_a_damaged_file_makes_a_run_unfinished_and_stops_nothing(name, tmp_path):
     for number, content in enumerate(DAMAGED[name], 1):
         (write_run(tmp_path / str(number), 0.9) / name).write_bytes(content)
+    (tmp_path / "1" / name).unlink()
+    os.mkfifo(tmp_path / "1" / name)  # reading it would never end
     comparison = compared(tmp_path, (0.8, {}))
     assert list(comparison.runs["state"]) == ["finished"] + ["unfinished"] * len(DAMAGED[name])
     listed = to_text(comparison).partition(f"Unfinished ({len(DAMAGED[name])}):\n")[2].splitlines()
-    assert len(listed) == len(DAMAGED[name]) and all(re.match(rf"  \d: {name} is damaged: .{{9}}", e) for e in listed)
+    assert len(listed) == len(DAMAGED[name]) and all(re.match(rf"  \d+: {name} is damaged: .{{9}}", e) for e in listed)
 
 
 def test_unfinished_and_failed_runs_are_listed_with_the_reason(tmp_path):

@@ -141,5 +141,5 @@ def test_a_real_run_leaves_its_report(stdp_run, tmp_path):
     page = (run / "report.html").read_text(encoding="utf-8")
     assert sorted(plots_of(page)) == sorted(path.read_bytes() for path in run.glob("*.png"))
     accuracy = judged(json.loads((run / "result.json").read_text()))
-    assert f"{accuracy:.2%} accuracy on 200 test images" in text_of(page)
+    assert f"{accuracy:.2%} accuracy on 100 test images" in text_of(page)
     assert " ".join((run / "config.yaml").read_text().split()) in text_of(page)

@@ -93,7 +93,10 @@ def test_unrelated_files_that_a_run_would_replace_are_refused(tmp_path, finished
     assert contents(tmp_path) == {tmp_path / name: b"name: of the user\n"}
 
 
-@pytest.mark.parametrize("text", ["name: of the user\n", "- 1\n", "mode: [train\n", "\0", "", "mode: {}\n${x"])
+@pytest.mark.parametrize(
+    "text",
+    ["name: of the user\n", "- 1\n", "mode: [train\n", "\0", "", "mode: {}\n${x", "mode: train\na: &a [1]\nb: *a\n"],
+)
 def test_a_config_that_is_no_runs_is_refused(tmp_path, text):
     (tmp_path / "config.yaml").write_text(text)
     line = message_of(lambda: run_in(tmp_path, "n_exc=10"))

@@ -37,6 +37,17 @@ def test_a_run_notes_a_signal_and_stops_where_it_looks_or_ends(number, of_comman
     assert signal.getsignal(number) is before
 
 
+def test_work_that_loses_nothing_ends_at_once_and_does_not_begin_after_a_signal():
+    done = []
+    with pytest.raises(Stopped), Stop() as stop:
+        with pytest.raises(Stopped), stop.at_once():
+            send(signal.SIGTERM)
+            done.append("goes on")
+        with stop.at_once():
+            done.append("begins")
+    assert not done
+
+
 @pytest.mark.parametrize("number", STOP_SIGNALS)
 def test_any_other_command_ends_at_once(number):
     end_at_stop_signals()

@@ -85,6 +85,20 @@ def train(n_images, saved=None, recorder_class=Recorder, **changes):
     return recorder
 
 
+class Diverging(Recorder):
+    """Weights that are no numbers after seven images."""
+
+    def state(self):
+        Diverging.latest = self
+        return STATE if len(self.images) < 8 else NetworkState(STATE.weight * np.nan, STATE.theta)
+
+
+def test_weights_that_are_no_numbers_are_not_saved():
+    with pytest.raises(UserError, match=r"^run: weight is not finite after 8 images, and not saved; some constants"):
+        train(12, recorder_class=Diverging, trainer={"checkpoint_every": 4})
+    assert [each.global_step for each in Diverging.latest.saved] == [4]
+
+
 @pytest.mark.parametrize("order", ["shuffled", "as_stored", "by_class"])
 @pytest.mark.parametrize("batch_size", [1, 7, 64])
 def test_every_image_is_presented_once_an_epoch_in_its_order(batch_size, order):

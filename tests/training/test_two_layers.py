@@ -157,6 +157,12 @@ def test_bad_settings_are_refused_and_nothing_is_written(intact, tmp_path, overr
     assert not contents(tmp_path / "x")
 
 
+def test_a_run_that_learned_whole_images_is_no_first_layer(finished_run, tmp_path):
+    words = ("first_layer=patches", f"first_layer.run='{finished_run}'")
+    line = f"first_layer.run={finished_run}: must be a run of two layers, or one with dataset=patches; "
+    assert message_of(lambda: run_in(tmp_path / "x", *words)) == f"{line}this one learned whole images of mnist"
+
+
 def test_both_layers_are_evaluated_exported_and_used(intact, tmp_path):
     """The engine of each layer, by hand, comes to the counts that `classify` returns."""
     run_in(tmp_path / "eval", "mode=eval", f"checkpoint={intact}")

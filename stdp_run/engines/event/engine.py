@@ -2,7 +2,6 @@
 
 import inspect
 import logging
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from numba.core.errors import NumbaError
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
 from stdp_run.engines.event import every_step, interval
 from stdp_run.engines.event.delays import DELAYED, PROMPT
-from stdp_run.engines.event.jit import Kernel, methods, namespace
+from stdp_run.engines.event.jit import Kernel, compiling, methods, namespace
 from stdp_run.engines.event.learning import NOTHING_LEARNS, Implementation, implementation_for
 from stdp_run.engines.event.presentation import Images, Network, Presentation, present
 from stdp_run.engines.event.sampling import SamplingAhead, SpikeTrain, make_trains
@@ -31,8 +30,6 @@ log = logging.getLogger(__name__)
 
 LEAST_PER_TASK = 50  # images
 INPUTS_PER_TASK = 2**20  # times steps: handing over small images would take longer than presenting them
-
-_compiling = ThreadPoolExecutor(1, thread_name_prefix="compiling")
 
 
 @cache
@@ -156,18 +153,15 @@ class EventEngine:
         for name, array in state.persistent.items():
             persistent[name][...] = array
 
-        no_images = np.zeros((0, model.n_inputs), np.uint8), np.zeros(0)
-        self._ahead: SamplingAhead | None = None
-        if n_threads > 1:
-            presenter = self._learning
-            self._ahead = SamplingAhead(presenter.encoder.n_steps, presenter.images(*no_images), presenter.presentation)
         inference = [Network(of_neuron, 0, 0, self._weight, theta) for theta in np.tile(self._theta, (n_threads, 1))]
         nothing_learns = NOTHING_LEARNS["interval" if self._has_intervals() else "every_step"]
         self._inference = Presenter(model, nothing_learns, inference, False)
         # No image is presented to compile. Inference usually follows some learning: it is compiled in the meantime.
-        self._compile("learning", self._learning.kernel, self._learning.arguments(self._learning.images(*no_images)))
-        arguments = self._inference.arguments(self._inference.images(*no_images))
-        self._inference_compiled = _compiling.submit(self._compile, "inference", self._inference.kernel, arguments)
+        no_images = np.zeros((0, model.n_inputs), np.uint8), np.zeros(0)
+        compiling.submit(self._compile, "learning", self._learning, no_images).result()
+        sampling = model.encoder.n_steps, self._learning.images(*no_images), self._learning.presentation
+        self._ahead = SamplingAhead(*sampling) if n_threads > 1 else None
+        self._inference_compiled = compiling.submit(self._compile, "inference", self._inference, no_images)
 
     def _persistent(self) -> dict[str, np.ndarray]:
         """Return by name what lasts from image to image: of the rule and, in a network that runs on, of the neurons."""
@@ -182,13 +176,12 @@ class EventEngine:
         stays_positive = getattr(model.rule_parameters, "w_min", 0) >= 0 and (self._weight >= 0).all()
         return model.neuron.is_linear() and model.neuron_parameters.w_ie >= 0 and bool(stays_positive)
 
-    def _compile(self, purpose: str, kernel: Kernel, arguments: tuple) -> None:
-        rule, neuron, start = self.model.rule, self.model.neuron, time.perf_counter()
-        with compile_errors_named(rule, neuron):
-            is_new = kernel.compile(*arguments)
-        if is_new:
-            names = rule.__name__, neuron.__name__, purpose
-            log.info("compiled %s with %s for %s: %.1f s, once", *names, time.perf_counter() - start)
+    def _compile(self, purpose: str, presenter: Presenter, no_images: tuple) -> None:
+        parts = self.model.rule, self.model.neuron
+        with compile_errors_named(*parts):
+            seconds = presenter.kernel.compile(purpose, *presenter.arguments(presenter.images(*no_images)))
+        if seconds:
+            log.info("compiled %s with %s for %s: %.1f s, once", *(each.__name__ for each in parts), purpose, seconds)
 
     def state(self) -> NetworkState:
         """Return a copy of all that persists."""

@@ -13,8 +13,10 @@ each kernel has a cache folder of its own, named by a digest of all its function
 
 import dis
 import inspect
+import time
 import types
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from functools import cache
 from typing import Any
@@ -167,6 +169,9 @@ def _open_names(function: Callable) -> frozenset[str]:
     return frozenset(own.union(*(_open_names(value) for value in used if _is_plain(value) and value is not function)))
 
 
+compiling = ThreadPoolExecutor(1, "compiling")  # so that the main thread can receive signals
+
+
 class Kernel:
     """A compiled function that Python calls, specialised as by `specialise` and kept on disk."""
 
@@ -180,15 +185,17 @@ class Kernel:
     def __call__(self, *arguments: Any) -> Any:
         return self._compiled(*arguments)
 
-    def compile(self, *arguments: Any) -> bool:
-        """Call it for the first time; return whether it was compiled, and not found on disk.
+    def compile(self, purpose: str, *arguments: Any) -> float:
+        """Call it for the first time; return the seconds of compiling, 0 if its code was found on disk.
 
-        One process at a time does: the others find its work after it.
+        One process at a time does: the others find its work after it. Messages name the `purpose`.
         """
-        before = self._compiled.stats.cache_misses.total()
-        with locked(self._folder / "lock", wait=True, what="compiling") if self._folder else nullcontext():
+        before, what = self._compiled.stats.cache_misses.total(), f"compiling for {purpose}"
+        with locked(self._folder / "lock", wait=True, what=what) if self._folder else nullcontext():
+            start = time.perf_counter()
             self(*arguments)
-        return self._compiled.stats.cache_misses.total() > before
+            seconds = time.perf_counter() - start
+        return seconds if self._compiled.stats.cache_misses.total() > before else 0.0
 
 
 def _describe(function: Any, seen: set) -> Iterator[str]:

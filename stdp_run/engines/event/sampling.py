@@ -19,7 +19,7 @@ from numba.extending import intrinsic
 
 from stdp_run.encoding import philox, presentation_key
 from stdp_run.engines.event import vectors
-from stdp_run.engines.event.jit import Kernel
+from stdp_run.engines.event.jit import Kernel, compiling
 from stdp_run.engines.event.vectors import BLOCK
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class SamplingAhead:
         n_inputs = no_images.pixels.shape[1]
         self._trains = [make_trains(IMAGES_AT_ONCE, n_steps, n_inputs) for _ in range(2)]
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="sampling")
-        self._thread.submit(_kernel().compile, no_images, presentation, self._trains[0])
+        self._compiled = compiling.submit(_kernel().compile, "sampling", no_images, presentation, self._trains[0])
 
     def sampled(
         self, images: "Callable[[slice], Images]", n_images: int, presentation: "Presentation"
@@ -82,6 +82,7 @@ class SamplingAhead:
             _kernel()(part, presentation, trains)
             return part
 
+        self._compiled.result()
         waiting = self._thread.submit(sample_part, 0, self._trains[0])
         for first in range(0, n_images, IMAGES_AT_ONCE):
             part, trains = waiting.result(), self._trains[0]

@@ -12,6 +12,7 @@ import pytest
 import stdp_run
 from stdp_run.engines.event import cache
 from stdp_run.engines.event.jit import Bound, Kernel, namespace
+from stdp_run.files import locked
 
 rule = Bound("rule")
 FACTOR = 3
@@ -64,9 +65,20 @@ def test_a_kernel_has_one_folder_until_something_that_it_is_made_of_changes(root
 
 def test_a_process_finds_what_another_has_compiled(root):
     first, second = Kernel(tripled), Kernel(tripled)
-    assert first.compile(2)
-    assert not first.compile(2)
-    assert not second.compile(2)
+    assert first.compile("learning", 2) > 0
+    assert first.compile("learning", 2) == second.compile("learning", 2) == 0
+
+
+def test_the_seconds_of_compiling_are_without_those_of_waiting(root, caplog):
+    caplog.set_level("INFO")
+    kernel = Kernel(halved)
+    [folder] = folders(root)
+    with ThreadPoolExecutor(1) as pool:
+        with locked(folder / "lock", wait=False, what=""):
+            compiled = pool.submit(kernel.compile, "learning", 2)
+            time.sleep(2)
+        assert 0 < compiled.result() < 2
+    assert "compiling for learning: another process is at work there; waiting for it" in caplog.messages
 
 
 def test_only_the_sources_of_kernels_count(tmp_path):
@@ -116,6 +128,6 @@ def test_where_nothing_can_be_written_code_is_compiled_all_the_same(monkeypatch,
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     compiled = Kernel(tripled)
-    compiled.compile(2)
+    compiled.compile("learning", 2)
     assert compiled(2) == 6
     assert "cannot be kept" in caplog.text
