@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 from filelock import FileLock, Timeout
 
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, printable
 from stdp_run.system import sync_folder
 
 log = logging.getLogger(__name__)
@@ -70,10 +70,12 @@ def read_record(path: Path) -> Any:
     return record
 
 
-def check_place(key: str, path: str) -> None:
-    """Raise UserError unless a file can be written at `path`, the value of `key`."""
-    if Path(path).is_dir() or not Path(path).absolute().parent.is_dir():
-        raise UserError.bad_value(key, path, "a file to write, in an existing folder")
+def check_place(key: str, path: str, folder: bool = False) -> None:
+    """Raise UserError unless a file, or a new folder, can be written at `path`, the value of `key`."""
+    place = Path(path).absolute()
+    taken = os.path.lexists(place) if folder else place.is_dir()
+    if taken or not place.parent.is_dir() or not os.access(place.parent, os.W_OK | os.X_OK):
+        raise UserError.bad_value(key, path, f"{'a new folder' if folder else 'a file to write'}, in a writable folder")
 
 
 def remove_unfinished(folder: Path) -> None:
@@ -114,11 +116,12 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
 
 
 def csv_cell(text: str) -> str:
-    """Return a text for a CSV: with an apostrophe where a spreadsheet would see a formula."""
+    """Return a text for a CSV: printable, and with an apostrophe where a spreadsheet would see a formula."""
+    text = printable(text)
     try:
         float(text)  # -1.5 stays a number
     except ValueError:
-        return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+        return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
     return text
 
 

@@ -124,8 +124,12 @@ def test_a_file_system_without_locks_is_reported_and_one_that_cannot_be_written_
 def test_where_a_file_is_to_be_written_is_looked_at_before(tmp_path):
     files.check_place("predict.csv", str(tmp_path / "new.csv"))
     for place in (tmp_path, tmp_path / "none" / "new.csv"):
-        with pytest.raises(UserError, match=re.escape(f"predict.csv={place}: must be a file to write, in an existing")):
+        with pytest.raises(UserError, match=re.escape(f"predict.csv={place}: must be a file to write, in a writable")):
             files.check_place("predict.csv", str(place))
+    files.check_place("predict.save", str(tmp_path / "new"), folder=True)
+    for place in (tmp_path, tmp_path / "none" / "new"):
+        with pytest.raises(UserError, match=re.escape(f"predict.save={place}: must be a new folder, in a writable")):
+            files.check_place("predict.save", str(place), folder=True)
 
 
 def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
@@ -137,7 +141,8 @@ def test_the_cache_follows_the_environment(monkeypatch, tmp_path):
 
 
 def test_a_formula_in_a_csv_is_made_text_and_nothing_else_is_changed():
-    for text in ("=1+1", "+a", "-a", "@SUM(A1)", "\t=1", "\r=1", '=HYPERLINK("x")', "-", "--1"):
+    for text in ("=1+1", "+a", "-a", "@SUM(A1)", '=HYPERLINK("x")', "-", "--1"):
         assert files.csv_cell(text) == f"'{text}"
     for text in ("", "-1.5", "+3", "-1e-05", "-inf", "a=1", "1-2", "digit 0.png", "'=1"):
         assert files.csv_cell(text) == text
+    assert files.csv_cell("\t=1\x1b[31m") == r"\t=1\x1b[31m"

@@ -5,6 +5,7 @@ import re
 import signal
 import sys
 import textwrap
+from contextlib import suppress
 from itertools import groupby, pairwise
 from operator import itemgetter
 from pathlib import Path
@@ -56,7 +57,8 @@ def _run_hydra(arguments: list[str]) -> None:
         if isinstance(end.code, int) and end.code > 128:
             resumes = "; the same command resumes the sweep" if is_sweep(arguments) else ""
             print(f"stdp-run: ended by {signal.Signals(end.code - 128).name}{resumes}", file=sys.stderr)
-            sys.stdout.flush()
+            with suppress(OSError):
+                sys.stdout.flush()
             os._exit(end.code)  # sys.exit would wait for a thread that compiles
         raise
     except (UserError, HydraException, OmegaConfBaseException, OSError, ValueError) as error:

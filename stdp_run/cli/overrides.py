@@ -15,7 +15,7 @@ from stdp_run.errors import UserError
 # Keys of paths. Hydra's grammar gives a meaning to commas, brackets and quotation marks, and knows ASCII letters only.
 PATHS = (
     *("checkpoint", "compare.dir", "dataset.root", "export.to", "first_layer.run", "hydra.run.dir", "hydra.sweep.dir"),
-    *("predict.csv", "predict.images", "resume"),
+    *("predict.csv", "predict.images", "predict.save", "resume"),
 )
 
 

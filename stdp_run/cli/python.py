@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -83,6 +84,10 @@ def _as_override(key: str, value: object) -> str:
         return "{" + ",".join(f"{name}:{_as_override(key, each)}" for name, each in value.items()) + "}"
     if isinstance(value, list | tuple):
         return "[" + ",".join(_as_override(key, each) for each in value) + "]"
+    if not isinstance(value, str | int | float | np.generic | Path | None):
+        allowed = "text, a number, True, False, None, a path, or lists or dicts of these"
+        own = "; own pictures: dataset=image_folder dataset.root=FOLDER; a custom class: CONTRIBUTING.md, A dataset"
+        raise UserError(f"{key}: {type(value).__name__} given; must be {allowed}{own if key == 'dataset' else ''}")
     text = shown(value)
     return text if key in PATHS or re.fullmatch(r"[\w.+/-]+", text, re.ASCII) else quoted(text)
 

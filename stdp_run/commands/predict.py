@@ -1,20 +1,25 @@
-"""mode=predict: a trained network's answers to a user's own pictures, one line each, and a CSV on request."""
+"""mode=predict: a trained network's answers to a user's own pictures, one line each, and files if asked for."""
 
 import csv
 import io
 import logging
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from PIL import Image
 
 from stdp_run.commands import Invocation
 from stdp_run.config.schema import read_settings
 from stdp_run.datasets.image_folder import ENDINGS, pictures_below
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.errors import UserError, printable
+from stdp_run.evaluation.calibration import Calibration
+from stdp_run.evaluation.metrics import IMAGES_AT_ONCE
+from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.files import check_place, csv_cell, write_atomically
-from stdp_run.inference.load import Answers, load
+from stdp_run.inference.load import Answers, TrainedNetwork, load
 
 log = logging.getLogger(__name__)
 
@@ -25,31 +30,39 @@ class Prediction(NamedTuple):
     files: tuple[Path, ...]  # [N]
     answers: Answers
     broken: tuple[Path, ...]  # the files that could not be read
+    pixels: np.ndarray  # uint8 [N, height, width], as the network saw the pictures
 
 
-def run(record: dict[str, Any], _: Invocation) -> float:
-    """Print a line for each picture, and write a CSV if asked for; return 0, as no accuracy is measured.
+def run(record: dict[str, Any], invocation: Invocation) -> float:
+    """Print a line for each picture, write a CSV and files if asked for; return 0, as no accuracy is measured.
 
     Raises:
-        UserError: as `predict` does; the CSV cannot be written; or, when all is done, some files could not be read.
+        UserError: as `predict` does; a file cannot be written; or, when all is done, some files could not be read.
     """
     settings = read_settings(record)
     assert settings.predict is not None and settings.checkpoint is not None  # this mode has them
-    images, csv_path = settings.predict.images, settings.predict.csv
+    images, csv_path, folder = settings.predict.images, settings.predict.csv, settings.predict.save
     if csv_path is not None:
         check_place("predict.csv", csv_path)
-    prediction = predict(settings.checkpoint, images, settings.threads)
+    if folder is not None:
+        check_place("predict.save", folder, folder=True)
+    readout = settings.evaluator.readout if "evaluator.readout" in invocation.explicit else None
+    prediction = predict(settings.checkpoint, images, settings.threads, readout)
     print(table(prediction))
     if csv_path is not None:
-        write_atomically(Path(csv_path), csv_text(prediction).encode(errors="surrogateescape"))
+        write_atomically(Path(csv_path), csv_text(prediction).encode())
         log.info("%s: the answers", csv_path)
+    if folder is not None:
+        save_pictures(prediction, Path(folder))
     if prediction.broken:
         raise UserError(f"predict.images={images}: {len(prediction.broken)} could not be read, named above")
     return 0.0
 
 
-def predict(checkpoint: str | Path, images: str | Path, threads: int | None = None) -> Prediction:
-    """Have a trained network answer a picture, or all in a folder and below; warn of files that cannot be read.
+def predict(
+    checkpoint: str | Path, images: str | Path, threads: int | None = None, readout: str | None = None
+) -> Prediction:
+    """Have a trained network answer a picture, or all in a folder and below; warn of files without a digit.
 
     Raises:
         UserError: the checkpoint cannot be used, there is no picture, or none can be read.
@@ -64,13 +77,40 @@ def predict(checkpoint: str | Path, images: str | Path, threads: int | None = No
         try:
             pixels.append(reader.read(file))
             read.append(file)
+            if not pixels[-1].any():
+                log.warning("%s: no ink was found", printable(file))
         except UserError as error:
             log.warning("%s", error)
             broken.append(file)
     if not read:
         raise UserError.bad_value("predict.images", images, "pictures; none of the files there can be read as one")
     log.info("%s", reader.summary())
-    return Prediction(tuple(read), network.classify(np.stack(pixels)), tuple(broken))
+    answers = network.classify(np.stack(pixels), readout)
+    _log_confidence(network, answers, readout or network.settings.evaluator.readout)
+    return Prediction(tuple(read), answers, tuple(broken), np.stack(pixels))
+
+
+def _log_confidence(network: TrainedNetwork, answers: Answers, readout: str) -> None:
+    """Log what confidence holds for, and warn if it is the same for most of the answers."""
+    log.info("confidence holds on images like those that the network learned from")
+    counts, fitted = answers.counts[:IMAGES_AT_ONCE], network.labels.calibration
+    scores = {name: score(counts, network.labels) for name, score in READOUTS.items()}
+    equal = {name: fitted.get(name, Calibration()).share_at_highest(score) for name, score in scores.items()}
+    if equal[readout] > 0.5:
+        ranking = ", ".join(name for name, share in equal.items() if share <= 0.5) or "none"
+        text = "confidence by %s does not rank the answers: %.0f%% have the same; evaluator.readout= that ranks: %s"
+        log.warning(text, readout, 100 * equal[readout], ranking)
+
+
+def save_pictures(prediction: Prediction, folder: Path) -> None:
+    """Save the pictures as the network saw them in a new folder: NAME.png for each file NAME, then NAME_1.png, ..."""
+    try:
+        folder.mkdir()
+        for file, pixels in zip(prediction.files, prediction.pixels, strict=True):
+            paths = (folder / f"{file.stem}{f'_{n}' if n else ''}.png" for n in count())
+            Image.fromarray(pixels).save(next(path for path in paths if not path.exists()))
+    except OSError as error:
+        raise UserError(f"predict.save={folder}: cannot be written: {error.strerror}") from None
 
 
 def table(prediction: Prediction) -> str:
@@ -85,8 +125,8 @@ def table(prediction: Prediction) -> str:
 
 def csv_text(prediction: Prediction) -> str:
     """Return CSV (RFC 4180): file, answer (or empty), confidence (0 to 1), each class's score_NAME; no formulas."""
-    files, answers, _ = prediction
-    rows = [["file", "answer", "confidence", *(f"score_{name}" for name in answers.classes)]]
+    files, answers, *_ = prediction
+    rows = [["file", "answer", "confidence", *(csv_cell(f"score_{name}") for name in answers.classes)]]
     for file, name, confidence, score in zip(files, answers.names, answers.confidence, answers.score, strict=True):
         rows.append([csv_cell(str(file)), csv_cell(name or ""), f"{confidence:.6f}", *(f"{x:.6g}" for x in score)])
     buffer = io.StringIO(newline="")

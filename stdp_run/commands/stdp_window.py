@@ -59,8 +59,7 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
         pre, post = (np.zeros((start + max(0, some[-1]) + 2, n), np.uint8) for n in (N_INPUTS, len(some)))
         pre[start, stimulated] = 1
         post[start + some, np.arange(len(some))] = 1
-        weight = np.full((len(some), N_INPUTS), middle)
-        after = replay(rule, pre, post, weight, engine=engine, **constants)[-1]
+        after = replay(rule, pre, post, np.full((len(some), N_INPUTS), middle), engine=engine, **constants)[-1]
         changes.append((after[:, stimulated] - middle).mean(axis=1))
     return delays.astype(float), np.concatenate(changes)
 

@@ -123,9 +123,8 @@ def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[s
             raise UserError(f"{key}: cannot be set, as the first layer of first_layer.run={run} has learned already")
     settings, _ = learned_in(run)
     if not issubclass(import_class("dataset", settings.dataset.target, Dataset), Patches):
-        allowed = "a run of two layers, or one with dataset=patches"
-        learned = f"this one learned whole images of {settings.dataset.name}"
-        raise UserError.bad_value("first_layer.run", run, f"{allowed}; {learned}")
+        allowed = "a run of two layers, or one with dataset=patches; this one learned whole images of "
+        raise UserError.bad_value("first_layer.run", run, allowed + settings.dataset.name)
     return {**record, "first_layer": {**section, **{key: settings.record[key] for key in LEARNED_BY}}}
 
 

@@ -95,6 +95,7 @@ class EvaluatorSettings:
 class PredictSettings:
     images: str = checked(text)
     csv: str | None = checked(or_null(text))
+    save: str | None = checked(or_null(text))
 
 
 @dataclass(frozen=True)

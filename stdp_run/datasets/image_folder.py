@@ -50,6 +50,7 @@ class ImageFolder(Dataset):
     def load(self) -> Loaded:
         """Return uint8 [N, height, width]; raise UserError for missing, empty or unlike folders and broken images."""
         root, every = existing_folder(self.root, _WANTED), self.test_every
+        self._visited: dict[str, Path] = {}  # by real path; no picture is in train/ and test/, or in two classes
         if (root / "train").is_dir() or (root / "test").is_dir():
             train, test = (self._pictures(existing_folder(root / part, _WANTED)) for part in ("train", "test"))
             if unlike := train.keys() ^ test.keys():
@@ -78,9 +79,9 @@ class ImageFolder(Dataset):
             raise UserError(f"dataset.class_names: {', '.join(sorted(unknown))}: must be among {there}")
         found: dict[str, list[Path]] = {}
         for name in folders:
-            paths = pictures_below(folder / name)
+            paths = pictures_below(folder / name, self._visited)
             if not paths:
-                raise self._error(f"no images in {folder / name}; must hold images ({', '.join(ENDINGS)})")
+                raise self._error(f"no images in {folder / name}; must hold its own images ({', '.join(ENDINGS)})")
             found.setdefault(self._class_of.get(name, name), []).extend(paths)
         return dict(sorted(found.items()))
 
@@ -96,10 +97,15 @@ class ImageFolder(Dataset):
         return Images(pixels.reshape(-1, self._reader.height, self._reader.width), labels)
 
 
-def pictures_below(folder: Path) -> list[Path]:
-    """Return the pictures in a folder and those below it, sorted by folder, then name, without hidden ones."""
-    found = []
+def pictures_below(folder: Path, visited: dict[str, Path] | None = None) -> list[Path]:
+    """Return the pictures in a folder and below it, by folder and name, not hidden, of real paths not `visited` yet."""
+    found, visited = [], {} if visited is None else visited
     for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        is_new = visited.setdefault(os.path.realpath(parent), path := Path(parent)) is path
+        folders[:] = sorted(name for name in folders if is_new and not name.startswith("."))
         found += [(parent, name) for name in names if name.lower().endswith(ENDINGS) and not name.startswith(".")]
-    return [Path(*parts) for parts in sorted(found)]
+    n_before = len(visited)
+    for path in (Path(*parts) for parts in sorted(found)):
+        if path.is_file() or not path.exists():  # not a pipe
+            visited.setdefault(os.path.realpath(path), path)
+    return [*visited.values()][n_before:]

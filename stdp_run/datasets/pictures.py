@@ -20,6 +20,8 @@ from stdp_run.config.sections import DatasetSettings, flag, one_of, or_null
 from stdp_run.errors import UserError
 from stdp_run.parameters import whole_positive
 
+# Pillow reads more, and starts a program for EPS. JPEG includes MPO, which telephones write.
+_FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")
 _BOX_SHARE = 20 / 28  # of the picture's sides
 _WORKING_SIDE = 512  # pixels; larger pictures are reduced
 _COARSE_SIDE = 32  # pixels, for the background
@@ -75,7 +77,7 @@ def _open_grey(path: str | Path, invert: bool | None) -> Image.Image:
     parts decides.
     """
     try:
-        with Image.open(path) as file:
+        with Image.open(path, formats=_FORMATS) as file:
             picture = ImageOps.exif_transpose(file)
             if picture.mode[0] in "IF":  # Pillow would cut off 16 bits and floating point at 255
                 values = np.nan_to_num(np.asarray(picture, np.float64))
@@ -87,8 +89,8 @@ def _open_grey(path: str | Path, invert: bool | None) -> Image.Image:
                 ground = Image.new("RGBA", picture.size, "white" if dark else "black")
                 picture = Image.alpha_composite(ground, picture.convert("RGBA"))
             return picture.convert("L")
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = " ".join(str(getattr(error, "strerror", None) or error).split())
+    except Exception as error:  # a damaged file raises any error, such as MemoryError or struct.error
+        reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image ({reason})") from None
 
 

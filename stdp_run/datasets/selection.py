@@ -10,7 +10,7 @@ from stdp_run.config.custom_code import import_class
 from stdp_run.config.schema import Settings, read_dataset
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.base import Dataset, Images, Loaded
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, printable
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def load_images(settings: Settings) -> Data:
         test_pixels=test.pixels[:n_test].reshape(-1, section.n_inputs),
         test_classes=test.labels[:n_test].astype(np.int64),
         test_index=np.arange(n_test) + (len(train.labels) if section.split == "validation" else 0),
-        classes=tuple(loaded.classes),
+        classes=tuple(map(printable, loaded.classes)),
     )
 
 
@@ -118,7 +118,7 @@ def _check(section: DatasetSettings, loaded: Loaded) -> None:
     if not isinstance(loaded, Loaded) or not isinstance(loaded.train, Images) or not isinstance(loaded.test, Images):
         raise UserError(f"{where} {type(loaded).__name__}; must be stdp_run.datasets.Loaded, with two Images")
     classes = loaded.classes
-    if isinstance(classes, str) or len({each for each in classes if isinstance(each, str)}) < len(classes):
+    if isinstance(classes, str) or len({printable(each) for each in classes if isinstance(each, str)}) < len(classes):
         raise UserError(f"{where} the classes {classes}; must be a tuple of different texts")
     for images in (loaded.train, loaded.test):
         pixels, labels, size = images.pixels, images.labels, (section.height, section.width)

@@ -13,7 +13,7 @@ from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_first_layer, build_model
 from stdp_run.config.custom_code import name_folder
 from stdp_run.config.schema import Settings, read_settings
-from stdp_run.config.sections import or_null, threads_check
+from stdp_run.config.sections import one_of, or_null, threads_check
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
@@ -70,19 +70,21 @@ class TrainedNetwork:
         parts = f"{settings.rule.name} with {settings.neuron.name}"
         return printable(f"TrainedNetwork({parts}: {sizes}; {settings.checkpoint})")
 
-    def classify(self, images: np.ndarray) -> Answers:
-        """Return the answers of the run's readout to pictures; an answer depends on the picture's pixels only.
+    def classify(self, images: np.ndarray, readout: str | None = None) -> Answers:
+        """Return the answers to pictures; an answer depends on the picture's pixels only.
 
         Args:
             images: uint8 [N, height, width], [N, height * width], or [height, width] for one picture; bright strokes
                 on black, as in the dataset.
+            readout: name of the readout that answers; None: the run's own.
 
         Raises:
-            UserError: another type or another shape.
+            UserError: another type or another shape, or an unknown readout.
         """
+        readout = or_null(one_of(*READOUTS))("readout", readout) or self.settings.evaluator.readout
         pixels = self._pixels(images)
         counts = self.engine.count_spikes(pixels, image_index(pixels))
-        readout, score = self.settings.evaluator.readout, np.zeros((len(pixels), len(self.classes)))
+        score = np.zeros((len(pixels), len(self.classes)))
         for part in slices(len(pixels)):
             score[part] = READOUTS[readout](counts[part], self.labels)
         class_index = answer(score)

@@ -5,7 +5,7 @@ import json
 from datetime import timedelta
 from pathlib import Path
 
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, printable
 from stdp_run.files import write_atomically
 
 
@@ -35,4 +35,5 @@ def write_report(directory: Path) -> None:
         plots={name: data.decode() for name, data in plots.items()},
         settings=settings.read_text(encoding="utf-8").strip() if settings.exists() else "",
     )
-    write_atomically(directory / "report.html", text.encode())
+    lines = (line if line.isprintable() else printable(line) for line in text.split("\n"))
+    write_atomically(directory / "report.html", "\n".join(lines).encode())

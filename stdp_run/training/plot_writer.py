@@ -12,11 +12,13 @@ import numpy as np
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
 from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
+from stdp_run.evaluation.readouts import READOUTS, answer
 from stdp_run.files import write_atomically
 from stdp_run.network import Model, NetworkState
 from stdp_run.reporting import plots
-from stdp_run.reporting.plots.style import Figure
+from stdp_run.reporting.plots.style import Figure, short
 
 SETS_AT_ONCE = 3  # one that is drawn and two that wait; more would only pile up copies of the weights
 RASTER_IMAGES = 3
@@ -37,6 +39,7 @@ class PlotWriter:
     ):
         self._directory, self._put = directory, put
         self._settings, self._model, self._data = settings, model, data
+        self._labelled = settings.dataset.name != "patches"  # the class of a patch is that of its image
         self._sets: deque[Future] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plots")
 
@@ -74,6 +77,7 @@ class PlotWriter:
             title, quantity = f"{title}, drawn through the first layer", f"{quantity} x mean weight of the first layer"
             weight = weight @ first.projection
         weight = weight.reshape(-1, images.height, images.width)
+        labels = labels if self._labelled else None
         yield "receptive_fields", plots.receptive_fields(weight, labels, classes, title, quantity)
         theta = "threshold theta" if self._model.neuron.arithmetic == "int" else "adaptive threshold theta"
         title = f"Distribution of {theta} {after}"
@@ -82,12 +86,13 @@ class PlotWriter:
         title = f"Distribution of weights {after}"
         yield "weights", plots.histogram(state.weight, f"weight ({unit})", title, "synapses", log_counts=True)
 
-    def labelled(self, images_seen: int, state: NetworkState, labels: np.ndarray) -> Plots:
+    def labelled(self, images_seen: int, state: NetworkState, labels: Labels) -> Plots:
         """Yield the neurons per class, the block weights of a second layer, and a spike raster."""
         import torch
 
         settings, data, after = self._settings, self._data, f"after {images_seen:,} images"
-        yield "neurons_per_class", plots.neurons_per_class(labels, data.classes)
+        if self._labelled:
+            yield "neurons_per_class", plots.neurons_per_class(labels.label, data.classes)
         if settings.first_layer is not None:
             down, across = settings.first_layer.blocks(settings.dataset)
             n_first = state.weight.shape[1] // (down * across)
@@ -96,24 +101,29 @@ class PlotWriter:
             maps = maps.reshape(-1, rows * down, n_first // rows * across)
             title = f"Weights {after}, {down} x {across} blocks for each neuron of the first layer"
             quantity = f"weight ({self._model.neuron.units[0]})"
-            yield "block_weights", plots.receptive_fields(maps, labels, data.classes, title, quantity)
+            yield "block_weights", plots.receptive_fields(maps, labels.label, data.classes, title, quantity)
         _, one_each = np.unique(data.test_classes, return_index=True)
         chosen = np.sort(one_each)[:RASTER_IMAGES]
         torch.set_num_threads(1)  # of this thread alone: more would compete with those that test
         spikes = record_spikes(self._model, state, data.test_pixels[chosen], data.test_index[chosen])
         images = data.test_pixels if data.first_layer is None else data.first_layer.test_images
         images = images[chosen].reshape(-1, settings.dataset.height, settings.dataset.width)
-        names, dt_ms = [data.classes[k] for k in data.test_classes[chosen]], self._model.encoder.dt_ms
-        yield "raster", plots.raster(spikes, images, names, dt_ms, f"Spikes {after}, learning off")
+        answers = answer(READOUTS[settings.evaluator.readout](spikes[1].sum(axis=1), labels))
+        short_names = [*(short(name, 12) for name in data.classes), "none"]  # the last by NO_ANSWER
+        pairs = zip(data.test_classes[chosen], answers, strict=True)
+        names = [f"true {short_names[k]}, answer {short_names[a]}" if self._labelled else "" for k, a in pairs]
+        yield "raster", plots.raster(spikes, images, names, self._model.encoder.dt_ms, f"Spikes {after}, learning off")
 
     def results(
         self, final: Evaluation, running: np.ndarray, evaluations: np.ndarray, history: plots.ClassHistory | None
     ) -> Plots:
         """Yield the confusion matrix and the accuracy over the images seen, of each class if its history is known.
 
-        `running` accuracies and `evaluations` [K, 2] are rows of (images seen, fraction of 1).
+        `running` accuracies and `evaluations` [K, 2] are rows of (images seen, fraction of 1). None for patches.
         """
         classes, readout = self._data.classes, self._settings.evaluator.readout
+        if not self._labelled:
+            return
         yield "confusion", plots.confusion(final, classes, readout)
         yield "accuracy", plots.accuracy_curve(running, evaluations, 1 / len(classes), readout)
         if history:

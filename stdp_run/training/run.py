@@ -38,9 +38,9 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
         trainer = Trainer(run, data, engine, tracker, plots, stop)
         trainer.train(bars)
         labels = label(engine, data, settings.n_label, bars, stop)
-        learned = progress.images, engine.state(), labels.label
-        plots.submit(progress.images, plots.network(*learned))
-        plots.submit(progress.images, plots.labelled(*learned))
+        learned = progress.images, engine.state()
+        plots.submit(progress.images, plots.network(*learned, labels.label))
+        plots.submit(progress.images, plots.labelled(*learned, labels))
         final = measure(engine, data, labels, bars, stop)
         history = trainer.record_end(final)
     stored = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}

@@ -115,6 +115,7 @@ def test_an_interrupt_saves_and_the_run_can_be_resumed(here):
         ((), {"n_excs": 3}, "n_excs=3: unknown key; did you mean n_exc or n_test?"),
         ((), {"config_dir": "nowhere"}, "config_dir=nowhere: must be an existing folder"),
         ((), {"resume": "nowhere"}, "resume=nowhere: must be auto, null, or the directory of a run"),
+        ((), {"dataset": (np.zeros(3), [1])}, "dataset: ndarray given; must be text, a number, "),
         (("-m",), {}, "-m: options are for the command line"),
         (("seed",), {}, "seed: must be KEY=VALUE"),
         (("mode=compare", "compare.dir=."), {}, "mode=compare: must be train or eval in Python"),

@@ -3,6 +3,8 @@
 import csv
 import io
 import logging
+import os
+import re
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 from stdp_run import checkpoint
 from stdp_run.commands.predict import csv_text, predict, table
 from stdp_run.datasets.image_folder import pictures_below
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, printable
 from stdp_run.inference.load import load
 
 
@@ -34,7 +36,8 @@ def test_a_line_for_each_picture_and_the_broken_one_named(finished_run, folder, 
         prediction = predict(finished_run, folder)
     assert [path.name for path in prediction.files] == ["black.png", *(f"digit {n}.png" for n in range(6))]
     assert [path.name for path in prediction.broken] == ["broken.jpg"]
-    assert [record.getMessage().count("\n") for record in caplog.records] == [0]
+    assert [record.getMessage().count("\n") for record in caplog.records[:2]] == [0, 0]
+    assert f"{folder / 'black.png'}: no ink was found" in caplog.text
     assert "broken.jpg: cannot be read as an image" in caplog.text
     expected = load(finished_run).classify(mnist.test.pixels[:6])
     assert prediction.answers.names == (None, *expected.names)
@@ -70,6 +73,35 @@ def test_the_command_prints_the_table_and_the_csv_holds_the_scores(finished_run,
         assert float(row["confidence"]) == pytest.approx(prediction.answers.confidence[n], abs=1e-6)
 
 
+def test_pictures_are_saved_as_the_network_saw_them(finished_run, folder, mnist, tmp_path, caplog):
+    (folder / "below").mkdir()
+    Image.fromarray(255 - mnist.test.pixels[6]).save(folder / "below" / "digit 0.bmp")
+    (folder / "broken.jpg").unlink()
+    keys = ("checkpoint", finished_run), ("predict.images", folder), ("predict.save", tmp_path / "seen")
+    asked(tmp_path, *keys)
+    seen = {path.name: np.asarray(Image.open(path)) for path in (tmp_path / "seen").iterdir()}
+    expected = {f"digit {n}.png": digit for n, digit in enumerate(mnist.test.pixels[:6])}
+    expected |= {"black.png": np.zeros((28, 28)), "digit 0_1.png": mnist.test.pixels[6]}
+    assert seen.keys() == expected.keys() and all(np.array_equal(seen[name], expected[name]) for name in seen)
+    with pytest.raises(UserError, match=r"predict\.save=.*seen: must be a new folder, in a writable folder"):
+        asked(tmp_path, *keys)
+
+
+def test_whether_confidence_ranks_is_said_and_another_readout_can_answer(finished_run, folder, caplog, tmp_path):
+    (folder / "broken.jpg").unlink()
+    keys = ("checkpoint", finished_run), ("predict.images", folder), ("predict.csv", tmp_path / "answers.csv")
+    caplog.set_level(logging.INFO)
+    line = "confidence by all_activity does not rank the answers: 71% have the same; evaluator.readout= that ranks: "
+    for readout, lines in (((), [line]), ((("evaluator.readout", "proportion"),), [])):
+        caplog.clear()
+        asked(tmp_path, *keys, *readout)
+        assert "confidence holds on images like those that the network learned from" in caplog.text
+        assert re.findall(r"confidence by .*(?=proportion, naive_bayes, multinomial_bayes)", caplog.text) == lines
+    expected = load(finished_run).classify(predict(finished_run, folder).pixels, "proportion").confidence
+    with open(tmp_path / "answers.csv", newline="", encoding="utf-8") as file:
+        assert [float(row["confidence"]) for row in csv.DictReader(file)] == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_single_picture_and_errors(finished_run, folder, tmp_path):
     one = ("checkpoint", finished_run), ("predict.images", folder / "digit 0.png")
     assert asked(tmp_path, *one) == 0
@@ -98,12 +130,15 @@ def test_names_of_files_and_classes_reach_the_terminal_and_the_csv_as_text(finis
         lines = table(prediction).splitlines()
         rows = list(csv.reader(io.StringIO(csv_text(prediction), newline="")))[1:]
     assert len(lines) == 1 + len(odd) and "".join(lines).isprintable() and r"two\nlines.png  =\x1b" in "".join(lines)
-    assert [record.getMessage().isprintable() for record in caplog.records] == [True]
-    assert {row[0] for row in rows} == {f"'{name}" if name[0] in "=-" else name for name in odd}
-    assert {row[1][:3] for row in rows} == {"'=\x1b"} and float(rows[0][2]) > 0
+    assert all(record.getMessage().isprintable() for record in caplog.records)
+    assert {row[0] for row in rows} == {f"'{name}" if name[0] in "=-" else printable(name) for name in odd}
+    assert {row[1][:6] for row in rows} == {r"'=\x1b"} and float(rows[0][2]) > 0
+    assert csv_text(prediction).isascii() and "\x1b" not in csv_text(prediction)
 
 
 def test_pictures_are_found_in_all_folders_below(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")  # reading it would never end
+    (tmp_path / "loop").symlink_to(".")
     names = ["1.png", "below/z.png", "below/deeper/a.JPG", "notes.txt", ".hidden/c.png", "below/._z.png"]
     for name in names:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

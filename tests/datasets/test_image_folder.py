@@ -66,6 +66,19 @@ def test_a_folder_may_have_another_name_than_its_class(tmp_path):
     assert text.startswith("dataset.class_names: null: must be among the folders in") and "nought, one, zero" in text
 
 
+def test_each_real_path_is_visited_once(tmp_path):
+    write_images(tmp_path, {"cat": 5, "dog": 5})
+    (tmp_path / "cat" / "again").symlink_to(".")
+    (tmp_path / "cat" / "again.png").symlink_to("00.png")
+    (tmp_path / "dog" / "cat").symlink_to("../cat")
+    loaded = folder(tmp_path)
+    assert (len(loaded.train.labels), len(loaded.test.labels)) == (8, 2)
+    (tmp_path / "parts").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "parts" / part).symlink_to("..")
+    assert "no images in" in message_of(lambda: folder(tmp_path / "parts"))
+
+
 def test_a_folder_that_cannot_be_used_is_named(tmp_path):
     no_root = datasets.ImageFolder(prepare="frame")
     assert message_of(no_root.load).startswith("dataset.root=null: must be a folder")

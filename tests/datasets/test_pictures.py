@@ -1,6 +1,7 @@
 """A user's pictures: real files of many kinds, made from real MNIST and from drawn and photographed pages."""
 
 import io
+import os
 
 import numpy as np
 import pytest
@@ -157,7 +158,23 @@ def test_the_log_says_what_was_done(digits):
 def test_broken_pictures_are_named_in_one_line(tmp_path, digits):
     whole = saved(enlarged(digits[0])).getvalue()
     contents = {"empty.png": b"", "text.jpg": b"no picture", "cut.png": whole[: len(whole) // 2]}
+    contents["exif.png"] = saved(digits[0], exif=b"Exif\x00\x00MM\x00*\x00\x00").getvalue()  # Pillow: struct.error
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=rf"{name}: cannot be read as an image \([^\n]+\)$"):
             read_picture(tmp_path / name)
+
+
+def test_no_picture_starts_a_program_and_those_of_telephones_are_read(tmp_path, digits, monkeypatch):
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {tmp_path}/started\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("PIL.EpsImagePlugin.gs_binary", None)  # Pillow remembers where it was
+    (tmp_path / "digit.png").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
+    with pytest.raises(UserError, match=r"digit\.png: cannot be read as an image \([^\n]+\)$"):
+        read_picture(tmp_path / "digit.png")
+    assert not (tmp_path / "started").exists()
+    page = Image.fromarray(enlarged(digits[0]))
+    several = saved(page, "MPO", save_all=True, append_images=[page])
+    assert likeness(read_picture(several), digits[0]) > 0.9

@@ -108,11 +108,17 @@ GOOD = Images(ZEROS, LABELS)
         (Loaded(GOOD, GOOD, "a", ""), "the classes a; must be a tuple of different texts"),
         (Loaded(GOOD, GOOD, (0,), ""), "the classes (0,); must be a tuple of different texts"),
         (Loaded(GOOD, GOOD, ("a", "a"), ""), "the classes ('a', 'a'); must be a tuple of different texts"),
+        (Loaded(GOOD, GOOD, ("\udcff", r"\udcff"), ""), r"the classes ('\udcff', '\\udcff'); must be a tuple of"),
     ],
 )
 def test_a_dataset_that_returns_something_else_is_refused(monkeypatch, returned, expected):
     monkeypatch.setattr(Stripes, "load", lambda _: returned)
     assert message_of(images).startswith(f"dataset=stripes: load() returned {expected}")
+
+
+def test_names_of_classes_are_printable(monkeypatch):
+    monkeypatch.setattr(Stripes, "load", lambda _: Loaded(GOOD, GOOD, ("\udcff\x1b",), ""))
+    assert images().classes == (r"\udcff\x1b",)
 
 
 def test_only_learning_needs_training_images(monkeypatch):

@@ -13,7 +13,7 @@ from helpers.runs import run_in
 from omegaconf import OmegaConf
 from PIL import Image
 
-from stdp_run.errors import UserError
+from stdp_run.errors import UserError, printable
 from stdp_run.reporting.comparison import compare, draw, to_text, write_files
 from stdp_run.reporting.runs import find_runs
 
@@ -238,13 +238,13 @@ def test_the_table_is_printed_even_if_nothing_can_be_written(tmp_path, capsys):
 
 
 def test_csv_holds_every_digit_and_no_formulas(tmp_path):
-    third, odd = 0.1 + 0.2, 'a,"b"|c\nd'
+    third, odd = 0.1 + 0.2, 'a,"b"|c\nd\x1b'
     runs = [(third, {"rule__name": "=1+1", "dataset__root": odd, "epochs": -1.5}), (0.25, {"epochs": -2.5})]
     comparison = compared(tmp_path, *runs, (0.2, {"result": {"accuracy": {"all_activity": 0.2, "bayes": 0.9}}}))
     write_files(comparison, tmp_path)
     first, second, last = rows_of(tmp_path / "comparison.csv")
     assert (float(first["accuracy_mean"]), first["epochs"], second["epochs"]) == (third, "-1.5", "-2.5")
-    assert (first["rule"], first["dataset.root"], second["dataset.root"]) == ("'=1+1", odd, "null")
+    assert (first["rule"], first["dataset.root"], second["dataset.root"]) == ("'=1+1", printable(odd), "null")
     assert (first["accuracy_bayes_mean"], last["accuracy_bayes_mean"]) == ("", "0.9"), "a readout of some runs"
     assert float(rows_of(tmp_path / "runs.csv")[0]["accuracy_all_activity"]) == third
 

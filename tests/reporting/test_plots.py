@@ -125,9 +125,9 @@ def test_a_histogram_on_a_logarithmic_scale_shows_a_single_value_among_many():
 def test_raster_puts_every_spike_at_its_time_and_neuron():
     layers = [np.random.default_rng(size).random((2, 100, size)) < 0.05 for size in (64, 4, 4)]
     images = np.random.default_rng(0).integers(0, 256, (2, 8, 8)).astype(np.uint8)
-    figure = plots.raster(layers, images, ["cat", "$x"], 0.5, "Spikes of two")
+    figure = plots.raster(layers, images, ["true cat, answer none", "$x"], 0.5, "Spikes of two")
     panels = np.array(figure.axes).reshape(4, 2)
-    for b, name in enumerate(["class cat", "class $x"]):
+    for b, name in enumerate(["true cat, answer none", "$x"]):
         assert panels[0, b].get_title() == name
         np.testing.assert_array_equal(panels[0, b].images[0].get_array(), images[b])
         for axes, spikes in zip(panels[1:, b], layers, strict=True):

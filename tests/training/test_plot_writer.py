@@ -14,6 +14,7 @@ from PIL import Image
 from stdp_run.config.build import build_model
 from stdp_run.datasets.selection import Data, FirstLayerRecord
 from stdp_run.errors import UserError
+from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.network import NetworkState, initial_state
 from stdp_run.reporting import plots
@@ -25,6 +26,7 @@ OF_THE_NETWORK = ["receptive_fields", "theta", "weights"]
 AT_THE_END = ["neurons_per_class", "raster", "confusion", "accuracy", "accuracy_per_class"]
 SMALL = ("tuned=none", "n_exc=17", "encoder.steps=50", "dataset.height=14", "dataset.width=14")
 LABELS = np.arange(17) % 11 - 1
+LABELLED = Labels(LABELS, np.eye(10, 17))
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 196), dtype=np.uint8)
 DATA = Data(PIXELS, np.arange(12) % 10, PIXELS, np.arange(12) % 10, np.arange(12), tuple("0123456789"))
 
@@ -81,7 +83,7 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path, words):
         made.submit(10, made.network(10, learned(*words, by=1), None))
         made.submit(20, made.network(20, learned(*words, by=2), LABELS))
         made.submit(30, made.network(30, learned(*words, by=3), LABELS))
-        made.submit(30, made.labelled(30, learned(*words, by=3), LABELS))
+        made.submit(30, made.labelled(30, learned(*words, by=3), LABELLED))
         history = plots.ClassHistory([20, 30], np.full((2, 10), 0.5), None)
         made.submit(30, made.results(evaluation(), np.array([[10, 0.5]]), np.array([[20, 0.7], [30, 0.8]]), history))
     assert torch.get_num_threads() == 2, "the raster leaves other threads theirs"
@@ -98,13 +100,30 @@ def test_titles_and_axes_say_what_is_plotted_and_in_which_unit(tmp_path, titles)
     for words in ((), ("rule=post_pre_int", "neuron=diehl_cook_int")):
         with writer(tmp_path, Put(), *words) as made:
             made.submit(0, made.network(60000, learned(*words), LABELS))
-            made.submit(0, made.labelled(60000, learned(*words), LABELS))
+            made.submit(0, made.labelled(60000, learned(*words), LABELLED))
     fields, theta, weights, _, raster, _, theta_int, weights_int, *_ = titles
     assert fields[0] == "Receptive fields after 60,000 images\n17 neurons" and "weight (mV per spike)" in fields
     assert "adaptive threshold theta (mV)" in theta and "number of neurons" in theta
     assert "weight (mV per spike)" in weights and "number of synapses" in weights
     assert raster[0] == "Spikes after 60,000 images, learning off" and "time (ms)" in raster
     assert "threshold theta (units; 16.384 units are 1 mV)" in theta_int and "weight (units)" in weights_int
+
+
+def test_the_raster_has_class_and_answer_and_plots_of_patches_have_no_labels(tmp_path, monkeypatch):
+    drawn = {"raster": [], "receptive_fields": []}
+    for name, calls in drawn.items():
+        monkeypatch.setattr(plots, name, lambda *arguments, calls=calls: calls.append(arguments))
+    monkeypatch.setattr(plots, "to_png", lambda _: b"")
+    all_of_3 = Labels(np.full(17, 3), np.eye(10)[:, np.full(17, 3)])
+    for words in ((), ("dataset=patches",)):
+        put = Put()
+        with writer(tmp_path, put, *words, data=replace(DATA, test_pixels=np.full_like(PIXELS, 255))) as made:
+            made.submit(10, made.network(10, learned(by=5), LABELS))
+            made.submit(10, made.labelled(10, learned(by=5), all_of_3))
+            made.submit(10, made.results(evaluation(), np.array([[10, 0.5]]), np.array([[20, 0.7]]), None))
+    assert [names for _, _, names, *_ in drawn["raster"]] == [[f"true {k}, answer 3" for k in range(3)], [""] * 3]
+    assert [labels is None for _, labels, *_ in drawn["receptive_fields"]] == [False, True]
+    assert put.names(10) == [*OF_THE_NETWORK, "raster"]
 
 
 def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkeypatch):
@@ -121,7 +140,7 @@ def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkey
     state = initial_state(model)
     with PlotWriter(tmp_path, lambda *_: None, settings, model, data) as made:
         made.submit(10, made.network(10, state, np.zeros(5, np.int64)))
-        made.submit(10, made.labelled(10, state, np.zeros(5, np.int64)))
+        made.submit(10, made.labelled(10, state, Labels(np.zeros(5, np.int64), np.ones((10, 5)))))
     fields, blocks = drawn
     np.testing.assert_array_equal(fields, (state.weight @ projection).reshape(5, 8, 8))
     assert (blocks[:, down:, :across] != blocks[:, :down, :across]).any()

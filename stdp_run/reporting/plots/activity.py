@@ -15,7 +15,7 @@ def raster(spikes: Sequence[np.ndarray], images: np.ndarray, names: Sequence[str
     """Draw every spike as a mark at its time and its neuron's number, a column for each image.
 
     `spikes` are those of input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool. `images` are uint8
-    [B, height, width], `names` [B] their classes.
+    [B, height, width], `names` [B] stand above them.
     """
     wide, tall = max(900, 130 + 420 * len(images)), 1000
     # Finding the margins would take longer than drawing the many panels does.
@@ -28,7 +28,7 @@ def raster(spikes: Sequence[np.ndarray], images: np.ndarray, names: Sequence[str
     for b, column in enumerate(panels.T):
         column[0].imshow(images[b], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
         column[0].set(xticks=[], yticks=[])
-        column[0].set_title(f"class {style.short(names[b])}", fontsize=13, parse_math=False)
+        column[0].set_title(style.short(names[b], 40), fontsize=13, parse_math=False)
         for axes, (layer, colour), fired in zip(column[1:], layers, spikes, strict=True):
             _raster_panel(axes, fired[b], dt_ms, colour)
             axes.tick_params(labelbottom=layer == "inhibitory")
