@@ -11,7 +11,8 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import accumulate
+from math import inf
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -21,7 +22,6 @@ import numpy as np
 from stdp_run.errors import UserError
 from stdp_run.files import read_regular, write_atomically
 from stdp_run.network import Model, NetworkState, persistent_state
-from stdp_run.parameters import non_negative, positive
 
 _MARK = b"\nstdp-run checkpoint sha256 "
 _TAIL_LENGTH = len(_MARK) + 64 + 1
@@ -66,8 +66,8 @@ class Checkpoint:
             check_array("label", self.labels["label"], np.int64, shape[1:], -1, shape[0] - 1)
             check_array("mean_count", self.labels["mean_count"], np.float64, shape, 0)
             for name, (temperature, floor) in self.labels["calibration"].items():
-                positive(f"calibration.{name}.temperature", temperature)
-                non_negative(f"calibration.{name}.floor", floor)
+                if not (0.01 <= temperature <= 1e4 and 0 <= floor <= 1):
+                    raise ValueError(f"calibration.{name} has values that are not allowed")
 
 
 def _state(arrays: StateDict) -> NetworkState:
@@ -111,9 +111,9 @@ def save(path: Path, checkpoint: Checkpoint) -> None:
 def read_verified(path: Path) -> bytes:
     """Return the bytes of `torch.save` in a checkpoint file; raise UserError if it is missing, damaged or foreign."""
     try:
-        raw = read_regular(path)
-    except (OSError, ValueError) as error:  # the latter: a zero byte in the name
-        raise UserError(f"checkpoint={path}: cannot be read: {getattr(error, 'strerror', error)}") from error
+        raw = read_regular(path, inf)
+    except (OSError, ValueError, MemoryError) as error:  # ValueError: a zero byte in the name
+        raise UserError(f"checkpoint={path}: cannot be read: {getattr(error, 'strerror', repr(error))}") from error
     data, tail = raw[:-_TAIL_LENGTH], raw[-_TAIL_LENGTH:]
     if not tail.startswith(_MARK):
         raise UserError(f"checkpoint={path}: cut off, or not a checkpoint that stdp-run wrote (checkpoint.pt of a run)")
@@ -133,9 +133,8 @@ def load(path: Path) -> Checkpoint:
         if unpacked >= len(data) or _MAKES_MEMORY.search(data):
             raise ValueError("it would unpack to more than the file has")
         content = torch.load(io.BytesIO(data), weights_only=True)
-        values = islice(_values(content), len(data))
-        # A shared text, or a tensor with a stride of 0, is larger than it is in the file.
-        if sum(len(each) if isinstance(each, str) else getattr(each, "nbytes", 1) for each in values) >= len(data):
+        # A shared value, or a tensor with a stride of 0, is larger than it is in the file.
+        if any(size > 2 * len(data) for size in accumulate(_sizes(content))):
             raise ValueError("its values would be larger than the file")
         found = Checkpoint(**_converted(content, torch.Tensor, torch.Tensor.numpy))
         if not isinstance(found.state_dict, dict) or not isinstance(found.global_step, int):
@@ -146,11 +145,11 @@ def load(path: Path) -> Checkpoint:
         raise not_of_a_run(path, error) from error
 
 
-def _values(value: Any) -> Iterator[Any]:
-    """Yield a value and all values in it; a shared list, which may be small in a file, comes each time."""
-    yield value
-    for item in value.values() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
-        yield from _values(item)
+def _sizes(value: Any) -> Iterator[int]:
+    """Yield the size in bytes, at least 1, of a value, and of all values in it as often as they occur."""
+    yield max(1, len(value) if isinstance(value, str) else getattr(value, "nbytes", 1))
+    for item in value.items() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+        yield from _sizes(item)
 
 
 def not_of_a_run(path: str | Path, error: Exception) -> UserError:

@@ -45,26 +45,23 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
             temporary.unlink()
 
 
-def read_regular(path: Path) -> bytes:
-    """Return the content of a file; raise OSError also for a pipe or a device, from which reading may never end."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise OSError(errno.EINVAL, "not a regular file", str(path))
+def read_regular(path: Path, limit: float = 1e7) -> bytes:
+    """Return the content of a file; OSError also for one above `limit` bytes, and for a pipe, which may never end."""
+    if path.exists() and not path.is_dir() and (not path.is_file() or path.stat().st_size > limit):
+        raise OSError(errno.EINVAL, f"not a regular file of up to {limit:g} bytes", str(path))
     return path.read_bytes()
 
 
 def read_record(path: Path) -> Any:
-    """Return the plain values in a YAML file, maybe of a stranger; nothing in them is resolved.
-
-    Raises:
-        OSError: it cannot be read.
-        ValueError, TypeError: it is no YAML, or has other values.
-    """
+    """Return the plain values in a YAML file, maybe of a stranger; OSError, ValueError or TypeError if that fails."""
+    text, depth = read_regular(path, 1e6), 0
     try:
-        text = read_regular(path).decode()
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
-            raise ValueError("it has references (*NAME), by which a short file can stand for a huge value")
+        for event in yaml.parse(text, yaml.SafeLoader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > 20:
+                raise ValueError("it has references (*NAME) or is deeply nested, and may stand for a huge value")
         record = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except Exception as error:  # of any type, as the content may be anything
         raise ValueError(f"{type(error).__name__}: {error}") from error
     json.dumps(record)  # raises TypeError for other than plain values
     return record
@@ -94,13 +91,13 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
     Raises:
         UserError: another process holds it and this one does not `wait`, or the file cannot be made.
     """
-    lock = FileLock(path, timeout=0)
+    lock = FileLock(path, timeout=2 if wait else 0)  # s; nothing is said of a shorter wait
     try:
         lock.acquire()
     except Timeout:
         if not wait:
-            raise UserError(f"{what}: another process is at work there") from None
-        log.info("%s: another process is at work there; waiting for it", what)
+            raise UserError(f"{what}: another process is at work in it") from None
+        log.info("%s: another process is at work; waiting for it", what)
         while not lock.is_locked:
             path.parent.mkdir(exist_ok=True)  # a refused command removes its folder
             with contextlib.suppress(FileNotFoundError):

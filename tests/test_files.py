@@ -61,7 +61,7 @@ def test_a_write_that_fails_keeps_the_old_file_and_says_why(tmp_path, monkeypatc
 
 
 def test_a_held_lock_is_refused_and_one_of_a_killed_process_is_free(tmp_path, holder):
-    refused = pytest.raises(UserError, match="it: another process is at work there")
+    refused = pytest.raises(UserError, match="it: another process is at work in it")
     with refused, files.locked(tmp_path / ".lock", wait=False, what="it"):
         pass
     holder.kill()
@@ -72,10 +72,10 @@ def test_a_held_lock_is_refused_and_one_of_a_killed_process_is_free(tmp_path, ho
 
 def test_waiting_for_a_lock_is_reported(tmp_path, holder, caplog):
     caplog.set_level(logging.INFO)
-    threading.Timer(0.2, holder.stdin.close).start()
+    threading.Timer(2.5, holder.stdin.close).start()
     with files.locked(tmp_path / ".lock", wait=True, what="it"):
         assert holder.wait(timeout=10) == 0, "the other process holds the lock as long as it runs"
-    assert "it: another process is at work there; waiting for it" in caplog.text
+    assert "it: another process is at work; waiting for it" in caplog.text
 
 
 def test_a_waiting_process_gets_the_lock_in_a_folder_that_was_removed(tmp_path, caplog):

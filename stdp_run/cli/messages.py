@@ -4,13 +4,15 @@ import errno
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from stdp_run.cli.overrides import is_sweep, key_of
 from stdp_run.config.build import conf_folder
+from stdp_run.config.compatibility import flat
 from stdp_run.config.custom_code import named_folders
 from stdp_run.errors import UserError, nearest
 
@@ -60,5 +62,9 @@ def _unknown_key(key: str, section: DictConfig, arguments: Sequence[str]) -> str
     if not names:
         choices = sorted(file.stem for file in (conf_folder() / group).glob("*.yaml") if file.stem != "none")
         return f"{given}: needs {group}=NAME; NAME is one of {', '.join(choices)}"
-    groups = {folder.name for folder in conf_folder().iterdir() if folder.is_dir()} | {"tuned"}
-    return f"{given}: unknown key; {nearest(key, names if group else names | groups)}"
+    if not group:
+        names |= {folder.name for folder in conf_folder().iterdir() if folder.is_dir()} | {"tuned"}
+        inner = flat(cast(dict, OmegaConf.to_container(section)))
+        if found := [each for each in inner if each.endswith(f".{key}") and not each.startswith("hydra.")]:
+            return f"{given}: unknown key; did you mean {' or '.join(found)}?"
+    return f"{given}: unknown key; {nearest(key, names)}"

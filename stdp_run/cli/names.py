@@ -9,6 +9,7 @@ from omegaconf import OmegaConf
 from stdp_run.cli.overrides import key_of
 
 LONGEST_NAME = 90
+SWEEPS = "outputs/multirun/"  # the name of a sweep there has all its overrides
 # Keys that change no result, so that the same sweep goes on with other ones.
 UNNAMED = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
 
@@ -17,21 +18,20 @@ def run_name(mode: str, choices: Mapping[str, str | None], n_exc: object) -> str
     """Return the name of a single run, to stand behind the time: its preset or dataset, rule and size."""
     if mode != "train":
         return folder_name(mode)
-    layers = "" if choices["first_layer"] == "none" else "two_layers_"
-    subject = choices["experiment"] or f"{layers}{choices['dataset']}"
-    return folder_name(f"{subject}_{choices['rule']}_{n_exc}")
+    data = choices["dataset"] if choices["first_layer"] == "none" else f"two_layers_{choices['dataset']}"
+    return folder_name(f"{choices['experiment'] or data}_{choices['rule']}_{n_exc}")
 
 
-def settings_name(overrides: Sequence[str], fixed: Collection[str] = ()) -> str:
+def settings_name(overrides: Sequence[str], fixed: Collection[str] = (), sweep_dir: str = SWEEPS) -> str:
     """Return the name of a job, or of a sweep, from its overrides, without those of the keys in `fixed`.
 
-    The name of a path is its last part, or of a checkpoint the directory of its run.
+    In a folder of the user's, which several sweeps may share, there is a digest of all overrides. The name of a path is
+    its last part, or of a checkpoint the directory of its run.
     """
     named = sorted(each for each in overrides if key_of(each) not in UNNAMED)
-    named = [each for each in named if key_of(each) not in fixed] or named
-    text = "_".join(named)
-    short = re.sub(r"[^,=]*/|'", "", re.sub(r"/checkpoint\.pt(?=[,'_]|$)", "", text))
-    return folder_name(text.replace("=", "-"), short)
+    swept = "_".join(each for each in named if key_of(each) not in fixed) or "_".join(named)
+    short = re.sub(r"[^,=]*/|'", "", re.sub(r"/checkpoint\.pt(?=[,'_]|$)", "", swept))
+    return folder_name((swept if sweep_dir.startswith(SWEEPS) else "_".join(named)).replace("=", "-"), short)
 
 
 def folder_name(text: str, short: str | None = None) -> str:

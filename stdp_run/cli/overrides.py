@@ -75,20 +75,17 @@ def _rewritten(argument: str, sweep: bool) -> list[str]:
 def _implied(given: dict[str, Override], sweep: bool) -> list[str]:
     """Return the overrides that follow from others; raise UserError if `resume` cannot be done."""
     values, implied = {key: each.value() for key, each in given.items()}, []
-    if sweep and "hydra.sweep.dir" not in values:  # the sweep's name has what its jobs have in common
-        fixed = [quoted(key) for key, each in given.items() if not each.is_sweep_override()]
-        implied += [f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]"] if fixed else []
+    fixed = [quoted(key) for key, each in given.items() if not each.is_sweep_override()]
+    if sweep and fixed:  # a job is named after the others
+        implied.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
     if values.get("hydra/sweeper") == "optuna" and "hydra.sweeper.max_failure_rate" not in values:
         implied.append("hydra.sweeper.max_failure_rate=1.0")  # the search continues after failed trials
     elif values.get("mode") in ("predict", "export", "compare"):  # these have no run of their own
         implied.append("hydra.run.dir=.")
     elif (resume := values.get("resume")) not in ("auto", None):
         if not (Path(str(resume)) / "config.yaml").is_file():
-            allowed = "auto, null, or the directory of a run, with a config.yaml in it"
-            raise UserError.bad_value("resume", resume, allowed)
+            raise UserError.bad_value("resume", resume, "auto, null, or the directory of a run, with a config.yaml")
         if sweep or "hydra.run.dir" in values:
-            raise UserError(
-                f"resume={resume}: excludes -m and hydra.run.dir; the same command without it resumes a sweep"
-            )
+            raise UserError(f"resume={resume}: excludes -m and hydra.run.dir; the same command resumes a sweep")
         implied.append(f"hydra.run.dir={quoted(str(resume))}")
     return implied

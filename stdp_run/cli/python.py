@@ -55,7 +55,7 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
         if config.mode not in ("train", "eval"):
             raise UserError.bad_value("mode", config.mode, "train or eval in Python; stdp_run.load has predictions")
         directory.mkdir(parents=True, exist_ok=True)
-    except (HydraException, OmegaConfBaseException, OSError) as error:
+    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         raise UserError(in_one_line(error, arguments)) from None
     hydra_config.runtime.output_dir = str(directory)
     with open_dict(config):
@@ -86,7 +86,7 @@ def _as_override(key: str, value: object) -> str:
         return "[" + ",".join(_as_override(key, each) for each in value) + "]"
     if not isinstance(value, str | int | float | np.generic | Path | None):
         allowed = "text, a number, True, False, None, a path, or lists or dicts of these"
-        own = "; own pictures: dataset=image_folder dataset.root=FOLDER; a custom class: CONTRIBUTING.md, A dataset"
+        own = "; a dataset is a name such as mnist, image_folder with dataset.root=FOLDER, or a custom class"
         raise UserError(f"{key}: {type(value).__name__} given; must be {allowed}{own if key == 'dataset' else ''}")
     text = shown(value)
     return text if key in PATHS or re.fullmatch(r"[\w.+/-]+", text, re.ASCII) else quoted(text)

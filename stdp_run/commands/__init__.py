@@ -12,7 +12,6 @@ from omegaconf import DictConfig
 from stdp_run.config.schema import MODES, Settings, read_settings, resolved
 from stdp_run.errors import UserError
 from stdp_run.files import check_place
-from stdp_run.system import available_cores
 from stdp_run.training.signals import Stopped
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -82,9 +81,6 @@ def run(config: DictConfig, invocation: Invocation) -> float:
         Stopped: a stop signal came while a network learned.
     """
     record = resolved(config)
-    threads, cores = record.get("threads"), available_cores()
-    if isinstance(threads, int) and threads > cores:
-        log.warning("threads=%d: more than the %d cores there are make it slower", threads, cores)
     mode, others = record.get("mode"), {"export": _export, "compare": _compare}
     if mode not in MODES:
         raise UserError.bad_value("mode", mode, f"one of {', '.join(MODES)}")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from stdp_run.commands import Invocation
+from stdp_run.config.build import build_model
 from stdp_run.config.compatibility import record_to_evaluate
 from stdp_run.config.schema import NEEDED, Settings, read_settings
 from stdp_run.datasets.pictures import reader_for
@@ -52,7 +53,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
 
 def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, invocation: Invocation) -> dict:
     """Return the figures of the network; nothing is written before everything that can be refused was checked."""
-    model, perturbation = trained.model, build_perturbation(settings)
+    model, perturbation = build_model(settings), build_perturbation(settings)
     images, learned = settings.dataset, trained.settings.dataset
     if images.n_inputs != learned.n_inputs or (trained.first_layer and images.height != learned.height):
         size = f"{images.height} x {images.width} pixels; the network learned from {learned.height} x {learned.width}"

@@ -3,7 +3,6 @@
 import csv
 import io
 import logging
-from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,11 +14,8 @@ from stdp_run.config.schema import read_settings
 from stdp_run.datasets.image_folder import ENDINGS, pictures_below
 from stdp_run.datasets.pictures import reader_for
 from stdp_run.errors import UserError, printable
-from stdp_run.evaluation.calibration import Calibration
-from stdp_run.evaluation.metrics import IMAGES_AT_ONCE
-from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.files import check_place, csv_cell, write_atomically
-from stdp_run.inference.load import Answers, TrainedNetwork, load
+from stdp_run.inference.load import Answers, load
 
 log = logging.getLogger(__name__)
 
@@ -86,29 +82,20 @@ def predict(
         raise UserError.bad_value("predict.images", images, "pictures; none of the files there can be read as one")
     log.info("%s", reader.summary())
     answers = network.classify(np.stack(pixels), readout)
-    _log_confidence(network, answers, readout or network.settings.evaluator.readout)
+    same = np.unique(answers.confidence.round(6), return_counts=True)[1].max() / len(read)
+    log.info("confidence holds on images like those learned from; a picture of something else can get a high one")
+    if same > 0.5 and len(read) > 1:
+        text = "%.0f%% of the answers have the same confidence, which ranks none; evaluator.readout=proportion may"
+        log.warning(text, 100 * same)
     return Prediction(tuple(read), answers, tuple(broken), np.stack(pixels))
 
 
-def _log_confidence(network: TrainedNetwork, answers: Answers, readout: str) -> None:
-    """Log what confidence holds for, and warn if it is the same for most of the answers."""
-    log.info("confidence holds on images like those that the network learned from")
-    counts, fitted = answers.counts[:IMAGES_AT_ONCE], network.labels.calibration
-    scores = {name: score(counts, network.labels) for name, score in READOUTS.items()}
-    equal = {name: fitted.get(name, Calibration()).share_at_highest(score) for name, score in scores.items()}
-    if equal[readout] > 0.5:
-        ranking = ", ".join(name for name, share in equal.items() if share <= 0.5) or "none"
-        text = "confidence by %s does not rank the answers: %.0f%% have the same; evaluator.readout= that ranks: %s"
-        log.warning(text, readout, 100 * equal[readout], ranking)
-
-
 def save_pictures(prediction: Prediction, folder: Path) -> None:
-    """Save the pictures as the network saw them in a new folder: NAME.png for each file NAME, then NAME_1.png, ..."""
+    """Save the pictures as the network saw them, in the order of the table, in a new folder: 0001_NAME.png, ..."""
     try:
         folder.mkdir()
-        for file, pixels in zip(prediction.files, prediction.pixels, strict=True):
-            paths = (folder / f"{file.stem}{f'_{n}' if n else ''}.png" for n in count())
-            Image.fromarray(pixels).save(next(path for path in paths if not path.exists()))
+        for n, (file, pixels) in enumerate(zip(prediction.files, prediction.pixels, strict=True), 1):
+            Image.fromarray(pixels).save(folder / f"{n:04}_{file.stem}.png")
     except OSError as error:
         raise UserError(f"predict.save={folder}: cannot be written: {error.strerror}") from None
 

@@ -31,7 +31,7 @@ from stdp_run.config.sections import (
     threads_check,
 )
 from stdp_run.errors import UserError
-from stdp_run.parameters import non_negative, positive, whole_positive
+from stdp_run.parameters import Check, non_negative, positive, whole_positive
 from stdp_run.rules.reduction import REDUCTIONS
 
 MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
@@ -95,7 +95,7 @@ class Settings:
     mode: str = checked(one_of(*MODES))
     seed: int = checked(seed_check)
     n_exc: int = checked(whole_positive)
-    epochs: int = checked(whole_positive)
+    epochs: int = checked(Check("a whole number from 1 to 1000000", whole=True, minimum=1, maximum=1_000_000))
     n_train: int | None = checked(or_null(whole_positive))
     n_test: int | None = checked(or_null(whole_positive))
     n_label: int | None = checked(or_null(whole_positive))

@@ -8,7 +8,7 @@ from stdp_run.config.sections import or_null
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.encoding import patch_places
 from stdp_run.errors import UserError
-from stdp_run.parameters import non_negative, positive, whole_positive
+from stdp_run.parameters import Check, non_negative, whole_positive
 
 TEST_SHARE = 6  # training patches for each test patch, as in MNIST
 MAX_DRAWS = 1000  # positions drawn for each patch
@@ -37,7 +37,7 @@ class Patches(Dataset):
         """Take a function that returns the other dataset; raise UserError if a value is not allowed."""
         self._of, self._seed = of, seed
         self._size = (whole_positive("dataset.height", height), whole_positive("dataset.width", width))
-        self._per_image = positive("dataset.per_image", per_image)
+        self._per_image = Check("above 0, and at most 1000", above=0, maximum=1000)("dataset.per_image", per_image)
         self._min_contrast = non_negative("dataset.min_contrast", min_contrast)
         self._n_images = or_null(whole_positive)("dataset.n_images", n_images)
 

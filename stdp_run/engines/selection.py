@@ -8,7 +8,7 @@ from stdp_run.config.schema import Settings
 from stdp_run.engines.base import Engine
 from stdp_run.errors import UserError
 from stdp_run.network import Model, NetworkState
-from stdp_run.system import available_threads
+from stdp_run.system import available_cores, available_threads
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,9 @@ class EngineOptions(NamedTuple):
 
 
 def engine_options(settings: Settings, gpu: int | None, learning: bool = True) -> EngineOptions:
-    """Return the options in the settings."""
+    """Return the options in the settings; warn of more threads than cores."""
+    if settings.threads is not None and settings.threads > available_cores():
+        log.warning("threads=%d: more than the %d cores there are make it slower", settings.threads, available_cores())
     return EngineOptions(**{key: getattr(settings, key) for key in ENGINE_KEYS}, gpu=gpu, learning=learning)
 
 
@@ -45,11 +47,8 @@ def set_process_options(threads: int | None, tf32: bool) -> None:
 def choose(model: Model, options: EngineOptions) -> tuple[str, str]:
     """Return the engine ("event", "torch") and the device ("cpu", "cuda") of a network; log them with the reason.
 
-    engine=auto is event for online learning and for inference where the rule has an implementation; it is torch for
-    batches and everything else, on the GPU if there is one. Nothing is measured, so equal machines choose equally.
-
-    Raises:
-        UserError: the engine cannot run the model, the batch size or the device.
+    engine=auto is event where it can run, because that is fastest; else torch, on the GPU if there is one. Nothing is
+    measured, so equal machines choose equally. UserError: the engine cannot run the model, batch size or device.
     """
     if options.device == "cuda" and not _has_gpu():
         raise UserError("device=cuda: no GPU that this build of torch can use; a new run can have cpu or auto")

@@ -36,10 +36,6 @@ class Calibration(NamedTuple):
         """Return the probability, [N], of the class with the highest score; 0 where no class scored."""
         return self.probability(score).max(axis=1)
 
-    def share_at_highest(self, score: np.ndarray) -> float:
-        """Return the share of images with the confidence that one class alone gives; it cannot rank these."""
-        return float((self.confidence(score) > self.confidence(np.eye(1, score.shape[1])) - 1e-6).mean())
-
 
 def fit_calibration(score: np.ndarray, classes: np.ndarray) -> Calibration:
     """Return the calibration under which the classes [N] of images are most probable, given their scores [N, C].

@@ -142,7 +142,8 @@ def draw(comparison: Comparison) -> Figure:
     across = STRENGTH if is_perturbed else _swept_number(groups, keys)
     axis, common = f"{measure} (%)", printable(_common(groups, keys))
     if across is None:
-        return plots.accuracy_rows(points.assign(name=_names(groups, keys)), axis, common)
+        named = keys if len(keys) < 8 else _distinguishing(groups, keys)  # a row has room for seven or so
+        return plots.accuracy_rows(points.assign(name=_names(groups, named)), axis, common)
     not_of_lines = (STRENGTH, PERTURBATION, "mode") if is_perturbed else (across,)
     others = _distinguishing(groups, [key for key in keys if key not in not_of_lines])
     points = points.assign(x=_numbers(groups[across]), name=_names(groups, others))

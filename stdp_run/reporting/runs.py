@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stdp_run.config.compatibility import flat
+from stdp_run.config.schema import Settings
 from stdp_run.errors import UserError, shown
+from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.files import read_record, read_regular
 
 if TYPE_CHECKING:
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 else:
     DataFrame = Series = Any  # only names for annotations
 
-# Errors of damaged files; deeply nested JSON raises RecursionError.
-DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 SPEED = ("train_images_per_second", "eval_images_per_second", "wall_seconds")
 INTERVAL = ("interval_95_low", "interval_95_high")
 NOT_SETTINGS = ("accuracy", *INTERVAL, *SPEED, "strength_label", "directory", "state", "reason")
@@ -87,7 +87,7 @@ def _read_run(path: Path, searched: Path) -> dict[str, object]:
             row |= read(path / file)
         except FileNotFoundError:
             row |= {"state": "unfinished", "reason": f"no {file}: still running, or interrupted"}
-        except DAMAGED as error:
+        except Exception as error:  # of any type, as the content may be anything
             row |= {"state": "unfinished", "reason": f"{file} is damaged: {type(error).__name__}: {error}"}
         if row["state"] != "finished":
             break
@@ -97,7 +97,7 @@ def _read_run(path: Path, searched: Path) -> dict[str, object]:
 
 
 def _read_config(path: Path) -> dict[str, object]:
-    config = flat(read_record(path))
+    config = flat({key: value for key, value in read_record(path).items() if key in Settings.__dataclass_fields__})
     settings = {CHOSEN_BY.get(key, key): _text(value) for key, value in config.items()}
     settings |= {key: "none" for key in ("perturbation", "first_layer") if settings.get(key, "null") == "null"}
     return {"mode": settings["mode"], "rule": settings["rule"], **settings}
@@ -114,7 +114,10 @@ def _read_result(path: Path) -> dict[str, object]:
     accuracy = result["accuracy"]
     if not all(0 <= value <= 1 for value in accuracy.values()):
         raise ValueError(f"accuracy is {accuracy}, not fractions of 1")
-    figures = {"accuracy": accuracy[result["readout"]], **{f"accuracy_{name}": accuracy[name] for name in accuracy}}
+    figures = {
+        "accuracy": accuracy[result["readout"]],
+        **{f"accuracy_{name}": accuracy[name] for name in READOUTS if name in accuracy},
+    }
     figures |= {name: math.nan if result[name] is None else float(result[name]) for name in SPEED}
     figures |= dict(zip(INTERVAL, map(float, result["accuracy_interval_95"][result["readout"]]), strict=True))
     figures |= {"strength_label": str(result.get("perturbation", {}).get("axis", ""))}

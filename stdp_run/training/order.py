@@ -22,18 +22,18 @@ def images_per_row(options: TrainerSettings, n_images: int) -> int:
     return options.log_every or min(1000, max(100, n_images // 20))
 
 
-def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) -> np.ndarray:
-    """Return the numbers of images after which accuracy is measured, int64 [K], from the `classes` [N] of an epoch.
+def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) -> Sequence[int]:
+    """Return the numbers of images after which accuracy is measured, from the `classes` [N] of an epoch.
 
     An order by class sets them to the end of each class but the last, unless there is `evaluate_every`.
     """
     n_images = len(classes)
     if options.evaluate_every is not None:
-        return np.arange(options.evaluate_every, n_images * epochs + 1, options.evaluate_every)
+        return range(options.evaluate_every, n_images * epochs + 1, options.evaluate_every)
     if options.order != "by_class":
-        return np.zeros(0, np.int64)
+        return ()
     ends = np.cumsum(np.unique(classes, return_counts=True)[1])
-    return (np.arange(epochs)[:, None] * n_images + ends).ravel()[:-1]
+    return (np.arange(epochs)[:, None] * n_images + ends).ravel()[:-1].tolist()
 
 
 def presented_by_class(classes: np.ndarray, n_classes: int, images_seen: Sequence[int], least: int) -> np.ndarray:

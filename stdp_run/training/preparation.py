@@ -53,7 +53,7 @@ class Progress:
         progress.estimate.earlier = [(sums, n_images) for sums, n_images in saved["estimate"]]
         kinds = {name: type(value) for name, value in vars(progress).items() if name != "estimate"}
         numbers = np.array([saved[name] for name, kind in kinds.items() if kind is not list], np.float64)
-        check_array("progress", numbers, np.float64, numbers.shape, 0)
+        check_array("progress", numbers, np.float64, numbers.shape, 0, 2**53)
         vars(progress).update({name: kind(saved[name]) for name, kind in kinds.items()})
         return progress
 

@@ -73,7 +73,8 @@ def judged(result: dict) -> float:
 def write_result(directory: Path, result: dict) -> None:
     """Write `result.json`, which completes a run; log the accuracy of the judged readout."""
     files.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-    log.info("%s accuracy %.2f%% (%s)", result["split"], 100 * judged(result), result["readout"])
+    if result["dataset"] != "patches":  # these have no classes
+        log.info("%s accuracy %.2f%% (%s)", result["split"], 100 * judged(result), result["readout"])
 
 
 def summary_table(result: dict, directory: Path) -> str:

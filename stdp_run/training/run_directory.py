@@ -83,13 +83,13 @@ class RunDirectory:
         if not file.is_file():
             return None
         try:
-            result = json.loads(file.read_text())
+            result = json.loads(files.read_regular(file))
             if not math.isfinite(judged(result)):
                 raise ValueError("accuracy")
             if needs_checkpoint:
                 checkpoint.read_verified(self.path / "checkpoint.pt")
             return result
-        except (OSError, ValueError, KeyError, TypeError, UserError) as error:
+        except Exception as error:  # of any type, as the content may be anything
             log.warning("%s: the result is damaged, and made again: %s", self.path, error)
             return None
 

@@ -4,6 +4,7 @@ import json
 import math
 import time
 from bisect import bisect
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,15 +50,14 @@ class Trainer:
         self._epoch, self._order = -1, np.zeros(0, np.int64)  # an epoch, and the order of its images
         log_every, plot_every = images_per_row(options, self._total), options.plot_every or self._total
         save_every = options.checkpoint_every or self._total
-        evaluations = evaluated_after(options, data.train_classes, run.settings.epochs).tolist()
+        evaluations, end = evaluated_after(options, data.train_classes, run.settings.epochs), (self._total,)
         # Numbers of images; an evaluation can take long, and a signal during it must find everything saved.
-        self._due = {
-            "log": [*range(log_every, self._total, log_every), self._total],
-            "plot": [*range(plot_every, self._total, plot_every)],  # the end has plots of its own
-            "save": sorted([*range(save_every, self._total, save_every), *evaluations, self._total]),
-            "evaluate": evaluations,
+        self._due: dict[str, tuple[Sequence[int], ...]] = {
+            "log": (range(log_every, self._total, log_every), end),
+            "plot": (range(plot_every, self._total, plot_every),),  # the end has plots of its own
+            "save": (range(save_every, self._total, save_every), evaluations, end),
+            "evaluate": (evaluations,),
         }
-        self._stops = sorted({images for each in self._due.values() for images in each})
 
     def train(self, bars: Bars) -> None:
         """Learn from the images, `settings.epochs` times.
@@ -91,7 +91,9 @@ class Trainer:
         """Return about `at_once` images, in whole batches, up to where something is due."""
         seen, batch_size = self._progress.images, self._settings.batch_size
         epoch, start = divmod(seen, len(self._data.train_pixels))
-        n_batches = -(-min(at_once, self._stops[bisect(self._stops, seen)] - seen) // batch_size)
+        due = [each for several in self._due.values() for each in several]
+        stop = min(each[k] for each in due if (k := bisect(each, seen)) < len(each))
+        n_batches = -(-min(at_once, stop - seen) // batch_size)
         if self._epoch != epoch:
             order, seed = self._options.order, self._settings.seed
             self._epoch, self._order = epoch, presentation_order(order, self._data.train_classes, epoch, seed)
@@ -101,7 +103,8 @@ class Trainer:
 
     def _is_due(self, name: str) -> bool:
         """Return whether something became due since the last report."""
-        return bisect(self._due[name], self._progress.reported) < bisect(self._due[name], self._progress.images)
+        reported, images = self._progress.reported, self._progress.images
+        return any(bisect(each, reported) < bisect(each, images) for each in self._due[name])
 
     def _save(self) -> None:
         """Save a checkpoint."""

@@ -61,7 +61,8 @@ def test_a_sweep_is_named_after_its_settings_and_a_job_after_those_that_differ()
     assert folders("seed=1", "n_exc=21")[1:] != folders("seed=1", "n_exc=20")[1:]
     fixed = next(word for word in prepared(["-m", "n_exc=20", "rule=triplet", "seed=1,2"]) if "exclude_keys" in word)
     assert folders("n_exc=20", "rule=triplet", "seed=1", fixed)[1:] == ("n_exc-20_rule-triplet_seed-1", "seed-1")
-    assert not any("exclude" in word for word in prepared(["-m", "n_exc=20", "seed=1,2", "hydra.sweep.dir=shared"]))
+    shared = [folders(f"n_exc={n}", "rule=triplet", "seed=1", fixed, "hydra.sweep.dir=mine")[2] for n in (20, 21)]
+    assert shared[0] != shared[1] and all(re.fullmatch("seed-1_[0-9a-f]{8}", name) for name in shared)
     runs = [folders(f"checkpoint='outputs/{day}/RUN/checkpoint.pt'", "n_test=9")[2] for day in "ab"]
     assert runs[0] != runs[1] and all(re.fullmatch("checkpoint-RUN_n_test-9_[0-9a-f]{8}", name) for name in runs)
 

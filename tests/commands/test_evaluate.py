@@ -43,6 +43,15 @@ def test_evaluating_a_checkpoint_gives_the_same_figures_to_the_last_digit(tmp_pa
     assert {key: first[key] for key in SAME} == {key: second[key] for key in SAME}
 
 
+def test_an_evaluation_may_present_images_otherwise_than_the_run(finished_run, tmp_path):
+    command = ("mode=eval", f"checkpoint={finished_run}/checkpoint.pt", "n_test=20")
+    counts = []
+    for number, words in enumerate([(), ("evaluator.steps=30",), ("evaluator.n_presentations=3",)]):
+        run_in(tmp_path / str(number), *command, *words)
+        counts.append(result_of(tmp_path / str(number))["spikes_per_image"])
+    assert counts[1] < 0.7 * counts[0] and counts[2] > 2 * counts[0]
+
+
 def test_a_complete_evaluation_is_not_repeated(tmp_path, monkeypatch, capsys):
     words = ("dataset=digits", "n_exc=10", "n_train=20", "n_test=20", "encoder.steps=20", "engine=torch")
     run_in(tmp_path / "run", *words)

@@ -60,7 +60,8 @@ def test_images_to_validate_and_test_give_no_patches():
     [
         ({"height": 8}, "dataset.height=8: must be at most 7"),
         ({"width": 0}, "dataset.width=0: must be a whole number of 1 or more"),
-        ({"per_image": 0}, "dataset.per_image=0: must be a number above 0"),
+        ({"per_image": 0}, "dataset.per_image=0: must be above 0, and at most 1000"),
+        ({"per_image": 1e9}, "dataset.per_image=1000000000.0: must be above 0, and at most 1000"),
         ({"min_contrast": -1}, "dataset.min_contrast=-1: must be a number of 0 or more"),
         (
             {"min_contrast": 100},

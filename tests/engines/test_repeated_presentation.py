@@ -191,7 +191,7 @@ def test_the_preset_of_the_paper_presents_images_again_and_the_default_does_not(
     assert build_model(settings_of()).encoder.min_spikes == 0
     for override, allowed in (
         ("encoder.min_spikes=-1", "a whole number of 0 or more"),
-        ("encoder.rate_step_hz=-2", "a number of 0 or more"),
+        ("encoder.rate_step_hz=-2", "a number from 0 to 1000000"),
         ("encoder.max_repeats=256", "a whole number from 0 to 255"),
     ):
         with pytest.raises(UserError, match=f"{override}: must be {allowed}"):

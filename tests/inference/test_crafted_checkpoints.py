@@ -72,6 +72,8 @@ FOREIGN = {
     "a stride of 0": lambda: checkpoint_with(state_dict={"weight": torch.zeros(1).expand(5_000_000, 784)}),
     "a shared list": lambda: checkpoint_with(config={"more": doubled(1, 40)}),
     "a shared text": lambda: checkpoint_with(config={"more": doubled("x" * 1000, 8)}),
+    "a shared empty text": lambda: checkpoint_with(config={"more": doubled("", 40)}),
+    "a shared key": lambda: checkpoint_with(config={"more": doubled({"x" * 1000: 1}, 8)}),
     "an array as setting": lambda: checkpoint_with(config={"n_exc": torch.zeros(2)}),
     "a text as number of images": lambda: checkpoint_with(global_step="1"),
     "code": lambda: saved(Code()),
@@ -114,7 +116,7 @@ CRAFTED = {
     "a temperature of 0": (
         "labels calibration",
         {"proportion": [0.0, 0.0]},
-        "calibration.proportion.temperature=0.0: must be a number above 0",
+        "calibration.proportion has values that are not allowed",
     ),
     "no labels": ("labels", GONE, "must be the checkpoint.pt of a finished run: this one has no labels yet"),
     "no settings": ("config", {}, "rule: missing"),

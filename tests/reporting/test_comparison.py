@@ -188,7 +188,8 @@ DAMAGED = {
         b"\xff\xfe\x00\x01",
         b"a: 1\na: 2\n",
         b"name: value\n",
-        OmegaConf.to_yaml(CONFIG).encode() + b"x: &x [1]\ny: *x\n",
+        *(OmegaConf.to_yaml(CONFIG).encode() + line for line in (b"x: &x [1]\ny: *x\n", b'x: !!int ""')),
+        b"[" * 100_000,
     ],
 }
 
@@ -203,6 +204,13 @@ def test_a_damaged_file_makes_a_run_unfinished_and_stops_nothing(name, tmp_path)
     assert list(comparison.runs["state"]) == ["finished"] + ["unfinished"] * len(DAMAGED[name])
     listed = to_text(comparison).partition(f"Unfinished ({len(DAMAGED[name])}):\n")[2].splitlines()
     assert len(listed) == len(DAMAGED[name]) and all(re.match(rf"  \d+: {name} is damaged: .{{9}}", e) for e in listed)
+
+
+def test_a_key_that_is_no_setting_is_ignored(tmp_path):
+    (write_run(tmp_path / "x", 0.7) / "config.yaml").write_text(
+        OmegaConf.to_yaml(CONFIG) + "accuracy_mean: z\nstate: z\n"
+    )
+    assert list(compared(tmp_path, (0.8, {})).runs["state"]) == ["finished", "finished"]
 
 
 def test_unfinished_and_failed_runs_are_listed_with_the_reason(tmp_path):
@@ -240,12 +248,14 @@ def test_the_table_is_printed_even_if_nothing_can_be_written(tmp_path, capsys):
 def test_csv_holds_every_digit_and_no_formulas(tmp_path):
     third, odd = 0.1 + 0.2, 'a,"b"|c\nd\x1b'
     runs = [(third, {"rule__name": "=1+1", "dataset__root": odd, "epochs": -1.5}), (0.25, {"epochs": -2.5})]
-    comparison = compared(tmp_path, *runs, (0.2, {"result": {"accuracy": {"all_activity": 0.2, "bayes": 0.9}}}))
+    comparison = compared(tmp_path, *runs, (0.2, {"result": {"accuracy": {"all_activity": 0.2, "naive_bayes": 0.9}}}))
     write_files(comparison, tmp_path)
     first, second, last = rows_of(tmp_path / "comparison.csv")
     assert (float(first["accuracy_mean"]), first["epochs"], second["epochs"]) == (third, "-1.5", "-2.5")
     assert (first["rule"], first["dataset.root"], second["dataset.root"]) == ("'=1+1", printable(odd), "null")
-    assert (first["accuracy_bayes_mean"], last["accuracy_bayes_mean"]) == ("", "0.9"), "a readout of some runs"
+    assert (first["accuracy_naive_bayes_mean"], last["accuracy_naive_bayes_mean"]) == ("", "0.9"), (
+        "a readout of some runs"
+    )
     assert float(rows_of(tmp_path / "runs.csv")[0]["accuracy_all_activity"]) == third
 
 

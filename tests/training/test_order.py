@@ -40,7 +40,7 @@ def test_only_the_order_by_class_looks_at_classes():
 )
 def test_evaluations_on_the_way(kind, every, epochs, expected):
     options = settings_of(f"trainer.order={kind}", f"trainer.evaluate_every={every}").trainer
-    assert evaluated_after(options, CLASSES, epochs).tolist() == expected
+    assert list(evaluated_after(options, CLASSES, epochs)) == expected
 
 
 def test_what_was_presented_between_evaluations():

@@ -4,6 +4,7 @@ import math
 import os
 import signal
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,19 @@ def test_all_comes_when_it_is_due():
 def test_rows_of_metrics_follow_the_length_of_the_run(n_images, epochs, expected):
     recorder = train(n_images, epochs=epochs)
     assert len(recorder.rows) == expected and recorder.rows[-1][0] == n_images * epochs
+
+
+def test_what_is_due_takes_no_memory():
+    class Ending(Recorder):
+        def learn(self, *_):
+            raise Stopped(signal.SIGTERM)
+
+    tracemalloc.start()
+    with pytest.raises(Stopped):
+        train(5000, epochs=1000, trainer={"log_every": 1, "evaluate_every": 1}, recorder_class=Ending)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 20e6
 
 
 def test_what_is_due_does_not_cut_batches():
