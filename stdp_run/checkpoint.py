@@ -147,8 +147,9 @@ def load(path: Path) -> Checkpoint:
 
 def _sizes(value: Any) -> Iterator[int]:
     """Yield the size in bytes, at least 1, of a value, and of all values in it as often as they occur."""
-    yield max(1, len(value) if isinstance(value, str) else getattr(value, "nbytes", 1))
-    for item in value.items() if isinstance(value, Mapping) else value if isinstance(value, list | tuple) else ():
+    is_tree = isinstance(value, Mapping | list | tuple)
+    yield max(1, 0 if is_tree else value.nbytes if hasattr(value, "nbytes") else len(str(value)))
+    for item in value.items() if isinstance(value, Mapping) else value if is_tree else ():
         yield from _sizes(item)
 
 

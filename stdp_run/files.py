@@ -45,7 +45,7 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
             temporary.unlink()
 
 
-def read_regular(path: Path, limit: float = 1e7) -> bytes:
+def read_regular(path: Path, limit: float = 1e8) -> bytes:
     """Return the content of a file; OSError also for one above `limit` bytes, and for a pipe, which may never end."""
     if path.exists() and not path.is_dir() and (not path.is_file() or path.stat().st_size > limit):
         raise OSError(errno.EINVAL, f"not a regular file of up to {limit:g} bytes", str(path))

@@ -9,9 +9,8 @@ from omegaconf import OmegaConf
 from stdp_run.cli.overrides import key_of
 
 LONGEST_NAME = 90
-SWEEPS = "outputs/multirun/"  # the name of a sweep there has all its overrides
-# Keys that change no result, so that the same sweep goes on with other ones.
-UNNAMED = ("resume", "threads", "device", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
+# Keys that change no result: a sweep goes on with other values of them, unless it sweeps them.
+UNNAMED = ("resume", "threads", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
 
 
 def run_name(mode: str, choices: Mapping[str, str | None], n_exc: object) -> str:
@@ -22,16 +21,16 @@ def run_name(mode: str, choices: Mapping[str, str | None], n_exc: object) -> str
     return folder_name(f"{choices['experiment'] or data}_{choices['rule']}_{n_exc}")
 
 
-def settings_name(overrides: Sequence[str], fixed: Collection[str] = (), sweep_dir: str = SWEEPS) -> str:
-    """Return the name of a job, or of a sweep, from its overrides, without those of the keys in `fixed`.
+def settings_name(overrides: Sequence[str], fixed: Collection[str], of_sweep: bool = False) -> str:
+    """Return the name of a job from its overrides without those of the keys in `fixed`, or of a sweep from all.
 
-    In a folder of the user's, which several sweeps may share, there is a digest of all overrides. The name of a path is
-    its last part, or of a checkpoint the directory of its run.
+    In a folder that sweeps may share, a job's name has a digest of all. The name of a path is its last part, or of a
+    checkpoint the directory of its run.
     """
-    named = sorted(each for each in overrides if key_of(each) not in UNNAMED)
-    swept = "_".join(each for each in named if key_of(each) not in fixed) or "_".join(named)
-    short = re.sub(r"[^,=]*/|'", "", re.sub(r"/checkpoint\.pt(?=[,'_]|$)", "", swept))
-    return folder_name((swept if sweep_dir.startswith(SWEEPS) else "_".join(named)).replace("=", "-"), short)
+    named = sorted(each for each in overrides if key_of(each) not in UNNAMED or key_of(each) not in fixed)
+    shown = [each for each in named if of_sweep or key_of(each) not in fixed] or named
+    short = re.sub(r"[^,=]*/|'", "", re.sub(r"/checkpoint\.pt(?=[,'_]|$)", "", "_".join(shown)))
+    return folder_name("_".join(named if "hydra.sweep.dir" in fixed else shown).replace("=", "-"), short)
 
 
 def folder_name(text: str, short: str | None = None) -> str:

@@ -84,11 +84,10 @@ def _check_memory(settings: Settings) -> None:
     """Raise UserError where weights, counts of images between logs, or spikes in each thread exceed the memory."""
     n_exc, n_inputs, steps = settings.n_exc, settings.n_inputs, settings.encoder.steps
     threads, memory = settings.threads or available_threads(), physical_memory()
-    n_train = settings.n_train or 60_000
     # A run with its plots and checkpoints takes 13 times the memory of the weights.
     weights = 10 * np.dtype(settings.dtype).itemsize * n_exc * n_inputs
-    counts = 8 * n_exc * min(settings.trainer.log_every or 1000, n_train)
-    size = weights + counts + n_train * n_inputs + 4 * steps * n_inputs * threads
+    counts = 8 * n_exc * min(settings.trainer.log_every or 1000, settings.n_train or 60_000)
+    size = weights + counts + 4 * steps * n_inputs * threads
     if size > memory:
         parts = f"n_exc={n_exc}, encoder.steps={steps} and threads={threads} with {n_inputs} inputs"
         raise UserError(f"{parts}: must fit into {memory / 1e9:.0f} GB of memory, and take {size / 1e9:.0f} GB or more")

@@ -62,7 +62,8 @@ def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequ
     if "dataset" in explicit:
         record["n_test"] = None
     for section in ("dataset", "evaluator"):
-        chosen = {key: value for key, value in asked[section].items() if f"{section}.{key}" in explicit}
+        keys = {key.split(".")[1] for key in explicit if key.startswith(f"{section}.")}
+        chosen = {key: value for key, value in asked[section].items() if key in keys}
         record[section] = asked[section] if section in explicit else {**learned[section], **chosen}
     return record | {key: asked[key] for key in ("n_test", "n_train", "n_label") if key in explicit}
 

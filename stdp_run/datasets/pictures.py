@@ -78,8 +78,6 @@ def _open_grey(path: str | Path, invert: bool | None) -> Image.Image:
     """
     try:
         with Image.open(path, formats=_FORMATS) as file:
-            if file.width * file.height > 1e8:
-                raise ValueError("more than 100 megapixels")
             picture = ImageOps.exif_transpose(file)
             if picture.mode[0] in "IF":  # Pillow would cut off 16 bits and floating point at 255
                 values = np.nan_to_num(np.asarray(picture, np.float64))

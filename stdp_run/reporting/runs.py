@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from stdp_run.config.compatibility import flat
 from stdp_run.config.schema import Settings
-from stdp_run.errors import UserError, shown
+from stdp_run.errors import UserError, printable, shown
 from stdp_run.evaluation.readouts import READOUTS
 from stdp_run.files import read_record, read_regular
 
@@ -120,5 +120,5 @@ def _read_result(path: Path) -> dict[str, object]:
     }
     figures |= {name: math.nan if result[name] is None else float(result[name]) for name in SPEED}
     figures |= dict(zip(INTERVAL, map(float, result["accuracy_interval_95"][result["readout"]]), strict=True))
-    figures |= {"strength_label": str(result.get("perturbation", {}).get("axis", ""))}
+    figures |= {"strength_label": printable(result.get("perturbation", {}).get("axis", ""))}
     return figures | {"n_train": _text(result["train_images"]), "n_test": _text(result["test_images"])}

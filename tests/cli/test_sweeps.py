@@ -36,10 +36,11 @@ def test_a_name_tells_the_settings_or_has_a_digest():
     assert long[0] != long[1] and {len(name) for name in long} == {90}
 
 
-def folders(*overrides: str) -> tuple[str, str, str]:
-    """Return the folder of a single run without its time, that of a sweep, and that of its only job."""
+def folders(*overrides: str, fixed: tuple[str, ...] = ()) -> tuple[str, str, str]:
+    """Return the folder of a single run without its time, that of a sweep with `fixed` overrides, and that of a job."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        hydra = compose("config", list(overrides), return_hydra_config=True).hydra
+        excluded = [word for word in prepared(["-m", *fixed]) if "exclude_keys" in word]
+        hydra = compose("config", [*overrides, *fixed, *excluded], return_hydra_config=True).hydra
     return (
         re.sub(r".*/[\d-]+_", "", hydra.run.dir),
         hydra.sweep.dir.removeprefix("outputs/multirun/"),
@@ -57,11 +58,11 @@ def test_a_run_is_named_after_its_preset_or_dataset():
 
 def test_a_sweep_is_named_after_its_settings_and_a_job_after_those_that_differ():
     assert folders("seed=1", "n_exc=20")[1:] == ("n_exc-20_seed-1", "n_exc-20_seed-1")
-    assert folders("n_exc=20", "threads=1", "seed=1", "hydra/job_logging=disabled")[1:] == ("n_exc-20_seed-1",) * 2
     assert folders("seed=1", "n_exc=21")[1:] != folders("seed=1", "n_exc=20")[1:]
-    fixed = next(word for word in prepared(["-m", "n_exc=20", "rule=triplet", "seed=1,2"]) if "exclude_keys" in word)
-    assert folders("n_exc=20", "rule=triplet", "seed=1", fixed)[1:] == ("n_exc-20_rule-triplet_seed-1", "seed-1")
-    shared = [folders(f"n_exc={n}", "rule=triplet", "seed=1", fixed, "hydra.sweep.dir=mine")[2] for n in (20, 21)]
+    fixed = ("n_exc=20", "threads=1", "rule=triplet", "hydra/job_logging=disabled")
+    assert folders("seed=1", fixed=fixed)[1:] == ("n_exc-20_rule-triplet_seed-1", "seed-1")
+    assert folders("threads=1", fixed=("seed=1",))[1:] == ("seed-1_threads-1", "threads-1"), "each job has a folder"
+    shared = [folders("seed=1", fixed=(f"n_exc={n}", "hydra.sweep.dir=outputs/multirun/mine"))[2] for n in (20, 21)]
     assert shared[0] != shared[1] and all(re.fullmatch("seed-1_[0-9a-f]{8}", name) for name in shared)
     runs = [folders(f"checkpoint='outputs/{day}/RUN/checkpoint.pt'", "n_test=9")[2] for day in "ab"]
     assert runs[0] != runs[1] and all(re.fullmatch("checkpoint-RUN_n_test-9_[0-9a-f]{8}", name) for name in runs)

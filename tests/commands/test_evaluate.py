@@ -100,6 +100,9 @@ def test_pictures_are_prepared_as_those_that_the_network_learned(tmp_path, mnist
     for name, expected in (("again", ("resize", False)), ("framed", ("frame", None))):
         dataset = yaml.safe_load((tmp_path / name / "config.yaml").read_text())["dataset"]
         assert (dataset["prepare"], dataset["invert"]) == expected
+    run_in(tmp_path / "swapped", *command[:2], "+dataset.class_names.few=many", "+dataset.class_names.many=few")
+    there, back = (result_of(tmp_path / name)["confusion"]["all_activity"] for name in ("again", "swapped"))
+    assert [row[:2] for row in back] == [row[:2] for row in there[::-1]] != [row[:2] for row in there]
     learned = load(tmp_path / "learned").settings.dataset
     assert np.array_equal(reader_for(learned).read(tmp_path / "mine" / "many" / "00.png"), 255 - mnist.test.pixels[0])
 

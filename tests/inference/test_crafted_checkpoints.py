@@ -73,6 +73,7 @@ FOREIGN = {
     "a shared list": lambda: checkpoint_with(config={"more": doubled(1, 40)}),
     "a shared text": lambda: checkpoint_with(config={"more": doubled("x" * 1000, 8)}),
     "a shared empty text": lambda: checkpoint_with(config={"more": doubled("", 40)}),
+    "a shared number": lambda: checkpoint_with(config={"more": doubled(10**600, 8)}),
     "a shared key": lambda: checkpoint_with(config={"more": doubled({"x" * 1000: 1}, 8)}),
     "an array as setting": lambda: checkpoint_with(config={"n_exc": torch.zeros(2)}),
     "a text as number of images": lambda: checkpoint_with(global_step="1"),

@@ -125,6 +125,12 @@ def test_what_is_missing_is_left_out(tmp_path):
     assert "images per second 2,746 evaluating" in text_of(page) and "commit not from a checkout" in text_of(page)
 
 
+def test_the_report_on_patches_names_no_share_of_right_answers(tmp_path):
+    (tmp_path / "result.json").write_text(json.dumps(result(dataset="patches")))
+    text = text_of(report(tmp_path))
+    assert "have no classes, and so no accuracy." in text and "%" not in text and "per class" not in text
+
+
 def test_a_run_without_an_intact_result_is_said(tmp_path):
     for damage in (lambda: None, lambda: (tmp_path / "result.json").write_text("{")):
         damage()
