@@ -86,6 +86,6 @@ def _implied(given: dict[str, Override], sweep: bool) -> list[str]:
         if not (Path(str(resume)) / "config.yaml").is_file():
             raise UserError.bad_value("resume", resume, "auto, null, or the directory of a run, with a config.yaml")
         if sweep or "hydra.run.dir" in values:
-            raise UserError(f"resume={resume}: excludes -m and hydra.run.dir; the same command resumes a sweep")
+            raise UserError(f"resume={resume}: excludes -m and hydra.run.dir; without it, the command resumes a sweep")
         implied.append(f"hydra.run.dir={quoted(str(resume))}")
     return implied
