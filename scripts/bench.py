@@ -7,23 +7,27 @@
     python scripts/bench.py --batch-sizes 16 64 256 --device cuda        # and the torch engine in batches, on a GPU
     python scripts/bench.py --peers ../peers/bin/python --n-exc 100 400  # other simulators on the same images and core
 
-Every figure is the median of several runs on the same real images, in CPU seconds of one core; several cores and GPUs
-are measured by the clock, which needs a machine with nothing else to do. "spread" is that of learning, from the slowest
-run to the fastest. Compare ratios to the floor of the same run, as machines are noisy. Each row is measured in a
-process of its own, after learning from up to 1,000 images. Constants are the published ones: 250 steps of 1 ms, 128 Hz,
-float32, with the neuron group of --neuron for float rules and diehl_cook_int for integer ones.
+Every figure is the median of several runs on the same real images, in CPU seconds of one core. Several cores and GPUs
+are measured by wall time, which needs an idle machine. Machines are noisy: compare ratios to the floor of the same run.
+Each row is measured in a separate process, after learning from up to 1,000 images. Constants are the published ones:
+250 steps of 1 ms, 128 Hz, float32, with the neuron group of --neuron for float rules and diehl_cook_int for integer
+rules.
 
-With diehl_cook_2015 an image is presented once, in 700 steps of 0.5 ms with 63.75 Hz and, while the network learns, 300
-without input. As input spikes are delayed, the floor is another one: sample the spikes, and add, for each spike and
-neuron, one weight to the sum of the step in which it arrives.
+With diehl_cook_2015 an image is presented once, in 700 steps of 0.5 ms at 63.75 Hz, followed by 300 steps without input
+while the network learns. Input spikes have delays, so its floor is: sample the spikes and add, for each spike and
+neuron, one weight to the sum of the step of arrival.
 
-Columns: learn x and eval x are the time per image as a multiple of the floor's; ns is the time of learning per neuron
-and input spike; weights, held and peak are MiB of memory: the weights alone, what the network adds to the process while
-it learns and answers, and the most that the process ever had. On several cores: images per second of evaluating, that
-as a share of so many times one core, and by what factor learning is faster.
+Columns:
+    spread            range of the learning speeds, from the slowest run to the fastest
+    learn x, eval x   time per image, as a multiple of the floor
+    ns                learning time per neuron and input spike
+    weights           MiB of the weights
+    held              MiB that the network adds to the process while it learns and answers
+    peak              largest MiB of the process
+    on N cores        images per second of evaluating, its share of N times one core, and the speed-up of learning
 
-Peers, of environments of their own (scripts/peers/requirements.txt), and this engine learn in turn on one core; the
-factor is the median of the ratios of neighbouring runs.
+Peers run in separate environments (scripts/peers/requirements.txt). Each peer and this engine learn in turn on one
+core; the factor is the median of the ratios of neighbouring runs.
 """
 
 import argparse
@@ -79,13 +83,13 @@ def floor_of(pixels, thresholds, weight, current, train):
 
 
 def delayed_floor_of(pixels, thresholds, weight, arrivals, train):
-    """Do the same where a spike arrives at each neuron after a delay: add to the sums of steps. Compiled below."""
+    """Do the same with delays: add each weight to the sum of its step of arrival. Compiled below."""
     n_spikes = 0
     n_steps = train.first.shape[0] - 1
     for n in range(pixels.shape[0]):
         active_inputs = train.active_inputs[: sample_spikes(pixels[n], thresholds, n, 0, 0, SPIKES_EVALUATING, train)]
         for s in range(train.first[n_steps]):
-            train.ranks[s] = active_inputs[train.ranks[s]]  # ranks become inputs, as the engine's kernel has them
+            train.ranks[s] = active_inputs[train.ranks[s]]  # ranks become inputs, as in the engine's kernel
         for t in range(0, n_steps, STEPS_AT_ONCE):
             add_arrivals(arrivals, weight, train, t, min(STEPS_AT_ONCE, n_steps - t))
         n_spikes += train.first[n_steps]
@@ -93,7 +97,7 @@ def delayed_floor_of(pixels, thresholds, weight, arrivals, train):
 
 
 def memory(field: str) -> float:
-    """Return the memory of this process in MiB: `VmRSS`, held now, or `VmHWM`, the most since it was last forgotten."""
+    """Return the memory of this process in MiB: `VmRSS`, the present one, or `VmHWM`, the peak since its last reset."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in lines if line.startswith(field))
 
@@ -109,7 +113,7 @@ class Subject(NamedTuple):
 
 
 class Network:
-    """An engine, its floor, and the images that both are timed with."""
+    """An engine and its floor, with images to time both."""
 
     def __init__(self, subject: Subject, pixels: np.ndarray):
         encoder = RUNNING_ON if neurons[subject.neuron].runs_on else ENCODER
@@ -154,7 +158,7 @@ class Network:
         return self._floor(self._pixels[:n], *self._floor_arguments)
 
     def seconds(self, name: str, n: int) -> float:
-        """Return how long one of NAMES takes with `n` images, in CPU seconds, as other programs do not count."""
+        """Return the time of one of NAMES with `n` images: CPU seconds, which exclude other programs."""
         start = self.clock()
         getattr(self, name)(n)
         return self.clock() - start
@@ -168,7 +172,7 @@ class Network:
         return images, spent
 
     def warm_up(self, run_seconds: float) -> int:
-        """Learn from the images once, in part if that takes long; return how many a run of `run_seconds` has."""
+        """Learn from some images; return the number of images of a run of `run_seconds`."""
         n_images, batch_size = len(self._pixels), self._batch_size
         chunk = min(-(-CHUNK // batch_size) * batch_size, n_images)
         self.floor(1)
@@ -186,13 +190,13 @@ def measure(subject: Subject, pixels: np.ndarray, repeats: int, run_seconds: flo
     os.sched_setaffinity(0, cores[:1])
     if subject.batch_size:
         set_process_options(1, tf32=False)
-    Network(subject._replace(n_exc=8), pixels[: subject.batch_size or 1]).warm_up(0)  # compiles; not this row's memory
+    Network(subject._replace(n_exc=8), pixels[: subject.batch_size or 1]).warm_up(0)  # compiles before the measurement
     before = memory("VmRSS")
     network = Network(subject, pixels)
     peak = memory("VmHWM")
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak
     n = network.warm_up(run_seconds)
-    held = memory("VmHWM")  # now: the spike counts of long runs are the caller's, not the network's
+    held = memory("VmHWM")  # before the long runs, whose spike counts belong to the caller
     taken: dict[str, list[float]] = {name: [] for name in NAMES}
     for _ in range(repeats):
         for name in reversed(NAMES):
@@ -221,13 +225,13 @@ def speeds(taken: dict[str, list[float]], n: int, spikes_per_image: float, n_exc
 
 
 def scaling(network: Network, n: int, repeats: int, cores: list[int]) -> dict:
-    """Return evaluation and learning on one core and on all `cores`, in turn, by the clock.
+    """Return the speed of evaluation and learning on one core and on all `cores`, in turn, by wall time.
 
-    "of_linear" is 1 where twice the cores evaluate in half the time, "learning_factor" by how much learning is faster,
-    for which a second core samples spikes.
+    "of_linear" is the speed-up of evaluation divided by the number of cores. "learning_factor" is the speed-up of
+    learning, in which a second core samples spikes.
     """
     one = network.engine
-    # Threads take whole tasks of images: an uneven number would measure the division, not the cores.
+    # Threads take whole tasks of images, so each thread gets the same number of tasks.
     share = one._images_per_task * len(cores)
     n = min(-(-n // share) * share, len(network._pixels))
     os.sched_setaffinity(0, cores)  # threads inherit it
@@ -247,7 +251,7 @@ def scaling(network: Network, n: int, repeats: int, cores: list[int]) -> dict:
 
 
 def measure_apart(*arguments) -> dict:
-    """Run `measure` in a new process, so that memory is that of one row."""
+    """Run `measure` in a new process, so that the memory of one row is measured."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(measure, *arguments).result()
 
@@ -268,7 +272,7 @@ def compare_peers(arguments, pixels: np.ndarray) -> list[dict]:
 
 
 def machine(cores: list[int]) -> dict:
-    """Return what the figures were measured on."""
+    """Return a description of this machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     about = {"processor": names[0] if names else "unknown", "cores": os.cpu_count(), "cores_used": len(cores)}
@@ -276,7 +280,7 @@ def machine(cores: list[int]) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    """Return the table of this program's own speed."""
+    """Return the table of the speed of this program."""
     lines = []
     for row in rows:
         line = {"rule": row["rule"], "group": row["neuron"], "neurons": f"{row['n_exc']}", "images": f"{row['images']}"}
@@ -304,18 +308,18 @@ def table(rows: list[dict]) -> str:
 
 
 def chosen_pairs(names: list[str], neuron: str) -> list[tuple[str, str]]:
-    """Return the pairs of rule and neuron group to measure; all rules that the event engine learns by for "all"."""
+    """Return the pairs of rule and neuron group to measure; "all" means all rules with a compiled implementation."""
     chosen = rules if "all" in names else names
     pairs = [(name, "diehl_cook_int" if rules[name].arithmetic == "int" else neuron) for name in chosen]
     compiled = [pair for pair in pairs if implementation_for(rules[pair[0]], neurons[pair[1]])]
     for rule, group in pairs:
         if "all" not in names and (rule, group) not in compiled:
-            raise SystemExit(f"--rules {rule}: the event engine does not learn by it with --neuron {group}")
+            raise SystemExit(f"--rules {rule}: the event engine cannot run it with --neuron {group}")
     return compiled
 
 
 def positive(text: str) -> int:
-    """Return the whole number that an option needs to be at least one."""
+    """Return a whole number of at least 1 from the text of an option."""
     if (number := int(text)) < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
@@ -327,24 +331,24 @@ def parse() -> argparse.Namespace:
     option = parser.add_argument
     option("--rules", nargs="+", default=["nearest_online"], choices=[*rules, "all"], metavar="RULE")
     groups = [name for name in neurons if neurons[name].arithmetic == "float"]
-    option("--neuron", default="diehl_cook", choices=groups, help="of float rules; default: diehl_cook")
+    option("--neuron", default="diehl_cook", choices=groups, help="neuron group of float rules; default: diehl_cook")
     option("--n-exc", nargs="+", type=positive, default=[100, 400, 1600, 6400], metavar="N")
-    option("--images", type=positive, default=1000, help="most images per run")
-    option("--seconds", type=float, default=1.0, help="fewer images where a run would take longer; of peers: CPU time")
+    option("--images", type=positive, default=1000, help="largest number of images per run")
+    option("--seconds", type=float, default=1.0, help="longest time of a run; CPU time of peers")
     option("--repeats", type=positive, default=5)
-    option("--threads", type=positive, default=1, metavar="N", help="measure on N cores too")
-    option("--batch-sizes", nargs="+", type=positive, default=[], metavar="B", help="of the torch engine")
-    option("--device", choices=("cpu", "cuda"), default="cpu", help="of the torch engine")
+    option("--threads", type=positive, default=1, metavar="N", help="measure also on N cores")
+    option("--batch-sizes", nargs="+", type=positive, default=[], metavar="B", help="batch sizes of the torch engine")
+    option("--device", choices=("cpu", "cuda"), default="cpu", help="device of the torch engine")
     option(
         "--peers",
         nargs="+",
         type=Path,
         default=[],
         metavar="PYTHON",
-        help="measure peers of these environments instead",
+        help="measure peers in these environments instead",
     )
     option("--peer-names", nargs="+", default=list(compare.NAMES), choices=compare.NAMES, metavar="PEER")
-    option("--output", nargs="+", type=Path, default=[], metavar="FILE", help=".json, or any other: tables")
+    option("--output", nargs="+", type=Path, default=[], metavar="FILE", help=".json: all figures, else tables")
     arguments = parser.parse_args()
     if arguments.threads > (allowed := len(os.sched_getaffinity(0))):
         parser.error(f"--threads {arguments.threads}: between 1 and {allowed}, the cores that may be used here")
@@ -357,7 +361,7 @@ def parse() -> argparse.Namespace:
 
 
 def main() -> None:
-    """Measure what the command line asks for, print it and write it."""
+    """Measure, print and write the requested figures."""
     arguments = parse()
     cores = sorted(os.sched_getaffinity(0))[: arguments.threads]
     pairs = [] if arguments.peers else chosen_pairs(arguments.rules, arguments.neuron)
@@ -366,7 +370,7 @@ def main() -> None:
     pixels = MNIST().load().train.pixels.reshape(-1, 784)[: arguments.images]
     for (rule, neuron), n_exc, batch_size in itertools.product(pairs, arguments.n_exc, (None, *arguments.batch_sizes)):
         subject = Subject(rule, neuron, n_exc, batch_size, arguments.device if batch_size else "cpu")
-        os.sched_setaffinity(0, cores)  # what a new process may use, until it chooses
+        os.sched_setaffinity(0, cores)  # a new process inherits these cores
         document["rows"].append(measure_apart(subject, pixels, arguments.repeats, arguments.seconds, cores))
     os.sched_setaffinity(0, cores[:1])
     if arguments.peers:

@@ -1,12 +1,13 @@
-"""Make the table of results again, or some rows of it: one sweep of `stdp-run` over the seeds for each row.
+"""Make the tables of results again, or some rows of them: one sweep of `stdp-run` over the seeds for each row.
 
     python scripts/reproduce.py                                # every row, seeds 0, 1 and 2
     python scripts/reproduce.py --rows mnist_100 mnist_400     # some rows
     python scripts/reproduce.py --seeds 0 -- threads=1         # overrides for every run come after --
+    python scripts/reproduce.py --rows --tables docs/results/data -- threads=1    # no runs: write the tables only
 
-Each row has a folder, OUTPUT/ROW. The same command leaves out runs that are complete and resumes those that were
-stopped: Ctrl-C lets the present run save itself. Other overrides need another --output. The table of all rows in OUTPUT
-goes to OUTPUT/results.md; its last line has the commits of its runs.
+Each row has a folder, OUTPUT/ROW. The same command skips complete runs and resumes stopped ones; Ctrl-C lets the
+present run save itself. Other overrides need another --output. The complete runs in OUTPUT replace their rows in
+mnist.csv, fashion_mnist.csv (accuracy) and runs.csv (commands, commits, times) of the folder TABLES; other rows stay.
 """
 
 import argparse
@@ -37,9 +38,9 @@ def sweep(directory: Path, overrides: list[str]) -> int:
         return process.wait()
 
 
-def table(output: Path, extra: list[str]) -> str:
-    """Return the table of the complete runs in a folder: accuracy in %, the mean over seeds, and each of them."""
-    lines, commits = [], set()
+def rows(output: Path, extra: list[str]) -> dict[str, list[dict]]:
+    """Return the rows of each table, by the name of its file, from the complete runs in a folder."""
+    tables: dict[str, list[dict]] = {"mnist": [], "fashion_mnist": [], "runs": []}
     for name, words in ROWS.items():
         runs = pd.DataFrame([json.loads(file.read_text()) for file in (output / name).glob("*/result.json")])
         if not len(runs):
@@ -48,38 +49,55 @@ def table(output: Path, extra: list[str]) -> str:
             raise SystemExit(f"reproduce.py: {output / name} has a seed twice; other overrides need another --output")
         runs, first = runs.sort_values("seed", ignore_index=True), runs.iloc[0]
         percent = 100 * pd.DataFrame(list(runs["accuracy"]))
-        line = {"run": name, "neurons": f"{first['n_exc']:,}", "epochs": f"{first['epochs']}"}
-        for readout, of_seeds in percent.items():
-            line[f"`{readout}`"] = f"{of_seeds.mean():.1f}"
-            if readout == first["readout"]:
-                each = f" ({', '.join(f'{value:.1f}' for value in of_seeds)}; sd {of_seeds.std():.2f})"
-                line[f"`{readout}`"] = f"**{of_seeds.mean():.1f}**" + each * (len(runs) > 1)
-        line["wall time"] = f"{runs['wall_seconds'].mean():.0f} s"
+        line = {"run": name, "neurons": f"{first['n_exc']:,}", "epochs": first["epochs"], "seeds": len(runs)}
+        for readout, each in percent.items():
+            line[readout] = f"{each.mean():.1f}" + (f" ± {each.std():.2f}" if len(runs) > 1 else "")
+        each = percent[first["readout"]]
+        within = f"{each.mean() - 2 * each.std():.1f}–{each.mean() + 2 * each.std():.1f}" if len(runs) >= 10 else ""
+        tables[first["dataset"]].append(line | {"readout": first["readout"], "new seed": within})
+        seconds, commits = runs["wall_seconds"].mean(), sorted({str(commit)[:7] for commit in runs["commit"]})
+        line = {"run": name, "each seed": " ".join(f"{value:.1f}" for value in each)}
+        line["time"] = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
         command = " ".join(["stdp-run -m", words, *extra, f"seed={','.join(map(str, runs['seed']))}"])
-        lines.append(line | {"command": f"`{command}`"})
-        commits |= set(runs["commit"])
-    note = f"Accuracy in %, mean of the seeds; bold: the row's own readout. Commits: {', '.join(map(str, commits))}."
-    return f"{markdown(lines)}\n\n{note}\n" if lines else "no complete runs\n"
+        tables["runs"].append(line | {"commit": " ".join(commits), "command": f"`{command}`"})
+    return tables
+
+
+def write(output: Path, extra: list[str], folder: Path) -> dict[str, list[dict]]:
+    """Write the rows of the complete runs to the tables in a folder, in place of rows of the same name; return them."""
+    tables = rows(output, extra)
+    folder.mkdir(parents=True, exist_ok=True)
+    for table, lines in tables.items():
+        file = folder / f"{table}.csv"
+        old = pd.read_csv(file, dtype=str, keep_default_na=False).to_dict("records") if file.exists() else []
+        named = {line["run"]: line for line in [*old, *lines]}
+        if lines:
+            new = pd.DataFrame([named[name] for name in ROWS if name in named])
+            new.to_csv(file, index=False, lineterminator="\n")
+    return tables
 
 
 def main() -> int:
-    """Run what is missing and write the table; return the exit code."""
+    """Run what is missing and write the tables; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=ROWS, metavar="ROW", help=", ".join(ROWS))
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=ROWS, metavar="ROW", help=", ".join(ROWS))
     parser.add_argument("--seeds", default="0,1,2", metavar="N,N", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"), help="default: %(default)s")
+    parser.add_argument("--tables", type=Path, help="default: OUTPUT")
     parser.add_argument("extra", nargs="*", metavar="KEY=VALUE", help="overrides for every run, after --")
     arguments = parser.parse_args()
-    failed = 0
-    arguments.output.mkdir(parents=True, exist_ok=True)
+    failed, written = 0, (arguments.output, arguments.extra, arguments.tables or arguments.output)
     for name in arguments.rows:
         words = [*ROWS[name].split(), *arguments.extra, f"seed={arguments.seeds}"]
         code = sweep(arguments.output / name, words)
         if code in STOPPED:
             return code
         failed = max(failed, code)
-        (arguments.output / "results.md").write_text(table(arguments.output, arguments.extra))
-    print((arguments.output / "results.md").read_text(), end="")
+        write(*written)
+    tables = write(*written)
+    for lines in (tables["mnist"], tables["fashion_mnist"]):
+        if lines:
+            print(markdown([{head: str(cell) for head, cell in line.items()} for line in lines]), end="\n\n")
     return failed
 
 

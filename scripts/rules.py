@@ -2,12 +2,13 @@
 
     python scripts/rules.py tune                     # 60 trials of Optuna for each rule, on the validation split
     python scripts/rules.py measure                  # the best trial's constants on the test set, three seeds
-    python scripts/rules.py show --folder scripts    # the table and the picture of conf/README.md
+    python scripts/rules.py show --folder scripts    # the table and the picture of docs/results/rules.md
     python scripts/rules.py best --folder scripts    # the command of each rule's best constants
     python scripts/rules.py tune --rules triplet --folder quick --set n_train=200 hydra.sweeper.n_trials=2
 
 scripts/rules.yaml has what is searched. A rule's trials and its runs are a sweep each, in FOLDER/sweeps; the same
-command resumes them. Figures go to FOLDER/rules_trials.csv and rules_results.csv; scripts/ has those of conf/README.md.
+command resumes them. Figures go to FOLDER/rules_trials.csv and rules_results.csv; scripts/ has those of
+docs/results/rules.md.
 """
 
 import argparse
@@ -27,7 +28,7 @@ SEARCH = OmegaConf.to_container(OmegaConf.load(Path(__file__).with_name("rules.y
 
 
 def words(rule: str, *settings: dict) -> list[str]:
-    """Return the overrides of a rule's runs, in which later settings replace earlier ones."""
+    """Return the overrides of a rule's runs; later settings replace earlier ones."""
     merged = {"rule": rule, **SEARCH["every"], **SEARCH["every_of"].get(rule, {})}
     for each in settings:
         merged |= each
@@ -60,8 +61,8 @@ def space(rule: str) -> dict[str, str]:
     return found
 
 
-def show(runs: pd.DataFrame, best: pd.DataFrame, picture: Path) -> None:
-    """Print the table of conf/README.md, accuracy in % over seeds, and write its picture."""
+def show(runs: pd.DataFrame, best: pd.DataFrame, table: Path, picture: Path) -> None:
+    """Print and write the table of rules, accuracy in % over seeds, and write its picture."""
     first = runs[runs["epochs"] == runs["epochs"].min()]
     largest = first[first["n_exc"] == first["n_exc"].max()].groupby("rule")["accuracy"].mean()
     order = list(largest.sort_values(ascending=False).index)
@@ -77,7 +78,9 @@ def show(runs: pd.DataFrame, best: pd.DataFrame, picture: Path) -> None:
             style = {"color": colour, "mfc": colour if epochs > 1 else "white", "label": label}
             axes.plot(percent, [height] * len(percent), "o", **style)
         line["best trial"] = f"{100 * best.loc[rule, 'accuracy']:.1f}"
-        for name, form in (("images_per_second", ",.0f"), ("spikes_per_image", ".0f")):
+        for name, form in (("images_per_second", ",.0f"), ("spikes_per_image", ".0f"), ("graded", ".2f")):
+            if name not in first:  # graded: recorded by an earlier version
+                continue
             means = first[first["rule"] == rule].groupby("n_exc")[name].mean()
             line[name.replace("_", " ")] = " / ".join(f"{mean:{form}}" for mean in means)
         lines.append(line)
@@ -87,6 +90,7 @@ def show(runs: pd.DataFrame, best: pd.DataFrame, picture: Path) -> None:
     outside = (100 * runs["accuracy"] < least).sum()
     describe(axes, "", f"accuracy of each run on the test set (%); to the left: {outside}", "")
     picture.write_bytes(to_png(figure))
+    pd.DataFrame(lines).to_csv(table, index=False, lineterminator="\n")
     print(markdown(lines))
 
 
@@ -96,6 +100,7 @@ def main() -> None:
     parser.add_argument("step", choices=("tune", "measure", "show", "best"))
     parser.add_argument("--rules", nargs="+", default=list(SEARCH["spaces"]), choices=SEARCH["spaces"], metavar="RULE")
     parser.add_argument("--folder", type=Path, default=Path("outputs/rules"), help="default: %(default)s")
+    parser.add_argument("--table", type=Path, default=Path("rules.csv"), help="that show writes (%(default)s)")
     parser.add_argument("--picture", type=Path, default=Path("rules.png"), help="that show writes (%(default)s)")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="overrides of tune and measure")
     arguments = parser.parse_args()
@@ -109,7 +114,7 @@ def main() -> None:
     best = trials.loc[trials.groupby("rule")["accuracy"].idxmax()].set_index("rule")
     if arguments.step == "show":
         runs = pd.read_csv(runs_file)
-        return show(runs[runs["rule"].isin(arguments.rules)], best, arguments.picture)
+        return show(runs[runs["rule"].isin(arguments.rules)], best, arguments.table, arguments.picture)
     for rule in arguments.rules:
         constants = dict(word.split("=") for word in best.loc[rule, "constants"].split())
         if arguments.step == "best":

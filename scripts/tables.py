@@ -1,8 +1,8 @@
-"""Markdown tables that are readable as text, too."""
+"""Writes Markdown tables that are also readable as text."""
 
 
 def markdown(rows: list[dict[str, str]]) -> str:
-    """Return a table with a line for each row and a column for each key: the first to the left, others to the right."""
+    """Return a table with a line per row and a column per key; the first column is left-aligned, others right."""
     columns = {head: [head, *(row[head] for row in rows)] for head in rows[0]}
     padded = []
     for number, cells in enumerate(columns.values()):

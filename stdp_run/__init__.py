@@ -1,7 +1,7 @@
-"""Unsupervised learning of handwritten digits by spike-timing-dependent plasticity (STDP): see README.md.
+"""Unsupervised learning of handwritten digits by spike-timing-dependent plasticity (STDP).
 
-Public names: `run` (an experiment), `Result` (what one left), `load` (a trained network), `replay` (a learning rule
-alone), the lists `rules` and `neurons`, and `__version__`.
+Public names: `run` (an experiment), `Result` (the result of one), `load` (a trained network), `replay` (a learning rule
+without a network), the lists `rules` and `neurons`, and `__version__`.
 """
 
 import importlib.metadata
@@ -17,7 +17,7 @@ _REGISTRIES = ("rules", "neurons")
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: torch takes seconds."""
+    """Import a public name at its first use, since importing torch takes seconds."""
     if name in _PUBLIC:
         return getattr(importlib.import_module(_PUBLIC[name]), name)
     if name == "__version__":

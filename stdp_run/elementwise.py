@@ -1,7 +1,7 @@
-"""The few functions, beyond + - * >> and comparisons, from which rules and neuron groups are built.
+"""The functions that rules and neuron groups may use, beside operators and comparisons.
 
-They act on torch tensors of any shape; the event engine compiles the same names for single numbers and vectors
-(stdp_run/engines/event/arithmetic.py). So arithmetic that uses nothing else is written once and runs on both engines.
+They act on torch tensors of any shape. The event engine compiles the same names for numbers and vectors
+(stdp_run/engines/event/arithmetic.py). Arithmetic in these functions is written once and runs on both engines.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor as Tensor
 else:
-    Tensor = Any  # only a name for annotations: torch is imported when a run starts
+    Tensor = Any  # a name for annotations; torch is imported when a run starts
 
 Tensors = dict[str, Tensor]  # by name
 
@@ -29,15 +29,15 @@ def exp(exponent: Any) -> Any:
 
 
 def power(base: Any, exponent: Any) -> Any:
-    """Return `base`, or 0 where it is below 0, to the power of the number `exponent`, which is 0 or more."""
+    """Return max(base, 0) to the power of the number `exponent`, which is 0 or more."""
     return base.clamp(min=0) ** exponent
 
 
 def maximum(values: Any, bound: Any) -> Any:
-    """Return `values`, raised to the number `bound` where they are below it."""
+    """Return the larger of `values` and the number `bound`, elementwise."""
     return values.clamp(min=bound)
 
 
 def minimum(values: Any, bound: Any) -> Any:
-    """Return `values`, lowered to the number `bound` where they are above it."""
+    """Return the smaller of `values` and the number `bound`, elementwise."""
     return values.clamp(max=bound)

@@ -1,7 +1,7 @@
-"""Random numbers and the spikes made of them: the only source of randomness.
+"""Random numbers and Poisson spikes: the only source of randomness.
 
 Philox4x32-10 (Salmon et al. 2011, doi 10.1145/2063384.2063405) maps a counter of four 32-bit words and a key of two
-to four random 32-bit words. Every random number has its own counter, so it does not depend on earlier ones.
+to four random 32-bit words. Every random number has its own counter, so it does not depend on earlier ones::
 
     key     = (seed, stream)                                         one stream per purpose, below
     counter = (step // 4, pixel, image index, presentation)          spikes: word step % 4
@@ -11,7 +11,7 @@ to four random 32-bit words. Every random number has its own counter, so it does
             = (position, 0, 0, epoch)                                order of the images: words 0 and 1, the sorting key
             = (number, 0, 0, 0)                                      patches: words 0 to 2, its image, row and column
 
-`presentation` is a `presentation_key`; with learning off the number of the presentation takes the place of the epoch.
+`presentation` is a `presentation_key`; with learning off the number of the presentation replaces the epoch.
 """
 
 from dataclasses import dataclass
@@ -61,11 +61,11 @@ def spike_thresholds(max_rate_hz: float, dt_ms: float) -> np.ndarray:
 
 
 def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = None) -> np.ndarray:
-    """Return images, uint8 [N, I], whose pixels v became 255 (v/255)^gamma, then scaled to the mean `mean_pixel`.
+    """Return images, uint8 [N, I], after a gamma correction and scaling to the mean pixel `mean_pixel`.
 
-    A gamma below 1 lifts faint pixels. An equal mean gives thin and broad strokes about as many input spikes: divisive
-    normalisation (Carandini & Heeger 2012, doi 10.1038/nrn3136). Pixels are clamped to 255; a black image stays black.
-    Sums are of integers, so the result is the same on every machine.
+    A pixel v becomes 255 (v/255)^gamma; a gamma below 1 brightens faint pixels. With an equal mean, thin and broad
+    strokes evoke about as many input spikes: divisive normalisation (Carandini & Heeger 2012, doi 10.1038/nrn3136).
+    Pixels are clamped to 255, and a black image stays black. Sums use integers, so every machine gives the same result.
     """
     if gamma != 1.0:
         pixels = np.rint(255.0 * (np.arange(256) / 255.0) ** gamma).astype(np.uint8)[pixels]
@@ -78,17 +78,17 @@ def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Poisson encoding: `n_steps` steps of `dt_ms` an image, a white pixel fires at `max_rate_hz`.
+    """Poisson encoding: `n_steps` steps of `dt_ms` per image; a white pixel fires at `max_rate_hz`.
 
-    In a network that runs on, `rest_steps` without input follow each presentation that is learned from; their spikes
-    are not counted. An image that evokes fewer than `min_spikes` excitatory spikes is presented again, at most
-    `max_repeats` times, each time at a rate that is `rate_step_hz` higher (Diehl & Cook 2015, section 2.5).
+    In a network that runs on, `rest_steps` steps without input end each presentation while it learns; spikes in the
+    rest are not counted. An image with fewer than `min_spikes` excitatory spikes is presented again, at most
+    `max_repeats` times. Each repeat raises the rate by `rate_step_hz` (Diehl & Cook 2015, section 2.5).
     """
 
     n_steps: int
     max_rate_hz: float
     dt_ms: float
-    gamma: float = 1.0  # see even_out, as for mean_pixel
+    gamma: float = 1.0  # `even_out` explains gamma and mean_pixel
     mean_pixel: float | None = None
     min_spikes: int = 0
     rate_step_hz: float = 0.0
@@ -111,7 +111,7 @@ class Encoder:
         return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
 
     def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
-        """Return the spike thresholds of images, uint8 [N, I], at the `repeat`-th repetition, int64 [N, I]."""
+        """Return the spike threshold of each pixel, int64 [N, I], of images uint8 [N, I] in repeat `repeat`."""
         return self.thresholds_by_repeat[repeat][self.prepare(pixels)]
 
 
@@ -120,9 +120,9 @@ def spikes_below(
 ) -> Tensor:
     """Return the spikes of `n_steps` steps, 0/1 as uint8 tensor [T, B, I]: random words below their limits.
 
-    `limits` [B, I] are from `Encoder.limits`, `image_index` [B] is the index of each image in its data set, both int64
-    tensors; `presentation` is a `presentation_key`, `first_step` a multiple of 4, both numbers or int64 tensors [];
-    `stream` is SPIKES_LEARNING or SPIKES_EVALUATING.
+    `limits` [B, I] comes from `Encoder.limits`, and `image_index` [B] is the index of each image in its dataset; both
+    are int64 tensors. `presentation` is a `presentation_key` and `first_step` a multiple of 4; both are numbers or
+    int64 tensors []. `stream` is SPIKES_LEARNING or SPIKES_EVALUATING.
     """
     import torch
 
@@ -137,7 +137,7 @@ def spikes_below(
 
 
 def pixels_to_sample(limits: Tensor) -> Tensor:
-    """Return flat indices of the pixels in limits[B, I] that can spike; a GPU gets all, as graphs have fixed shapes."""
+    """Return flat indices of the pixels in limits[B, I] that can spike; on a GPU all, as graphs need fixed shapes."""
     import torch
 
     if limits.device.type == "cpu":
@@ -167,7 +167,7 @@ def image_order(n_images: int, epoch: int, seed: int) -> np.ndarray:
 
 
 def patch_places(first: int, n_patches: int, sizes: tuple[int, int, int], seed: int) -> np.ndarray:
-    """Return image, row and column of the patches from number `first` on, [3, N] int64; each is below its size."""
+    """Return image, row and column of the patches from number `first` on, int64 [3, N], each below its size."""
     number = np.arange(first, first + n_patches, dtype=np.int64)
     words = philox(number, 0, 0, 0, seed, PATCHES)
     return np.stack([word * size >> 32 for word, size in zip(words, sizes, strict=False)])

@@ -20,12 +20,12 @@ from stdp_run.system import sync_folder
 
 log = logging.getLogger(__name__)
 
-LOCK = ".lock"  # of a directory; held by the process that is at work there
-_UNFINISHED = ".stdp-run-unfinished"  # ending of a file that is being written
+LOCK = ".lock"  # lock file of a directory, held by the process that is at work in it
+_UNFINISHED = ".stdp-run-unfinished"  # ending of files that are being written
 
 
 def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    """Write `data` to `path`; at any time, also after a crash, the old file or the new one is there, intact.
+    """Write `data` to `path`; after a crash either the old file or the new one exists, intact.
 
     Raises:
         UserError: the file cannot be written; the old one is unchanged.
@@ -39,31 +39,31 @@ def write_atomically(path: Path, data: bytes | bytearray) -> None:
         os.replace(temporary, path)
         sync_folder(path.parent)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; what was there before is unchanged") from error
+        raise UserError(f"{path}: cannot be written: {error.strerror}; the old file is unchanged") from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
 
 
 def read_regular(path: Path, limit: float = 1e8) -> bytes:
-    """Return the content of a file; OSError also for one above `limit` bytes, and for a pipe, which may never end."""
+    """Return the content of a file; raise OSError also for a file above `limit` bytes and for a pipe."""
     if path.exists() and not path.is_dir() and (not path.is_file() or path.stat().st_size > limit):
         raise OSError(errno.EINVAL, f"not a regular file of up to {limit:g} bytes", str(path))
     return path.read_bytes()
 
 
 def read_record(path: Path) -> Any:
-    """Return the plain values in a YAML file, maybe of a stranger; OSError, ValueError or TypeError if that fails."""
+    """Return the plain values of an untrusted YAML file; raise OSError, ValueError or TypeError for a bad file."""
     text, depth = read_regular(path, 1e6), 0
     try:
         for event in yaml.parse(text, yaml.SafeLoader):
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or depth > 20:
-                raise ValueError("it has references (*NAME) or is deeply nested, and may stand for a huge value")
+                raise ValueError("it has references (*NAME) or is deeply nested, so its values may be huge")
         record = yaml.safe_load(text)
-    except Exception as error:  # of any type, as the content may be anything
+    except Exception as error:  # of any type: the content is untrusted
         raise ValueError(f"{type(error).__name__}: {error}") from error
-    json.dumps(record)  # raises TypeError for other than plain values
+    json.dumps(record)  # raises TypeError unless all values are plain
     return record
 
 
@@ -84,14 +84,14 @@ def remove_unfinished(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
-    """Hold the lock file `path`, which is made if it is missing; messages call the locked thing `what`.
+    """Context that holds the lock file `path`, created if missing; messages begin with `what`.
 
-    On a file system without locks, the log says so and nothing is locked.
+    On a file system without locks, it logs a warning and locks nothing.
 
     Raises:
         UserError: another process holds it and this one does not `wait`, or the file cannot be made.
     """
-    lock = FileLock(path, timeout=2 if wait else 0)  # s; nothing is said of a shorter wait
+    lock = FileLock(path, timeout=2 if wait else 0)  # s; shorter waits are not logged
     try:
         lock.acquire()
     except Timeout:
@@ -99,8 +99,7 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
             raise UserError(f"{what}: another process is at work in it") from None
         log.info("%s: another process is at work; waiting for it", what)
         while not lock.is_locked:
-            path.parent.mkdir(exist_ok=True)  # a refused command removes its folder
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(FileNotFoundError):  # a refused command removes its folder
                 lock.acquire(timeout=-1)
     except (OSError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
@@ -113,10 +112,10 @@ def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
 
 
 def csv_cell(text: str) -> str:
-    """Return a text for a CSV: printable, and with an apostrophe where a spreadsheet would see a formula."""
+    """Return a text for a CSV: printable, with an apostrophe before text that a spreadsheet reads as a formula."""
     text = printable(text)
     try:
-        float(text)  # -1.5 stays a number
+        float(text)  # numbers such as -1.5 are no formulas
     except ValueError:
         return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
     return text
@@ -131,7 +130,7 @@ def cache_folder(*names: str) -> Path:
 
 
 def read_cached(folder: str, name: str) -> bytes | None:
-    """Return the data that `write_cached` stored; None if there is none, or its checksum is wrong."""
+    """Return the data that `write_cached` stored; None if it is missing or its checksum is wrong."""
     file = cache_folder(folder) / name
     try:
         data = zlib.decompress(file.read_bytes())
@@ -139,15 +138,15 @@ def read_cached(folder: str, name: str) -> bytes | None:
         return None
     if hashlib.sha256(data[32:]).digest() != data[:32]:
         return None
-    with contextlib.suppress(OSError):  # of another user
-        os.utime(file)  # the least recently used files go first
+    with contextlib.suppress(OSError):  # a file of another user
+        os.utime(file)  # the least recently used files are removed first
     return data[32:]
 
 
 def write_cached(folder: str, name: str, data: bytes, limit: int) -> bool:
-    """Store compressed `data` in a folder of the user's cache; return False, and log why, if that is impossible.
+    """Store compressed `data` in a folder of the user's cache; return False, with a warning, if that fails.
 
-    If the folder then exceeds `limit` bytes, the least recently used files go.
+    If the folder then exceeds `limit` bytes, the least recently used files are removed.
     """
     path, total = cache_folder(folder), 0
     try:
@@ -159,6 +158,6 @@ def write_cached(folder: str, name: str, data: bytes, limit: int) -> bool:
                 if total > limit:
                     file.unlink()
     except (OSError, UserError) as error:
-        log.warning("nothing is kept in the cache, and all is computed each time: %s", error)
+        log.warning("the cache cannot be written, so results are computed each time: %s", error)
         return False
     return True

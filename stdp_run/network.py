@@ -1,22 +1,24 @@
 """The network: its model, its state, and the order of one step.
 
-    1. input spikes s_in, which arrive at once or after the delay of each synapse
-    2. current into excitatory neurons: w @ s_in - w_ie (sum(s_inh) - s_inh), s_inh of the step before
+The order of a step, with weights w and spikes s_in, s_exc and s_inh::
+
+    1. input spikes s_in arrive, at once or after the delay of their synapse
+    2. current into excitatory neurons: w @ s_in - w_ie (sum(s_inh) - s_inh), with s_inh of the previous step
     3. excitatory neurons advance -> s_exc
     4. inhibitory neurons advance with current w_ei s_exc -> s_inh
-    5. if learning: the rule updates its traces with this step's spikes, then the weights from the updated traces;
-       where `k_winners` is set it sees the spikes of the first neurons to fire in the image only
+    5. while learning: the rule updates its traces with the spikes of this step, then the weights from these traces
 
-Steps 2 to 4 are the neuron group's (`NeuronGroup.advance`), which may have conductances instead of currents.
+The neuron group does 2 to 4 (`NeuronGroup.advance`); it may use conductances instead of currents. With `k_winners`, the
+rule sees only spikes of the first neurons to fire in the image.
 
-Weights, theta and what a rule keeps last from image to image (Diehl & Cook 2015, section 2); all else starts afresh. A
-network that runs on (`NeuronGroup.runs_on`) keeps all of its state while it learns, through steps of rest without
-input that end each presentation. With learning off every image is answered from rest, and nothing persistent changes.
-An image that evokes too few spikes can be presented again at a higher rate (`Encoder`); every presentation is learned
-from, and the counts of the last one are those of the image.
+Weights, theta and the persistent arrays of the rule last from image to image (Diehl & Cook 2015, section 2); other
+state is reset. A network that runs on (`NeuronGroup.runs_on`) keeps all of its state while it learns; a rest without
+input ends each presentation. With learning off every image starts from rest, and no persistent state changes. An image
+that evokes too few spikes can be presented again at a higher rate (`Encoder`). The network learns from every
+presentation; the spike counts of an image are the counts of the last one.
 
-`step` is the reference, on torch tensors, for B images side by side, which see the same weights. Their weight changes
-are reduced to one (`Reduction`); their changes of theta are added.
+`step` is the reference implementation on torch tensors. B images side by side see the same weights. Their weight
+changes are reduced to one (`Reduction`), and their changes of theta are added.
 """
 
 from collections.abc import Callable
@@ -32,7 +34,7 @@ from stdp_run.neurons import NeuronGroup
 from stdp_run.rules.base import Rule, Step, at_synapses, latest_first
 from stdp_run.rules.reduction import Reduction
 
-NEURONS_AT_ONCE = 256  # sampled at once: random words take four times the memory of the weights
+NEURONS_AT_ONCE = 256  # rows sampled at once; random words take four times the memory of the weights
 
 
 @dataclass(frozen=True)
@@ -48,23 +50,23 @@ class Model:
     encoder: Encoder
     seed: int
     dtype: str = "float32"
-    k_winners: int | None = None  # different neurons that learn from one image, the first to fire; None: all
-    n_presentations: int = 1  # of an image with learning off, each from rest and with new spikes; counts are added up
-    inference: Encoder | None = None  # how images are then encoded; None: as for learning
+    k_winners: int | None = None  # number of neurons that learn from one image, the first to fire; None: all
+    n_presentations: int = 1  # of an image with learning off, each from rest with new spikes; counts are added
+    inference: Encoder | None = None  # the encoder with learning off; None: `encoder`
 
     @property
     def inference_encoder(self) -> Encoder:
-        """How images are encoded while learning is off."""
+        """The encoder with learning off."""
         return self.inference or self.encoder
 
     @property
     def runs_on(self) -> bool:
-        """Whether all of the network's state goes on from image to image while it learns."""
+        """Whether all of the network's state runs on from image to image while it learns."""
         return self.neuron.runs_on
 
     @cached_property
     def delays(self) -> np.ndarray | None:
-        """The delay of each input synapse, uint8 [E, I] in steps, uniform in 0..max_delay; None: there are none."""
+        """The delay of each input synapse, uint8 [E, I] in steps, uniform in 0..max_delay; None: no delays."""
         most = round(getattr(self.neuron_parameters, "max_delay", 0.0) / self.encoder.dt_ms)
         if most == 0:
             return None
@@ -76,7 +78,7 @@ class Model:
 
     @cached_property
     def delays_on(self) -> Callable[[Any], Tensor]:
-        """Function that returns the delays on a torch device, int64, always the same tensor; empty: no delays."""
+        """A cached function from a torch device to the delays on it, an int64 tensor; empty: no delays."""
         import torch
 
         return cache(torch.from_numpy(np.zeros(0) if self.delays is None else self.delays).long().to)
@@ -94,11 +96,11 @@ class Model:
 
 @dataclass
 class NetworkState:
-    """All that persists from image to image; a checkpoint holds it."""
+    """The state that persists from image to image; a checkpoint stores it."""
 
     weight: np.ndarray  # [E, I] from input to excitatory neuron
     theta: np.ndarray  # [E] adaptive part of the threshold; integer groups: the threshold
-    persistent: dict[str, np.ndarray] = field(default_factory=dict)  # what the rule keeps, and what runs on
+    persistent: dict[str, np.ndarray] = field(default_factory=dict)  # other arrays: the rule's, and state that runs on
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every array by name."""
@@ -118,7 +120,7 @@ def initial_state(model: Model) -> NetworkState:
 
 
 def persistent_state(model: Model, weight: np.ndarray) -> dict[str, np.ndarray]:
-    """Return by name what the rule keeps, and what runs on, before the first image."""
+    """Return the persistent arrays before the first image by name, without weight and theta."""
     kept = model.rule.persistent(model.rule_parameters, weight)
     if not model.runs_on:
         return kept
@@ -132,25 +134,25 @@ def persistent_state(model: Model, weight: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class Plasticity(NamedTuple):
-    """The inputs of learning in one step, beside the state."""
+    """The inputs of learning in one step."""
 
-    rate: Tensor  # [], factor of the learning-rate schedule
-    last: bool  # this is the image's last step
+    rate: Tensor  # [], factor of the learning rate schedule
+    last: bool  # whether this is the last step of the image
     reduce: Reduction
     words: Callable[[], tuple[Tensor, Tensor]]  # as in rules.base.Step
-    k_winners: Tensor | None = None  # [], neurons that may learn from an image; None: all
+    k_winners: Tensor | None = None  # [], number of neurons that learn from an image; None: all
 
 
 class ImageState(NamedTuple):
-    """The state of B networks with common weights while an image is presented to each; tensors."""
+    """The state of B networks with the same weights during an image; tensors."""
 
     weight: Tensor  # [E, I]
     theta: Tensor  # [E]
-    cells: Tensors  # [B, E] each, of the neurons, by name (NeuronGroup.cells)
+    cells: Tensors  # [B, E] each, state of the neurons by name (NeuronGroup.cells)
     input_spikes: Tensor  # with delays of up to D steps [D + 1, B, I], latest step first; else empty
-    traces: Tensors  # the rule's
-    learns: Tensor  # [B, E] bool, the neurons that were among the first `k_winners` to fire
-    delays: Tensor  # int64 [E, I] in steps, of the input synapses, a constant; else empty
+    traces: Tensors  # traces of the rule by name
+    learns: Tensor  # [B, E] bool, neurons among the first `k_winners` to fire so far
+    delays: Tensor  # int64 [E, I] delays of the input synapses in steps, constant; else empty
 
 
 def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors, n_images: int) -> ImageState:
@@ -169,7 +171,7 @@ def start_image(model: Model, weight: Tensor, theta: Tensor, persistent: Tensors
 
 
 def run_on(model: Model, state: ImageState, persistent: Tensors) -> ImageState:
-    """Return the state of one network at the start of an image, with cells and traces as the image before left them."""
+    """Return the state of one network at the start of an image, with cells and traces of the previous image."""
     afresh = {*model.rule.traces_of_image, *model.rule.finish(model.rule_parameters, state.traces)}
     cells = {name: persistent[name].unsqueeze(-2) for name in state.cells}
     traces = {name: persistent[name].unsqueeze(-2) for name in state.traces if name not in afresh}
@@ -177,7 +179,7 @@ def run_on(model: Model, state: ImageState, persistent: Tensors) -> ImageState:
 
 
 def what_persists(model: Model, state: ImageState) -> Tensors:
-    """Return by name the tensors that last beyond an image that was learned from, beside weight and theta."""
+    """Return the persistent tensors after an image by name, without weight and theta."""
     kept = model.rule.finish(model.rule_parameters, state.traces)
     running = {**state.cells, **state.traces} if model.runs_on else {}
     return {**{name: each.squeeze(-2) for name, each in running.items() if name not in kept}, **kept}
@@ -186,12 +188,12 @@ def what_persists(model: Model, state: ImageState) -> Tensors:
 def step(
     model: Model, state: ImageState, input_spikes: Tensor, plasticity: Plasticity | None = None
 ) -> tuple[ImageState, Tensor]:
-    """Advance a step, in the order on top of this file; return (state, excitatory spikes [B, E]).
+    """Advance by a step in the order of the module docstring; return (state, excitatory spikes [B, E]).
 
     `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off.
     """
     p, learning, dtype = model.neuron_parameters, plasticity is not None, state.weight.dtype
-    # 1. Input spikes, and what arrives of them.
+    # 1. Input spikes and arrivals.
     delays = state.delays if state.delays.numel() else None
     if delays is not None:
         input_spikes = latest_first(input_spikes, state.input_spikes)
@@ -216,9 +218,10 @@ def step(
 
 
 def first_to_fire(learns: Tensor, fired: Tensor, limit: Tensor) -> Tensor:
-    """Return the neurons that learn from their image, bool [B, E]: the first `limit` different ones to fire in it.
+    """Return the neurons that learn from their image, bool [B, E]: the first `limit` neurons to fire in it.
 
-    `learns` are those that were among them before, `fired` those that spike now; the lower index is first.
+    `learns` is the result of the previous step, `fired` the neurons that spike now. The lower index is first if
+    neurons fire in the same step.
     """
     new = fired & ~learns
     rank = new.cumsum(dim=1) + learns.sum(dim=1, keepdim=True)
@@ -226,10 +229,10 @@ def first_to_fire(learns: Tensor, fired: Tensor, limit: Tensor) -> Tensor:
 
 
 def arriving(spikes: Tensor, weight: Tensor, delays: Tensor | None) -> Tensor:
-    """Return [B, E], the sums of weight[E, I] over the arriving of the spikes [B, I]; with delays [D + 1, B, I]."""
+    """Return the sums [B, E] of weight[E, I] over arriving spikes; `spikes` is [B, I], with delays [D + 1, B, I]."""
     if delays is None and (weight.dtype.is_floating_point or weight.device.type == "cpu"):
         return spikes @ weight.T
-    if delays is None:  # a GPU multiplies no matrices of integers
+    if delays is None:  # a GPU has no matrix product of integers
         return (spikes[:, None, :] * weight).sum(dim=2, dtype=weight.dtype)
     if spikes.shape[1] == 1:
         return (at_synapses(spikes, delays) * weight).sum(dim=2)

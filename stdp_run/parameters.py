@@ -1,10 +1,12 @@
-"""Constants of rules and neuron groups: their declarations, and the named tuple that the functions of a class get.
+"""Declares the constants of rules and neuron groups, and makes the named tuple `p` that their functions receive.
+
+A class declares its constants by the keys of its YAML::
 
     parameters = {"tau_pre": time_constant("d_pre"), "a_pre": number, "theta_increment": number64}
 
-The keys are those of the YAML. The named tuple also has constants derived from those in ms: the decay per step of a
-time constant, the number of steps of a duration. `64` marks constants that stay float64 where the network computes in
-float32. A word becomes its index among the allowed words.
+The named tuple has these constants, and constants derived from values in ms: the decay per step of a time constant, the
+number of steps of a duration. A constant declared as float64 stays float64 in a float32 network. A word becomes its
+index among the allowed words.
 """
 
 import math
@@ -23,18 +25,18 @@ LARGEST = float(np.finfo(np.float32).max)  # constants are float32 in most netwo
 
 @dataclass(frozen=True)
 class Check:
-    """The allowed values of a number in the configuration, and what is derived from it."""
+    """The allowed values of a number in the configuration, and the constants derived from it."""
 
     allowed: str
     whole: bool = False
     minimum: float = -math.inf
     above: float = -math.inf
     maximum: float = math.inf
-    derived: Mapping[str, Callable[[float, float], float]] = field(default_factory=dict)  # name: of (value, dt in ms)
-    float64: bool = False  # the value and what is derived from it stay float64 whatever the type of the weights
+    derived: Mapping[str, Callable[[float, float], float]] = field(default_factory=dict)  # name -> (value, dt in ms)
+    float64: bool = False  # value and derived constants stay float64 for any type of the weights
 
     def __call__(self, key: str, value: object) -> Any:
-        """Return `value` as int or float; raise UserError, which names `key`, where it is not allowed."""
+        """Return `value` as int or float; raise UserError, which names `key`, if it is not allowed."""
         if isinstance(value, int | float) and not isinstance(value, bool):
             in_range = self.minimum <= value <= self.maximum and value > self.above
             if in_range and abs(value) > LARGEST:
@@ -46,12 +48,12 @@ class Check:
 
 @dataclass(frozen=True)
 class Choice(Check):
-    """The allowed words of a setting; its value is the index of the word, since compiled code has no words."""
+    """The allowed words of a setting; its value is the index of the word, since compiled code has no strings."""
 
     words: tuple[str, ...] = ()
 
     def __call__(self, key: str, value: object) -> int:
-        """Return the index of `value` among the words; raise UserError where it is none of them."""
+        """Return the index of `value` among the words; raise UserError if it is not among them."""
         if value not in self.words:
             raise UserError.bad_value(key, value, self.allowed)
         return self.words.index(str(value))
@@ -75,8 +77,8 @@ def time_constant(decay: str, float64: bool = False, share: str | None = None) -
 
 
 def duration(steps: str) -> Check:
-    """Return the declaration of a duration in ms; `steps` names its number of steps, which may have a fraction."""
-    # Rounded, so that 0.3 ms are 3 steps of 0.1 ms and not 2.9999999999999996.
+    """Return the declaration of a duration in ms; `steps` names its number of steps, which may be fractional."""
+    # Rounding makes 0.3 ms 3 steps of 0.1 ms, not 2.9999999999999996.
     return replace(non_negative, derived={steps: lambda value, dt: round(value / dt, 6)})
 
 
@@ -86,9 +88,10 @@ def choice(*words: str) -> Choice:
 
 
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
-    """Return the checked constants of a rule or neuron group; `section` is where they stand in the config.
+    """Return the checked constants of a rule or neuron group; `section` is their section of the config.
 
-    Raise UserError where a key is unknown or missing, or its value is not allowed.
+    Raises:
+        UserError: a key is unknown or missing, or its value is not allowed.
     """
     for key in given:
         if key not in declared:
@@ -100,7 +103,7 @@ def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping
 
 
 def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> Any:
-    """Return checked `values` as a named tuple of Python numbers, with what the declarations of `owner` derive."""
+    """Return checked `values` and the derived constants of class `owner` as a named tuple of Python numbers."""
     declared, everything = owner.parameters, dict(values)
     for key, check in declared.items():
         everything |= {name: derive(values[key], dt_ms) for name, derive in check.derived.items()}
@@ -111,19 +114,19 @@ def named_parameters(owner: Any, values: Mapping[str, float], dt_ms: float) -> A
 
 @cache
 def _parameters_class(name: str) -> Any:
-    """Return the named tuple called OWNER__FIELD__FIELD__64..., where 64 follows a field that stays float64.
+    """Return the named tuple class OWNER__FIELD__FIELD__64..., where 64 follows a field that stays float64.
 
-    A later process makes the class again from its name: the cache of compiled kernels needs that.
+    Compiled kernels on disk refer to the class by name; a later process makes it again from the name.
     """
     words = name.split("__")[1:]
-    make: Any = namedtuple  # mypy would want fields that it can read
+    make: Any = namedtuple  # mypy accepts only literal fields
     cls = make(name, [word for word in words if word != "64"], module=__name__)
     cls.float64_fields = frozenset(words[k - 1] for k, word in enumerate(words) if word == "64")
     return cls
 
 
 def __getattr__(name: str) -> type:
-    """Return the class of parameters for which a compiled kernel from disk asks by name."""
+    """Return the class of parameters that a compiled kernel on disk refers to by name."""
     if not name.startswith("__") and "__" in name:
         return _parameters_class(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,4 +1,4 @@
-"""Names of classes; and modules that list them: `list(stdp_run.rules)`, `"full_online" in stdp_run.rules`."""
+"""Registries of classes by name, and modules that act as one: `list(stdp_run.rules)`, `stdp_run.rules["triplet"]`."""
 
 import sys
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class Registry(dict[str, Any]):
-    """Name -> class. Names are case-insensitive; `aliases` of each class lead to the class's own name."""
+    """A mapping from name to class. Names are case-insensitive, and the `aliases` of a class are accepted."""
 
     def __contains__(self, name: object) -> bool:
         return self.canonical(name) is not None
@@ -16,13 +16,13 @@ class Registry(dict[str, Any]):
         return super().__getitem__(self.canonical(name) or name)
 
     def canonical(self, name: object) -> str | None:
-        """Return the registered name that `name` means, whatever its case, or None."""
+        """Return the registered name for a name or alias in any case, or None."""
         folded = str(name).lower()
         return next((own for own, cls in self.items() if folded in (own, *map(str.lower, cls.aliases))), None)
 
 
 class _RegistryModule(ModuleType):
-    """A module that is read as the mapping `registered` in it."""
+    """A module that acts as its mapping `registered`."""
 
     registered: Registry
 
@@ -40,6 +40,6 @@ class _RegistryModule(ModuleType):
 
 
 def make_registry(module_name: str, **classes: type) -> Registry:
-    """Return `classes` by name; the module, in which it is called `registered`, can then be read as that mapping."""
+    """Return a registry of `classes`; the module must assign it to `registered`, and then acts as this mapping."""
     sys.modules[module_name].__class__ = _RegistryModule
     return Registry(classes)

@@ -1,4 +1,4 @@
-"""The network in ANNarchy, compiled to C++: neurons and synapses are written in its equations."""
+"""The network in ANNarchy, compiled to C++; equations define its neurons and synapses."""
 
 import os
 import sys
@@ -43,7 +43,7 @@ class Network(Peer):
 
     def __init__(self, pixels: np.ndarray, n_exc: int):
         self.version = metadata.version("ANNarchy")
-        os.environ["VIRTUAL_ENV"] = sys.prefix  # CMake looks for the Python of an environment that is activated
+        os.environ["VIRTUAL_ENV"] = sys.prefix  # CMake looks for the Python of an activated environment
         self._folder = tempfile.TemporaryDirectory(prefix="peer-annarchy-")
         self._network = net = ann.Network(dt=1.0, seed=1)
         net.config(num_threads=1, dtype=ann.float32)

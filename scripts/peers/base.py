@@ -1,4 +1,4 @@
-"""What the peers have in common: the setting of this engine's benchmark, and the CPU time of learning."""
+"""The common part of peers: the setting of this engine's benchmark, and the CPU time of learning."""
 
 import time
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Peer:
     def learn(self, seconds: float) -> tuple[int, float]:
         """Learn from one image or more, for `seconds` of CPU time; return images and CPU seconds.
 
-        CPU time, because other programs on a shared machine should count for nobody.
+        CPU time excludes other programs on a shared machine.
         """
         before, start = self.learned, time.process_time()
         while self.learned == before or time.process_time() - start < seconds:

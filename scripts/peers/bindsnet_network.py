@@ -1,8 +1,8 @@
-"""BindsNET's own Diehl & Cook network, learning one image at a time."""
+"""BindsNET's Diehl & Cook network, which learns from one image at a time."""
 
 from importlib import metadata
 
-import bindsnet  # noqa: F401  first, so that a missing BindsNET is named before anything of its own
+import bindsnet  # noqa: F401  first, so that an error names BindsNET if it is missing
 import numpy as np
 import torch
 from base import MAX_RATE_HZ, N_INPUTS, NORM, STEPS, Peer

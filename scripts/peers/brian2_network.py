@@ -1,6 +1,6 @@
-"""Networks in Brian2, compiled to C++: no such model comes with Brian2, so brian2_models.toml has them in its terms.
+"""Networks in Brian2, compiled to C++. Brian2 has no such model, so brian2_models.toml defines them.
 
-Weights are summed once an image, by an event that all inputs have in common.
+Weights are summed once per image, by an event that all inputs share.
 """
 
 import tempfile
@@ -13,10 +13,10 @@ from base import N_INPUTS
 
 DEFINED = tomllib.loads(Path(__file__).with_name("brian2_models.toml").read_text())
 IMAGES = 200  # in one run of the compiled program
-# Brian2's own account of a run is by the clock, in which other programs count.
+# Brian2 measures a run by wall time, which includes other programs.
 START_CPU_TIME = "const std::clock_t cpu_start = std::clock();"
 WRITE_CPU_TIME = 'std::ofstream("cpu_seconds") << double(std::clock() - cpu_start) / CLOCKS_PER_SEC;'
-WARM_UP_RUNS = 5  # the neurons fire most before they have adapted: those images are not timed
+WARM_UP_RUNS = 5  # not timed: neurons fire most before they have adapted
 
 
 class Network:
@@ -43,7 +43,7 @@ class Network:
             self._run()
 
     def _run(self) -> None:
-        """Run the compiled program from what the last run of it has learned."""
+        """Run the compiled program with the weights and theta of its last run."""
         b.device.run(with_output=False, run_args=self._kept)
         views = self._learned.w, self._excitatory.theta
         self._kept = {view: np.array(view[:]) for view in views}
@@ -59,7 +59,7 @@ class Network:
 
 
 def input_group(pixels: np.ndarray, spec: dict) -> b.NeuronGroup:
-    """Return inputs that spike as their pixels say, and have an event at the start of each image."""
+    """Return inputs that spike at the rates of their pixels, with an event at the start of each image."""
     probability = np.resize(pixels, (IMAGES, N_INPUTS)) / 255 * spec["max_rate_hz"] * spec["dt_ms"] / 1000
     slots = (probability[:, None, :] * np.array(spec["slots"])[None, :, None]).reshape(-1, N_INPUTS)
     image_ms = spec["steps"] * spec["dt_ms"]
@@ -80,7 +80,7 @@ def input_group(pixels: np.ndarray, spec: dict) -> b.NeuronGroup:
 
 
 def neuron_group(n: int, defined: dict, refractory: b.Quantity, image: b.Quantity) -> b.NeuronGroup:
-    """Return neurons with their values at the start, and what is done to them before each image."""
+    """Return neurons with their initial values and their operation before each image."""
     group = b.NeuronGroup(n, refractory=refractory, **defined["group"])
     for name, value in defined["start"].items():
         setattr(group, name, value)

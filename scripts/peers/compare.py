@@ -1,4 +1,4 @@
-"""Other simulators beside this one: start them in their environments, and let both learn in turn."""
+"""Compares other simulators with this one: starts them in their environments, and lets both learn in turn."""
 
 import json
 import os
@@ -11,18 +11,18 @@ from peers.serve import PEERS
 from tables import markdown
 
 NAMES = tuple(PEERS)
-# One core is measured, and threads that wait would spin on it.
+# One core is measured; waiting threads would use its time.
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS"), "1")
 SERVE = Path(__file__).with_name("serve.py")
 
 
 class Peer:
-    """A peer in a process of its own, which inherits the core. `about` says what it is, or what is `missing`."""
+    """A peer in a separate process, which inherits the core. `about` describes the peer, or has the key `missing`."""
 
     def __init__(self, name: str, python: Path, pixels_file: Path, n_exc: int):
         self.name, self.n_exc = name, n_exc
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  closed in `close`
-        # This project's source path is not for the peer's Python.
+        # The peer's Python must not import from this project's source path.
         environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
         self._process = subprocess.Popen(
             [python, SERVE, name, pixels_file, str(n_exc)],
@@ -43,19 +43,19 @@ class Peer:
         raise SystemExit(f"{self.name} with {self.n_exc} neurons failed:\n{self._errors.read()[-3000:]}")
 
     def learn(self, seconds: float) -> tuple[int, float]:
-        """Let it learn for `seconds` of CPU time or more; return images and CPU seconds."""
+        """Let the peer learn for `seconds` of CPU time or more; return images and CPU seconds."""
         print(seconds, file=self._process.stdin, flush=True)
         answer = self._answer()
         return answer["images"], answer["seconds"]
 
     def close(self) -> None:
-        """Let it end: its input is closed."""
+        """End the peer by closing its input."""
         self._process.communicate()
         self._errors.close()
 
 
 def start(name: str, pythons: list[Path], pixels_file: Path, n_exc: int) -> Peer:
-    """Return the peer from the first environment that has it; from the last one, with what is missing, if none has."""
+    """Return the peer from the first environment that has it, else from the last one, with `missing` in `about`."""
     for python in pythons[:-1]:
         peer = Peer(name, python, pixels_file, n_exc)
         if "missing" not in peer.about:
@@ -65,7 +65,7 @@ def start(name: str, pythons: list[Path], pixels_file: Path, n_exc: int) -> Peer
 
 
 def alternate(peer: Peer, ours, repeats: int, seconds: float) -> dict:
-    """Return one row: `repeats` times this engine and the peer, one after the other, and the median of the ratios."""
+    """Return one row from `repeats` runs of this engine and the peer in turn, with the median of the ratios."""
     row = {"peer": peer.name, "n_exc": peer.n_exc, **peer.about}
     if "missing" not in row:
         own_rates, rates = [], []
@@ -88,7 +88,7 @@ def alternate(peer: Peer, ours, repeats: int, seconds: float) -> dict:
 
 
 def table(rows: list[dict]) -> str:
-    """Return the peers' table, and a line for each that is not there."""
+    """Return the table of peers, and a line for each missing peer."""
     lines = [
         {
             "peer": row["peer"],

@@ -1,8 +1,8 @@
-"""The network in NEST: of its models, those that come nearest to Diehl & Cook's.
+"""The network in NEST, with the models most similar to Diehl & Cook's.
 
-`gif_cond_exp` has exponential conductances and a threshold that rises with each spike (its escape noise is made small);
-`stdp_nn_symm_synapse` is pair STDP with the nearest spikes. No synapse of NEST knows the weights beside its own, and to
-read and write them in Python once an image would take fifteen times as long as the image: they are not normalised.
+`gif_cond_exp` has exponential conductances and a threshold that rises with each spike; its escape noise is small here.
+`stdp_nn_symm_synapse` is pair STDP with the nearest spikes. Weights are not normalised: a synapse in NEST cannot read
+other weights, and doing it in Python once per image would take fifteen times as long as the image.
 """
 
 import nest

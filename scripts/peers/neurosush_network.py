@@ -1,6 +1,6 @@
-"""neuroSush's own example of Diehl & Cook's network, compiled by torch.
+"""neuroSush's example of Diehl & Cook's network, compiled by torch.
 
-Its compiled step refuses a network without batches on a CPU, so that one image is a batch of one.
+On a CPU its compiled step needs batches, so one image is a batch of one.
 """
 
 import neurosush

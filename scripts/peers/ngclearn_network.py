@@ -1,12 +1,12 @@
-"""ngc-learn's own exhibit of Diehl & Cook's network: its LIF cells, traces and STDP, an image as one scan of JAX."""
+"""ngc-learn's exhibit of Diehl & Cook's network: its LIF cells, traces and STDP; an image is one scan of JAX."""
 
 import os
 from importlib import metadata
 
-# One thread: XLA would take every core.
+# One thread: by default XLA uses every core.
 os.environ["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
 
-import ngclearn  # noqa: F401, I001  first, so that a missing ngc-learn is named before anything of its own
+import ngclearn  # noqa: F401, I001  first, so that an error names ngc-learn if it is missing
 import jax
 import numpy as np
 from jax import numpy as jnp

@@ -1,10 +1,10 @@
-"""Let one peer learn, and time it: run by `scripts/bench.py --peers` with the Python of the peer's environment.
+"""Times the learning of one peer; `scripts/bench.py --peers` runs it with the Python of the peer's environment.
 
     python scripts/peers/serve.py bindsnet PIXELS.npy 100
 
-Answers in JSON, a line each: first what was built, or `{"missing": ...}` where the peer is not installed; then, for
-each number of seconds that comes in on a line, how many images the peer learned and the CPU seconds they took.
-Needs nothing but numpy and the peer, so that an environment need not hold stdp-run.
+It writes lines of JSON: first a description of the peer, or `{"missing": ...}` if it is not installed. For each line
+with a number of seconds on its input, it then writes the number of images learned and their CPU seconds. It needs only
+numpy and the peer, so the environment need not contain stdp-run.
 """
 
 import importlib
@@ -15,7 +15,7 @@ import time
 
 import numpy as np
 
-# By name: the module, and how the network is built. Each module's package is what must be installed.
+# By name: the module and the options of its network.
 PEERS = {
     "bindsnet": ("bindsnet_network", {}),
     "spaic": ("spaic_network", {}),
@@ -31,9 +31,9 @@ PACKAGES = ("bindsnet", "spaic", "brian2", "ANNarchy", "nest", "neurosush", "ngc
 
 
 def main(name: str, pixels_file: str, n_exc: int) -> None:
-    """Build the peer `name` with `n_exc` neurons and answer until the input ends."""
+    """Build the peer `name` with `n_exc` neurons, and answer until the input ends."""
     channel = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what the peers print goes to the standard error
+    os.dup2(2, 1)  # prints of peers go to standard error
 
     def tell(**fields) -> None:
         print(json.dumps(fields), file=channel, flush=True)

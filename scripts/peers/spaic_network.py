@@ -1,4 +1,4 @@
-"""SPAIC's network for STDP: the neurons and the rule that this project's constants come from."""
+"""SPAIC's network for STDP; the constants of this project come from its neurons and its rule."""
 
 from importlib import metadata
 
@@ -15,7 +15,7 @@ class Excitation(spaic.Network):
         super().__init__()
         own = np.eye(n_exc)
         first = np.random.default_rng(0).uniform(0, 0.3, (n_exc, 784))
-        # unit_conversion makes the share of white of a pixel a probability per millisecond.
+        # unit_conversion turns a pixel from 0 to 1 into a probability per millisecond.
         self.inputs = spaic.Encoder(num=784, coding_method="poisson", unit_conversion=MAX_RATE_HZ / 1000)
         self.excitatory = spaic.NeuronGroup(num=n_exc, model="lifstdp_ex")
         self.inhibitory = spaic.NeuronGroup(num=n_exc, model="lifstdp_ih")
@@ -41,6 +41,6 @@ class Network(Peer):
         self.learn_image(self.images[0])  # SPAIC builds its network when it first runs
 
     def learn_image(self, image: np.ndarray) -> None:
-        with torch.no_grad():  # else every step of the image is kept for a gradient that nobody takes
+        with torch.no_grad():  # else torch stores every step for a gradient
             self._network.inputs(image)
             self._network.run(STEPS)

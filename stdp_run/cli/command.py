@@ -15,9 +15,9 @@ from stdp_run.config.build import conf_folder
 
 
 def command() -> None:
-    """Do what the command line asks for."""
+    """Run the command line."""
     options = set(sys.argv[1:])
-    if options & {"-h", "--help"}:  # Hydra's own template takes 2 s, as Hydra composes the config first
+    if options & {"-h", "--help"}:  # Hydra's own help composes the config first, which takes 2 s
         print(help_text(sys.argv[1:]))
     elif "--version" in options:
         print(f"stdp-run {__version__}")
@@ -26,7 +26,7 @@ def command() -> None:
 
 
 def help_text(arguments: list[str]) -> str:
-    """Return the text of --help for 80 columns, with all config groups and choices, also of --config-dir."""
+    """Return the text of --help for 80 columns, with all config groups and choices, those of --config-dir included."""
     custom = [Path(value) for option, value in pairwise(arguments) if option in ("-cd", "--config-dir")]
     choices = {(file.parent.name, file.stem) for folder in (conf_folder(), *custom) for file in folder.glob("*/*.yaml")}
     choices |= {
@@ -49,7 +49,7 @@ def _run_hydra(arguments: list[str]) -> None:
     from stdp_run.cli.overrides import is_sweep, prepared
     from stdp_run.errors import UserError
 
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises its errors instead of printing them
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # makes Hydra raise its errors instead of printing them
     try:
         sys.argv = ["stdp-run", *prepared(arguments)]
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(job)()

@@ -1,4 +1,4 @@
-"""Functions that Hydra calls: a run or job of a sweep, and the end of a sweep."""
+"""Functions that Hydra calls: for each run or job of a sweep, and at the end of a sweep."""
 
 import logging
 import math
@@ -27,7 +27,7 @@ JOB_FAILED, BAD_INPUT = 1, 2
 
 log = logging.getLogger(__name__)
 
-# The group `tuned` is one file, with a choice for each key.
+# The file tuned.yaml is a config group; each of its keys is a choice.
 TUNED = OmegaConf.load(conf_folder() / "tuned.yaml")
 for choice, constants in TUNED.items():
     ConfigStore.instance().store(str(choice), constants, group="tuned", package="_global_", provider="stdp_run")
@@ -36,11 +36,11 @@ for choice, constants in TUNED.items():
 def job(config: DictConfig) -> float:
     """Run one experiment in Hydra's output directory; return its accuracy, which a sweeper can maximise.
 
-    A job that fails in a sweep writes the reason to `error.txt`. The other jobs continue.
+    A failed job of a sweep writes the reason to `error.txt`. The other jobs continue.
     """
     logging.raiseExceptions = False  # on a full disk, logging would print a traceback for every line of run.log
     hydra_config, invocation = HydraConfig.get(), None
-    if "Joblib" in hydra_config.launcher._target_:  # this is a worker process
+    if "Joblib" in hydra_config.launcher._target_:  # a worker process
         end_at_stop_signals()
     directory, in_sweep = Path(hydra_config.runtime.output_dir), hydra_config.mode == RunMode.MULTIRUN
     try:
@@ -62,7 +62,7 @@ def job(config: DictConfig) -> float:
         with suppress(OSError, UserError):
             (directory / "error.txt").write_text(f"{line}\n", encoding="utf-8")
             if invocation and not (directory / ".hydra").exists():
-                with invocation.accepted():  # a comparison reads the settings from .hydra
+                with invocation.accepted():  # mode=compare reads the settings in .hydra
                     log.debug("%s", line)
         if "basic" not in hydra_config.sweeper._target_:
             raise  # Optuna counts the failure
@@ -72,7 +72,7 @@ def job(config: DictConfig) -> float:
 
 
 def invocation_of(config: DictConfig, hydra_config: HydraConf) -> Invocation:
-    """Return how a composed command was given, and name its --config-dir for custom classes; errors as of `tuning`."""
+    """Return the invocation of a composed command, and register its --config-dir; errors as in `tuning`."""
     sources = [source for source in hydra_config.runtime.config_sources if source.schema == "file"]
     for source in sources:
         if source.provider == "command-line":
@@ -81,7 +81,7 @@ def invocation_of(config: DictConfig, hydra_config: HydraConf) -> Invocation:
     for group, choice in choices.items():
         files = [file for folder in folders if (file := folder / group / f"{choice}.yaml").is_file()]
         if len(files) > 1:
-            log.warning("%s=%s: %s is read, not %s; rename that", group, choice, *files[:2])
+            log.warning("%s=%s: %s is read, not %s; rename the second file", group, choice, *files[:2])
     in_sweep, overrides = hydra_config.mode == RunMode.MULTIRUN, hydra_config.overrides.task
     explicit = tuple(map(key_of, overrides))
     record = {"config": config, "hydra": {"hydra": hydra_config}, "overrides": overrides}
@@ -96,18 +96,18 @@ def invocation_of(config: DictConfig, hydra_config: HydraConf) -> Invocation:
 
 
 def tuning(choice: str, is_given: bool, folders: list[Path]) -> str:
-    """Return a line about the tuned constants in effect; raise UserError if the given choice does not exist."""
+    """Return a line about the tuned constants in effect; raise UserError for a given choice that does not exist."""
     known = sorted({*map(str, TUNED), *(file.stem for folder in folders for file in folder.glob("tuned/*.yaml"))})
     if choice in known:
-        return "" if choice == "none" else f"constants tuned for {choice}; tuned=none has the published ones"
-    if is_given:  # Hydra does not mind, as the group is optional
+        return "" if choice == "none" else f"constants tuned for {choice}; tuned=none selects the published ones"
+    if is_given:  # Hydra accepts any choice, since the group is optional
         raise UserError.bad_value("tuned", choice, f"one of {', '.join(known)}")
-    return f"no tuned constants for {choice}: all are as published; tuned=RULE-NEURON has those of others"
+    return f"no tuned constants for {choice}: the published ones are used; tuned=RULE-NEURON selects others"
 
 
 def remove_if_empty(directory: Path) -> None:
     """Remove the directory of a refused command, and the folders that hold only it, up to the current folder."""
-    with suppress(OSError):  # of the first folder that is not empty
+    with suppress(OSError):  # stops at the first folder that is not empty
         for folder in (directory, *directory.parents):
             if not folder.is_relative_to(Path.cwd()) or folder == Path.cwd():
                 break
@@ -115,7 +115,7 @@ def remove_if_empty(directory: Path) -> None:
 
 
 class Sweep(Callback):
-    """Hydra's callback at the end of a sweep, named in conf/config.yaml."""
+    """Hydra's callback for the end of a sweep; conf/config.yaml names this class."""
 
     def on_multirun_end(self, config: DictConfig, **_: object) -> None:
         """Print and write the comparison of the jobs; exit with 1 if one failed."""
@@ -124,7 +124,7 @@ class Sweep(Callback):
         directory = Path(config.hydra.sweep.dir)
         try:
             compare_folder(directory)
-        except UserError as error:  # no job learned or evaluated
+        except UserError as error:  # no job finished
             log.warning("%s", error)
         print(f"\nresults  {directory}")
         failed = sorted(directory.rglob("error.txt"))

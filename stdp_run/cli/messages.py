@@ -1,4 +1,4 @@
-"""Errors in one line that names the key, the value and what is allowed."""
+"""Turns errors into one line that names the key, the value and the allowed values."""
 
 import errno
 import traceback
@@ -18,7 +18,7 @@ from stdp_run.errors import UserError, nearest
 
 
 def explained(error: Exception, directory: Path) -> str | None:
-    """Return the line for an error of a job in a directory; None for an error of the program itself."""
+    """Return the line for an error of a job in a directory; None for a defect of the program."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OmegaConfBaseException):  # from a value with ${...}
@@ -32,7 +32,7 @@ def explained(error: Exception, directory: Path) -> str | None:
 
 
 def in_one_line(error: Exception, arguments: Sequence[str]) -> str:
-    """Return the line for an error in the arguments of a command, before any job."""
+    """Return the line for an error in the arguments of a command."""
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options is not None:
         group, _, name = error.missing_cfg_file.rpartition("/")
@@ -53,7 +53,7 @@ def in_one_line(error: Exception, arguments: Sequence[str]) -> str:
 
 
 def _unknown_key(key: str, section: DictConfig, arguments: Sequence[str]) -> str:
-    """Return the line for a key that its section does not have."""
+    """Return the line for a key that is unknown in its section."""
     given = next((item for item in arguments if f"{key_of(item)}.".startswith(f"{key}.")), key)
     group = key.rpartition(".")[0].replace(".", "/")
     names = {str(name) for name in section if name not in ("_target_", "hydra")}

@@ -9,12 +9,12 @@ from omegaconf import OmegaConf
 from stdp_run.cli.overrides import key_of
 
 LONGEST_NAME = 90
-# Keys that change no result: a sweep goes on with other values of them, unless it sweeps them.
+# Keys that change no result: a sweep can be resumed with other values, unless it sweeps them.
 UNNAMED = ("resume", "threads", "trainer.checkpoint_every", "trainer.checkpoint_seconds")
 
 
 def run_name(mode: str, choices: Mapping[str, str | None], n_exc: object) -> str:
-    """Return the name of a single run, to stand behind the time: its preset or dataset, rule and size."""
+    """Return the name of a single run, which follows the time: its preset or dataset, rule and size."""
     if mode != "train":
         return folder_name(mode)
     data = choices["dataset"] if choices["first_layer"] == "none" else f"two_layers_{choices['dataset']}"
@@ -22,10 +22,10 @@ def run_name(mode: str, choices: Mapping[str, str | None], n_exc: object) -> str
 
 
 def settings_name(overrides: Sequence[str], fixed: Collection[str], of_sweep: bool = False) -> str:
-    """Return the name of a job from its overrides without those of the keys in `fixed`, or of a sweep from all.
+    """Return the name of a sweep from its overrides, or of a job from its overrides without the keys in `fixed`.
 
-    In a folder that sweeps may share, a job's name has a digest of all. The name of a path is its last part, or of a
-    checkpoint the directory of its run.
+    If `hydra.sweep.dir` is given, sweeps may share the folder, so the name of a job has a digest of all its overrides.
+    A path is shortened to its last part; for a checkpoint, to the directory of its run.
     """
     named = sorted(each for each in overrides if key_of(each) not in UNNAMED or key_of(each) not in fixed)
     shown = [each for each in named if of_sweep or key_of(each) not in fixed] or named
@@ -36,7 +36,7 @@ def settings_name(overrides: Sequence[str], fixed: Collection[str], of_sweep: bo
 def folder_name(text: str, short: str | None = None) -> str:
     """Return a text, or a `short` form of it, as the name of a folder.
 
-    A text that is too long, or has other characters than letters, digits, "." "_" and "-", gets a digest of its own.
+    The name ends in a digest if it is too long, or has characters other than letters, digits, ".", "_" and "-".
     """
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", short or text)
     if name == text and 0 < len(name) <= LONGEST_NAME:
@@ -47,5 +47,5 @@ def folder_name(text: str, short: str | None = None) -> str:
 
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("job_name", settings_name, replace=True)
-# The cache gives all jobs the name of their sweep, as made from the overrides of the whole command.
+# The cache gives all jobs the same name of their sweep, made from the overrides of the whole command.
 OmegaConf.register_new_resolver("sweep_name", settings_name, use_cache=True, replace=True)

@@ -12,7 +12,7 @@ from stdp_run import rules
 from stdp_run.config.build import conf_folder
 from stdp_run.errors import UserError
 
-# Keys of paths. Hydra's grammar gives a meaning to commas, brackets and quotation marks, and knows ASCII letters only.
+# Keys of paths. In Hydra's grammar commas, brackets and quotation marks have a meaning; it accepts only ASCII letters.
 PATHS = (
     *("checkpoint", "compare.dir", "dataset.root", "export.to", "first_layer.run", "hydra.run.dir", "hydra.sweep.dir"),
     *("predict.csv", "predict.images", "predict.save", "resume"),
@@ -25,10 +25,10 @@ def is_sweep(arguments: Sequence[str]) -> bool:
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command for Hydra: paths in quotation marks, then the overrides that they imply.
+    """Return the arguments of a command for Hydra: paths in quotation marks, then the implied overrides.
 
     Raises:
-        UserError: a value is empty, of the wrong kind, or one of several without a sweep; `resume` names no run.
+        UserError: a value is empty or of the wrong kind; several values without a sweep; `resume` names no run.
     """
     sweep = is_sweep(arguments)
     words = [word for item in arguments for word in (_rewritten(item, sweep) if "=" in item else [item])]
@@ -37,7 +37,7 @@ def prepared(arguments: Sequence[str]) -> list[str]:
     for each in given.values():
         line, value = each.input_line, each.value()
         if isinstance(value, str) and not value.strip():
-            raise UserError(f"{line}: the value is empty, as of a variable that is not set; null stands for none")
+            raise UserError(f"{line}: the value is empty, perhaps an unset shell variable; null means none")
         if f"${{{each.key_or_group}}}" in str(value):
             raise UserError(f"{line}: refers to itself")
         if each.is_sweep_override():
@@ -55,12 +55,12 @@ def key_of(override: str) -> str:
 
 
 def quoted(text: str) -> str:
-    """Return a text in quotation marks of Hydra's grammar; only `${...}` keeps its meaning."""
+    """Return a text in Hydra's quotation marks; only `${...}` keeps its meaning there."""
     return QuotedString(text, Quote.single).with_quotes()
 
 
 def _rewritten(argument: str, sweep: bool) -> list[str]:
-    """Return an argument with its path quoted and its rule by the registered name; `first_layer=RUN` as two."""
+    """Return an argument with a quoted path and the registered name of a rule; `first_layer=RUN` becomes two."""
     key, _, value = argument.partition("=")
     if key == "rule":
         return [f"rule={','.join(rules.registered.canonical(name) or name for name in value.split(','))}"]
@@ -73,14 +73,14 @@ def _rewritten(argument: str, sweep: bool) -> list[str]:
 
 
 def _implied(given: dict[str, Override], sweep: bool) -> list[str]:
-    """Return the overrides that follow from others; raise UserError if `resume` cannot be done."""
+    """Return the overrides that others imply; raise UserError if `resume` is impossible."""
     values, implied = {key: each.value() for key, each in given.items()}, []
     fixed = [quoted(key) for key, each in given.items() if not each.is_sweep_override()]
-    if sweep and fixed:  # a job is named after the others
+    if sweep and fixed:  # the swept keys name a job
         implied.append(f"hydra.job.config.override_dirname.exclude_keys=[{','.join(fixed)}]")
     if values.get("hydra/sweeper") == "optuna" and "hydra.sweeper.max_failure_rate" not in values:
         implied.append("hydra.sweeper.max_failure_rate=1.0")  # the search continues after failed trials
-    elif values.get("mode") in ("predict", "export", "compare"):  # these have no run of their own
+    elif values.get("mode") in ("predict", "export", "compare"):  # these need no directory
         implied.append("hydra.run.dir=.")
     elif (resume := values.get("resume")) not in ("auto", None):
         if not (Path(str(resume)) / "config.yaml").is_file():

@@ -1,4 +1,4 @@
-"""`stdp_run.run`: an experiment from a notebook or a script."""
+"""`stdp_run.run`: runs an experiment from a notebook or a script."""
 
 import re
 import signal
@@ -27,33 +27,35 @@ from stdp_run.training.signals import Stopped
 
 
 def run(*overrides: str, config_dir: str | Path | None = None, **settings: object) -> Result:
-    """Do what `stdp-run` does with the same settings, in a directory of the same kind; return its result.
+    """Run the command `stdp-run` with the same settings, and return its result.
+
+    Example::
 
         result = stdp_run.run("rule=full_online", n_exc=100, seed=1)
         result.accuracy, result.receptive_fields, result.network.classify(images)
 
-    The figures are those of the command, to the last bit. An interrupt (Ctrl-C, or a notebook's button) saves as on the
-    command line, and `stdp_run.run(resume=DIRECTORY)` resumes. A loop makes a sweep.
+    The result equals that of the command to the last bit. An interrupt (Ctrl-C, or a notebook's button) saves the run,
+    and `stdp_run.run(resume=DIRECTORY)` resumes it. A loop replaces a sweep.
 
     Args:
         overrides: as on the command line, "KEY=VALUE".
-        config_dir: the folder of custom rules, neuron groups and datasets, as of --config-dir.
-        settings: the same by keyword. None is null; lists and dicts are what they are in YAML. A key with a dot goes
-            into a dict: `**{"trainer.log_every": 500}`.
+        config_dir: the folder of custom rules, neuron groups and datasets, as with --config-dir.
+        settings: overrides as keywords. None is null, lists and dicts are as in YAML. A key with a dot is passed in a
+            dict: `**{"trainer.log_every": 500}`.
 
     Raises:
         UserError: the command would end with this line, or its mode is neither train nor eval.
-        KeyboardInterrupt: it was interrupted; what was learned is saved.
+        KeyboardInterrupt: the run was interrupted; everything learned is saved.
     """
     for argument in overrides:
         if argument.startswith("-"):
-            raise UserError(f"{argument}: options are for the command line; in Python a loop makes a sweep")
+            raise UserError(f"{argument}: options are for the command line; in Python a loop replaces a sweep")
     arguments = [*overrides, *(f"{key}={_as_override(key, value)}" for key, value in settings.items())]
     try:
         config = _composed(arguments, config_dir)
         hydra_config, directory = config.hydra, Path(config.hydra.run.dir).absolute()
         if config.mode not in ("train", "eval"):
-            raise UserError.bad_value("mode", config.mode, "train or eval in Python; stdp_run.load has predictions")
+            raise UserError.bad_value("mode", config.mode, "train or eval in Python; stdp_run.load predicts")
         directory.mkdir(parents=True, exist_ok=True)
     except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
         raise UserError(in_one_line(error, arguments)) from None
@@ -61,7 +63,7 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
     with open_dict(config):
         del config["hydra"]
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
-    in_notebook = shell is not None and "IPKernelApp" in shell.config  # its standard error is no terminal
+    in_notebook = shell is not None and "IPKernelApp" in shell.config  # standard error is no terminal there
     threads, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     try:
         invocation = invocation_of(config, hydra_config)
@@ -79,7 +81,7 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
 
 
 def _as_override(key: str, value: object) -> str:
-    """Return a value of Python as the value of an override."""
+    """Return a Python value as the value of an override."""
     if isinstance(value, Mapping):
         return "{" + ",".join(f"{name}:{_as_override(key, each)}" for name, each in value.items()) + "}"
     if isinstance(value, list | tuple):
@@ -93,7 +95,7 @@ def _as_override(key: str, value: object) -> str:
 
 
 def _composed(arguments: list[str], config_dir: str | Path | None) -> DictConfig:
-    """Return the config of a command with its section `hydra`; the caller's own Hydra is untouched."""
+    """Return the config of a command with its section `hydra`; Hydra's global state is restored."""
     overrides = prepared(arguments)
     if config_dir is not None:
         name_folder(config_dir)

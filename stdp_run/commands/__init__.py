@@ -1,4 +1,4 @@
-"""The command of each mode. A module has one function `run(record, invocation)`; short ones stand here."""
+"""The command of each mode: a module with `run(record, invocation)`, or a short function in this file."""
 
 import importlib
 import logging
@@ -21,24 +21,24 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Invocation:
-    """How a command was given, apart from its settings."""
+    """The circumstances of a command, apart from its settings."""
 
-    directory: Path  # Hydra's output directory, where the command writes; it exists
-    explicit: tuple[str, ...] = ()  # the keys that were given on the command line
+    directory: Path  # Hydra's output directory, which exists; the command writes to it
+    explicit: tuple[str, ...] = ()  # keys that were given on the command line
     job: int | None = None  # number of the job in its sweep
-    bars: bool | None = None  # whether progress bars are shown; None: where standard error is a terminal
-    show: Callable[[str], object] = print  # receives the table that ends a command
-    tuning: str = ""  # a line about the tuned constants that are in effect, for the log of a run
-    record: Mapping[str, str] = field(default_factory=dict)  # how it was given: NAME.yaml of .hydra/ and its text
+    bars: bool | None = None  # whether progress bars are shown; None: if standard error is a terminal
+    show: Callable[[str], object] = print  # receives the table at the end of a command
+    tuning: str = ""  # a line about the tuned constants in effect, for the log of a run
+    record: Mapping[str, str] = field(default_factory=dict)  # files of .hydra/: name and text
 
     @property
     def in_sweep(self) -> bool:
-        """Whether it is one of the jobs of a sweep."""
+        """Whether the command is a job of a sweep."""
         return self.job is not None
 
     @contextmanager
     def accepted(self, begins: bool = True) -> Iterator[None]:
-        """Context of a command that nothing refuses any more: it logs to `run.log`.
+        """Context of a command after all checks, with a log in `run.log`.
 
         If a run `begins`, the record of the command is written to `.hydra/`.
 
@@ -54,7 +54,7 @@ class Invocation:
             raise UserError(f"{self.directory}: cannot be written: {error.strerror}") from None
         file.setFormatter(logging.Formatter(LOG_FORMAT))
         logger = logging.getLogger("stdp_run")
-        # Outer handlers, such as the terminal's, get the records that they would get without the file.
+        # Outer handlers, such as the terminal's, get the same records as without the file.
         outer = logging.Handler(logger.getEffectiveLevel())
         outer.emit = logging.getLogger().callHandlers  # type: ignore[method-assign]
         before = logger.level, logger.propagate, logger.handlers
@@ -74,10 +74,10 @@ class Invocation:
 
 
 def run(config: DictConfig, invocation: Invocation) -> float:
-    """Do what a composed config asks for; return the accuracy, 0 where none is measured.
+    """Run the command of a composed config; return the accuracy, 0 if none is measured.
 
     Raises:
-        UserError: a setting is not allowed, or cannot be met.
+        UserError: a setting is not allowed or cannot be met.
         Stopped: a stop signal came while a network learned.
     """
     record = resolved(config)
@@ -87,7 +87,7 @@ def run(config: DictConfig, invocation: Invocation) -> float:
     if mode in others:
         return others[mode](read_settings(record))
     name = "evaluate" if mode == "eval" else mode
-    # Imported when it is needed, as most take long to import.
+    # A late import, since most of these modules take long to import.
     return importlib.import_module(f"{__name__}.{name}").run(record, invocation)
 
 

@@ -1,4 +1,4 @@
-"""mode=eval: measure the accuracy of a trained network again, on its data or other data, or perturbed."""
+"""mode=eval: measures the accuracy of a trained network, on its own or other data, intact or perturbed."""
 
 import logging
 import time
@@ -28,7 +28,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
     """Evaluate the network of a checkpoint; return its accuracy.
 
     Raises:
-        UserError: the directory holds a run, or the checkpoint cannot be used, or has other settings than the command.
+        UserError: the directory holds a run; the checkpoint cannot be used, or has other settings than the command.
     """
     begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), record.get("checkpoint")
     if path is None:
@@ -52,7 +52,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
 
 
 def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, invocation: Invocation) -> dict:
-    """Return the figures of the network; nothing is written before everything that can be refused was checked."""
+    """Return the result of the evaluation; all checks come before the first write."""
     model, perturbation = build_model(settings), build_perturbation(settings)
     images, learned = settings.dataset, trained.settings.dataset
     if images.n_inputs != learned.n_inputs or (trained.first_layer and images.height != learned.height):
@@ -83,7 +83,7 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
 
 
 def _prepared_as_learned(record: dict[str, Any], trained: Settings, explicit: Sequence[str]) -> dict[str, Any]:
-    """Return a record with the preparation of pictures of the training, unless the command sets it."""
+    """Return a record that prepares pictures as in training, unless the command sets this."""
     dataset, reader = record["dataset"], reader_for(trained.dataset)
     taken = {"prepare": reader.prepare, "invert": reader.invert} if "dataset.prepare" not in explicit else {}
     taken = {key: value for key, value in taken.items() if key in dataset and f"dataset.{key}" not in explicit}
@@ -91,7 +91,7 @@ def _prepared_as_learned(record: dict[str, Any], trained: Settings, explicit: Se
 
 
 def _first_layer_perturbed(perturbation: Perturbation, trained: Trained) -> Trained:
-    """Return the network with its first layer, if any, perturbed as well."""
+    """Return the network with a perturbed first layer, if it has one."""
     layer = trained.settings.first_layer
     if layer is None or trained.first_layer is None:
         return trained

@@ -1,4 +1,4 @@
-"""mode=predict: a trained network's answers to a user's own pictures, one line each, and files if asked for."""
+"""mode=predict: prints the answers of a trained network to a user's pictures, and writes files on request."""
 
 import csv
 import io
@@ -25,15 +25,15 @@ class Prediction(NamedTuple):
 
     files: tuple[Path, ...]  # [N]
     answers: Answers
-    broken: tuple[Path, ...]  # the files that could not be read
+    broken: tuple[Path, ...]  # files that could not be read
     pixels: np.ndarray  # uint8 [N, height, width], as the network saw the pictures
 
 
 def run(record: dict[str, Any], invocation: Invocation) -> float:
-    """Print a line for each picture, write a CSV and files if asked for; return 0, as no accuracy is measured.
+    """Print a line for each picture, write the requested files, and return 0, since no accuracy is measured.
 
     Raises:
-        UserError: as `predict` does; a file cannot be written; or, when all is done, some files could not be read.
+        UserError: as `predict`; a file cannot be written; or, at the end, some files could not be read.
     """
     settings = read_settings(record)
     assert settings.predict is not None and settings.checkpoint is not None  # this mode has them
@@ -58,7 +58,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
 def predict(
     checkpoint: str | Path, images: str | Path, threads: int | None = None, readout: str | None = None
 ) -> Prediction:
-    """Have a trained network answer a picture, or all in a folder and below; warn of files without a digit.
+    """Classify a picture, or all pictures in a folder and its subfolders; warn of pictures without ink.
 
     Raises:
         UserError: the checkpoint cannot be used, there is no picture, or none can be read.
@@ -83,15 +83,15 @@ def predict(
     log.info("%s", reader.summary())
     answers = network.classify(np.stack(pixels), readout)
     same = np.unique(answers.confidence.round(6), return_counts=True)[1].max() / len(read)
-    log.info("confidence holds on images like those learned from; a picture of something else can get a high one")
+    log.info("confidence is valid for images like the training images; a picture of something else may get a high one")
     if same > 0.5 and len(read) > 1:
-        text = "%.0f%% of the answers have the same confidence, which ranks none; evaluator.readout=proportion may"
+        text = "%.0f%% of the answers have the same confidence; evaluator.readout=proportion may rank them"
         log.warning(text, 100 * same)
     return Prediction(tuple(read), answers, tuple(broken), np.stack(pixels))
 
 
 def save_pictures(prediction: Prediction, folder: Path) -> None:
-    """Save the pictures as the network saw them, in the order of the table, in a new folder: 0001_NAME.png, ..."""
+    """Save the pictures as the network saw them to a new folder, in the order of the table: 0001_NAME.png, ..."""
     try:
         folder.mkdir()
         for n, (file, pixels) in enumerate(zip(prediction.files, prediction.pixels, strict=True), 1):
@@ -111,7 +111,7 @@ def table(prediction: Prediction) -> str:
 
 
 def csv_text(prediction: Prediction) -> str:
-    """Return CSV (RFC 4180): file, answer (or empty), confidence (0 to 1), each class's score_NAME; no formulas."""
+    """Return CSV (RFC 4180): file, answer (empty for none), confidence (0 to 1), score_NAME of each class."""
     files, answers, *_ = prediction
     rows = [["file", "answer", "confidence", *(csv_cell(f"score_{name}") for name in answers.classes)]]
     for file, name, confidence, score in zip(files, answers.names, answers.confidence, answers.score, strict=True):

@@ -21,7 +21,8 @@ else:
 class Result:
     """The result of a finished run or evaluation, from its directory; `stdp_run.run` returns one.
 
-    `figures` is its result.json, `accuracy` the fraction of right answers by readout, `readout` the judged readout.
+    `figures` is the content of result.json. `accuracy` is the share of correct answers by readout. `readout` is the
+    judged readout.
 
     Raises:
         UserError: there is no finished run in the directory.
@@ -41,7 +42,7 @@ class Result:
 
     @property
     def confusion(self) -> dict[str, np.ndarray]:
-        """The images by readout, true class and answer, int64 [C, C + 1]; the last column: no answer."""
+        """The number of images by readout, true class and answer, int64 [C, C + 1]; the last column is no answer."""
         return {name: np.array(rows) for name, rows in self.figures["confusion"].items()}
 
     @property
@@ -51,7 +52,7 @@ class Result:
 
     @cached_property
     def metrics(self) -> DataFrame:
-        """A row for each `trainer.log_every` images and each evaluation on the way."""
+        """The content of metrics.jsonl, with a row for every `trainer.log_every` images and for each evaluation."""
         from pandas import DataFrame
 
         file = self.directory / "metrics.jsonl"
@@ -60,11 +61,11 @@ class Result:
 
     @cached_property
     def network(self) -> TrainedNetwork:
-        """The trained network; errors as of `stdp_run.load`."""
+        """The trained network; errors as in `stdp_run.load`."""
         evaluated = read_record(self.directory / "config.yaml").get("checkpoint")
         return load(evaluated or self.directory / CHECKPOINT)
 
     @property
     def receptive_fields(self) -> np.ndarray:
-        """The weights of each neuron as an image, [E, H, W]; of a second layer through the first."""
+        """The weights of each neuron as an image, [E, H, W]; a second layer is drawn through the first."""
         return self.network.receptive_fields

@@ -1,7 +1,7 @@
-"""STDP windows: how much a pair of spikes changes a weight, by the time between them, as `replay` finds it.
+"""mode=stdp_window: plots STDP windows, the weight change by a pair of spikes as a function of the time between them.
 
-For a rule with a second trace, which a single pair does not show: also how much a pair in a train of them changes it,
-by their frequency.
+A single pair does not show the effect of a second trace. For a rule with a second trace, the command also plots the
+weight change by a pair in a train, as a function of the frequency of pairs.
 """
 
 from collections.abc import Mapping
@@ -27,20 +27,21 @@ LONGEST_MS = 100
 N_INPUTS = 500
 DELAYS_AT_ONCE = 25
 FREQUENCIES_HZ = tuple(range(5, 55, 5))
-N_PAIRS = 5  # in a train; the last one counts, after the traces have settled
+N_PAIRS = 5  # in a train; the last one is measured, after the traces have settled
 PAIR_MS = 10  # between the spikes of a pair
 
 
 def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return (time from input to output spike in ms [K], mean weight change [K]) for one pair of spikes each.
+    """Return (time from input to output spike in ms [K], mean weight change [K]) of single pairs of spikes.
 
-    A neuron has 500 synapses of equal weight, at its norm and in the middle of its bounds (0 to 1 without w_max). One
-    of them gets a spike, so that normalisation hardly counts; with stochastic rounding all get one, for the mean.
+    A neuron has 500 synapses. Their weights are equal, in the middle of the bounds (0 to 1 without w_max), and their
+    sum is the norm. One synapse gets a spike, so normalisation has little effect. With stochastic rounding all synapses
+    get a spike, and the result is the mean change.
 
     Args:
         rule: a registered name, or a custom rule class.
         engine: "event" or "torch".
-        **constants: of the rule; others have their published values.
+        **constants: constants of the rule; others have their published values.
     """
     rule_class, known = published_parameters(rule, N_INPUTS)
     w_max, integer = {**known, **constants}.get("w_max", 1), rule_class.arithmetic == "int"
@@ -50,7 +51,7 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
     if "normalise" in rule_class.parameters:
         constants["normalise"] = "never"
     stimulated = slice(None) if integer else slice(0, 1)
-    # The neurons of a `SpikeRule` do not affect each other, so that each may have a delay of its own.
+    # The neurons of a `SpikeRule` do not affect each other, so each may have its own delay.
     at_once = DELAYS_AT_ONCE if issubclass(rule_class, SpikeRule) else 1
     delays, changes = np.arange(-LONGEST_MS, LONGEST_MS + 1), []
     for first in range(0, len(delays), at_once):
@@ -67,7 +68,7 @@ def stdp_window(rule: str | type[Rule], engine: str = "event", **constants: Any)
 def change_by_frequency(rule: str | type[Rule], engine: str = "event", **constants: Any) -> tuple[np.ndarray, ...]:
     """Return (frequency of pairs in Hz [K], weight change by a pair with the input first [K], with the output first).
 
-    The spikes of a pair are 10 ms apart, as in Pfister & Gerstner 2006; arguments as of `stdp_window`.
+    The spikes of a pair are 10 ms apart, as in Pfister & Gerstner 2006; arguments as in `stdp_window`.
     """
     w_max = {**published_parameters(rule, 1)[1], **constants}.get("w_max", 1)
     constants |= {"normalise": "never", "w_norm": 1}
@@ -83,7 +84,7 @@ def change_by_frequency(rule: str | type[Rule], engine: str = "event", **constan
 
 
 def run(record: dict[str, Any], invocation: Invocation) -> float:
-    """Plot the STDP windows of all rules, as published but for the configured one; return 0.
+    """Plot the STDP windows of all rules, with published constants except for the configured rule; return 0.
 
     Raises:
         UserError: the directory holds a run, or a constant is not allowed.
@@ -93,7 +94,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
         directory.record("stdp_window")
         name, constants = settings.rule.name, settings.rule.constants
         rule = import_class("rule", settings.rule.target, Rule)
-        build_rule(rule, constants, settings.encoder.dt, settings.n_inputs)  # refuses what is not allowed
+        build_rule(rule, constants, settings.encoder.dt, settings.n_inputs)  # refuses bad constants
         set_process_options(settings.threads or 1, settings.tf32)
         bar = Bars(invocation.bars).open("STDP windows", len(rules.registered), unit=" rules")
         with invocation.accepted(), Tracker(directory.path) as tracker, bar:
@@ -116,19 +117,19 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
 
 
 def _window(rule: type[Rule], **constants: Any) -> plots.Window:
-    """Return the window of a rule in % of its largest weight, if it has one."""
+    """Return the window of a rule, in % of w_max if the rule has one."""
     w_max = {**published_parameters(rule, N_INPUTS)[1], **constants}.get("w_max")
-    # Only rules that take a replay for each delay are worth compiling.
+    # Compiling pays only for rules that need a replay for each delay.
     is_compiled = rule in rules.registered.values() and not issubclass(rule, SpikeRule)
     delays, change = stdp_window(rule, "event" if is_compiled else "torch", **constants)
-    mean = "mean " if rule.arithmetic == "int" else ""  # over the synapses, of stochastic rounding
+    mean = "mean " if rule.arithmetic == "int" else ""  # over synapses, since rounding is stochastic
     if not w_max:
         return plots.Window(delays, change, f"{mean}weight change")
     return plots.Window(delays, 100 * change / w_max, f"{mean}weight change (% of w_max = {w_max:g})")
 
 
 def _by_frequency(rule: type[Rule], constants: Mapping[str, Any]) -> plots.ByFrequency | None:
-    """Return the change by the frequency of pairs, in % of w_max, of a rule with a second trace; else None."""
+    """Return the weight change by frequency of pairs, in % of w_max; None for a rule without a second trace."""
     if not issubclass(rule, SpikeRule) or rule.second_trace is SpikeRule.second_trace:
         return None
     percent = 100 / {**published_parameters(rule, 1)[1], **constants}["w_max"]
@@ -137,9 +138,9 @@ def _by_frequency(rule: type[Rule], constants: Mapping[str, Any]) -> plots.ByFre
 
 
 def _changed(rule: type[Rule], constants: Mapping[str, Any], n_inputs: int) -> str:
-    """Return the constants of a rule that are not as published: all of a custom rule, none of an unchanged one.
+    """Return the constants that differ from the published ones as a text; for a custom rule, all constants.
 
-    The norm of the weights, and when it acts, are left out: a window does not depend on them.
+    The text omits `w_norm` and `normalise`, because a window does not depend on them.
     """
     _, published = published_parameters(rule, n_inputs)
     numbers = {key: value for key, value in constants.items() if key not in ("w_norm", "normalise")}

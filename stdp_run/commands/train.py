@@ -1,4 +1,4 @@
-"""mode=train: learn, label, test and write the results, from where the run in the directory is."""
+"""mode=train: trains, labels and tests a network, and writes the results; resumes the run in the directory."""
 
 import logging
 import sys
@@ -19,10 +19,9 @@ from stdp_run.engines.selection import engine_options, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.inference.first_layer import FirstLayer, make_first_layer
 from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
-from stdp_run.reporting.report import write_report
 from stdp_run.training.preparation import Prepared, prepare
 from stdp_run.training.result import judged, summary_table
-from stdp_run.training.run import complete
+from stdp_run.training.run import complete, finish
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Stop, Stopped
 from stdp_run.training.tracking import Bar, Bars
@@ -31,11 +30,11 @@ log = logging.getLogger(__name__)
 
 
 def run(record: dict[str, Any], invocation: Invocation) -> float:
-    """Bring the run in the directory to its end; return the accuracy of the judged readout.
+    """Complete the run in the directory; return the accuracy of the judged readout.
 
     Raises:
         UserError: another process is at work there, or the run there has other settings.
-        Stopped: a stop signal came; everything that was learned is saved.
+        Stopped: a stop signal came; everything learned is saved.
     """
     directory = RunDirectory(invocation.directory)
     with directory.locked(wait=invocation.in_sweep):
@@ -49,8 +48,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
             result = _train(settings, directory, invocation, begins=existing is None)
         else:
             log.info("%s: this run is complete; nothing to do", directory.path)
-            if not (directory.path / "report.html").exists():
-                write_report(directory.path)
+            finish(directory)
             if invocation.in_sweep:
                 return judged(result)
     invocation.show(summary_table(result, directory.path))
@@ -58,10 +56,10 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
 
 
 def _train(settings: Settings, directory: RunDirectory, invocation: Invocation, begins: bool) -> dict:
-    """Train the network of an unfinished run, the first of two layers before it; return the result."""
+    """Train the network of an unfinished run, after the first of two layers; return the result."""
     network = prepare(settings, directory, invocation.job)
     first = None if network.saved else _prepare_first_layer(settings, directory, invocation)
-    # Log lines appear above the bars, if the terminal shows them; tqdm's own handler has no level.
+    # tqdm prints log lines above the bars. Its handler has no level, so it is used only if the terminal shows INFO.
     shown = [each for each in logging.root.handlers if getattr(each, "stream", None) in (sys.stdout, sys.stderr)]
     loggers = [logging.root] if any(each.level <= logging.INFO for each in shown) else []
     with invocation.accepted(begins), Stop() as stop, logging_redirect_tqdm(loggers, tqdm_class=Bar):
@@ -69,7 +67,7 @@ def _train(settings: Settings, directory: RunDirectory, invocation: Invocation, 
             if begins and invocation.tuning:
                 log.info("%s", invocation.tuning)
             if settings.trainer.order == "by_class":
-                log.info("trainer.order=by_class: labels decide the order of the images, and nothing else in learning")
+                log.info("trainer.order=by_class: labels determine the order of images, nothing else in learning")
             return _learn(network, first, invocation, stop)
         except Stopped as stopped:
             log.warning("%s: stopped; `%s` resumes", stopped.signal.name, command_to_resume(directory.path))
@@ -84,7 +82,7 @@ def _learn(network: Prepared, first: Prepared | None, invocation: Invocation, st
             run.directory.clear()
             run.directory.write_config(run.settings)
     if first is not None:
-        log.info("the first layer has a run of its own: %s", first.directory.path)
+        log.info("the run of the first layer: %s", first.directory.path)
         complete(first, first.data, bars, stop)
     layer = settings.first_layer
     if layer is not None:
@@ -93,26 +91,29 @@ def _learn(network: Prepared, first: Prepared | None, invocation: Invocation, st
             _, state = learned_in(layer.run or str(network.directory.path / FIRST_LAYER_FOLDER))
         options = engine_options(layer.network, invocation.job, learning=False)
         set_process_options(options.threads, options.tf32)
-        with stop.at_once():  # the cache keeps the answers so far
+        with stop.at_once():  # the cache keeps the answers computed so far
             data = _through_first_layer(make_first_layer(settings, state, options), data, bars)
     return complete(network, data, bars, stop)
 
 
 def _prepare_first_layer(settings: Settings, directory: RunDirectory, invocation: Invocation) -> Prepared | None:
-    """Return the run of the first of two layers; None if there is one layer, or the first has learned."""
+    """Return the run of the first of two layers; None if there is one layer, or the first has finished learning."""
     layer = settings.first_layer
     below = RunDirectory(directory.path / FIRST_LAYER_FOLDER)
-    if layer is None or layer.run is not None or below.result() is not None:
+    if layer is None or layer.run is not None:
+        return None
+    if below.result() is not None:
+        finish(below)
         return None
     with in_first_layer():
         return prepare(layer.network, below, invocation.job)
 
 
 def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[str, Any]:
-    """Return a record whose first layer has the settings of the run `first_layer.run`, if there is one.
+    """Return a record with the first layer's settings from the run `first_layer.run`, if there is one.
 
     Raises:
-        UserError: as `learned_in`, the run learned no patches, or the command sets one of these settings.
+        UserError: as `learned_in`; the run did not learn patches; or the command sets one of these settings.
     """
     section = record.get("first_layer")
     run = section.get("run") if isinstance(section, dict) else None
@@ -129,7 +130,7 @@ def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[s
 
 
 def _through_first_layer(layer: FirstLayer, data: Data, bars: Bars) -> Data:
-    """Return the images as the second layer sees them, with what a run keeps of the first."""
+    """Return the images of the second layer, with the record of the first layer."""
     with bars.open("first layer answers", len(data.train_pixels) + len(data.test_pixels)) as bar:
         train, test = (layer.counts(pixels, True, bar.update) for pixels in (data.train_pixels, data.test_pixels))
     n_exc = len(layer.state.theta)

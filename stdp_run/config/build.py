@@ -1,4 +1,4 @@
-"""Builds the network of settings, and reads published constants."""
+"""Builds the network from the settings, and reads published constants."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, replace
@@ -21,13 +21,13 @@ from stdp_run.system import available_threads, physical_memory
 
 
 def conf_folder() -> Path:
-    """Return the folder of YAML files: inside the package once installed, else at the top of the repository."""
+    """Return the folder of YAML files: in an installed package, or at the top of the repository."""
     package = Path(__file__).parents[1]
     return next(folder for folder in (package / "conf", package.parent / "conf") if folder.is_dir())
 
 
 def build_model(settings: Settings) -> Model:
-    """Return the network of the settings; raise UserError where a constant is wrong, or the parts do not fit."""
+    """Return the network of the settings; raise UserError if a constant is wrong or the parts do not fit."""
     rule = import_class("rule", settings.rule.target, Rule)
     neuron = import_class("neuron", settings.neuron.target, NeuronGroup)
     if rule.arithmetic != neuron.arithmetic:
@@ -68,7 +68,7 @@ def build_model(settings: Settings) -> Model:
 
 
 def _check_running_on(settings: Settings) -> None:
-    """Raise UserError where a network cannot run on from image to image."""
+    """Raise UserError if a network cannot run on from image to image."""
     name, rest_ms = settings.neuron.name, settings.encoder.rest_steps * settings.encoder.dt
     if settings.batch_size > 1:
         raise UserError.bad_value("batch_size", settings.batch_size, f"1: {name} runs on from image to image")
@@ -81,7 +81,7 @@ def _check_running_on(settings: Settings) -> None:
 
 
 def _check_memory(settings: Settings) -> None:
-    """Raise UserError where weights, counts of images between logs, or spikes in each thread exceed the memory."""
+    """Raise UserError if weights, spike counts between logs, and spikes of each thread exceed the memory."""
     n_exc, n_inputs, steps = settings.n_exc, settings.n_inputs, settings.encoder.steps
     threads, memory = settings.threads or available_threads(), physical_memory()
     # A run with its plots and checkpoints takes 13 times the memory of the weights.
@@ -90,11 +90,11 @@ def _check_memory(settings: Settings) -> None:
     size = weights + counts + 4 * steps * n_inputs * threads
     if size > memory:
         parts = f"n_exc={n_exc}, encoder.steps={steps} and threads={threads} with {n_inputs} inputs"
-        raise UserError(f"{parts}: must fit into {memory / 1e9:.0f} GB of memory, and take {size / 1e9:.0f} GB or more")
+        raise UserError(f"{parts}: need {size / 1e9:.0f} GB or more; must fit into {memory / 1e9:.0f} GB of memory")
 
 
 def build_first_layer(settings: Settings) -> Model | None:
-    """Return the network of the first layer, if the settings have one; errors as of `build_model`."""
+    """Return the network of the first layer, if the settings have one; errors as in `build_model`."""
     if settings.first_layer is None:
         return None
     with in_first_layer():
@@ -102,14 +102,14 @@ def build_first_layer(settings: Settings) -> Model | None:
 
 
 def build_rule(rule: type[Rule], constants: Mapping[str, object], dt_ms: float, n_inputs: int) -> tuple:
-    """Return the constants of a rule, with "NUMBER per input" as a number; raise UserError where one is wrong."""
+    """Return the constants of a rule, with "NUMBER per input" as a number; raise UserError if one is wrong."""
     values = {key: per_input(value, n_inputs) for key, value in constants.items()}
     return named_parameters(rule, check_parameters("rule", rule.parameters, values), dt_ms)
 
 
 @cache
 def published(group: str, name: str, n_inputs: int = 784) -> dict[str, Any]:
-    """Return the constants in `conf/GROUP/NAME.yaml`, without tuned ones or an experiment on top."""
+    """Return the constants in `conf/GROUP/NAME.yaml`, without tuned constants or presets."""
     content = cast(dict[str, Any], OmegaConf.to_container(OmegaConf.load(conf_folder() / group / f"{name}.yaml")))
     constants: dict[str, Any] = {}
     parents = [each for each in content.pop("defaults", []) if isinstance(each, str) and each != "_self_"]
@@ -121,7 +121,7 @@ def published(group: str, name: str, n_inputs: int = 784) -> dict[str, Any]:
 
 
 def published_parameters(rule: str | type[Rule] | Rule, n_inputs: int) -> tuple[type[Rule], dict[str, Any]]:
-    """Return a rule's class and the constants of its YAML, none for a custom class; UserError for an unknown name."""
+    """Return a rule's class and the constants of its YAML, empty for a custom class; UserError for an unknown name."""
     if isinstance(rule, str):
         if rule not in rules.registered:
             raise UserError.bad_value("rule", rule, f"one of {', '.join(rules.registered)}")

@@ -1,4 +1,4 @@
-"""The settings with which a run is resumed, or a network is evaluated: its own, as far as the command allows."""
+"""Merges the settings of a command with those of the run that it resumes or evaluates."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +7,9 @@ from typing import Any
 from stdp_run.config.schema import ONLY_IN
 from stdp_run.errors import UserError, shown
 
-# Keys and sections that belong to a command and not to a run.
+# Keys and sections that belong to a command, not to a run.
 _OF_COMMANDS = ("mode", "resume", *ONLY_IN)
-# Keys that change no result, and so may differ when a run is resumed.
+# Keys that change no result; they may differ when a run is resumed.
 OPERATIONAL = (
     *(*_OF_COMMANDS, "threads", "trainer.checkpoint_every", "trainer.checkpoint_seconds"),
     *("trainer.keep_checkpoints", "trainer.plot_every"),
@@ -22,13 +22,13 @@ Record = dict[str, Any]
 
 
 def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequence[str]) -> Record:
-    """Return the record with which the run at `path`, whose record is `existing`, is resumed.
+    """Return the record for resuming the run at `path`; `existing` is the record of the run.
 
-    With resume=DIRECTORY it is the run's own, and `explicit` keys of the command may only change operational ones. With
-    resume=auto it is the command's, which must agree with the run's.
+    With resume=DIRECTORY it is the run's record; `explicit` keys of the command may change only operational keys. With
+    resume=auto it is the record of the command, which must agree with the run's.
 
     Raises:
-        UserError: they do not agree; the keys are named.
+        UserError: the records disagree; the keys are named.
     """
     if asked.get("resume") is None:
         raise UserError(f"resume=null: {path} holds a run; resume=auto resumes it, or choose another hydra.run.dir")
@@ -44,10 +44,10 @@ def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequ
 
 
 def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequence[str]) -> Record:
-    """Return the record to evaluate a network with: its own, with engine and data of the command.
+    """Return the record for an evaluation: the record of the network, with the engine and data of the command.
 
     Raises:
-        UserError: the command names other settings of the network than it was trained with; the keys are named.
+        UserError: the command changes settings of the training; the keys are named.
     """
     if missing := {*ENGINE_KEYS, "dataset", "evaluator"} - asked.keys():
         raise UserError(f"{min(missing)}: missing")
@@ -56,7 +56,7 @@ def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequ
     if changed:
         raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
     record = {**learned, **{key: asked[key] for key in (*_OF_COMMANDS, *ENGINE_KEYS)}}
-    # These count images of the dataset, or of the split, that was learned.
+    # These numbers belong to the dataset, or the split, of the training.
     if any(_within(key, "dataset") for key in explicit):
         record["n_train"] = record["n_label"] = None
     if "dataset" in explicit:
@@ -69,7 +69,7 @@ def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequ
 
 
 def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
-    """Return a config's values by dotted key."""
+    """Return the values of a config by dotted key."""
     values: dict[str, object] = {}
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -80,7 +80,7 @@ def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
 
 
 def _updated(record: Record, values: Mapping[str, object]) -> Record:
-    """Return a record with values by dotted key replaced."""
+    """Return a record with some values replaced; `values` has dotted keys."""
     changed = dict(record)
     for key, value in values.items():
         section, _, name = key.rpartition(".")
@@ -96,9 +96,9 @@ def differences(asked: Mapping, existing: Mapping, ignored: Sequence[str]) -> li
 
 
 def _due_to(explicit: Sequence[str], changed: list[str], config: Mapping) -> list[str]:
-    """Return those of the differences that come from a key given on the command line."""
+    """Return the differences that come from a key on the command line."""
     known = flat(config)
-    # A preset, such as experiment=, is no section of the config and may set anything.
+    # A preset, such as experiment=, is not a section of the config and may set any key.
     if any(not any(_within(name, key) for name in known) for key in explicit):
         return changed
     return [item for item in changed if _within(item.partition("=")[0], *explicit)]

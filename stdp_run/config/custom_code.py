@@ -1,7 +1,7 @@
-"""Classes by their import path: of this package, and custom ones from folders that the user named.
+"""Imports classes by their path: from this package, or custom classes from folders that the user named.
 
-A `_target_` may come from a checkpoint of a stranger, and importing a module runs it. A custom module is therefore
-looked for only in the folders that this command, or this Python process, named as --config-dir or `config_dir=`.
+A `_target_` may come from an untrusted checkpoint, and importing a module runs it. So custom modules are imported only
+from folders that this command or Python process named by --config-dir or `config_dir=`.
 """
 
 import os
@@ -21,7 +21,7 @@ named_folders: list[Path] = []  # newest first
 
 
 def name_folder(folder: str | Path) -> None:
-    """Let custom classes be imported from a folder in this process; raise UserError if it is no folder."""
+    """Allow this process to import custom classes from a folder; raise UserError if it is not a folder."""
     if not isinstance(folder, str | Path) or not os.path.isdir(folder):
         raise UserError.bad_value("config_dir", folder, "an existing folder with the code of custom classes")
     path = Path(folder).resolve()
@@ -37,10 +37,10 @@ def command_to_resume(directory: Path) -> str:
 
 
 def import_class(section: str, target: str, base: type[T]) -> type[T]:
-    """Return the class at the import path `target`, the `_target_` of a section, which must derive from `base`.
+    """Return the class at the import path `target`, the `_target_` of a section; it must derive from `base`.
 
     Raises:
-        UserError: it cannot be imported, or has another base; the line names the file.
+        UserError: the class cannot be imported, or has another base; the line names the file.
     """
     key = f"{section}._target_"
     module_name, _, class_name = target.rpartition(".")

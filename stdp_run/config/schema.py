@@ -1,7 +1,7 @@
-"""The settings of a command, checked: `read_settings` is the one function that checks a config.
+"""The checked settings of a command; `read_settings` checks a config.
 
-The numbers themselves live in the YAML files. A constant of a rule or of neurons may be written "NUMBER per input",
-such as "0.1 per input": the number times the inputs of the network.
+Default values are in the YAML files. A constant of a rule or neuron group may be "NUMBER per input", such as
+"0.1 per input": the number times the inputs of the network.
 """
 
 import re
@@ -36,7 +36,7 @@ from stdp_run.rules.reduction import REDUCTIONS
 
 MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
 DTYPES = ("float32", "float64")
-# Keys and sections that only some modes have, and the keys that these modes need.
+# Keys and sections of some modes only, and the keys that these modes require.
 ONLY_IN = {
     "checkpoint": ("eval", "predict", "export"),
     "predict": ("predict",),
@@ -50,7 +50,7 @@ NEEDED = {
     "export.to": "the file to write, export.to=NAME.npz, NAME.safetensors or NAME.nir",
     "compare.dir": "a folder with runs in it, compare.dir=PATH",
 }
-# The keys that decide the learning of a first layer, and all its keys; others come from the top of the config.
+# The keys that determine the learning of a first layer, and all its keys; others come from the top of the config.
 LEARNED_BY = (
     *("rule", "neuron", "dataset", "encoder", "trainer", "evaluator"),
     *("n_exc", "epochs", "k_winners", "seed", "dtype"),
@@ -60,9 +60,9 @@ OF_FIRST_LAYER = (*LEARNED_BY, "engine", "device", "batch_size")
 
 @dataclass(frozen=True)
 class FirstLayerSettings:
-    """The section `first_layer`: a network that learns patches of the images, and how its spikes are summed."""
+    """The section `first_layer`: a network that learns patches of the images, and the pooling of its spikes."""
 
-    network: "Settings"  # of a run of its own
+    network: "Settings"  # complete settings of the first layer
     run: str | None = checked(or_null(text))
     stride: int = checked(whole_positive)
     block: int = checked(whole_positive)
@@ -80,7 +80,7 @@ class FirstLayerSettings:
 class Settings:
     """The settings of a command; sections of other modes are None."""
 
-    record: dict[str, Any] = field(repr=False)  # as plain containers: config.yaml, and what resuming compares
+    record: dict[str, Any] = field(repr=False)  # plain containers, for config.yaml and for comparison when resuming
     rule: PartSettings
     neuron: PartSettings
     dataset: DatasetSettings
@@ -113,11 +113,11 @@ class Settings:
     def __post_init__(self):
         if self.trainer.k_winners_start is not None and self.k_winners is None:
             start = self.trainer.k_winners_start
-            raise UserError(f"trainer.k_winners_start={start}: needs the number at the end, k_winners; it is null")
+            raise UserError(f"trainer.k_winners_start={start}: needs k_winners, the number at the end; it is null")
 
     @property
     def n_inputs(self) -> int:
-        """The number of inputs: pixels, or one for each neuron of the first layer in each block of the image."""
+        """The number of inputs: one per pixel, or one per block of the image and neuron of the first layer."""
         if self.first_layer is None:
             return self.dataset.n_inputs
         down, across = self.first_layer.blocks(self.dataset)
@@ -132,7 +132,7 @@ SECTIONS: dict[str, type] = {
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """Return a composed config in plain containers; raise UserError where it refers to a key that does not exist."""
+    """Return a composed config in plain containers; raise UserError if it refers to a key that does not exist."""
     try:
         return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
@@ -140,7 +140,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def read_settings(record: Mapping[str, Any]) -> Settings:
-    """Return the settings of a resolved config, or of the record that a run keeps.
+    """Return the settings of a resolved config, or of the record of a run.
 
     Raises:
         UserError: a key is missing, unknown or of another mode, or has a value that is not allowed.
@@ -159,7 +159,7 @@ def read_settings(record: Mapping[str, Any]) -> Settings:
 
 
 def _of_mode(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a record without what belongs to other modes; raise UserError if any of that has a value."""
+    """Return a record without keys of other modes; raise UserError if such a key has a value."""
     kept, mode = dict(record), record.get("mode")
     if mode not in MODES:
         raise UserError.bad_value("mode", mode, f"one of {', '.join(MODES)}")
@@ -187,7 +187,7 @@ def _for_inputs(part: PartSettings, settings: Settings) -> PartSettings:
 
 
 def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings:
-    """Return the section `first_layer` of a record; the network of the layer has a whole config of its own."""
+    """Return the section `first_layer` of a record; the network of the layer has complete settings."""
     if not isinstance(section, Mapping):
         raise UserError.bad_value("first_layer", section, "none, patches, or the directory of a run")
     own = {key: value for key, value in section.items() if key in OF_FIRST_LAYER}
@@ -200,13 +200,13 @@ def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings
     for key in ("height", "width"):
         patch, image = getattr(network.dataset, key), getattr(settings.dataset, key)
         if patch > image:
-            raise UserError.bad_value(f"first_layer.dataset.{key}", patch, f"at most {image}, as that of the images")
+            raise UserError.bad_value(f"first_layer.dataset.{key}", patch, f"at most {image}, the {key} of the images")
     return layer
 
 
 @contextmanager
 def in_first_layer() -> Iterator[None]:
-    """Put `first_layer.` before the errors of this context, which begin with a key."""
+    """Context that prefixes the key in its errors with `first_layer.`."""
     try:
         yield
     except UserError as error:
@@ -214,12 +214,12 @@ def in_first_layer() -> Iterator[None]:
 
 
 def read_dataset(values: object, prefix: str = "dataset.") -> DatasetSettings:
-    """Return the settings of a dataset from the values of its keys; errors name them with the prefix."""
+    """Return the settings of a dataset from the values of its keys; errors name keys with the prefix."""
     return _read(DatasetSettings, values, prefix)
 
 
 def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
-    """Return the dataclass `section` from the values of its keys, whose full names begin with `prefix`."""
+    """Return the dataclass `section` from the values of its keys; errors name keys with the prefix."""
     if not isinstance(values, Mapping):
         raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")
     items = {"_target_" if item.name == "target" else item.name: item for item in fields(section)}
@@ -242,7 +242,7 @@ def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
 
 
 def per_input(value: object, n_inputs: int) -> object:
-    """Return the number for a text such as "0.1 per input"; other values are returned unchanged."""
+    """Return the number for a text such as "0.1 per input"; return other values unchanged."""
     number = re.fullmatch(r"\s*([-+.\w]+) per input\s*", value) if isinstance(value, str) else None
     try:
         return float(number[1]) * n_inputs if number else value

@@ -1,6 +1,7 @@
-"""The sections of a config, each named after its key, and the checks of their values.
+"""The sections of a config, named after their keys, and the checks of their values.
 
-A check takes a key and a value, and returns the value or raises UserError. Fields without one take all other keys.
+A check takes a key and a value, and returns the value or raises UserError. A field without a check takes all other
+keys.
 """
 
 from collections.abc import Callable
@@ -29,7 +30,7 @@ def one_of(*choices: str) -> CheckOfKey:
 
 
 def or_null(inner: CheckOfKey) -> CheckOfKey:
-    """Return a check that accepts null, and the values that `inner` accepts."""
+    """Return a check that accepts null and all values that `inner` accepts."""
 
     def check(key: str, value: object) -> Any:
         try:
@@ -48,11 +49,11 @@ steps_check = Check("a whole number from 1 to 100000", whole=True, minimum=1, ma
 threads_check = Check("a whole number from 1 to 1024", whole=True, minimum=1, maximum=1024)
 
 SCHEDULES = ("constant", "exponential", "cosine")
-ORDERS = ("shuffled", "as_stored", "by_class")  # in which images are presented
+ORDERS = ("shuffled", "as_stored", "by_class")  # of presentations
 
 
 def checked(check: Callable) -> Any:
-    """Return a field whose value must pass a check."""
+    """Return a dataclass field with a check of its value."""
     return field(metadata={"check": check})
 
 
@@ -110,7 +111,7 @@ class CompareSettings:
 
 @dataclass(frozen=True)
 class PartSettings:
-    """The section `rule`, `neuron` or `perturbation`. Its class declares its constants, and checks them when built."""
+    """The section `rule`, `neuron` or `perturbation`. Its class declares the constants and checks them later."""
 
     constants: dict[str, Any]
     name: str = checked(text)
@@ -119,7 +120,7 @@ class PartSettings:
 
 @dataclass(frozen=True)
 class DatasetSettings:
-    """The section `dataset`. Its class takes the options as keywords, and checks them when built."""
+    """The section `dataset`. Its class takes the options as keyword arguments and checks them later."""
 
     options: dict[str, Any]
     name: str = checked(text)

@@ -14,8 +14,8 @@ from stdp_run.errors import UserError
 class Images:
     """Images with their labels, in a fixed order."""
 
-    pixels: np.ndarray  # uint8 [N, H, W], 0 = background, 255 = full ink
-    labels: np.ndarray  # int64 [N], 0 to C - 1
+    pixels: np.ndarray  #: uint8 [N, H, W], 0 = background, 255 = full ink
+    labels: np.ndarray  #: int64 [N], 0 to C - 1
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Loaded:
 
     train: Images
     test: Images
-    classes: tuple[str, ...]  # [C], classes[label] is the name of a label
-    source: str  # where it came from, for the log
+    classes: tuple[str, ...]  #: [C], classes[label] is the name of a label
+    source: str  #: where it came from, for the log
 
 
 class Dataset:

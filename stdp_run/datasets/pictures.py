@@ -2,9 +2,9 @@
 
 `dataset.prepare=frame` takes these steps (pixel counts are for 28 x 28; other sizes in proportion):
 
-    ink    The median of a wide window tells whether ink is darker or brighter than its background. A closing (bright
-           ink: an opening) removes the ink, so that gradients of light cancel. Otsu's threshold separates ink from
-           noise. Specks and pieces at the border are dropped.
+    ink    The median of a wide window tells whether ink is darker or brighter than its background. A closing (an
+           opening for bright ink) gives the background without ink. Comparing the picture with it removes gradients
+           of light. Otsu's threshold separates ink from noise. Specks and pieces at the border are dropped.
     frame  The ink's bounding box is scaled into 20 x 20 and its centre of mass moved to the centre, as MNIST was made
            (LeCun et al. 1998).
 """
@@ -120,7 +120,7 @@ def _is_framed(picture: np.ndarray) -> bool:
 
 
 def _reduced(grey: np.ndarray, longest: int) -> np.ndarray:
-    """Return a picture of which no side is above `longest` pixels."""
+    """Return a picture scaled down to sides of at most `longest` pixels."""
     scale = min(1, longest / max(grey.shape))
     height, width = (max(1, round(side * scale)) for side in grey.shape)
     return np.asarray(Image.fromarray(grey).resize((width, height), Image.Resampling.BOX))
@@ -172,7 +172,7 @@ def _without_specks(solid: np.ndarray) -> np.ndarray:
     size[0] = 0
     inside = size.copy()
     inside[np.concatenate([label[0], label[-1], label[:, 0], label[:, -1]])] = 0
-    # A digit that is cut close touches the border as well; then nothing of its size is inside.
+    # A digit that is cut close also touches the border. In this case no piece inside has a similar size.
     if inside.max() > max(0.2 * size.max(), solid.size / 2000):
         size = inside
     return (size >= max(0.02 * size.max(), 3, solid.size / 20_000))[label]

@@ -13,18 +13,18 @@ class TrainingBatch(NamedTuple):
     """N images to learn from, one after the other (or `batch_size` at a time)."""
 
     pixels: Array  # uint8 [N, I]
-    image_index: Array  # int64 [N], the index of each image in its data set
+    image_index: Array  # int64 [N], the index of each image in its dataset
     epoch: int  # from 0
-    rate: Array  # [N], factor of the learning-rate schedule
-    k_winners: Array | None = None  # [N], neurons that may learn from each image; None: the model's number
+    rate: Array  # [N], factor of the learning rate schedule
+    k_winners: Array | None = None  # [N], number of neurons that learn from each image; None: the model's number
 
 
 class Engine(Protocol):
-    """One network, and the means to present images to it."""
+    """An engine: presents images to one network."""
 
     name: str  # "event" or "torch"
     model: Model
-    inference_batch: int  # images whose spikes are counted at once, so that a signal need not wait for long
+    inference_batch: int  # images per call of `count_spikes`, few enough that a stop signal waits only briefly
 
     def learn(
         self, pixels: Array, image_index: Array, epoch: int, rate: Array, k_winners: Array | None = None
@@ -35,4 +35,4 @@ class Engine(Protocol):
         """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
 
     def state(self) -> NetworkState:
-        """Return a copy of all that persists."""
+        """Return a copy of the persistent state."""

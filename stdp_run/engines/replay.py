@@ -1,4 +1,4 @@
-"""Applies a learning rule alone, without a network, to given spike trains."""
+"""Applies a learning rule to given spike trains, without a network."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,16 +19,18 @@ from stdp_run.rules.reduction import Reduction
 class ReplayOptions(NamedTuple):
     """The options of `replay`."""
 
-    dtype: str = "float64"  # or "float32"; integer rules use int32
-    threshold: Any = None  # [T, E], each neuron's after that step's neuron update; only integer rules look at it
-    seed: int = 0  # key of the stochastic rounding
-    dt: float = 1.0  # length of a step, ms
+    dtype: str = "float64"  #: "float64" or "float32"; integer rules use int32
+    threshold: Any = None  #: [T, E] threshold of each neuron at the end of each step; only integer rules use it
+    seed: int = 0  #: key of the stochastic rounding
+    dt: float = 1.0  #: length of a step, ms
 
 
 def replay(
     rule: str | type[Rule] | Rule, pre: Array, post: Array, weight: Array, *, engine: str = "torch", **more: Any
 ) -> Array:
-    """Return the weights after every step, [T, E, I], of one image of T steps with the given spikes.
+    """Apply a rule to the spikes of one image of T steps; return the weights after every step, [T, E, I].
+
+    Example::
 
         replay("full_online", pre, post, weight, dtype="float32", dt=0.5, a_post=0.02)
 
@@ -38,7 +40,7 @@ def replay(
         post: excitatory spikes, 0/1 [T, E].
         weight: weights before the first step, [E, I]; whole numbers for an integer rule.
         engine: "torch" or "event".
-        **more: the fields of `ReplayOptions`, and constants of the rule as in its YAML, by default the published ones.
+        **more: fields of `ReplayOptions`, and constants of the rule as in its YAML; others have their published values.
 
     Raises:
         UserError: unknown rule, engine or parameter, or arrays whose shapes or values do not fit.

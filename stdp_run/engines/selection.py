@@ -1,4 +1,4 @@
-"""Selects the engine and the device for a network, and makes the engine."""
+"""Selects the engine and the device of a network, and makes the engine."""
 
 import logging
 from typing import NamedTuple
@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class EngineOptions(NamedTuple):
-    """The user's wishes, and the purpose of the engine."""
+    """The options of an engine."""
 
     engine: str = "auto"  # or "event", "torch"
     device: str = "auto"  # or "cpu", "cuda"
@@ -29,14 +29,14 @@ class EngineOptions(NamedTuple):
 def engine_options(settings: Settings, gpu: int | None, learning: bool = True) -> EngineOptions:
     """Return the options in the settings; warn of more threads than cores."""
     if settings.threads is not None and settings.threads > available_cores():
-        log.warning("threads=%d: more than the %d cores there are make it slower", settings.threads, available_cores())
+        log.warning("threads=%d: slower than %d, the number of cores", settings.threads, available_cores())
     return EngineOptions(**{key: getattr(settings, key) for key in ENGINE_KEYS}, gpu=gpu, learning=learning)
 
 
 def set_process_options(threads: int | None, tf32: bool) -> None:
-    """Set torch's number of threads, and let a GPU multiply float32 matrices with 10 bits of mantissa (TF32) or all 23.
+    """Set torch's number of threads, and the mantissa of float32 matrix products on a GPU: 10 bits (TF32) or 23.
 
-    Both are of the whole process, so only commands call this: use from Python leaves them alone.
+    Both settings affect the whole process, so only commands call this.
     """
     import torch
 
@@ -47,8 +47,11 @@ def set_process_options(threads: int | None, tf32: bool) -> None:
 def choose(model: Model, options: EngineOptions) -> tuple[str, str]:
     """Return the engine ("event", "torch") and the device ("cpu", "cuda") of a network; log them with the reason.
 
-    engine=auto is event where it can run, because that is fastest; else torch, on the GPU if there is one. Nothing is
-    measured, so equal machines choose equally. UserError: the engine cannot run the model, batch size or device.
+    engine=auto selects event if it can run the network, since it is fastest, else torch, on a GPU if one is available.
+    The choice depends on no measurement.
+
+    Raises:
+        UserError: the engine cannot run the model, batch size or device.
     """
     if options.device == "cuda" and not _has_gpu():
         raise UserError("device=cuda: no GPU that this build of torch can use; a new run can have cpu or auto")
@@ -58,7 +61,7 @@ def choose(model: Model, options: EngineOptions) -> tuple[str, str]:
     engine, reason = options.engine, f"engine={options.engine}"
     if engine == "auto":
         purpose = "online learning" if options.learning else "inference"
-        engine, reason = ("torch", obstacle) if obstacle else ("event", f"the faster one for {purpose}")
+        engine, reason = ("torch", obstacle) if obstacle else ("event", f"the faster engine for {purpose}")
     device = "cuda" if engine == "torch" and options.device != "cpu" and _has_gpu() else "cpu"
     log.info("engine %s on the %s: %s", engine, "CPU" if device == "cpu" else "GPU", reason)
     online = options._replace(batch_size=1)
@@ -70,7 +73,7 @@ def choose(model: Model, options: EngineOptions) -> tuple[str, str]:
 def make_engine(
     model: Model, state: NetworkState, options: EngineOptions, choice: tuple[str, str] | None = None
 ) -> Engine:
-    """Return the engine for one network; `choice` is the result of `choose`, which is called if there is none."""
+    """Return the engine of one network; `choice` is a result of `choose`, None: choose here."""
     engine, device = choice or choose(model, options)
     if engine == "event":
         from stdp_run.engines.event.engine import EventEngine
@@ -92,7 +95,7 @@ def _has_gpu() -> bool:
 
 
 def _event_obstacle(model: Model, options: EngineOptions) -> str | None:
-    """Return why the event engine cannot be used; None: it can."""
+    """Return the reason why the event engine cannot run the model; None if it can."""
     from stdp_run.engines.event.learning import implementation_for
 
     if implementation_for(model.rule, model.neuron) is None:

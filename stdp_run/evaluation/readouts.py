@@ -32,8 +32,8 @@ def naive_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
 
         log P(c | n) = sum_i (n_i log f_ci - f_ci) + constant              (doi 10.1152/jn.1998.79.2.1017, eq. 36)
 
-    f is the mean count of each class, [C, E]; all classes are equally likely beforehand. `FLOOR` of its mean over the
-    classes is added, so that one spike excludes no class. An image without spikes of a labelled neuron scores 0.
+    f is the mean count of each class, [C, E]; all classes are equally likely beforehand. `FLOOR` times the mean of f
+    over the classes is added to f, so one spike excludes no class. An image that excites no labelled neuron scores 0.
     """
     labelled = labels.label != NO_LABEL
     counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
@@ -48,7 +48,7 @@ def multinomial_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
         q_ci = g_ci / sum_i g_ci          g_ci = f_ci + `SMOOTHING` * mean_c f_ci, f as in `naive_bayes`
 
     q_ci is the share of neuron i in the spikes of a class, smoothed towards its mean over the classes (Jelinek & Mercer
-    1980). Neurons without spikes do not count: they mislead if only a few of many similar neurons win an image.
+    1980). A neuron without spikes is no evidence, because only a few of many similar neurons win an image.
     """
     labelled = labels.label != NO_LABEL
     counts, mean = counts[:, labelled], labels.mean_count[:, labelled]
@@ -58,7 +58,7 @@ def multinomial_bayes(counts: np.ndarray, labels: Labels) -> np.ndarray:
 
 
 def _probability(log_score: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """Return the probabilities [N, C] whose logarithms, but for a constant per image, are given; 0 without spikes."""
+    """Return probabilities [N, C] from their logarithms up to a constant per image; 0 without spikes."""
     likelihood = np.exp(log_score - log_score.max(axis=1, keepdims=True))
     spiked = counts.any(axis=1, keepdims=True)
     return np.where(spiked, likelihood / likelihood.sum(axis=1, keepdims=True), 0.0)

@@ -1,4 +1,4 @@
-"""A trained network in a file that other programs read: its arrays, or a graph."""
+"""Exports a trained network to a file for other programs: its arrays, or a graph."""
 
 import io
 import json
@@ -19,16 +19,16 @@ LAYOUT = "stdp-run export 1"
 
 
 def export(path: str | Path, to: str | Path) -> Path:
-    """Write a trained network to a file that other programs read; return its path.
+    """Write a trained network to a file for other programs; return its path.
 
-    An .npz or .safetensors holds the arrays that conf/README.md lists, a .nir a graph for one of `IMPORTERS`.
+    An .npz or .safetensors file contains the arrays of the network, a .nir file a graph for one of `IMPORTERS`.
 
     Args:
         path: a run's directory, or the checkpoint.pt in it.
-        to: the file to write; its ending chooses the format.
+        to: the file to write; its ending selects the format.
 
     Raises:
-        UserError: `path` as in `load`; `to` ends otherwise or cannot be written; a package is not installed; a .nir
+        UserError: `path` as in `load`; `to` has another ending or cannot be written; a package is not installed; NIR
             cannot express the network.
     """
     ending = next((ending for ending in FORMATS if Path(to).name.lower().endswith(ending)), None)
@@ -36,14 +36,14 @@ def export(path: str | Path, to: str | Path) -> Path:
         *others, last = FORMATS
         raise UserError.bad_value("export.to", to, f"a file that ends in {', '.join(others)} or {last}")
     data, package, extra = FORMATS[ending]
-    if package and find_spec(package) is None:  # asked before any work is done
-        raise UserError(f'export.to={to}: needs the package {package}: pip install "stdp_run[{extra}]", or use .npz')
+    if package and find_spec(package) is None:
+        raise UserError(f'export.to={to}: needs the package {package}: pip install "stdp-run[{extra}]", or use .npz')
     files.write_atomically(Path(to), data(read_trained(path)))
     return Path(to)
 
 
 def _arrays(trained: Trained) -> dict[str, Any]:
-    """Return the arrays by name, with those of the first of two layers."""
+    """Return the arrays by name, including those of a first layer."""
     second, first, labels = trained.saved.state_dict, trained.saved.first_layer, trained.labels
     arrays = {"weight": second["weight"], "theta": second["theta"]}
     arrays |= {"label": labels.label, "mean_count": labels.mean_count}
@@ -65,7 +65,7 @@ def _safetensors(trained: Trained) -> bytes:
     return save(_arrays(trained), metadata=texts)
 
 
-# By ending: the function, the package that it needs, and the extra that installs it.
+# By ending: the function, the required package, and the extra that installs it.
 FORMATS: dict[str, tuple[Callable[[Trained], bytes], str | None, str | None]] = {
     ".npz": (_npz, None, None),
     ".safetensors": (_safetensors, "safetensors", "export"),

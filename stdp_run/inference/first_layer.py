@@ -1,10 +1,11 @@
 """The first of two layers: a network that answers the patch at every position of an image.
 
-Of an image [H, W], the patch [h, w] at each position is presented with learning off, unless its contrast, the L2 norm
-of its pixels less their mean, is below `min_contrast`. The spikes of each neuron are summed over overlapping blocks of
-positions (Coates, Ng and Lee, AISTATS 2011), weighted by their distance from the middle of a block (Dalal and Triggs,
-CVPR 2005). The sums, times `spike_value` and at most 255, are an image of the second layer: uint8 [I], by row of
-blocks, column of blocks, and neuron. The seed and the position key the random numbers.
+The patch [h, w] at each position of an image [H, W] is presented with learning off. Patches with a contrast below
+`min_contrast` are skipped; contrast is the L2 norm of the pixels minus their mean. The spikes of each neuron are summed
+over overlapping blocks of positions (Coates, Ng and Lee, AISTATS 2011). A spike is weighted by its distance from the
+middle of the block (Dalal and Triggs, CVPR 2005). The sums times `spike_value`, at most 255, are the image of the
+second layer: uint8 [I], by row of blocks, column of blocks, and neuron. The seed and the position key the random
+numbers.
 """
 
 import hashlib
@@ -27,26 +28,27 @@ from stdp_run.engines.event.cache import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.network import NetworkState
 
-IMAGES_AT_ONCE = 250  # more would not stay in a processor's cache
+IMAGES_AT_ONCE = 250  # more do not fit a processor's cache
 CACHE, CACHE_BYTES = "first_layer", 2**30
 
 
 class FirstLayer:
-    """A layer that has learned: its `state` has weight[E, h * w] and theta[E], and its `engine` is in that state."""
+    """A trained first layer; `state` has weight[E, h * w] and theta[E], and `engine` is in that state."""
 
     def __init__(self, settings: FirstLayerSettings, images: DatasetSettings, state: NetworkState, engine: Engine):
         self.state, self._settings, self._engine = state, settings, engine
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
-        self._writes = True  # to the cache, as long as that is possible
+        self._writes = True  # to the cache, until writing fails
 
     def counts(
         self, pixels: np.ndarray, cached: bool = False, progress: Callable[[int], object] = lambda n: None
     ) -> np.ndarray:
-        """Return the spikes of each neuron in each block, in `parts`, whole numbers [N, I], of images uint8 [N, H * W].
+        """Return the spikes of each neuron in each block in units of 1 / `parts`, integers [N, I].
 
-        With `cached`, the user's cache keeps them. `progress` is called with the number of images just counted.
+        `pixels` is uint8 [N, H * W]. With `cached`, the user's cache keeps the counts. `progress` is called with the
+        number of images of each part.
         """
         parts = []
         for first in range(0, max(1, len(pixels)), IMAGES_AT_ONCE):
@@ -61,7 +63,7 @@ class FirstLayer:
         return np.minimum(np.rint(value), 255).astype(np.uint8)[counts]
 
     def projection(self) -> np.ndarray:
-        """Return the receptive field of each input of the second layer, float32 [I, H * W]: mean weights in a block."""
+        """Return the receptive field of each input of the second layer, float32 [I, H * W]: mean weights of a block."""
         weight = self.state.weight.reshape(-1, *self._patch)
         shares = np.einsum("br,kc->rcbk", self._down, self._across)
         shares /= shares.sum(axis=(0, 1))
@@ -74,7 +76,7 @@ class FirstLayer:
 
     @property
     def parts(self) -> int:
-        """The number of parts of a spike that are shared by the blocks around it."""
+        """The number of equal parts into which a spike is divided among blocks."""
         return (2 * self._settings.block) ** 2
 
     def _count(self, pixels: np.ndarray) -> np.ndarray:
@@ -96,10 +98,10 @@ class FirstLayer:
         return sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]
 
     def _has_contrast(self, images: np.ndarray) -> np.ndarray:
-        """Return whether the patch at each position has enough contrast, bool [N, rows, columns], in whole numbers."""
+        """Return whether the patch at each position has enough contrast, bool [N, rows, columns]; exact integers."""
         stride, (height, width) = self._settings.stride, self._patch
 
-        def over_patch(values: np.ndarray) -> np.ndarray:  # one axis after the other takes a third of the time
+        def over_patch(values: np.ndarray) -> np.ndarray:  # one axis at a time is three times as fast
             columns = sliding_window_view(values, height, axis=1).sum(axis=-1)
             return sliding_window_view(columns, width, axis=2)[:, ::stride, ::stride].sum(axis=-1)
 
@@ -108,12 +110,12 @@ class FirstLayer:
         return n_pixels * squares - total**2 >= n_pixels * (255 * self._settings.min_contrast) ** 2
 
     def _shares(self, size: int, patch: int) -> np.ndarray:
-        """Return how much a spike at each position counts for each block, on one axis, float32 [blocks, positions].
+        """Return the share of a spike at each position in each block along one axis, float32 [blocks, positions].
 
-        Over both axes, the shares of a spike are `parts`. They are whole numbers, so that sums are exact.
+        Along both axes, the shares of a spike are `parts`. They are whole numbers, so sums are exact.
         """
         block, n_positions = self._settings.block, (size - patch) // self._settings.stride + 1
-        middle = np.arange(-(-n_positions // block)) * 2 * block + block - 1  # twice the position
+        middle = np.arange(-(-n_positions // block)) * 2 * block + block - 1  # times 2
         distance = np.abs(2 * np.arange(n_positions) - middle[:, None])
         return np.maximum(2 * block - distance, 0).astype(np.float32)
 
@@ -130,7 +132,7 @@ class FirstLayer:
 
     @cached_property
     def _digest(self) -> bytes:
-        """A digest of all that the counts depend on except the images: settings, state and code."""
+        """A digest of everything but the images that determines the counts: settings, state and code."""
         settings, network = self._settings, self._settings.network.record
         parts = {key: network[key] for key in ("neuron", "encoder", "evaluator", "seed", "dtype")}
         geometry = (self._size, self._patch, settings.stride, settings.block, settings.min_contrast)
@@ -142,7 +144,7 @@ class FirstLayer:
 
 
 def make_first_layer(settings: Settings, state: NetworkState, options: EngineOptions) -> FirstLayer:
-    """Return the first layer of a network with such settings, in the state that it has learned."""
+    """Return the trained first layer of a network of two layers, in the given state."""
     layer, model = settings.first_layer, build_first_layer(settings)
-    assert layer is not None and model is not None  # only such a network has a state of one
+    assert layer is not None and model is not None
     return FirstLayer(layer, settings.dataset, state, make_engine(model, state, options))

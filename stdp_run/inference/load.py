@@ -1,4 +1,4 @@
-"""A trained network for use from Python: `stdp_run.load("outputs/DAY/RUN").classify(images)`."""
+"""Loads a trained network: `stdp_run.load("outputs/DAY/RUN").classify(images)`."""
 
 import os
 import zlib
@@ -25,19 +25,19 @@ from stdp_run.inference.first_layer import FirstLayer, make_first_layer
 from stdp_run.network import Model, NetworkState
 
 CHECKPOINT = "checkpoint.pt"
-FIRST_LAYER_FOLDER = "first_layer"  # in the directory of a run, for the run of its first layer
+FIRST_LAYER_FOLDER = "first_layer"  # folder in a run's directory for the run of its first layer
 
 
 @dataclass(frozen=True, repr=False)
 class Answers:
     """The answers of a network to N pictures."""
 
-    class_index: np.ndarray  # [N] int64, index of the answer in `classes`; -1: no answer
-    names: tuple[str | None, ...]  # [N] the name of the answer; None: no answer
-    confidence: np.ndarray  # [N] float64, the probability that the answer is right (`calibration`); 0: no answer
-    score: np.ndarray  # [N, C] float64, the readout's score of each class
-    counts: np.ndarray  # [N, E] int32, spikes of each excitatory neuron
-    classes: tuple[str, ...]  # [C] the names of the classes
+    class_index: np.ndarray  #: [N] int64, index of the answer in `classes`, or -1 without an answer
+    names: tuple[str | None, ...]  #: [N] name of the answer, or None without an answer
+    confidence: np.ndarray  #: [N] float64, calibrated probability that the answer is correct; 0 without an answer
+    score: np.ndarray  #: [N, C] float64, the readout's score of each class
+    counts: np.ndarray  #: [N, E] int32, spikes of each excitatory neuron
+    classes: tuple[str, ...]  #: [C] names of the classes
 
     def __repr__(self) -> str:
         shown = [f"{name} ({share:.0%})" for name, share in zip(self.names[:10], self.confidence, strict=False)]
@@ -46,23 +46,23 @@ class Answers:
 
 
 class Recording(NamedTuple):
-    """Every spike of N pictures, in steps of `encoder.dt`."""
+    """All spikes of N pictures, in steps of `encoder.dt`."""
 
-    input: np.ndarray  # bool [N, T, I]
-    excitatory: np.ndarray  # bool [N, T, E]
-    inhibitory: np.ndarray  # bool [N, T, E]
+    input: np.ndarray  #: bool [N, T, I]
+    excitatory: np.ndarray  #: bool [N, T, E]
+    inhibitory: np.ndarray  #: bool [N, T, E]
 
 
 @dataclass(frozen=True, repr=False)
 class TrainedNetwork:
-    """A trained and labelled network, which `load` returns; classifying does not change it."""
+    """A trained and labelled network, returned by `load`; classifying does not change it."""
 
-    settings: Settings  # of the run it comes from
-    state: NetworkState  # weight[E, I], theta[E]
-    labels: Labels  # label[E], mean_count[C, E]
-    classes: tuple[str, ...]  # [C]
+    settings: Settings  #: settings of the run that trained it
+    state: NetworkState  #: weight[E, I], theta[E]
+    labels: Labels  #: label[E], mean_count[C, E]
+    classes: tuple[str, ...]  #: [C] names of the classes
     engine: Engine
-    first_layer: FirstLayer | None = None  # of two layers
+    first_layer: FirstLayer | None = None  #: the first of two layers, or None
 
     def __repr__(self) -> str:
         settings, (n_exc, n_inputs) = self.settings, self.state.weight.shape
@@ -71,15 +71,15 @@ class TrainedNetwork:
         return printable(f"TrainedNetwork({parts}: {sizes}; {settings.checkpoint})")
 
     def classify(self, images: np.ndarray, readout: str | None = None) -> Answers:
-        """Return the answers to pictures; an answer depends on the picture's pixels only.
+        """Return the answers to pictures; an answer depends only on the pixels of its picture.
 
         Args:
             images: uint8 [N, height, width], [N, height * width], or [height, width] for one picture; bright strokes
                 on black, as in the dataset.
-            readout: name of the readout that answers; None: the run's own.
+            readout: name of the readout; None: that of the run.
 
         Raises:
-            UserError: another type or another shape, or an unknown readout.
+            UserError: the images have another type or shape, or the readout is unknown.
         """
         readout = or_null(one_of(*READOUTS))("readout", readout) or self.settings.evaluator.readout
         pixels = self._pixels(images)
@@ -94,14 +94,14 @@ class TrainedNetwork:
 
     @property
     def receptive_fields(self) -> np.ndarray:
-        """The weights of each neuron as an image, [E, height, width]; of a second layer through the first."""
+        """The weights of each neuron as an image, [E, height, width]; a second layer is drawn through the first."""
         weight, images = self.state.weight, self.settings.dataset
         in_image = weight if self.first_layer is None else weight @ self.first_layer.projection()
         return in_image.reshape(-1, images.height, images.width)
 
     def record(self, images: np.ndarray) -> Recording:
-        """Return every spike that `classify` counts, computed by the torch engine; arguments and errors as there."""
-        from stdp_run.engines.dense.recording import record_spikes  # torch, which takes seconds to import
+        """Return all spikes that `classify` counts, computed by the torch engine; arguments and errors as there."""
+        from stdp_run.engines.dense.recording import record_spikes  # importing torch takes seconds
 
         pixels = self._pixels(images)
         return Recording(*record_spikes(self.engine.model, self.state, pixels, image_index(pixels)))
@@ -123,15 +123,15 @@ def image_index(pixels: np.ndarray) -> np.ndarray:
 
 
 def load(path: str | Path, *, config_dir: str | Path | None = None, threads: int | None = None) -> TrainedNetwork:
-    """Return the network of a finished run; settings of the whole process stay as they are.
+    """Return the trained network of a finished run; settings of the process do not change.
 
     Args:
         path: the run's directory, or the checkpoint.pt in it.
         config_dir: the folder with the code of a custom rule or neuron group.
-        threads: pictures presented side by side; None: one for each core. The torch engine keeps torch's number.
+        threads: number of threads that present pictures; None: one for each core. The torch engine uses torch's number.
 
     Raises:
-        UserError: there is no such file, it is damaged or no checkpoint, or its run had not finished.
+        UserError: the file does not exist, is damaged or not a checkpoint, or its run had not finished.
     """
     or_null(threads_check)("threads", threads)
     options = EngineOptions(device="cpu", threads=threads, learning=False)
@@ -151,7 +151,7 @@ class Trained(NamedTuple):
     model: Model
     labels: Labels
     classes: tuple[str, ...]  # [C]
-    first_layer: NetworkState | None = None  # of two layers
+    first_layer: NetworkState | None = None  # None: one layer
 
     def make_first_layer(self, options: EngineOptions) -> FirstLayer | None:
         """Return the first of two layers; None if there is one layer."""
@@ -159,7 +159,7 @@ class Trained(NamedTuple):
 
 
 def checkpoint_file(path: str | Path) -> Path:
-    """Return the checkpoint of a run, given its directory or the file; raise UserError if it is no path of one."""
+    """Return the checkpoint file of a run, given its directory or the file; raise UserError for a wrong path."""
     if not isinstance(path, str | Path) or not str(path):
         raise UserError.bad_value("checkpoint", path, f"the directory of a finished run, or the {CHECKPOINT} in it")
     if not os.path.isdir(path):
@@ -171,7 +171,7 @@ def checkpoint_file(path: str | Path) -> Path:
 
 
 def read_trained(path: str | Path) -> Trained:
-    """Return the network of a finished run, given its directory or the file; arguments and errors as for `load`."""
+    """Return the network of a finished run, given its directory or the file; errors as in `load`."""
     saved = checkpoint.load(checkpoint_file(path))
     if (stored := saved.labels) is None:
         raise UserError.bad_value("checkpoint", path, f"the {CHECKPOINT} of a finished run: this one has no labels yet")
@@ -184,12 +184,12 @@ def read_trained(path: str | Path) -> Trained:
         return Trained(saved, settings, model, labels, tuple(stored["classes"]), saved.first_state())
     except (UserError, RecursionError) as error:
         raise UserError(f"checkpoint={path}: {error}") from error
-    except Exception as error:  # of any type, as the content may be anything
+    except Exception as error:  # of any type: the content is untrusted
         raise checkpoint.not_of_a_run(path, error) from error
 
 
 def learned_in(run: str) -> tuple[Settings, NetworkState]:
-    """Return settings and state of the first, or only, layer of a finished run; raise UserError if there is none."""
+    """Return settings and state of the first or only layer of a finished run; raise UserError if there is no run."""
     inner = Path(run) / FIRST_LAYER_FOLDER
     try:
         trained = read_trained(inner if inner.is_dir() else run)

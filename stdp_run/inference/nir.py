@@ -1,23 +1,26 @@
-"""A trained network as a NIR graph (Pedersen et al. 2024, doi 10.1038/s41467-024-52259-9), which simulators import.
+"""Exports a trained network as a NIR graph, which simulators import.
+
+NIR is described by Pedersen et al. 2024 (doi 10.1038/s41467-024-52259-9). The graph is::
 
     input -> weights -> excitatory -> output,  excitatory -> inhibition -> excitatory
 
-The node `excitatory` is NIR's LIF: tau dv/dt = v_leak - v + r I, with a spike and reset where v > v_threshold. The
-importers below ignore r and v_reset. Each takes its own step (`Importer`), from the input spikes of this step and the
-excitatory spikes of the one before:
+The node `excitatory` is NIR's LIF, `tau dv/dt = v_leak - v + r I`, with a spike and a reset if v > v_threshold. The
+importers below ignore r and v_reset. Each has its own step (`Importer`) with the input spikes of this step and the
+excitatory spikes of the previous step::
 
-    v <- decay v + gain I,  a spike where v > v_threshold, after which v is 0, or lower by v_threshold
+    v <- decay v + gain I
+    spike if v > v_threshold; at a spike v <- 0, or v <- v - v_threshold
 
-The network's step is, with u = V - V_rest (`neurons.base.Membrane`), u <- d u + s I + b; after a spike u is u_reset.
-Both are the same with
+The network's step, with u = V - V_rest (`neurons.base.Membrane`), is `u <- d u + s I + b`; after a spike u is u_reset.
+The two steps agree with::
 
-    v = u,  v_leak = v_reset = 0,  r = 1,  v_threshold = V_threshold + theta - V_rest (theta no longer changes)
-    tau         such that decay = d
+    v = u,  v_leak = v_reset = 0,  r = 1,  v_threshold = V_threshold + theta - V_rest (theta is constant)
+    tau         from decay = d
     weights     s w / gain, with the bias b / gain
     inhibition  -s w_ie / gain, and on the diagonal d u_reset / gain
 
-An inhibitory neuron fires with its partner in the same step, so it needs no node. The diagonal adds the rest of
-u_reset a step after a spike. A subtracting reset leaves v_threshold - V_reset.
+An inhibitory neuron fires with its partner in the same step, so it needs no node. The diagonal adds the decayed
+u_reset one step after a spike. With a subtracting reset, u_reset is v_threshold - V_reset.
 """
 
 import io
@@ -39,18 +42,18 @@ log = logging.getLogger(__name__)
 
 
 class Importer(NamedTuple):
-    """How an importer steps the node LIF; by default v <- v + step / tau (I - v), and v is 0 after a spike."""
+    """The step of an importer's LIF; by default `v <- v + step / tau (I - v)`, and v is 0 after a spike."""
 
     name: str
-    step: float | None  # in the unit in which it takes tau; None: it is told, in seconds
+    step: float | None  # in the importer's unit of tau; None: given to it in seconds
     exponential: bool = False  # v decays by exp(-step / tau)
-    adds_input: bool = False  # v rises by I, not by a share of it
+    adds_input: bool = False  # v rises by I, not by a share of I
     subtracts: bool = False  # at a spike v falls by the threshold
-    one_threshold: bool = False  # all neurons must have the same
-    misreads_loops: bool = False  # it hands the input to the second of two nodes that feed each other
+    one_threshold: bool = False  # all neurons must have the same threshold
+    misreads_loops: bool = False  # of two nodes that feed each other, the second gets the input
 
 
-IMPORTERS = {  # by the ending of the file, as of the versions in conf/README.md
+IMPORTERS = {  # by the ending of the file; docs/use/nir.md has the versions
     ".snntorch.nir": Importer("snnTorch", 1e-4, one_threshold=True, misreads_loops=True),
     ".sinabs.nir": Importer("Sinabs", 1.0, exponential=True, adds_input=True, subtracts=True),
     ".spyx.nir": Importer("Spyx", 1.0, adds_input=True, subtracts=True),
@@ -90,7 +93,7 @@ def nir_file(trained: Trained, importer: Importer) -> bytes:
 
 
 def _nodes(trained: Trained, membrane: Any, importer: Importer) -> dict[str, Any]:
-    """Return the nodes by name, with the numbers that are derived on top of this file."""
+    """Return the nodes by name, with the numbers of the module docstring."""
     import nir
 
     model, arrays, dtype = trained.model, trained.saved.state_dict, np.dtype(trained.settings.dtype)
@@ -100,7 +103,7 @@ def _nodes(trained: Trained, membrane: Any, importer: Importer) -> dict[str, Any
     gain = 1.0 if importer.adds_input else 1 - decay
     threshold = membrane.v_threshold + arrays["theta"].astype(np.float64) - membrane.v_rest
     reset = threshold - membrane.v_reset if membrane.subtracts else membrane.v_reset - membrane.v_rest
-    unit = threshold if importer.one_threshold else np.ones(n_exc)  # of each neuron's v
+    unit = threshold if importer.one_threshold else np.ones(n_exc)  # unit of each neuron's v
     per_current = membrane.gain / gain / unit  # [E]
     inhibition = np.empty((n_exc, n_exc), dtype)
     inhibition[:] = (-model.neuron_parameters.w_ie * per_current)[:, None]
@@ -114,7 +117,7 @@ def _nodes(trained: Trained, membrane: Any, importer: Importer) -> dict[str, Any
         "input": nir.Input({"input": np.array([model.n_inputs])}),
         "weights": nir.Affine(weight, full(membrane.bias / gain / unit)),
         "excitatory": nir.LIF(tau=full(tau), r=full(1), v_leak=full(0), v_threshold=full(threshold / unit)),
-        "inhibition": nir.Affine(inhibition, full(0)),  # not Linear, which Sinabs does not know
+        "inhibition": nir.Affine(inhibition, full(0)),  # Sinabs does not support Linear
         "output": nir.Output({"output": np.array([n_exc])}),
     }
 
@@ -129,7 +132,7 @@ def _membrane(trained: Trained, importer: Importer) -> Any:
         more = "more than a leaky potential, a threshold and a reset; a .nir cannot express that, .npz can"
         raise UserError(f"neuron={settings.neuron.name}: {more}")
     if not _relays(model):
-        allowed = "such that an inhibitory neuron fires with each spike of its partner, and only then; or use .npz"
+        allowed = "a value with which inhibitory neurons fire exactly at the spikes of their partner; or use .npz"
         raise UserError.bad_value("neuron.w_ei", model.neuron_parameters.w_ei, allowed)
     if (membrane.v_threshold + trained.saved.state_dict["theta"] <= membrane.v_rest).any():
         allowed = "must be above the resting potential for a .nir; or use .npz"
@@ -148,9 +151,9 @@ def _membrane(trained: Trained, importer: Importer) -> Any:
 
 
 def _relays(model: Model) -> bool:
-    """Return whether inhibitory neurons fire at each spike of their partner and only then, refractory periods aside.
+    """Return whether inhibitory neurons fire exactly at the spikes of their partner, refractory periods aside.
 
-    Their potential lies between rest and its value after a spike, so these two are tried.
+    Their potential lies between rest and its value after a spike, so these two potentials are tested.
     """
     import torch
 

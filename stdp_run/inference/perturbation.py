@@ -18,16 +18,16 @@ from stdp_run.network import NetworkState
 from stdp_run.parameters import Check, check_parameters, whole_non_negative
 
 SHARE = Check("a share from 0 to 1", minimum=0.0, maximum=1.0)
-NEVER = 1e30  # a threshold that no potential reaches; infinity minus infinity would be no number
+NEVER = 1e30  # a threshold that no potential reaches; infinity would give NaN
 
 
 class Perturbation:
-    """Base class of perturbations; subclass it to add your own, and replace `network` or `images`.
+    """Base class of perturbations; subclass it to add your own, and override `network` or `images`.
 
     Attributes:
-        parameters: every key of the YAML with its check (stdp_run.parameters), among them `strength`.
-        axis: the meaning of `strength`, with its unit, for the axis of a plot.
-        harmless: the strength that changes nothing; None: the larger the strength, the less it changes.
+        parameters: every key of the YAML with its check (stdp_run.parameters); `strength` is one of them.
+        axis: the meaning of `strength` with its unit, for the axis of a plot.
+        harmless: the strength without any effect; None: a larger strength has less effect.
     """
 
     parameters: Mapping[str, Check] = {"strength": SHARE}
@@ -35,7 +35,7 @@ class Perturbation:
     harmless: float | None = 0.0
 
     def __init__(self, constants: Mapping[str, Any]):
-        """Store the constants of the YAML as attributes of `p`; raise UserError for one that is not allowed."""
+        """Store the constants of the YAML as attributes of `p`; raise UserError for a bad constant."""
         self.p = SimpleNamespace(**check_parameters("perturbation", self.parameters, constants))
 
     def described(self) -> dict[str, Any]:
@@ -52,7 +52,7 @@ class Perturbation:
 
 
 class WeightBits(Perturbation):
-    """Weights are rounded to 2^n levels at equal distances, from 0 (or the least, if below) to the largest weight."""
+    """Weights are rounded to 2^n equidistant levels, from 0 (or the smallest weight, if negative) to the largest."""
 
     parameters = {"strength": Check("a whole number from 1 to 32", whole=True, minimum=1, maximum=32)}
     axis = "bits of each weight"
@@ -70,7 +70,7 @@ class WeightBits(Perturbation):
 
 
 class NeuronLesion(Perturbation):
-    """A share of the excitatory neurons never fires, and so inhibits no other."""
+    """A share of the excitatory neurons never fires, and so inhibits no other neuron."""
 
     axis = "share of neurons lost"
 
@@ -92,7 +92,7 @@ class SynapseLesion(Perturbation):
 
 
 class SaltAndPepper(Perturbation):
-    """Each pixel becomes black or white, both as often, with a probability."""
+    """Each pixel is perturbed with the same probability; it becomes black or white with equal probability."""
 
     axis = "share of pixels black or white"
 
@@ -147,7 +147,7 @@ class Occlusion(Perturbation):
 
 
 def lowest_share(words: np.ndarray, share: float) -> np.ndarray:
-    """Return a mask, bool, shaped as `words`, of the share of words that are lowest."""
+    """Return a bool mask of the lowest `share` of words, in the shape of `words`."""
     lowest = np.zeros(words.size, bool)
     lowest[np.argsort(words, axis=None, kind="stable")[: round(share * words.size)]] = True
     return lowest.reshape(words.shape)

@@ -1,4 +1,4 @@
-"""The neuron groups; `list(stdp_run.neurons)` names them. Each is excitatory neurons and their inhibitory partners."""
+"""The neuron groups; `list(stdp_run.neurons)` lists their names."""
 
 from stdp_run.neurons.base import NeuronGroup as NeuronGroup
 from stdp_run.neurons.conductance import ConductanceGroup as ConductanceGroup

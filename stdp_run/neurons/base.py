@@ -1,9 +1,9 @@
 """The base class of neuron groups: an excitatory population and its inhibitory partners, one to one.
 
-Each group states its arithmetic once, for one neuron and one step, from operators and `stdp_run.elementwise`.
-An excitatory neuron has a membrane potential `v`, a refractory counter, perhaps conductances, and a persistent `theta`,
-by which its threshold adapts. An inhibitory neuron has the same without theta. All but theta start afresh with every
-image, unless the group runs on. A refractory counter of n > 0 means that the input of the next n steps is ignored.
+A group defines its arithmetic once, for one neuron and one step, with operators and `stdp_run.elementwise`. An
+excitatory neuron has a membrane potential `v`, a refractory counter, optional conductances, and a persistent adaptive
+threshold `theta`. An inhibitory neuron has the same state without theta. All state but theta is reset with every image,
+unless the group runs on. With a refractory counter of n > 0, a neuron ignores its input for the next n steps.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,13 @@ from stdp_run.parameters import number, positive
 
 
 class Membrane(NamedTuple):
-    """An excitatory neuron with learning off, without its refractory period, in terms of u = V - v_rest.
+    """An excitatory neuron with learning off and without a refractory period.
 
-    u <- decay u + gain current + bias;  spike where u > v_threshold - v_rest + theta;
-    there V <- v_reset, or V <- V - v_reset where the reset `subtracts`
+    With u = V - v_rest, a step is::
+
+        u <- decay u + gain current + bias
+        spike if u > v_threshold - v_rest + theta
+        at a spike V <- v_reset, or V <- V - v_reset if the reset `subtracts`
     """
 
     decay: float
@@ -32,18 +35,18 @@ class Membrane(NamedTuple):
 
 
 class NeuronGroup:
-    """A neuron group; a custom group derives from this class or from a registered group.
+    """Base class of neuron groups; subclass it, or a registered group, to add your own.
 
     Attributes:
-        aliases: further names under which the group is known.
-        arithmetic: "float" or "int"; a rule works with groups of its own kind.
-        compiled: whether the event engine may compile the group; where False it runs on the torch engine alone.
-        parameters: every key of the YAML with what its value may be (stdp_run.parameters), among them `w_ei` (one
-            excitatory spike onto the inhibitory partner), `w_ie` (one inhibitory spike onto every excitatory neuron
-            but the partner) and `w_init_max`, which the wiring and the initial weights use.
-        units: of weights, and of potentials and theta, for plots.
-        runs_on: whether potentials, conductances and the rule's traces run on from image to image, through the rest
-            between them, while it learns; with learning off each image is answered from rest.
+        aliases: further names of the group.
+        arithmetic: "float" or "int"; a rule works with groups of the same arithmetic.
+        compiled: whether the event engine may compile the group; if False, it runs on the torch engine only.
+        parameters: every key of the YAML with its check (stdp_run.parameters). `w_ei` is the effect of an excitatory
+            spike on the inhibitory partner. `w_ie` is the effect of an inhibitory spike on every excitatory neuron but
+            the partner. `w_init_max` is the largest initial weight.
+        units: (unit of weights, unit of potentials and theta), for plots.
+        runs_on: whether potentials, conductances and the rule's traces run on from image to image, through a rest
+            between images, while the network learns. With learning off each image starts from rest.
         linear_excitatory: the function `excitatory` for which `between_spikes` holds, or None.
     """
 
@@ -57,12 +60,12 @@ class NeuronGroup:
 
     @classmethod
     def is_linear(cls) -> bool:
-        """Return whether `between_spikes` holds; a class that replaces `excitatory` must declare it anew."""
+        """Return whether `between_spikes` holds; a class that overrides `excitatory` must declare it again."""
         return cls.linear_excitatory is cls.excitatory
 
     @classmethod
     def check(cls, p: Any) -> None:
-        """Raise UserError where a custom class declares `linear_excitatory` but is not linear between spikes."""
+        """Raise UserError if a custom class declares `linear_excitatory` but is not linear between spikes."""
         if not cls.is_linear() or cls.linear_excitatory.__module__.startswith(__package__):
             return
         import torch
@@ -76,7 +79,7 @@ class NeuronGroup:
         is_linear = same(v_next[~spike], expected[~spike]) and same(theta_next[~spike], d_theta * theta[~spike])
         if not is_linear or not torch.equal(spike, expected > v_threshold + d_theta * theta):
             name = f"{cls.__module__}.{cls.__name__}"
-            raise UserError(f"{name}: `excitatory` is not what `between_spikes` says; leave out linear_excitatory")
+            raise UserError(f"{name}: `excitatory` contradicts `between_spikes`; remove linear_excitatory")
 
     @staticmethod
     def initial(p: Any) -> tuple[float, float, float]:
@@ -85,22 +88,27 @@ class NeuronGroup:
 
     @staticmethod
     def excitatory(p: Any, learning: bool, current: Any, v: Any, refractory: Any, theta: Any) -> tuple:
-        """Advance by a step; return (spike, v, refractory, theta). With `learning` off theta is frozen."""
+        """Advance excitatory neurons by a step; return (spike, v, refractory, theta). Only `learning` changes theta."""
         raise NotImplementedError
 
     @staticmethod
     def between_spikes(p: Any) -> tuple[float, float, float, float]:
-        """Return (d, v_rest, v_threshold, d_theta), by which an engine can take several steps of a neuron at once.
+        """Return (d, v_rest, v_threshold, d_theta) of neurons that are linear between spikes.
 
-        While it is not refractory and does not spike, v <- d (v - v_rest) + v_rest + current, and theta <- d_theta
-        theta if it learns; it spikes where v > v_threshold + theta. A class declares that this holds by
-        `linear_excitatory = excitatory` in its body; otherwise every neuron is advanced at every step.
+        An engine can then advance them by several steps at once. While a neuron is not refractory and does not spike::
+
+            v <- d (v - v_rest) + v_rest + current
+            theta <- d_theta theta, while learning
+            spike if v > v_threshold + theta
+
+        A class declares this by `linear_excitatory = excitatory` in its body. Otherwise every neuron advances at every
+        step.
         """
         return 0, 0, 0, 0
 
     @classmethod
     def membrane(cls, p: Any) -> Membrane | None:
-        """Return an excitatory neuron in the terms of other programs; None: it does not fit in a `Membrane`."""
+        """Return an excitatory neuron as a `Membrane`, for export; None if it does not fit."""
         return None
 
     @staticmethod
@@ -109,27 +117,27 @@ class NeuronGroup:
         raise NotImplementedError
 
     @classmethod
-    def cells(cls, p: Any, none: Tensor) -> Tensors:
-        """Return the state of all neurons at rest, without theta, by name; `none` are zeros [B, E] typed as weights."""
+    def cells(cls, p: Any, zeros: Tensor) -> Tensors:
+        """Return the state of all neurons at rest, without theta, by name; `zeros` [B, E] are typed as weights."""
         v, _, inhibitory_v = cls.initial(p)
         return {
-            "v": none + v,
-            "refractory": none.int(),
-            "inhibitory_v": none + inhibitory_v,
-            "inhibitory_refractory": none.int(),
-            "inhibitory_spikes": none,  # of the step before
+            "v": zeros + v,
+            "refractory": zeros.int(),
+            "inhibitory_v": zeros + inhibitory_v,
+            "inhibitory_refractory": zeros.int(),
+            "inhibitory_spikes": zeros,  # of the previous step
         }
 
     @classmethod
-    def first_cells(cls, p: Any, none: Tensor) -> Tensors:
-        """Return the same before the first image, for a group that runs on."""
-        return cls.cells(p, none)
+    def first_cells(cls, p: Any, zeros: Tensor) -> Tensors:
+        """Return the state before the first image, for a group that runs on; as `cells`."""
+        return cls.cells(p, zeros)
 
     @classmethod
     def advance(cls, p: Any, learning: bool, arrivals: Tensor, cells: Tensors, theta: Tensor) -> tuple:
-        """Advance all neurons by a step; return (which excitatory ones fire, cells, theta), each [B, E].
+        """Advance all neurons by a step; return (excitatory neurons that fire, cells, theta), each [B, E].
 
-        `arrivals` [B, E] are the sums of the weights of the input spikes that arrive.
+        `arrivals` [B, E] are the sums of the weights of arriving input spikes.
         """
         current = arrivals - p.w_ie * others(cells["inhibitory_spikes"])
         fired, v, refractory, theta = cls.excitatory(p, learning, current, cells["v"], cells["refractory"], theta)
@@ -145,5 +153,5 @@ def advance_partners(group: type[NeuronGroup], p: Any, received: Tensor, cells: 
 
 
 def others(spikes: Tensor) -> Tensor:
-    """Return for each neuron how many of the others spike, [B, E]."""
+    """Return for each neuron the number of other neurons that spike, [B, E]."""
     return spikes.sum(dim=1, keepdim=True, dtype=spikes.dtype) - spikes

@@ -10,15 +10,21 @@ from stdp_run.parameters import non_negative, number, number64, time_constant
 
 
 class ConductanceGroup(NeuronGroup):
-    """Neurons whose synapses are conductances, as multiples of the leak (Diehl & Cook 2015, eq. 1 and 2).
+    """Neurons whose synapses are conductances, in units of the leak (Diehl & Cook 2015, eq. 1 and 2).
 
-    g_e <- d_e g_e + weights of the spikes that arrive,  g_i <- d_i g_i + w_ie (inhibitory spikes but the partner's)
-    tau dV/dt = (V_rest - V) + g_e (E_e - V) + g_i (E_i - V), by the exponential Euler step:
-        g = 1 + g_e + g_i,  V_inf = (V_rest + g_e E_e + g_i E_i) / g,  V <- V_inf + (V - V_inf) exp(-dt g / tau)
-    The step is exact for constant conductances; explicit Euler steps of 0.5 ms are unstable where many inhibitory
-    neurons fire at once. E_e is `v_excitatory`, E_i `v_inhibitory`. Inhibitory neurons have g_e alone, to which the
-    spike of their partner adds w_ei. An input spike arrives after the delay of its synapse, which is fixed and uniform
-    in 0..max_delay. A custom group derives from this class; both engines call its `excitatory` and `inhibitory`.
+    The equations, and the exponential Euler step that integrates them::
+
+        g_e <- d_e g_e + sum of the weights of arriving spikes
+        g_i <- d_i g_i + w_ie (number of inhibitory spikes without the partner's)
+        tau dV/dt = (V_rest - V) + g_e (E_e - V) + g_i (E_i - V)
+
+        g = 1 + g_e + g_i,  V_inf = (V_rest + g_e E_e + g_i E_i) / g
+        V <- V_inf + (V - V_inf) exp(-dt g / tau)
+
+    The step is exact for constant conductances. Explicit Euler steps of 0.5 ms are unstable if many inhibitory neurons
+    fire at once. E_e is `v_excitatory`, E_i is `v_inhibitory`. Inhibitory neurons have only g_e; a spike of the partner
+    adds w_ei to it. An input spike arrives after the delay of its synapse, which is fixed and drawn uniformly from
+    0..max_delay. A custom group derives from this class; both engines call its `excitatory` and `inhibitory`.
     """
 
     runs_on = True
@@ -45,7 +51,7 @@ class ConductanceGroup(NeuronGroup):
 
     @classmethod
     def check(cls, p: Any) -> None:
-        """Raise UserError where a step is longer than the time constant of a conductance."""
+        """Raise UserError if a step is longer than the time constant of a conductance."""
         for name in ("excitatory", "inhibition"):
             share, tau = getattr(p, f"share_{name}"), getattr(p, f"tau_{name}")
             if share > 1:
@@ -53,7 +59,7 @@ class ConductanceGroup(NeuronGroup):
 
     @staticmethod
     def excitatory(p: Any, learning: bool, g_e: Any, g_i: Any, v: Any, refractory: Any, theta: Any) -> tuple:  # type: ignore[override]
-        """Advance by a step in which the conductances are g_e and g_i; return (spike, v, refractory, theta)."""
+        """Advance excitatory neurons by a step with conductances g_e and g_i; return (spike, v, refractory, theta)."""
         g = g_e + g_i + 1
         v_infinite = (g_e * p.v_excitatory + g_i * p.v_inhibitory + p.v_rest) / g
         v = where(refractory > 0, v, v_infinite + (v - v_infinite) * exp(-p.share_v * g))
@@ -64,7 +70,7 @@ class ConductanceGroup(NeuronGroup):
 
     @staticmethod
     def inhibitory(p: Any, g_e: Any, v: Any, refractory: Any) -> tuple:
-        """Advance inhibitory neurons by a step in which the conductance is g_e; return (spike, v, refractory)."""
+        """Advance inhibitory neurons by a step with conductance g_e; return (spike, v, refractory)."""
         g = g_e + 1
         v_infinite = (g_e * p.v_excitatory + p.inhibitory_v_rest) / g
         v = where(refractory > 0, v, v_infinite + (v - v_infinite) * exp(-p.share_inhibitory * g))
@@ -73,12 +79,12 @@ class ConductanceGroup(NeuronGroup):
         return spike, v, where(spike, p.inhibitory_refractory, maximum(refractory - 1, 0))
 
     @classmethod
-    def cells(cls, p: Any, none: Tensor) -> Tensors:
-        return {**super().cells(p, none), "g_e": none, "g_i": none, "inhibitory_g_e": none}
+    def cells(cls, p: Any, zeros: Tensor) -> Tensors:
+        return {**super().cells(p, zeros), "g_e": zeros, "g_i": zeros, "inhibitory_g_e": zeros}
 
     @classmethod
-    def first_cells(cls, p: Any, none: Tensor) -> Tensors:
-        return {**cls.cells(p, none), "v": none + p.v_start, "inhibitory_v": none + p.inhibitory_v_start}
+    def first_cells(cls, p: Any, zeros: Tensor) -> Tensors:
+        return {**cls.cells(p, zeros), "v": zeros + p.v_start, "inhibitory_v": zeros + p.inhibitory_v_start}
 
     @classmethod
     def advance(cls, p: Any, learning: bool, arrivals: Tensor, cells: Tensors, theta: Tensor) -> tuple:
@@ -92,4 +98,4 @@ class ConductanceGroup(NeuronGroup):
 
 
 class DiehlCook2015(ConductanceGroup):
-    """The network of Diehl & Cook 2015 as its authors ran it: conductances, delays, rest between images."""
+    """The network of Diehl & Cook 2015, as in the authors' scripts: conductances, delays, rest between images."""

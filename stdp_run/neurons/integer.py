@@ -8,12 +8,15 @@ from stdp_run.parameters import whole, whole_non_negative, whole_positive
 
 
 class IntegerDiehlCook(NeuronGroup):
-    """Integer neurons after Diehl & Cook (SPAIC); 16.384 units are 1 mV, all state is int32.
+    """Integer neurons after Diehl & Cook, as in SPAIC. 16.384 units are 1 mV, and all state is int32.
 
-    current <- current clamped to +-v_limit
-    theta   <- theta >> 1 where theta > max_threshold           (theta is the whole threshold; only while learning)
-    V       <- (v_decay V) >> 10, and + (current_gain current) >> 10 where the refractory counter <= 0
-    spike where V > theta; there V <- 0, theta <- theta + theta_increment (while learning)
+    theta is the whole threshold and changes only while learning::
+
+        current <- current clamped to +-v_limit
+        theta   <- theta >> 1 if theta > max_threshold
+        V       <- (v_decay V) >> 10
+        V       <- V + ((current_gain current) >> 10) unless refractory
+        spike if V > theta; at a spike V <- 0, theta <- theta + theta_increment
     """
 
     arithmetic = "int"
@@ -49,7 +52,7 @@ class IntegerDiehlCook(NeuronGroup):
 
     @classmethod
     def membrane(cls, p: Any) -> Membrane | None:
-        """Return the neuron in real numbers; each of its two shifts takes half a unit on average."""
+        """Return the neuron in real numbers; each of its two shifts rounds down by half a unit on average."""
         unchanged = cls.excitatory is IntegerDiehlCook.excitatory
         return Membrane(p.v_decay / 1024, 0.0, 0.0, 0.0, gain=p.current_gain / 1024, bias=-1.0) if unchanged else None
 

@@ -1,4 +1,4 @@
-"""Leaky integrate-and-fire neurons with float state; an input spike is a step of the potential."""
+"""Leaky integrate-and-fire neurons with float state; an input spike adds its weight to the potential."""
 
 from typing import Any
 
@@ -10,9 +10,11 @@ from stdp_run.parameters import number, number64, time_constant, whole_non_negat
 class LIF(NeuronGroup):
     """Leaky integrate-and-fire neurons with an adaptive threshold (Diehl & Cook 2015, eq. 1 and section 2.3).
 
-    V     <- d_v (V - V_rest) + V_rest + current           (current is ignored while refractory)
-    theta <- d_theta theta
-    spike where V > V_threshold + theta; there V <- V_reset, theta <- theta + theta_increment
+    The current is ignored while the neuron is refractory. theta changes only while learning::
+
+        V     <- d_v (V - V_rest) + V_rest + current
+        theta <- d_theta theta
+        spike if V > V_threshold + theta; at a spike V <- V_reset, theta <- theta + theta_increment
     """
 
     parameters = {
@@ -21,7 +23,7 @@ class LIF(NeuronGroup):
         "v_reset": number,
         "v_threshold": number,
         "tau_v": time_constant("d_v"),
-        "tau_theta": time_constant("d_theta", float64=True),  # a decay of 1e-7 a step is below float32's resolution
+        "tau_theta": time_constant("d_theta", float64=True),  # float32 cannot resolve a decay of 1e-7 per step
         "theta_increment": number64,
         "refractory": whole_non_negative,
         "inhibitory_v_rest": number,
@@ -65,7 +67,10 @@ class LIF(NeuronGroup):
 class ALIF(LIF):
     """LIF without units, with a soft reset and a threshold that grows in proportion (SPAIC's adaptive LIF).
 
-    spike where V > V_threshold + theta; there V <- V - V_reset, theta <- theta + theta_increment (V_threshold + theta)
+    It differs from LIF at a spike::
+
+        V     <- V - V_reset
+        theta <- theta + theta_increment (V_threshold + theta)
     """
 
     units = ("no unit", "no unit")
@@ -79,7 +84,7 @@ class ALIF(LIF):
         theta = where(spike, grown, theta) if learning else theta
         return spike, where(spike, v - p.v_reset, v), where(spike, p.refractory, maximum(refractory - 1, 0)), theta
 
-    linear_excitatory = excitatory  # between spikes it is as LIF is
+    linear_excitatory = excitatory  # between spikes it equals LIF
 
     @classmethod
     def membrane(cls, p: Any) -> Membrane | None:

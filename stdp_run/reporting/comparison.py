@@ -1,4 +1,4 @@
-"""Compares the runs and evaluations in a folder: a table, CSV files and a plot of accuracy over seeds.
+"""Compares the runs and evaluations in a folder: a table, CSV files, and plots of accuracy over seeds.
 
 Accuracies are in % for users, and fractions of 1 in `comparison.csv` and `runs.csv`.
 """
@@ -13,7 +13,17 @@ from stdp_run.files import csv_cell, write_atomically
 from stdp_run.reporting import plots
 from stdp_run.reporting.plots.comparison import MOST_ROWS
 from stdp_run.reporting.plots.style import Figure, counted
-from stdp_run.reporting.runs import ALWAYS_NAMED, CHOSEN_BY, INTERVAL, SPEED, DataFrame, Series, find_runs, settings_of
+from stdp_run.reporting.runs import (
+    ALWAYS_NAMED,
+    CHOSEN_BY,
+    INTERVAL,
+    SPEED,
+    DataFrame,
+    Series,
+    find_runs,
+    running_accuracy,
+    settings_of,
+)
 
 MOST_LINES = 8
 PERTURBATION, STRENGTH = "perturbation", "perturbation.strength"
@@ -26,7 +36,7 @@ TITLES = ("accuracy", "sd", "min", "max", "95% from", "95% to")  # of columns in
 class Comparison(NamedTuple):
     """Runs grouped by their settings, except for the seed."""
 
-    runs: DataFrame  # a row for each run, as `find_runs` returns them
+    runs: DataFrame  # from `find_runs`
     groups: DataFrame  # a row for each group of finished runs, highest mean accuracy first
     keys: list[str]  # the settings that differ between groups
     measure: str  # such as "test accuracy"; "accuracy" if the split differs
@@ -71,7 +81,7 @@ def compare_folder(directory: Path) -> None:
 
 
 def write_files(comparison: Comparison, directory: Path) -> None:
-    """Write comparison.csv, runs.csv, comparison.md and, with finished runs, comparison.png (or raise UserError)."""
+    """Write comparison.csv, runs.csv, comparison.md and the plots that have data; raise UserError if that fails."""
     groups = comparison.groups
     for name, table in (("comparison.csv", groups.drop(columns="accuracies")), ("runs.csv", comparison.runs)):
         cells = table.map(lambda cell: csv_cell(cell) if isinstance(cell, str) else cell).rename(columns=csv_cell)
@@ -80,6 +90,8 @@ def write_files(comparison: Comparison, directory: Path) -> None:
     write_atomically(directory / "comparison.md", page.encode())
     if len(groups):
         write_atomically(directory / "comparison.png", plots.to_png(draw(comparison)))
+    if figure := draw_running(comparison):
+        write_atomically(directory / "running_accuracy.png", plots.to_png(figure))
 
 
 def to_text(comparison: Comparison) -> str:
@@ -150,6 +162,33 @@ def draw(comparison: Comparison) -> Figure:
     return plots.accuracy_lines(
         points.assign(x_label=groups["strength_label"] if is_perturbed else across), axis, common
     )
+
+
+def draw_running(comparison: Comparison) -> Figure | None:
+    """Draw the running accuracy of training runs, a line for each of the best settings; None if no run recorded it.
+
+    Runs of one setting are compared over the images that all of them have seen, with linear interpolation.
+    """
+    from pandas import concat
+
+    runs, groups, keys, _ = comparison
+    done = runs[runs["state"] == "finished"]
+    curves: dict[int, DataFrame] = {}
+    for number in range(len(groups)):
+        is_member = (done[keys] == groups.loc[number, keys]).all(axis=1)
+        seeds = done.loc[is_member, "seed"].to_dict()  # by path
+        recorded = [running_accuracy(Path(str(path))).rename(seed) for path, seed in seeds.items()]
+        recorded = [curve for curve in recorded if len(curve)]
+        if recorded:
+            table = concat(recorded, axis=1).sort_index().interpolate("index", limit_area="inside").dropna()
+            by_seed = 100 * table.T.groupby(level=0).mean()  # repeated runs of a seed count once
+            if len(table):
+                curves[number] = by_seed.agg(["mean", "min", "max"]).T
+    if not curves:
+        return None
+    drawn = groups.loc[[*curves]]
+    names = _names(drawn, _distinguishing(drawn, keys))
+    return plots.running_accuracy(names, [*curves.values()], printable(_common(groups, keys)))
 
 
 def _numbers(texts: Series) -> Series:

@@ -10,9 +10,10 @@ from stdp_run.files import write_atomically
 
 
 def write_report(directory: Path) -> None:
-    """Write `report.html` from the result.json, and config.yaml and plots if they exist, of a run's directory.
+    """Write `report.html` in a run's directory, from result.json and, if they exist, config.yaml and plots.
 
-    UserError if result.json cannot be read, or the report cannot be written.
+    Raises:
+        UserError: result.json cannot be read, or the report cannot be written.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 

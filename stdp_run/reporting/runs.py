@@ -4,6 +4,7 @@ Pandas is imported inside functions, because importing it costs more than most c
 """
 
 import json
+import logging
 import math
 import os
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pandas import DataFrame, Series
 else:
     DataFrame = Series = Any  # only names for annotations
+
+log = logging.getLogger(__name__)
 
 SPEED = ("train_images_per_second", "eval_images_per_second", "wall_seconds")
 INTERVAL = ("interval_95_low", "interval_95_high")
@@ -39,9 +42,9 @@ OPERATIONAL = (
 
 
 def find_runs(directory: Path) -> DataFrame:
-    """Return the training runs and evaluations in `directory` and below it, sorted by path.
+    """Return the training runs and evaluations in `directory` and below it, indexed and sorted by path.
 
-    Settings are columns of text by dotted key, "" if a run lacks the key; others are `NOT_SETTINGS` and
+    Settings are columns of text by dotted key, "" if a run lacks the key. The other columns are `NOT_SETTINGS` and
     accuracy_READOUT. `state` is "finished", "failed" or "unfinished"; the last two have a `reason`.
 
     Raises:
@@ -49,11 +52,11 @@ def find_runs(directory: Path) -> DataFrame:
     """
     from pandas import DataFrame
 
-    found = [_read_run(path, directory) for path in _run_folders(directory)]
-    rows = [row for row in found if row["mode"] in ("", "train", "eval")]
+    found = {path: _read_run(path, directory) for path in _run_folders(directory)}
+    rows = {path: row for path, row in found.items() if row["mode"] in ("", "train", "eval")}
     if not rows:
         raise UserError.bad_value("compare.dir", directory, "a folder with runs in it; no config.yaml of one is there")
-    runs = DataFrame(rows)
+    runs = DataFrame(rows.values(), index=[*rows])
     return runs.fillna(dict.fromkeys(settings_of(runs), ""))
 
 
@@ -122,3 +125,23 @@ def _read_result(path: Path) -> dict[str, object]:
     figures |= dict(zip(INTERVAL, map(float, result["accuracy_interval_95"][result["readout"]]), strict=True))
     figures |= {"strength_label": printable(result.get("perturbation", {}).get("axis", ""))}
     return figures | {"n_train": _text(result["train_images"]), "n_test": _text(result["test_images"])}
+
+
+def running_accuracy(path: Path) -> Series:
+    """Return the running accuracy of the run in a folder by images seen, empty if its metrics.jsonl has none."""
+    from pandas import Series
+
+    recorded: dict[float, float] = {}
+    try:
+        for line in read_regular(path / "metrics.jsonl").splitlines():
+            row = json.loads(line)
+            if row.get("train/running_accuracy") is not None:
+                recorded[float(row["images_seen"])] = float(row["train/running_accuracy"])
+        if not all(0 <= accuracy <= 1 and 0 <= images < math.inf for images, accuracy in recorded.items()):
+            raise ValueError("a running accuracy is not a fraction of 1")
+    except FileNotFoundError:
+        pass
+    except Exception as error:  # of any type, as the content may be anything
+        log.warning("%s: not drawn: metrics.jsonl is damaged: %s: %s", path, type(error).__name__, error)
+        recorded.clear()
+    return Series(recorded, dtype=float).sort_index()

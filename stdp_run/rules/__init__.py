@@ -1,4 +1,4 @@
-"""The learning rules; `list(stdp_run.rules)` names them. Each acts at every step, on traces of inputs and neurons."""
+"""The learning rules; `list(stdp_run.rules)` names them."""
 
 from stdp_run.registry import make_registry
 from stdp_run.rules.base import Rule as Rule

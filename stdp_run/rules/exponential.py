@@ -1,9 +1,13 @@
-"""exponential: an output spike raises the weights of active inputs and lowers all, exponentially in the weight.
+"""exponential: changes at output spikes only, exponential in the weight.
 
-x <- d_pre x + s_in
-w <- w + rate * eta (x e^(-beta w) - x_tar e^(-beta (w_max - w)))    at an output spike, for silent inputs too
+Equations::
 
-Source: Diehl & Cook 2015, eq. 4. With beta = 0 changes do not depend on the weight: power_law with mu = 0.
+    x <- d_pre x + s_in
+    w <- w + rate * eta (x e^(-beta w) - x_tar e^(-beta (w_max - w)))    at an output spike
+
+Inputs without a recent spike are depressed. With beta = 0 the rule equals `power_law` with mu = 0.
+
+Source: Diehl & Cook 2015, eq. 4.
 """
 
 from typing import Any
@@ -15,7 +19,7 @@ from stdp_run.rules.spike import OutputSpikeRule
 
 
 class Exponential(OutputSpikeRule):
-    """Changes at output spikes only, smaller the nearer the weight is to the bound that it goes to."""
+    """Changes at output spikes only, with exponential weight dependence."""
 
     parameters = {
         "eta": number,

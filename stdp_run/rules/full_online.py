@@ -1,10 +1,17 @@
-"""full_online: all spikes add up in the traces (SPAIC, `full_online_STDP`).
+"""full_online: STDP of all spikes, with normalisation at the end of each image.
 
-x <- d_pre x + s_in
-y <- d_post y + s_exc
-w <- w + rate * (a_post s_exc x - a_pre y s_in)
-w <- w_norm w / sum_j |w|    at the last step of each image
-w <- clamp(w, 0, w_max)      every step
+Traces::
+
+    x <- d_pre x + s_in
+    y <- d_post y + s_exc
+
+Weights::
+
+    w <- w + rate * (a_post s_exc x - a_pre y s_in)
+    w <- w_norm w / sum_j |w|    at the last step of an image
+    w <- clamp(w, 0, w_max)      every step
+
+Source: SPAIC, `full_online_STDP`.
 """
 
 from typing import Any

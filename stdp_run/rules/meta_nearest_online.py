@@ -1,13 +1,21 @@
-"""meta_nearest_online: each neuron's mean weight follows a target that sinks while the neuron is active.
+"""meta_nearest_online: STDP of the nearest spikes, with a target for the mean weight of each neuron.
 
-    x, y as in nearest_online, but y lasts from image to image
-    m <- m - rate * target_share a_pre (y - mean(y));  m <- m M / mean(m)     M = mean(m) at the start
+The target m falls while the neuron is active. Its mean over all neurons stays at M, the mean at the start::
+
+    m <- m - rate * target_share a_pre (y - mean(y))
+    m <- m M / mean(m)
+
+Each row of weights is scaled to its target. A change shrinks near the bound that it approaches::
+
     dw = a_post s_exc x - a_pre y s_in
     w <- w m / max(rowmean(w), 1e-6) + rate * dw exp(-bound / max(room, 1e-4))
-         room = w - w_min where dw < 0, w_max - w where dw > 0, of the weight before the update
 
-Source: SPAIC, `meta_nearest_online_stdp`. With several images at once, y is kept for each image while they are
-presented, and averaged over them at their end.
+    room = w - w_min where dw < 0, w_max - w where dw > 0, before the update
+
+`nearest_online` has the same traces x and y, but here y persists from image to image. In a batch each image has its own
+y; at the end of the batch y is their mean.
+
+Source: SPAIC, `meta_nearest_online_stdp`.
 """
 
 from typing import Any
@@ -24,12 +32,12 @@ SMALLEST_MEAN = 1e-6
 
 
 def soft_bound(p: Any, room: Any) -> Any:
-    """Return what share of a change passes where the weight has this room to its bound."""
+    """Return the factor of a change for a weight at distance `room` from its bound."""
     return exp(-p.bound / maximum(room, SMALLEST_ROOM))
 
 
 class MetaNearestOnline(Rule):
-    """Nearest-spike pairs with a soft bound, and a homeostatic target m for each neuron."""
+    """Pairs of nearest spikes with soft bounds, and a homeostatic target of the mean weight per neuron."""
 
     aliases = ("meta_nearest_online_stdp",)
     parameters = {

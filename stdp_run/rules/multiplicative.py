@@ -1,8 +1,10 @@
-"""multiplicative: an output spike raises the weights of inputs that have spiked in this image, and lowers all others.
+"""multiplicative: changes at output spikes only, by the order of spikes, with soft bounds.
 
-x <- 1 once the input has spiked
-w <- w + rate * a_plus w (w_max - w)      at an output spike, where x = 1
-w <- w - rate * a_minus w (w_max - w)     at an output spike, elsewhere, for silent inputs too
+The trace x is 1 once the input has spiked in this image. At an output spike, these inputs are potentiated, and all
+others depressed::
+
+    w <- w + rate * a_plus w (w_max - w)     where x = 1
+    w <- w - rate * a_minus w (w_max - w)    elsewhere
 
 Source: Kheradpisheh et al. 2018, eq. 3, where w_max = 1.
 """
@@ -15,7 +17,7 @@ from stdp_run.rules.spike import OutputSpikeRule
 
 
 class Multiplicative(OutputSpikeRule):
-    """Changes at output spikes only, by the order of spikes and not by their times, soft-bounded on both sides."""
+    """Changes at output spikes only, by the order of spikes, with soft bounds."""
 
     traces_of_image = ("x",)
     parameters = {"a_plus": number, "a_minus": number, **OutputSpikeRule.parameters}

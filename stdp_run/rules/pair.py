@@ -1,7 +1,4 @@
-"""The frame of rules of pairs: a spike changes a weight by the trace of the other side.
-
-w <- w + rate * (a_post s_exc x - a_pre y s_in), in the frame of `SpikeRule`
-"""
+"""Base of pair rules: a spike changes a weight by the trace of the other side."""
 
 from typing import Any
 
@@ -12,7 +9,10 @@ from stdp_run.rules.spike import SpikeRule
 
 
 class PairRule(SpikeRule):
-    """A `SpikeRule` with traces of the nearest spike; its changes are a trace times a constant by default."""
+    """A `SpikeRule` with traces of the nearest spike and changes proportional to a trace.
+
+    Changes: `-a_pre y` at an input spike, `a_post x` at an output spike.
+    """
 
     parameters = {
         "a_post": number,
@@ -43,7 +43,7 @@ class PairRule(SpikeRule):
         unchanged = cls.at_input is PairRule.at_input and cls.at_output is PairRule.at_output
         if not unchanged or step.delays is not None or step.reduce.name == "max":
             return super().step(p, step, weight, traces)
-        # Products of spikes and traces add up in a product of matrices, without a tensor [B, E, I].
+        # A matrix product sums over the batch without a tensor [B, E, I].
         x, y = cls.pre_trace(p, traces["x"], step.pre), cls.post_trace(p, traces["y"], step.post)
         change = step.reduce.outer(step.rate * p.a_post * step.post, x)
         if cls.depresses(p):

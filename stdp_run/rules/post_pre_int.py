@@ -1,12 +1,23 @@
-"""post_pre_int: integers only, with stochastic rounding, for neuromorphic chips (SPAIC, `postpreint`).
+"""post_pre_int: integer STDP with stochastic rounding, for neuromorphic chips.
 
-    x <- (trace_decay x) >> 15, then x = trace_scale where s_in = 1;  y likewise with s_exc
+Traces::
+
+    x <- (trace_decay x) >> 15, then x = trace_scale where s_in = 1
+    y <- (trace_decay y) >> 15, then y = trace_scale where s_exc = 1
+
+Weights::
+
     w <- w + s_in sr(nu0 y) + s_exc sr(nu1 x)
-    w <- w >> 1 in rows whose threshold, after this step's neuron update, is above max_threshold
+    w <- w >> 1    in rows whose updated threshold exceeds max_threshold
     w <- clamp(w, w_min, w_max)
-    sr(a) = (a >> shift) + [u < a mod 2^shift],  u uniform in 0..2^shift - 1, sampled anew for every synapse
 
-All of it is int32. With the published nu0 = +14 the presynaptic update adds; its sign is the sign of nu0.
+Stochastic rounding, with a new random u for each synapse::
+
+    sr(a) = (a >> shift) + [u < a mod 2^shift],  u uniform in 0..2^shift - 1
+
+All numbers are int32. The published nu0 is positive, so an input spike potentiates; a negative nu0 depresses.
+
+Source: SPAIC, `postpreint`.
 """
 
 from typing import Any
@@ -19,7 +30,7 @@ TRACE_SHIFT = 15
 
 
 class PostPreInt(Rule):
-    """Integer pairs of a spike and a trace."""
+    """Integer pairs of nearest spikes."""
 
     aliases = ("postpreintstdp", "postpreint")
     arithmetic = "int"
@@ -42,7 +53,7 @@ class PostPreInt(Rule):
 
     @staticmethod
     def rounded(p: Any, amount: Any, word: Any) -> Any:
-        """Return `amount` / 2^shift, rounded up with a probability equal to the fraction lost; `word` is random."""
+        """Return `amount` / 2^shift, stochastically rounded with the random `word`."""
         mask = (1 << p.shift) - 1
         return (amount >> p.shift) + ((word & mask) < (amount & mask))
 
@@ -54,7 +65,7 @@ class PostPreInt(Rule):
         change = cls.rounded(p, p.nu0 * y[:, :, None], word_pre) * step.pre[:, None, :]
         change = change + cls.rounded(p, p.nu1 * x[:, None, :], word_post) * step.post[:, :, None]
         weight = weight + step.reduce(change)
-        # The images of a batch share the weights, which halve where the threshold is too high in any of them.
+        # A batch shares the weights: one image with a high threshold halves the row.
         halved = (step.theta > p.max_threshold).any(dim=0)[:, None]
         weight = where(halved, weight >> 1, weight)
         return maximum(minimum(weight, p.w_max), p.w_min), {"x": x, "y": y}

@@ -1,9 +1,13 @@
-"""power_law: an output spike draws weights towards how active their inputs are, with a power of the room left.
+"""power_law: changes at output spikes only, a power of the distance to w_max.
 
-x <- d_pre x + s_in
-w <- w + rate * eta (x - x_tar) (w_max - w)^mu    at an output spike, for silent inputs too
+Equations::
 
-Source: Diehl & Cook 2015, eq. 2. With mu = 0 changes do not depend on the weight; with x_tar = 0 nothing depresses.
+    x <- d_pre x + s_in
+    w <- w + rate * eta (x - x_tar) (w_max - w)^mu    at an output spike
+
+Inputs with a trace below x_tar are depressed. With mu = 0 changes do not depend on the weight.
+
+Source: Diehl & Cook 2015, eq. 2.
 """
 
 from typing import Any
@@ -15,7 +19,7 @@ from stdp_run.rules.spike import OutputSpikeRule
 
 
 class PowerLaw(OutputSpikeRule):
-    """Changes at output spikes only, against a target of the presynaptic trace."""
+    """Changes at output spikes only, relative to a target of the presynaptic trace."""
 
     parameters = {
         "eta": number,

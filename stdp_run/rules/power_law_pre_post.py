@@ -1,8 +1,14 @@
-"""power_law_pre_post: power_law, with depression at input spikes as well.
+"""power_law_pre_post: `power_law` with depression at input spikes as well.
 
-x <- d_pre x + s_in,  y <- d_post y + s_exc
-w <- w - rate * eta_pre y w^mu                          at an input spike
-w <- w + rate * eta_post (x - x_tar) (w_max - w)^mu     at an output spike, for silent inputs too
+Traces::
+
+    x <- d_pre x + s_in
+    y <- d_post y + s_exc
+
+Weights::
+
+    w <- w - rate * eta_pre y w^mu                         at an input spike
+    w <- w + rate * eta_post (x - x_tar) (w_max - w)^mu    at an output spike
 
 Source: Diehl & Cook 2015, eq. 3.
 """
@@ -16,7 +22,7 @@ from stdp_run.rules.spike import SpikeRule
 
 
 class PowerLawPrePost(SpikeRule):
-    """Changes at spikes of both sides, with a power of the weight or of the room left."""
+    """Changes at input and output spikes, with a power-law dependence on the weight."""
 
     changes_silent_inputs = True
     parameters = {

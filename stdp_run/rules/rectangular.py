@@ -1,8 +1,14 @@
-"""rectangular: an output spike raises the weights of inputs that have spiked lately, and lowers those of all others.
+"""rectangular: changes at output spikes only, with a rectangular STDP window.
 
-x <- 0 where s_in = 1, else x + 1: the steps since the last spike of the input
-w <- w + rate * a_plus e^(-b_plus w / w_max)                 at an output spike, where x is at most t_ltp
-w <- w - rate * a_minus e^(-b_minus (w_max - w) / w_max)     at an output spike, elsewhere, for silent inputs too
+The trace x counts the steps since the last input spike::
+
+    x <- 0 where s_in = 1, else x + 1
+
+At an output spike, inputs that spiked within t_ltp are potentiated, and all others depressed::
+
+    w <- w + rate * a_plus e^(-b_plus w / w_max)                where x <= t_ltp
+
+    w <- w - rate * a_minus e^(-b_minus (w_max - w) / w_max)    elsewhere
 
 Source: Querlioz et al. 2013, eq. 1 and 2, here with w_min = 0.
 """
@@ -13,11 +19,11 @@ from stdp_run.elementwise import exp, minimum, where
 from stdp_run.parameters import duration, number
 from stdp_run.rules.spike import OutputSpikeRule
 
-NEVER_SPIKED = 1e6  # steps: longer than any image
+NEVER_SPIKED = 1e6  # steps, more than any image has
 
 
 class Rectangular(OutputSpikeRule):
-    """Changes at output spikes only, by whether the input's last spike is recent, of a device that has two pulses."""
+    """Changes at output spikes only; the sign depends on whether the input spiked within t_ltp."""
 
     parameters = {
         "t_ltp": duration("steps_ltp"),

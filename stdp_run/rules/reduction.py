@@ -1,4 +1,4 @@
-"""One weight change for a batch of images, which all see the same weights."""
+"""Combines the weight changes of a batch of images, which all see the same weights, to one change."""
 
 from stdp_run.elementwise import Tensor
 
@@ -6,17 +6,14 @@ REDUCTIONS = ("sum", "mean", "max")
 
 
 class Reduction:
-    """Makes of the weight changes of a batch of images one change.
-
-    "sum" adds them, "mean" averages them, "max" takes the largest rise and the deepest fall and adds these two.
-    """
+    """Combines the weight changes of a batch: "sum", "mean", or "max", the largest rise plus the largest fall."""
 
     def __init__(self, name: str):
         assert name in REDUCTIONS, name
         self.name = name
 
     def __call__(self, changes: Tensor) -> Tensor:
-        """Return the one change [E, I] for `changes` [B, E, I]; the mean of integers is rounded down."""
+        """Return one change [E, I] for `changes` [B, E, I]; the mean of integers is rounded down."""
         if len(changes) == 1:
             return changes[0]
         if self.name == "max":

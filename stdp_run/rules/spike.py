@@ -1,13 +1,19 @@
-"""The frame of learning rules that state what an input spike and an output spike do to a synapse.
+"""Base of rules that define the change of a synapse at an input spike and at an output spike.
 
-x <- pre_trace(x, s_in),  y <- post_trace(y, s_exc),  y2 <- second_trace(y2, 0)
-w <- w + rate * at_input(w, x, y, y2)     where the input spikes
-w <- w + rate * at_output(w, x, y, y2)    where the neuron spikes
-w <- w_norm * w / sum_j |w|               every step, at the last step of an image, or never, as `normalise` says
-w <- clamp(w, 0, w_max)
-y2 <- second_trace(y2 of the step before, s_exc)    after the changes, which see y2 without this step's spike
+Each step advances the traces, applies input spikes, then output spikes, then bounds the weights::
 
-With `normalise: before_presentation` rows are scaled and clamped before each presentation of an image.
+    x <- pre_trace(x, s_in),  y <- post_trace(y, s_exc)
+
+    w <- w + rate * at_input(w, x, y, y2)      at an input spike
+    w <- w + rate * at_output(w, x, y, y2)     at an output spike
+
+    w <- w_norm * w / sum_j |w|                if `normalise` says so
+    w <- clamp(w, 0, w_max)
+
+The changes see y2 decayed but without the output spike of this step. This spike enters y2 after the changes.
+
+`normalise` is `never`, `every_step`, `last_step` (of an image) or `before_presentation`. The last one scales and clamps
+the rows of weights before each presentation of an image.
 """
 
 from typing import Any
@@ -22,13 +28,14 @@ NEVER, LAST_STEP, EVERY_STEP, BEFORE_PRESENTATION = range(4)
 
 
 class SpikeRule(Rule):
-    """A rule stated by what an input spike and an output spike do to a synapse.
+    """A rule that defines the weight change at an input spike and at an output spike.
 
-    All static methods are elementwise, for one synapse, one input or one neuron: operators and `stdp_run.elementwise`.
-    Until the first spike `pre_trace` leaves `start_pre` as it is, and the postsynaptic traces stay 0.
+    All static methods are elementwise: they compute one synapse, input or neuron with operators and
+    `stdp_run.elementwise`. Before the first spike `pre_trace` must keep `start_pre`, and the postsynaptic traces must
+    stay 0.
 
     Attributes:
-        changes_silent_inputs: whether an output spike changes the weights of inputs too that have not spiked.
+        changes_silent_inputs: whether an output spike also changes the weights of inputs that have not spiked.
     """
 
     changes_silent_inputs = False
@@ -41,37 +48,40 @@ class SpikeRule(Rule):
 
     @staticmethod
     def pre_trace(p: Any, x: Any, spike: Any) -> Any:
-        """Return the presynaptic trace after this step's `spike` (0 or 1): that of the nearest spike."""
+        """Return the presynaptic trace after this step's `spike` (0 or 1); by default that of the nearest spike."""
         return nearest(x, p.d_pre, spike)
 
     @staticmethod
     def post_trace(p: Any, y: Any, spike: Any) -> Any:
-        """Return the postsynaptic trace after this step's `spike` (0 or 1); a rule without one has zeros."""
+        """Return the postsynaptic trace after this step's `spike` (0 or 1); by default it stays 0."""
         return y
 
     @staticmethod
     def second_trace(p: Any, y2: Any, spike: Any) -> Any:
-        """Return the second postsynaptic trace after this step's `spike` (0 or 1); a rule without one has zeros."""
+        """Return the second postsynaptic trace after this step's `spike` (0 or 1); by default it stays 0."""
         return y2
 
     @staticmethod
     def depresses(p: Any) -> bool:
-        """Return False if `at_input` is always 0, which saves work."""
+        """Return False if `at_input` is always 0; the engines then skip it."""
         return True
 
     @staticmethod
     def at_input(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
-        """Return the change of a weight at an input spike; it is 0 where y and y2 are 0."""
+        """Return the weight change at an input spike; it must be 0 where y and y2 are 0."""
         return w * 0
 
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
-        """Return the change at an output spike, which y2 does not include yet; 0 for `start_pre` unless declared."""
+        """Return the weight change at an output spike, with y2 before this spike.
+
+        It must be 0 for `start_pre`, unless `changes_silent_inputs`.
+        """
         return w * 0
 
     @classmethod
     def check(cls, p: Any) -> None:
-        """Raise UserError where a trace or a change breaks the contract above, by which the engines save work."""
+        """Raise UserError if a trace or a change violates the conditions above."""
         import torch
 
         w = p.w_max * torch.linspace(0, 1, 5, dtype=torch.float64)
@@ -87,11 +97,14 @@ class SpikeRule(Rule):
             ("at_output", silent, at_output, at_output if cls.changes_silent_inputs else zero),
         ]
         for name, what, result, expected in cases:
-            # `where` of two numbers gives float32, for one.
+            # For example, `where` of two numbers gives float32.
             if torch.as_tensor(result).dtype != w.dtype:
                 what = "give numbers of the type of its arguments"
             elif (result == expected).all():
                 continue
+            else:
+                k = int((result != expected).nonzero()[0])
+                what += f"; for w={w[k]:g} it is {result[k]:g}"
             raise UserError(f"{cls.__module__}.{cls.__name__}.{name}: must {what}")
 
     @classmethod
@@ -119,14 +132,14 @@ class SpikeRule(Rule):
 
     @classmethod
     def bounded(cls, p: Any, step: Step, weight: Tensor) -> Tensor:
-        """Return weight[E, I] scaled to the norm if this step is an occasion, then clamped to [0, w_max]."""
+        """Return weight[E, I] normalised if this step requires it, then clamped to [0, w_max]."""
         if p.normalise == EVERY_STEP or (p.normalise == LAST_STEP and step.last):
             weight = scale_rows(weight, p.w_norm)
         return maximum(minimum(weight, p.w_max), 0.0)
 
 
 class OutputSpikeRule(SpikeRule):
-    """A rule that changes weights at output spikes alone, those of silent inputs too."""
+    """A rule that changes weights at output spikes only, including the weights of silent inputs."""
 
     changes_silent_inputs = True
 
@@ -136,6 +149,6 @@ class OutputSpikeRule(SpikeRule):
 
 
 def scale_rows(weight: Tensor, norm: float) -> Tensor:
-    """Return weight[E, I] with each row scaled to L1 norm `norm`; a row of zeros stays."""
+    """Return weight[E, I] with each row scaled to L1 norm `norm`; rows of zeros stay."""
     total = weight.abs().sum(dim=1, keepdim=True)
     return weight * (norm / where(total == 0, norm, total))

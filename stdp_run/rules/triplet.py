@@ -1,11 +1,12 @@
-"""triplet: depression by pairs, potentiation by an input spike between two output spikes.
+"""triplet: depression by pairs of spikes, potentiation by triplets (output, input, output).
 
-x, y, y2 <- decayed with tau_pre, tau_post and tau_post_slow, then 1 where there is a spike
-w <- w - rate * a_pre y          at an input spike
-w <- w + rate * a_post x y2      at an output spike, with y2 before this spike
+The traces x, y and y2 decay with tau_pre, tau_post and tau_post_slow. A spike sets its trace to 1::
 
-Source: Pfister & Gerstner 2006, eq. 2 and 3, the minimal model for cortex (A2+ = A3- = 0). Their traces add all spikes;
-those of the nearest spike, as here, are in Diehl & Cook 2015 and their scripts.
+    w <- w - rate * a_pre y         at an input spike
+    w <- w + rate * a_post x y2     at an output spike, y2 before this spike
+
+Source: Pfister & Gerstner 2006, eq. 2 and 3, the minimal model for cortex (A2+ = A3- = 0). In the paper all spikes add
+up in the traces. Traces of the nearest spike, as here, are in the scripts of Diehl & Cook 2015.
 """
 
 from typing import Any
@@ -16,7 +17,7 @@ from stdp_run.rules.pair import PairRule
 
 
 class Triplet(PairRule):
-    """Triplets of spikes, each trace that of the nearest spike."""
+    """Triplets of spikes, with traces of the nearest spike."""
 
     parameters = {**PairRule.parameters, "tau_post_slow": time_constant("d_post_slow")}
 

@@ -1,11 +1,12 @@
-"""weight_dependent: pairs of spikes with soft bounds: changes shrink in proportion to the room left.
+"""weight_dependent: STDP of the nearest spikes with soft bounds.
 
-x, y <- decayed, then 1 where there is a spike
-w <- w - rate * a_pre y w                 at an input spike
-w <- w + rate * a_post x (w_max - w)      at an output spike
+The traces x and y decay. A spike sets its trace to 1::
 
-Source: van Rossum et al. 2000 have depression in proportion to the weight; in this form, with potentiation in
-proportion to the room, BindsNET's WeightDependentPostPre, here with w_min = 0.
+    w <- w - rate * a_pre y w                at an input spike
+    w <- w + rate * a_post x (w_max - w)     at an output spike
+
+Source: BindsNET, WeightDependentPostPre, here with w_min = 0. In van Rossum et al. 2000 only depression is proportional
+to the weight.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ from stdp_run.rules.pair import PairRule
 
 
 class WeightDependent(PairRule):
-    """Nearest-spike pairs, multiplicative on both sides."""
+    """Pairs of nearest spikes with soft bounds on both sides."""
 
     @staticmethod
     def at_input(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:

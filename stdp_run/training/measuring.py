@@ -1,4 +1,4 @@
-"""Labels and accuracy of a network, from the spikes that an engine counts with learning off."""
+"""Labels neurons and measures accuracy, with learning off."""
 
 from contextlib import nullcontext
 
@@ -16,7 +16,7 @@ from stdp_run.training.tracking import Bar, Bars
 def label(
     engine: Engine, data: Data, n_label: int | None, bars: Bars, stop: Stop | None, known: np.ndarray | None = None
 ) -> Labels:
-    """Label the neurons by the first `n_label` training images; only by those of `known` classes, bool [C]."""
+    """Label the neurons by the first `n_label` training images; `known`, bool [C], restricts them to some classes."""
     chosen = slice(n_label) if known is None else np.flatnonzero(known[data.train_classes])[:n_label]
     classes, index = data.train_classes[chosen], np.arange(len(data.train_pixels))[chosen]
     with bars.open("labelling", len(index)) as bar:
@@ -27,7 +27,7 @@ def label(
 def measure(
     engine: Engine, data: Data, labels: Labels, bars: Bars, stop: Stop | None = None, known: np.ndarray | None = None
 ) -> Evaluation:
-    """Measure the accuracy of labelled neurons on the test images; only `known` classes, bool [C], are answered."""
+    """Measure the accuracy on the test images; `known`, bool [C], restricts the answers to some classes."""
     with bars.open("testing", len(data.test_pixels)) as bar:
         count = _counter(engine, data.test_pixels, data.test_index, bar, stop)
         return metrics.evaluate(count, labels, data.test_classes, known)

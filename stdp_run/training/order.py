@@ -10,7 +10,7 @@ from stdp_run.encoding import image_order
 
 
 def presentation_order(order: str, classes: np.ndarray, epoch: int, seed: int) -> np.ndarray:
-    """Return the order of one epoch's images, a permutation of 0..N-1 (int64), from `trainer.order` and classes[N]."""
+    """Return the order of the images of one epoch, a permutation of 0..N-1 (int64); `order` is `trainer.order`."""
     if order == "as_stored":
         return np.arange(len(classes))
     shuffled = image_order(len(classes), epoch, seed)
@@ -18,14 +18,14 @@ def presentation_order(order: str, classes: np.ndarray, epoch: int, seed: int) -
 
 
 def images_per_row(options: TrainerSettings, n_images: int) -> int:
-    """Return the images between two rows of metrics of a run: `trainer.log_every`, or a twentieth, 100 to 1,000."""
+    """Return the images between two rows of metrics: `trainer.log_every`, or 1/20 of the run, 100 to 1,000."""
     return options.log_every or min(1000, max(100, n_images // 20))
 
 
 def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) -> Sequence[int]:
-    """Return the numbers of images after which accuracy is measured, from the `classes` [N] of an epoch.
+    """Return the numbers of images after which accuracy is measured; `classes` is [N] for one epoch.
 
-    An order by class sets them to the end of each class but the last, unless there is `evaluate_every`.
+    Without `evaluate_every`, images by class are evaluated at the end of each class but the last.
     """
     n_images = len(classes)
     if options.evaluate_every is not None:
@@ -37,10 +37,11 @@ def evaluated_after(options: TrainerSettings, classes: np.ndarray, epochs: int) 
 
 
 def presented_by_class(classes: np.ndarray, n_classes: int, images_seen: Sequence[int], least: int) -> np.ndarray:
-    """Return the classes presented between evaluations, bool [K, C], when images come by class.
+    """Return the classes presented between consecutive evaluations, bool [K, C], for images by class.
 
-    `classes` are [N], `images_seen` [K] the images before each evaluation, over all epochs. The last batch of a class
-    may hold some of the next, which counts from `least` images on, the size of a batch, or with all that it has.
+    `classes` is [N]; `images_seen` [K] is the number of images before each evaluation, over all epochs. The last batch
+    of a class may have some images of the next class. A class counts from `least` images on, the size of a batch, or
+    with all of its images.
     """
     in_order, existing = np.sort(classes), np.bincount(classes, minlength=n_classes)
     parts = [in_order[np.arange(*ends) % len(in_order)] for ends in pairwise((0, *images_seen))]

@@ -1,4 +1,4 @@
-"""The plots of a run, drawn in a background thread: learning hardly waits, and no plot is left out."""
+"""Draws the plots of a run in a background thread."""
 
 import math
 from collections import deque
@@ -20,18 +20,18 @@ from stdp_run.network import Model, NetworkState
 from stdp_run.reporting import plots
 from stdp_run.reporting.plots.style import Figure, short
 
-SETS_AT_ONCE = 3  # one that is drawn and two that wait; more would only pile up copies of the weights
+SETS_AT_ONCE = 3  # one is drawn and two wait; each has copies of the weights
 RASTER_IMAGES = 3
 
 Plots = Iterator[tuple[str, Figure]]
 
 
 class PlotWriter:
-    """Draws the plots of a run in a background thread; use it as a context.
+    """Context that draws the plots of a run in a background thread.
 
-    `submit` draws figures of `network`, `labelled` or `results`, whose arrays may no longer change. In the thread,
-    NAME.png is written to the directory, and `put` gets images seen, NAME and the bytes of the file. Every method
-    raises the errors of the thread; UserError if a file cannot be written.
+    `submit` draws the figures of `network`, `labelled` or `results`; their arrays must not change afterwards. The
+    thread writes NAME.png to the directory and calls `put` with images seen, NAME and the bytes of the file. Every
+    method raises the errors of the thread; UserError if a file cannot be written.
     """
 
     def __init__(
@@ -39,18 +39,18 @@ class PlotWriter:
     ):
         self._directory, self._put = directory, put
         self._settings, self._model, self._data = settings, model, data
-        self._labelled = settings.dataset.name != "patches"  # the class of a patch is that of its image
+        self._labelled = settings.dataset.name != "patches"  # a patch has the class of its image
         self._sets: deque[Future] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="plots")
 
     def submit(self, images_seen: int, figures: Plots) -> None:
-        """Draw figures in the background; wait if two sets of figures are waiting already."""
+        """Draw figures in the background; wait while two sets of figures are waiting."""
         while self._sets and (self._sets[0].done() or len(self._sets) >= SETS_AT_ONCE):
             self._sets.popleft().result()
         self._sets.append(self._thread.submit(self._draw, images_seen, figures))
 
     def wait(self) -> None:
-        """Wait for all plots; before a checkpoint, which must not be ahead of them."""
+        """Wait for all plots. Call it before a checkpoint, so that no plot is missing after a resume."""
         while self._sets:
             self._sets.popleft().result()
 
@@ -58,7 +58,7 @@ class PlotWriter:
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
-        self._thread.shutdown(cancel_futures=kind is not None)  # after an error the set in hand is finished
+        self._thread.shutdown(cancel_futures=kind is not None)  # after an error the set being drawn is finished
         if kind is None:
             self.wait()
 
@@ -82,7 +82,7 @@ class PlotWriter:
         theta = "threshold theta" if self._model.neuron.arithmetic == "int" else "adaptive threshold theta"
         title = f"Distribution of {theta} {after}"
         yield "theta", plots.histogram(state.theta, f"{theta} ({theta_unit})", title, "neurons")
-        # Most weights are near 0, and next to them no others would be seen on a linear scale.
+        # Most weights are near 0; on a linear scale other weights would be invisible.
         title = f"Distribution of weights {after}"
         yield "weights", plots.histogram(state.weight, f"weight ({unit})", title, "synapses", log_counts=True)
 
@@ -104,12 +104,12 @@ class PlotWriter:
             yield "block_weights", plots.receptive_fields(maps, labels.label, data.classes, title, quantity)
         _, one_each = np.unique(data.test_classes, return_index=True)
         chosen = np.sort(one_each)[:RASTER_IMAGES]
-        torch.set_num_threads(1)  # of this thread alone: more would compete with those that test
+        torch.set_num_threads(1)  # affects this thread only; more would compete with the evaluation
         spikes = record_spikes(self._model, state, data.test_pixels[chosen], data.test_index[chosen])
         images = data.test_pixels if data.first_layer is None else data.first_layer.test_images
         images = images[chosen].reshape(-1, settings.dataset.height, settings.dataset.width)
         answers = answer(READOUTS[settings.evaluator.readout](spikes[1].sum(axis=1), labels))
-        short_names = [*(short(name, 12) for name in data.classes), "none"]  # the last by NO_ANSWER
+        short_names = [*(short(name, 12) for name in data.classes), "none"]  # NO_ANSWER is the index -1
         pairs = zip(data.test_classes[chosen], answers, strict=True)
         names = [f"true {short_names[k]}, answer {short_names[a]}" if self._labelled else "" for k, a in pairs]
         yield "raster", plots.raster(spikes, images, names, self._model.encoder.dt_ms, f"Spikes {after}, learning off")
@@ -117,9 +117,10 @@ class PlotWriter:
     def results(
         self, final: Evaluation, running: np.ndarray, evaluations: np.ndarray, history: plots.ClassHistory | None
     ) -> Plots:
-        """Yield the confusion matrix and the accuracy over the images seen, of each class if its history is known.
+        """Yield the confusion matrix and the accuracy over images seen, also per class if `history` is given.
 
-        `running` accuracies and `evaluations` [K, 2] are rows of (images seen, fraction of 1). None for patches.
+        `running` and `evaluations` [K, 2] have rows (images seen, accuracy as a fraction of 1). Patches have no such
+        plots.
         """
         classes, readout = self._data.classes, self._settings.evaluator.readout
         if not self._labelled:

@@ -1,4 +1,4 @@
-"""The preparation of a run: its images, network, engine and progress."""
+"""Prepares a run: its images, network, engine and progress."""
 
 import logging
 import time
@@ -22,24 +22,24 @@ log = logging.getLogger(__name__)
 
 @dataclass
 class Progress:
-    """The progress of learning; a checkpoint holds it beside the network's state."""
+    """The progress of learning; a checkpoint stores it with the state of the network."""
 
     estimate: RunningAccuracy
     images: int = 0  # learned from, over all epochs
-    reported: int = 0  # number of images at the last report
-    spikes: int = 0
+    reported: int = 0  # value of `images` at the last report
+    spikes: int = 0  # excitatory spikes, over all epochs
     seconds: float = 0.0  # of learning
     window_seconds: float = 0.0  # of learning, since the last row of metrics
     wall_seconds: float = 0.0  # of the whole run, up to the last checkpoint
     counts: list[np.ndarray] = field(default_factory=list)  # spikes [N, E] of images since the last row, in parts
-    classes: list[np.ndarray] = field(default_factory=list)  # [N] of the same
+    classes: list[np.ndarray] = field(default_factory=list)  # [N], their classes
 
     @classmethod
     def of(cls, settings: Settings, data: Data, saved: dict[str, Any] | None) -> Self:
-        """Return the progress of a checkpoint (`prepare` catches the errors of a damaged one), or of a new run."""
+        """Return the progress of a checkpoint or a new run; `prepare` catches the errors of a damaged checkpoint."""
         options, n_classes = settings.trainer, len(data.classes)
         per_row = images_per_row(options, len(data.train_pixels) * settings.epochs)
-        # With an order by class, the images before are of the last classes only, and label no others.
+        # With trainer.order=by_class, earlier images have earlier classes only and cannot label the present class.
         windows = 0 if options.order == "by_class" else max(1, options.label_window // per_row)
         progress = cls(RunningAccuracy(n_classes, windows))
         if saved is None:
@@ -58,11 +58,11 @@ class Progress:
         return progress
 
     def saved(self) -> dict[str, Any]:
-        """Return all of this in plain containers and arrays, for a checkpoint."""
+        """Return the progress in plain containers and arrays, for a checkpoint."""
         return {**vars(self), "estimate": [list(each) for each in self.estimate.earlier]}
 
     def add(self, counts: np.ndarray, classes: np.ndarray, seconds: float) -> None:
-        """Add images of some classes [N], with spike counts [N, E], that were learned from in `seconds`."""
+        """Add images with classes [N] and spike counts [N, E], learned in `seconds`."""
         self.images += len(counts)
         self.spikes += int(counts.sum(dtype=np.int64))
         self.seconds += seconds
@@ -72,7 +72,7 @@ class Progress:
 
 
 class Prepared(NamedTuple):
-    """An accepted run. Nothing of it is written yet."""
+    """A checked run, before anything is written."""
 
     settings: Settings
     directory: RunDirectory  # this process holds its lock
@@ -80,13 +80,13 @@ class Prepared(NamedTuple):
     data: Data
     options: EngineOptions
     choice: tuple[str, str]  # engine and device
-    saved: Checkpoint | None  # the newest one; None if the run begins
+    saved: Checkpoint | None  # the newest checkpoint; None if the run begins
     progress: Progress
     begun: float  # time.perf_counter()
 
 
 def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Prepared:
-    """Load and check all that a run needs; raise UserError where the run is refused. Nothing is written."""
+    """Load and check everything for a run without writing; raise UserError if the run is refused."""
     begun = time.perf_counter()
     saved, model, options = directory.newest(), build_model(settings), engine_options(settings, gpu)
     data = load_images(settings)

@@ -1,4 +1,4 @@
-"""The figures of a run: `result.json`, and the short table that ends a run."""
+"""The result of a run: `result.json`, and the short table at the end of a run."""
 
 import json
 import logging
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 def describe(
     settings: Settings, model: Model, choice: tuple[str, str], data: Data, labels: Labels, final: Evaluation
 ) -> dict:
-    """Return the figures of a run for `result.json`; `choice` is its engine and device."""
+    """Return the content of `result.json`; `choice` is (engine, device)."""
     return {
         "rule": settings.rule.name,
         "neuron": settings.neuron.name,
@@ -58,9 +58,9 @@ def describe(
 
 
 def forgetting(accuracy: np.ndarray, data: Data) -> dict:
-    """Return the forgetting of each class but the last, from the accuracy [K, C] of classes that came in sequence."""
+    """Return the forgetting of each class but the last; `accuracy` [K, C] is of K evaluations with images by class."""
     lost = metrics.forgetting(accuracy)
-    learned = [c for c in np.unique(data.train_classes)[:-1] if np.isfinite(lost[c])]  # else without test images
+    learned = [c for c in np.unique(data.train_classes)[:-1] if np.isfinite(lost[c])]  # NaN: no test images
     per_class = {data.classes[c]: float(lost[c]) for c in learned}
     return {"forgetting": float(lost[learned].mean()), "forgetting_per_class": per_class} if learned else {}
 
@@ -73,12 +73,12 @@ def judged(result: dict) -> float:
 def write_result(directory: Path, result: dict) -> None:
     """Write `result.json`, which completes a run; log the accuracy of the judged readout."""
     files.write_atomically(directory / "result.json", (json.dumps(result, indent=2) + "\n").encode())
-    if result["dataset"] != "patches":  # these have no classes
+    if result["dataset"] != "patches":  # patches have no classes of their own
         log.info("%s accuracy %.2f%% (%s)", result["split"], 100 * judged(result), result["readout"])
 
 
 def summary_table(result: dict, directory: Path) -> str:
-    """Return the short table that ends a run."""
+    """Return the short table at the end of a run."""
     rows, readout, rate = {}, result["readout"], result["train_images_per_second"]
     for name, value in result["accuracy"].items():
         low, high = result["accuracy_interval_95"][name]
@@ -94,7 +94,7 @@ def summary_table(result: dict, directory: Path) -> str:
     rows["silent neurons"] = f"{result['silent_neurons']} of {result['n_exc']}"
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
-        rows["first layer"] = f"{silent}, {first['spikes_per_image']:.0f} spikes per image, {active} of inputs"
+        rows["first layer"] = f"{silent}, {first['spikes_per_image']:,.0f} spikes per image, {active} of inputs active"
     if found := result.get("perturbation"):
         rows["perturbation"] = f"{found['name']}: {found['strength']:g}, {found['axis']}"
     rows["wall time"], here = f"{result['wall_seconds']:.1f} s", Path.cwd()
@@ -107,13 +107,13 @@ def versions() -> dict[str, str]:
     """Return the versions of this program and of the packages that compute."""
     found = {"python": platform.python_version()}
     for name in ("stdp-run", "torch", "numba", "numpy"):
-        with suppress(metadata.PackageNotFoundError):  # run from the source without being installed
+        with suppress(metadata.PackageNotFoundError):  # not installed: run from a checkout
             found[name] = metadata.version(name)
     return found
 
 
 def commit() -> str | None:
-    """Return the commit of the source, with "-dirty" where it was changed; None outside a checkout."""
+    """Return the commit of the source, with "-dirty" if the source was changed; None outside a checkout."""
     source = Path(__file__).parents[1]
     if not (source.parent / ".git").exists():
         return None

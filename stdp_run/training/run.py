@@ -1,4 +1,4 @@
-"""The run of one network, from its preparation to its result."""
+"""Runs the training of one network, from its preparation to its result."""
 
 import logging
 
@@ -11,6 +11,7 @@ from stdp_run.training import result as results
 from stdp_run.training.measuring import label, measure
 from stdp_run.training.plot_writer import PlotWriter
 from stdp_run.training.preparation import Prepared
+from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Stop
 from stdp_run.training.tracking import Bars, Tracker
 from stdp_run.training.trainer import Trainer
@@ -19,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
-    """Learn from the data (a second layer's as it sees them), label the neurons, test, write and return the result.
+    """Learn, label the neurons, test, and write and return the result; `data` are the images that the network sees.
 
     Raises:
-        Stopped: a stop signal came; everything that was learned is saved.
+        Stopped: a stop signal came; everything learned is saved.
     """
     settings, directory, progress, saved = run.settings, run.directory, run.progress, run.saved
     if saved:
@@ -54,6 +55,15 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
         result |= results.forgetting(history.accuracy, data)
     results.write_result(directory.path, result)
     write_report(directory.path)
-    if not settings.trainer.keep_checkpoints:
-        directory.remove_checkpoints()
+    finish(directory)
     return result
+
+
+def finish(directory: RunDirectory) -> None:
+    """Write the report of a run with a result, if it is missing; remove checkpoints that the run does not keep."""
+    if not (directory.path / "report.html").exists():
+        write_report(directory.path)
+    if directory.checkpoints.exists():
+        settings = checkpoint.load(directory.path / "checkpoint.pt").config
+        if not settings["trainer"]["keep_checkpoints"]:
+            directory.remove_checkpoints()

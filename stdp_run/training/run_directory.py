@@ -1,4 +1,4 @@
-"""The directory of a run: its lock, the settings of the run in it, its checkpoints and its result."""
+"""The directory of a run: lock, settings, checkpoints and result."""
 
 import json
 import logging
@@ -20,7 +20,7 @@ from stdp_run.training.tracking import EVENTS_SUFFIX
 log = logging.getLogger(__name__)
 
 KEPT_CHECKPOINTS = 2
-# A run replaces files of these names, which may also be a user's or another program's.
+# A run replaces files with these names; without a config.yaml they may belong to the user or another program.
 REPLACED = ("result.json", "metrics.jsonl", "checkpoint.pt", "report.html", "checkpoints")
 
 
@@ -33,10 +33,10 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, wait: bool) -> Iterator[None]:
-        """Keep every other process out of the directory; leave no lock in it if nothing else was added.
+        """Context that keeps other processes out of the directory; removes the lock file if nothing else was added.
 
         Raises:
-            UserError: another process is at work in it and this one is not to `wait`.
+            UserError: another process is at work in it and `wait` is False.
         """
         lock = self.path / files.LOCK
         self.path.mkdir(exist_ok=True)
@@ -49,14 +49,14 @@ class RunDirectory:
                 yield
             finally:
                 if {*self.path.iterdir()} <= before and (is_new or before == {lock}):
-                    with suppress(OSError):  # Windows removes no open file
+                    with suppress(OSError):  # Windows does not remove open files
                         lock.unlink()
 
     def record(self, mode: str) -> dict[str, Any] | None:
-        """Return the settings of the run, or evaluation, in the directory; None if the directory is new.
+        """Return the record of the run or evaluation in the directory; None if the directory is new.
 
         Raises:
-            UserError: they cannot be read, are of another mode, or the directory contains unrelated files.
+            UserError: the record cannot be read or has another mode, or the directory contains unrelated files.
         """
         file, elsewhere = self.path / "config.yaml", "choose another hydra.run.dir"
         if not file.exists():
@@ -78,7 +78,7 @@ class RunDirectory:
         files.write_atomically(self.path / "config.yaml", text.encode())
 
     def result(self, needs_checkpoint: bool = True) -> dict | None:
-        """Return the result of the run; None unless it exists and is, like the final network, undamaged."""
+        """Return the result of the run; None unless it and the final checkpoint exist undamaged."""
         file = self.path / "result.json"
         if not file.is_file():
             return None
@@ -89,8 +89,8 @@ class RunDirectory:
             if needs_checkpoint:
                 checkpoint.read_verified(self.path / "checkpoint.pt")
             return result
-        except Exception as error:  # of any type, as the content may be anything
-            log.warning("%s: the result is damaged, and made again: %s", self.path, error)
+        except Exception as error:  # of any type: the content is untrusted
+            log.warning("%s: the result is damaged and is computed again: %s", self.path, error)
             return None
 
     def save(self, content: Checkpoint, keep_all: bool = False) -> None:
@@ -107,7 +107,7 @@ class RunDirectory:
             try:
                 return checkpoint.load(file)
             except UserError as error:
-                log.warning("%s; the one before it is tried", error)
+                log.warning("%s; trying the previous checkpoint", error)
                 problems.append(str(error))
         if problems:
             raise UserError(f"{'; '.join(problems)}; no checkpoint is left, start again in another directory")
@@ -122,7 +122,7 @@ class RunDirectory:
         """Remove the checkpoints of a run that is complete."""
         for file in self._newest_first():
             file.unlink(missing_ok=True)
-        with suppress(OSError):  # there is none, or it holds files of the user
+        with suppress(OSError):  # the folder does not exist, or contains files of the user
             self.checkpoints.rmdir()
 
     def _newest_first(self) -> list[Path]:

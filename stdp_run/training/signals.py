@@ -1,4 +1,4 @@
-"""Stop signals: a run saves before it ends; any other command ends at once."""
+"""Stop signals: a run saves before it ends; other commands end at once."""
 
 import signal
 import threading
@@ -8,13 +8,13 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Self
 
-# USR1 is the warning that batch systems send before the end of a job (sbatch --signal=USR1@60); Windows has none.
+# Batch systems send USR1 before the end of a job (sbatch --signal=USR1@60); Windows does not have it.
 STOP_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
-SAME_REQUEST = 0.1  # s; `timeout` and others signal a process and then its whole group
+SAME_REQUEST = 0.1  # s; programs such as `timeout` signal a process and then its whole group
 
 
 class Stopped(Exception):
-    """A run stopped because of a signal. Everything it learned is saved."""
+    """A signal stopped a run. Everything learned is saved."""
 
     def __init__(self, number: signal.Signals):
         super().__init__(number.name)
@@ -22,7 +22,7 @@ class Stopped(Exception):
 
 
 def end_at_once(number: int, _: FrameType | None) -> None:
-    """Handle a signal by SystemExit; the exit code is 128 + its number."""
+    """Handle a signal: raise SystemExit with the exit code 128 + its number."""
     raise SystemExit(128 + number)
 
 
@@ -33,25 +33,26 @@ def end_at_stop_signals() -> None:
 
 
 class Stop:
-    """Context of a run that notes the first stop signal, and ends the process at a second one.
+    """Context of a run that records the first stop signal and ends the process at a second one.
 
-    It leaves a signal to any other Python handler, as of submitit, and outside the main thread does nothing.
+    A signal with another Python handler, such as submitit's, keeps that handler. Outside the main thread nothing
+    happens.
     """
 
     def __init__(self) -> None:
         self.requested: signal.Signals | None = None
         self._requested_at = 0.0
         self._ends_at_once = False
-        self._before: dict[int, Any] = {}  # the handlers
+        self._before: dict[int, Any] = {}  # previous handlers
 
     def check(self) -> None:
-        """Raise Stopped if a signal was received; call it where everything is saved."""
+        """Raise Stopped if a signal was received; call it after saving."""
         if self.requested:
             raise Stopped(self.requested)
 
     @contextmanager
     def at_once(self) -> Iterator[None]:
-        """Context of work that loses nothing if it is cut short: a signal raises Stopped at once."""
+        """Context of work that may be interrupted without a loss: a signal raises Stopped at once."""
         self._ends_at_once = True
         try:
             self.check()

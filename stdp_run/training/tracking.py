@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
-from tqdm.auto import tqdm  # in a notebook the bars are its widgets
+from tqdm.auto import tqdm  # shows widgets in a notebook
 
 from stdp_run.errors import UserError
 from stdp_run.files import write_atomically
@@ -19,14 +19,14 @@ from stdp_run.files import write_atomically
 log = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30
-EVENTS_SUFFIX = ".stdp-run"  # ends the names of event files, so that files of other programs are never removed
+EVENTS_SUFFIX = ".stdp-run"  # ending of our event files; files of other programs are never removed
 
 
 class Tracker:
     """Writes scalars to `metrics.jsonl` (a JSON object per line) and to TensorBoard, and plots to TensorBoard.
 
-    The step of an entry is the number of images learned from. A run that is resumed after `resumed_at` images replaces
-    the entries from there on. Every method raises UserError if a file cannot be written.
+    The step of an entry is the number of images seen. A run that is resumed after `resumed_at` images replaces all
+    entries from this number on. Every method raises UserError if a file cannot be written.
     """
 
     def __init__(self, directory: Path, resumed_at: int | None = None):
@@ -41,7 +41,7 @@ class Tracker:
             except (ValueError, KeyError, TypeError):
                 raise UserError(f"{self._metrics}: damaged; without this file the run can be resumed") from None
             write_atomically(self._metrics, b"".join(kept))
-            # TensorBoard reads event files in the order of their names, which begin with the second they were made in.
+            # TensorBoard reads event files in order of their names, which begin with the time in seconds.
             while any(directory.glob(f"events.out.tfevents.{int(time.time())}.*")):
                 time.sleep(0.05)
         self._hook, threading.excepthook = threading.excepthook, self._thread_failed
@@ -49,7 +49,7 @@ class Tracker:
             self._events: Any = SummaryWriter(directory, purge_step=resumed_at, filename_suffix=EVENTS_SUFFIX)
 
     def scalars(self, images_seen: int, values: Mapping[str, float | None]) -> None:
-        """Record `values` by name, such as "train/spikes_per_image"; None is left out of TensorBoard."""
+        """Record `values` by name, such as "train/spikes_per_image"; TensorBoard skips None."""
         with self._writing():
             with open(self._metrics, "a", encoding="utf-8") as file:
                 file.write(json.dumps({"images_seen": images_seen, **values}) + "\n")
@@ -68,16 +68,16 @@ class Tracker:
             self._events.file_writer.add_summary(Summary(value=[Summary.Value(tag=name, image=image)]), images_seen)
 
     def hyperparameters(self, settings: Mapping[str, Any], metrics: dict[str, float]) -> None:
-        """Record scalar `settings` and the final `metrics`, by which TensorBoard's tab HParams compares runs."""
+        """Record scalar `settings` and the final `metrics` for TensorBoard's tab HParams, which compares runs."""
         from torch.utils.tensorboard.summary import hparams
 
         scalars = {k: v for k, v in settings.items() if isinstance(v, str | int | float) and not k.endswith("_target_")}
         with self._writing():
-            for summary in hparams(scalars, metrics):  # `SummaryWriter.add_hparams` puts them into a second run
+            for summary in hparams(scalars, metrics):  # `SummaryWriter.add_hparams` would create a second run
                 self._events.file_writer.add_summary(summary)
 
     def save(self) -> None:
-        """Bring everything recorded to the disk, before a checkpoint, which must not be ahead of it."""
+        """Flush all records to disk. Call it before a checkpoint, so that no record is missing after a resume."""
         with self._writing():
             with open(self._metrics, "a", encoding="utf-8") as file:
                 os.fsync(file.fileno())
@@ -92,7 +92,7 @@ class Tracker:
             raise UserError(message) from error
 
     def _thread_failed(self, failure: Any) -> None:
-        """Print no traceback for the thread of SummaryWriter, whose error the next call raises."""
+        """Suppress the traceback of SummaryWriter's thread; the next call raises its error."""
         if not type(failure.thread).__module__.startswith("tensorboard."):
             self._hook(failure)
 
@@ -108,12 +108,12 @@ class Tracker:
 
 
 class Bar(tqdm):
-    """A progress bar; a disabled one logs a line after the first batch that ends 30 s or more after the last line."""
+    """A progress bar; if disabled, it logs a line at most every SECONDS_BETWEEN_LINES seconds."""
 
     title, remark, logged_at = "", "", 0.0
 
     def update(self, n: float | None = 1) -> bool | None:
-        """Move on by `n` images."""
+        """Advance the bar by `n` images."""
         if self.disable:  # tqdm does not count for a disabled bar
             self.n += n or 0
             if time.monotonic() - self.logged_at >= SECONDS_BETWEEN_LINES:
@@ -122,17 +122,17 @@ class Bar(tqdm):
         return super().update(n)
 
     def show(self, remark: str) -> None:
-        """Add a remark to what is shown."""
+        """Show a remark beside the progress."""
         self.remark = f", {remark}"
         self.set_postfix_str(remark)
 
 
 class Bars:
-    """Makes progress bars, or lines on the log in place of invisible ones; `visible=None` shows bars on a terminal."""
+    """Makes progress bars, or log lines in their place; `visible=None` shows bars on a terminal only."""
 
     def __init__(self, visible: bool | None):
         self._disable = None if visible is None else not visible
-        Bar.set_lock(threading.RLock())  # tqdm's own is for several processes too, and outlives one that is killed
+        Bar.set_lock(threading.RLock())  # tqdm's own lock is shared between processes and survives a killed one
 
     def open(self, title: str, total: int, done: int = 0, unit: str = " images") -> Bar:
         """Return a progress bar over `total` images that starts at `done`; it is a context that closes itself."""

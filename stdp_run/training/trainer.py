@@ -1,4 +1,4 @@
-"""The training loop of one network: learn from a batch of images; then save, log, plot and evaluate if due."""
+"""The training loop of one network: learn from images; then save, log, plot and evaluate if due."""
 
 import json
 import math
@@ -24,11 +24,11 @@ from stdp_run.training.signals import Stop
 from stdp_run.training.tracking import Bar, Bars, Tracker, log
 
 IMAGES_AT_ONCE = 250
-SECONDS_AT_ONCE = 0.5  # a stop signal waits about as long
+SECONDS_AT_ONCE = 0.5  # about the longest wait of a stop signal
 
 
 def lr_factor(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
-    """Return the factor on the rule's changes at `progress` through the run, 0..1: from 1 to `rate_end`."""
+    """Return the factor on weight changes, from 1 to `rate_end`, at a `progress` of 0 to 1 through the run."""
     if schedule == "constant":
         return np.ones_like(progress)
     if schedule == "exponential":
@@ -37,7 +37,7 @@ def lr_factor(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarra
 
 
 class Trainer:
-    """Trains the network of an engine on the images of `data`, as a prepared run asks, from where its progress is."""
+    """Trains the network of an engine on the images of `data`; continues from the progress of a prepared run."""
 
     def __init__(self, run: Prepared, data: Data, engine: Engine, tracker: Tracker, plots: PlotWriter, stop: Stop):
         self._run, self._settings, self._data = run, run.settings, data
@@ -47,23 +47,23 @@ class Trainer:
         self._begun = run.begun - run.progress.wall_seconds
         self._saved_at = time.monotonic()
         self._total = len(data.train_pixels) * run.settings.epochs
-        self._epoch, self._order = -1, np.zeros(0, np.int64)  # an epoch, and the order of its images
+        self._epoch, self._order = -1, np.zeros(0, np.int64)  # the current epoch, and the order of its images
         log_every, plot_every = images_per_row(options, self._total), options.plot_every or self._total
         save_every = options.checkpoint_every or self._total
         evaluations, end = evaluated_after(options, data.train_classes, run.settings.epochs), (self._total,)
-        # Numbers of images; an evaluation can take long, and a signal during it must find everything saved.
+        # Numbers of images after which an action is due. A run saves before each evaluation, which a signal may stop.
         self._due: dict[str, tuple[Sequence[int], ...]] = {
             "log": (range(log_every, self._total, log_every), end),
-            "plot": (range(plot_every, self._total, plot_every),),  # the end has plots of its own
+            "plot": (range(plot_every, self._total, plot_every),),  # `complete` plots at the end
             "save": (range(save_every, self._total, save_every), evaluations, end),
             "evaluate": (evaluations,),
         }
 
     def train(self, bars: Bars) -> None:
-        """Learn from the images, `settings.epochs` times.
+        """Learn from the images for `settings.epochs` epochs.
 
-        A checkpoint is saved before the report of the same images, with which a resumed run begins. So each row of
-        metrics, plot and evaluation comes once.
+        A checkpoint is saved before the report on the same images, and a resumed run begins with this report. So each
+        row of metrics, plot and evaluation appears once.
 
         Raises:
             Stopped: a stop signal came; everything is saved.
@@ -88,7 +88,7 @@ class Trainer:
                     self._stop.check()
 
     def _next_batch(self, at_once: int) -> TrainingBatch:
-        """Return about `at_once` images, in whole batches, up to where something is due."""
+        """Return about `at_once` images, in whole batches, up to the next action that is due."""
         seen, batch_size = self._progress.images, self._settings.batch_size
         epoch, start = divmod(seen, len(self._data.train_pixels))
         due = [each for several in self._due.values() for each in several]
@@ -102,7 +102,7 @@ class Trainer:
         return TrainingBatch(self._data.train_pixels[chosen], chosen, epoch, *schedules)
 
     def _is_due(self, name: str) -> bool:
-        """Return whether something became due since the last report."""
+        """Return whether the action `name` became due since the last report."""
         reported, images = self._progress.reported, self._progress.images
         return any(bisect(each, reported) < bisect(each, images) for each in self._due[name])
 
@@ -115,15 +115,15 @@ class Trainer:
         self._saved_at = time.monotonic()
 
     def wall_seconds(self) -> float:
-        """Return the seconds that the run has taken, in all its parts."""
+        """Return the wall time of the run in seconds, over all resumed parts."""
         return time.perf_counter() - self._begun
 
     def checkpoint(self, **more: Any) -> Checkpoint:
-        """Return a checkpoint of the network, with other fields from `more`; UserError unless all is finite."""
+        """Return a checkpoint of the network with further fields `more`; raise UserError unless arrays are finite."""
         images, first, arrays = self._progress.images, self._data.first_layer, self._engine.state().arrays()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
-                problem = f"{name} is not finite after {images} images, and not saved; some constants are too large"
+                problem = f"{name} is not finite after {images} images and was not saved; a constant is too large"
                 raise UserError(f"{self._run.directory.path}: {problem}")
         return Checkpoint(
             config=self._settings.record,
@@ -136,7 +136,7 @@ class Trainer:
         )
 
     def _report(self, bar: Bar) -> None:
-        """Log, plot and evaluate what is due since the last report."""
+        """Log, plot and evaluate if due since the last report."""
         progress = self._progress
         if self._is_due("log"):
             self._log(bar)
@@ -150,7 +150,7 @@ class Trainer:
         progress.reported = progress.images
 
     def _log(self, bar: Bar) -> None:
-        """Write a row of metrics about the images since the last one."""
+        """Write a row of metrics about the images since the last row."""
         progress, state = self._progress, self._engine.state()
         counts, classes = np.concatenate(progress.counts), np.concatenate(progress.classes)
         accuracy = progress.estimate.update(counts, classes, self._settings.evaluator.readout)
@@ -173,7 +173,7 @@ class Trainer:
             bar.show(f"running accuracy {accuracy:.1%}")
 
     def _evaluate(self) -> None:
-        """Measure and record the accuracy; with an order by class, of the classes presented so far."""
+        """Measure and record the accuracy; for images by class, only on classes presented so far."""
         images = self._progress.images
         presented = self._presented([images])
         shared = Bars(visible=False), self._stop, None if presented is None else presented[0]
@@ -185,7 +185,7 @@ class Trainer:
         log.info("after %d images: %s", images, text)
 
     def record_end(self, final: Evaluation) -> ClassHistory | None:
-        """Record and plot the final accuracy; return the history of each class, None without evaluations before."""
+        """Record and plot the final accuracy; return the history per class, None without earlier evaluations."""
         settings, images = self._settings, self._progress.images
         readout, split = settings.evaluator.readout, settings.dataset.split
         rows = [json.loads(line) for line in (self._run.directory.path / "metrics.jsonl").read_text().splitlines()]
@@ -206,20 +206,20 @@ class Trainer:
         return history
 
     def _presented(self, images_seen: list[int]) -> np.ndarray | None:
-        """Return the classes presented between evaluations, bool [K, C]; None unless images come by class."""
+        """Return the classes presented between evaluations, bool [K, C]; None unless images are in order of class."""
         if self._options.order != "by_class":
             return None
         data = self._data
         return presented_by_class(data.train_classes, len(data.classes), images_seen, self._settings.batch_size)
 
     def _per_class(self, found: Evaluation) -> dict[str, float | None]:
-        """Return the accuracy of each class by the judged readout, by its name in the metrics."""
+        """Return the accuracy of each class with the judged readout, by name of the metric."""
         shares = found.accuracy_per_class(self._settings.evaluator.readout)
         names = (f"accuracy_per_class/{printable(name)}" for name in self._data.classes)
         return dict(zip(names, shares, strict=True))
 
     def _schedules(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return lr_factor and k_winners, None if constant, of images by the number `seen` before each."""
+        """Return (lr_factor, k_winners or None if constant) of images; `seen` is the number of images before each."""
         rate = lr_factor(self._options.schedule, self._options.rate_end, seen / self._total)
         first, last = self._options.k_winners_start, self._settings.k_winners
         if first is None or last is None:

@@ -1,20 +1,21 @@
-"""Records work on tensors of fixed shapes and places as a CUDA graph; a CPU does the same work anew each time.
+"""Records work on fixed tensors as a CUDA graph; on a CPU the work runs without a recording.
 
-A step of the network is some fifty small operations. A GPU takes longer to launch them one by one than to do them.
+A step of the network has about fifty small operations. A GPU takes longer to launch them one by one than to execute
+them.
 """
 
 from collections.abc import Callable
 
 import torch
 
-WARM_UPS = 2  # runs before recording, in which libraries choose their algorithms and take their memory
+WARM_UPS = 2  # runs before recording: libraries choose algorithms and allocate memory
 
 
 def recorded(work: Callable[[], None], changed: list[torch.Tensor], device: torch.device) -> Callable[[], None]:
     """Return a function that does `work`, on a GPU by replaying its recording.
 
-    `work` uses tensors that stay where they are, on `device`, and decides nothing by their values. `changed` are those
-    that it writes to; recording restores them.
+    `work` uses tensors with fixed addresses on `device`, and its control flow does not depend on their values.
+    `changed` lists the tensors that it writes to; recording restores their values.
     """
     if device.type != "cuda":
         return work

@@ -1,7 +1,7 @@
-"""The dense engine: every synapse at every step, on any device, for any batch size. The readable reference.
+"""The dense engine: every synapse at every step, on any device, for any batch size. It is the readable reference.
 
-`stdp_run.network` defines a step. Cost of a step with B images, E neurons and I inputs, in numbers of the size of a
-weight: the product with the spikes reads E I; while learning, the rule reads and writes about eight times E I.
+`stdp_run.network` defines a step. With E neurons and I inputs, the product with the spikes reads E I weights in a step.
+While learning, the rule reads and writes about eight times as many numbers.
 """
 
 import numpy as np
@@ -13,13 +13,13 @@ from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import Model, NetworkState
 from stdp_run.rules.reduction import Reduction
 
-# Images that are presented side by side with learning off. The number is always the same: then the matrix product adds
-# in the same order whatever the batch size, and spike counts do not depend on it.
+# Images presented side by side with learning off. A constant number keeps the order of additions in the matrix product,
+# so spike counts do not depend on `batch_size`.
 INFERENCE_BATCH = {"cpu": 128, "cuda": 512}
 
 
 class TorchEngine:
-    """One network (stdp_run.engines.base.Engine); the changes by `batch_size` images at a time are reduced to one."""
+    """One network (`stdp_run.engines.base.Engine`); the weight changes of `batch_size` images are reduced to one."""
 
     name = "torch"
 
@@ -64,7 +64,7 @@ class TorchEngine:
     def _present(
         self, learning: bool, pixels: Array, index: Array, epoch: int, rate: float = 1.0, limit: int | None = None
     ) -> Array:
-        """Present images side by side, and those that evoke too few spikes again; return the last counts of each."""
+        """Present images side by side, again while they evoke too few spikes; return the counts of the last time."""
         encoder = self.model.encoder if learning else self.model.inference_encoder
         counts, quiet = np.zeros((len(pixels), self.model.n_exc), np.int32), np.ones(len(pixels), bool)
         for repeat in range(encoder.max_presentations):
@@ -81,7 +81,7 @@ class TorchEngine:
         key = learning, n_images, limits_winners
         if key not in self._presentations:
             reduction = self._reduction if learning else None
-            # A rare number of images, such as of those presented again, is not worth a recording.
+            # Recording pays for the usual number of images only, not for the few that are presented again.
             usual = n_images == (self.batch_size if learning else self.inference_batch)
             network = self.model, self._persistent
             self._presentations[key] = Presentation(*network, n_images, reduction, limits_winners, record=usual)

@@ -1,7 +1,7 @@
 """Presents batches of images to a network, as work that a CUDA graph can record.
 
-A recording keeps the place of every tensor and every number that Python computes. So the values of a batch (`Batch`)
-and all that persists (`Persistent`) are in tensors that stay in place.
+A recording fixes the address of every tensor and every number computed in Python. So the inputs of a batch (`Batch`)
+and the persistent state (`Persistent`) stay in the same tensors.
 """
 
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ from stdp_run.engines.dense.cuda_graphs import recorded
 from stdp_run.network import Model, NetworkState, Plasticity
 from stdp_run.rules.reduction import Reduction
 
-# Steps whose input spikes are sampled at once, a multiple of the four that share a random counter. Few fit the caches
-# of a CPU; many make fewer operations on a GPU.
+# Steps whose input spikes are sampled at once: a multiple of 4, the steps per random counter. A few steps fit the
+# caches of a CPU; many steps take fewer operations on a GPU.
 STEPS_AT_ONCE = {"cpu": 16, "cuda": 64}
 
-Persistent = tuple[Tensor, Tensor, Tensors]  # weight [E, I], theta [E], and what else persists, by name
+Persistent = tuple[Tensor, Tensor, Tensors]  # weight [E, I], theta [E], other persistent tensors by name
 
 
 def to_tensors(state: NetworkState, model: Model, device: torch.device) -> Persistent:
@@ -36,26 +36,26 @@ def to_tensors(state: NetworkState, model: Model, device: torch.device) -> Persi
 
 
 class Batch(NamedTuple):
-    """The values by which one batch of images differs from the next."""
+    """The inputs of one batch of images."""
 
     limits: Tensor  # [B, I] int64: a random word below it is a spike
     image_index: Tensor  # [B] int64
     presentation: Tensor  # [] int64, its key (encoding.presentation_key)
     rate: Tensor  # [] typed as weights if these are floats
-    k_winners: Tensor | None  # [] int64, how many neurons may learn from an image; None: all
+    k_winners: Tensor | None  # [] int64, number of neurons that learn from an image; None: all
 
 
 class Presentation:
-    """Presents batches of `n_images` images side by side, over and over."""
+    """Presents batches of `n_images` images side by side."""
 
     def __init__(
         self,
         model: Model,
         persistent: Persistent,  # learning changes it in place
         n_images: int,
-        reduction: Reduction | None,  # of the changes by the images of a batch to one; None: learning is off
+        reduction: Reduction | None,  # of the weight changes of a batch to one; None: learning is off
         limits_winners: bool = False,  # only the first `Batch.k_winners` neurons to fire learn from an image
-        record: bool = True,  # on a GPU, record the work; it is not worth it for a rare number of images
+        record: bool = True,  # on a GPU, record the work as a CUDA graph
     ):
         self._model, self._persistent, self._reduction = model, persistent, reduction
         self._encoder = model.inference_encoder if reduction is None else model.encoder
@@ -73,7 +73,7 @@ class Presentation:
         self.run = recorded(self._run, changed, weight.device) if record else self._run
 
     def present(self, *values: Any) -> Array:
-        """Present a batch of images, given the `values` of `Batch`; return the spike counts [B, E] int32."""
+        """Present a batch of images; `values` are the fields of `Batch`. Return the spike counts [B, E] int32."""
         for tensor, value in zip(self._batch, values, strict=True):
             if tensor is not None:
                 tensor.copy_(torch.from_numpy(np.asarray(value)))
@@ -82,7 +82,7 @@ class Presentation:
 
     @torch.no_grad()
     def _run(self) -> None:
-        """Present what the batch holds: count the spikes and, while learning, change what persists."""
+        """Present the batch: count the spikes and, while learning, update the persistent state."""
         model, (weight, theta, kept), learning = self._model, self._persistent, self._reduction is not None
         state = network.start_image(model, weight, theta, kept, len(self._counts))
         if learning:
@@ -92,7 +92,7 @@ class Presentation:
         self._counts.zero_()
         for t, input_spikes in enumerate(self._input_spikes()):
             state, fired = network.step(model, state, input_spikes, self._plasticity(t))
-            if t < self._encoder.n_steps:  # spikes at rest are not counted
+            if t < self._encoder.n_steps:  # spikes in the rest are not counted
                 self._counts += fired.to(self._counts.dtype)
         if learning:
             weight.copy_(state.weight)

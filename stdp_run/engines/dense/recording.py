@@ -1,4 +1,4 @@
-"""Every spike of a few images, for a plot."""
+"""Records every spike of a few images."""
 
 import numpy as np
 import torch
@@ -14,8 +14,8 @@ from stdp_run.network import Model, NetworkState
 def record_spikes(model: Model, state: NetworkState, pixels: Array, image_index: Array) -> tuple[Array, Array, Array]:
     """Present images with learning off; return all spikes: input [B, T, I], excitatory and inhibitory [B, T, E], bool.
 
-    An engine's `count_spikes` counts the same spikes in the first presentation; in float32 those of the event engine
-    may differ by rounding. `pixels` are uint8 [B, I], `image_index` int64 [B] that of each image in its data set.
+    `pixels` is uint8 [B, I]; `image_index` int64 [B] has the index of each image in its dataset. An engine's
+    `count_spikes` counts the same spikes in its first presentation. In float32 the event engine differs by rounding.
     """
     encoder = model.inference_encoder
     limits, index = torch.from_numpy(encoder.limits(pixels)), torch.from_numpy(np.array(image_index, np.int64))

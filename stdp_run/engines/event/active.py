@@ -1,7 +1,7 @@
-"""The active neurons of an image: those that fire, or might, and those whose weights can change.
+"""The active neurons of an image: neurons that fire or might fire, and neurons whose weights can change.
 
-They lie in slots, in the order in which they became active. A block of BLOCK slots is advanced by a few instructions.
-Each neuron has a copy of its weights of the active inputs.
+Each active neuron has a slot, in order of activation, and a copy of its weights from active inputs. A few instructions
+advance a block of BLOCK slots.
 """
 
 from typing import NamedTuple
@@ -19,10 +19,10 @@ implementation = Bound("implementation")
 
 
 class ActiveNeurons(NamedTuple):
-    """The active neurons, C of them in memory for E, and their weights of A active inputs."""
+    """C active neurons and their weights from A active inputs, in memory for E neurons and I inputs."""
 
     neuron_of: np.ndarray  # int32 [C], the neuron in each slot
-    weights: np.ndarray  # [E * I] stored weights: block of slots, active input, slot of the block
+    weights: np.ndarray  # [E * I] stored weights, ordered by block of slots, active input, slot of the block
     delays: np.ndarray  # uint8, their delays in the same order; empty without delays
     delay_of: np.ndarray  # uint8 [neurons without padding, I], the delays of all synapses; empty without delays
     n_inputs: int  # I
@@ -45,7 +45,7 @@ class Cells(NamedTuple):
 
 
 def make_active_neurons(model: Model, n_columns: int, block: int = BLOCK) -> ActiveNeurons:
-    """Return memory for one thread; memory that no image needs is never touched."""
+    """Return memory for one thread; untouched pages take no memory."""
     size = n_columns * model.n_inputs
     delays = np.zeros((0, 0), np.uint8) if model.delays is None else model.delays
     return ActiveNeurons(
@@ -72,18 +72,18 @@ def make_cells(model: Model, n_columns: int) -> Cells:
 
 
 def first_of(active, slots, n):
-    """Return the first n active neurons; the memory is that of `active`."""
+    """Return the first n active neurons, as a view of the memory of `active`."""
     return ActiveNeurons(slots[:n], active.weights, active.delays, active.delay_of, active.n_inputs, active.block)
 
 
 def weight_index(active, slot, k):
-    """Return where in `weights` the weight of the neuron in a slot from the k-th active input lies."""
+    """Return the index in `weights` of the weight from the k-th active input to the neuron in a slot."""
     return ((slot // active.block) * active.n_inputs + k) * active.block + slot % active.block
 
 
 @rarely_called
 def take_weights(active, weight, inputs, slot):
-    """Copy a neuron's weights of the active inputs to its slot; the first neuron of a block clears the block."""
+    """Copy a neuron's weights from active inputs to its slot; the first neuron of a block clears the block."""
     i, first = active.neuron_of[slot], weight_index(active, slot, 0)
     if slot % active.block == 0:
         active.weights[first : first + inputs.shape[0] * active.block] = 0
@@ -127,12 +127,12 @@ def spread(active, at, values, current):
 
 
 def activate(p, cells, slot, v, theta):
-    """Set the state of a neuron that becomes active, in the first slot that is free."""
+    """Set the state of a newly active neuron in `slot`, the first free one."""
     if slot % BLOCK == 0:
         v_rest, _, inhibitory_v_rest = neuron.initial(p)
         for r in range(slot, slot + BLOCK):
             cells.v[r] = v_rest
-            cells.theta[r] = np.inf  # so that a free slot never fires
+            cells.theta[r] = np.inf  # a free slot never fires
             cells.refractory[r] = 0
             cells.fired[r] = 0
             cells.inhibitory_v[r] = inhibitory_v_rest
@@ -143,7 +143,7 @@ def activate(p, cells, slot, v, theta):
 
 
 def advance_active(p, learning, memory, active, cells, step, n_inhibitory):
-    """Advance the active neurons by a step; return whether any fires, which are those where `fired` is 1."""
+    """Advance the active neurons by a step and set `fired`; return whether any neuron fires."""
     v, theta, refractory = cells.v, cells.theta, cells.refractory
     any_fires = False
     for at in range(0, active.neuron_of.shape[0], BLOCK):
@@ -167,12 +167,12 @@ def advance_active(p, learning, memory, active, cells, step, n_inhibitory):
 
 
 def advance_partners(p, cells, n_active, any_fires):
-    """Advance the inhibitory partners of the active neurons; return how many spike."""
+    """Advance the inhibitory partners of the active neurons; return the number of their spikes."""
     fired, v, refractory = cells.fired, cells.inhibitory_v, cells.inhibitory_refractory
     n_spikes = np.int64(0)
     for at in range(0, n_active, BLOCK):
         fires = vectors.zeros(fired, BLOCK)
-        if any_fires:  # the processor predicts this branch, so that most steps need not wait for the neurons
+        if any_fires:  # a predictable branch: most steps need not wait for the neurons
             fires = vectors.load(fired, at, BLOCK)
         spike, new_v, new_refractory = neuron.inhibitory(
             p, p.w_ei * fires, vectors.load(v, at, BLOCK), vectors.load(refractory, at, BLOCK)
@@ -185,12 +185,12 @@ def advance_partners(p, cells, n_active, any_fires):
 
 
 def keep_winners(active, wins, fired, n_winners, k_winners):
-    """Keep in the list `fired` of slots the first neurons to fire in the image (network.first_to_fire).
+    """Keep only winners, the first neurons to fire in the image, in `fired`, a list of slots (network.first_to_fire).
 
-    `wins` [E] marks the slots of the winners so far. Return (how many slots are kept, how many neurons have won).
+    `wins` [E] marks the slots of winners. Return (number of slots kept, number of winners so far).
     """
     while n_winners < k_winners:
-        first = -1  # the lowest number is first, whatever its slot
+        first = -1  # slot of the neuron with the lowest index
         for f in range(fired.shape[0]):
             slot = fired[f]
             if not wins[slot] and (first < 0 or active.neuron_of[slot] < active.neuron_of[first]):

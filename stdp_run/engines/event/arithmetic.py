@@ -1,9 +1,8 @@
-"""Operators for vectors, and the functions of stdp_run.elementwise for numbers and vectors, in compiled code.
+"""Compiled operators of vectors, and compiled functions of stdp_run.elementwise for numbers and vectors.
 
-So an elementwise function of a rule or neuron group, written for one number, takes as many as a vector has, with one
-instruction for all. As with tensors, a number beside a vector takes its type, unless the vector is of whole numbers and
-the number is not; a whole number beside a float is taken as that float, so that a 0 or 1 in a formula does not turn
-float32 into float64.
+They let an elementwise function, written for one number, compute all numbers of a vector with one instruction. Types
+follow torch: a number beside a vector takes the vector's type, except a float beside a vector of integers. An integer
+beside a float becomes that float type, so a 0 or 1 in a formula does not turn float32 into float64.
 """
 
 import math
@@ -25,7 +24,7 @@ def _rank(dtype):
 
 
 def _vector_of(*operands):
-    """Return the vector type in which operands meet, or None where none of them is a vector."""
+    """Return the common vector type of operands, or None if no operand is a vector."""
     vectors = [operand for operand in operands if isinstance(operand, Vector)]
     if not vectors:
         return None
@@ -48,7 +47,7 @@ def _compare(builder, kind, sign: str, first, second):
 
 
 def _define(function, result_of, generate, *kinds: tuple) -> None:
-    """Let `function` take operands of `kinds`, of which `result_of` gives the type of its result, None: not these."""
+    """Compile `function` for operands of `kinds`; `result_of` returns the type of the result, None: not supported."""
 
     @infer_global(function)
     class _Template(AbstractTemplate):
@@ -65,7 +64,7 @@ def _define(function, result_of, generate, *kinds: tuple) -> None:
 
 
 def _define_operator(function, n_operands: int, instruction, result_of=lambda met: met) -> None:
-    """Let an operator take vectors: `result_of` the type in which they meet is its type."""
+    """Compile an operator for vectors; `result_of` maps the common type of the operands to that of the result."""
 
     def result(*operands):
         met = _vector_of(*operands)
@@ -89,7 +88,7 @@ def _absolute(context, builder, met, value):
     return builder.select(is_negative, _negate(context, builder, met, value), value)
 
 
-for _name, *_instructions in (  # of whole numbers, and of floats
+for _name, *_instructions in (  # LLVM instructions for integers and for floats
     ("add", "add", "fadd"),
     ("sub", "sub", "fsub"),
     ("mul", "mul", "fmul"),
@@ -139,7 +138,7 @@ def _where(context, builder, call, arguments):
 
 
 def _define_bound(function, sign: str) -> None:
-    """Compile `maximum` or `minimum`: the result has the type of the values, whatever that of the bound."""
+    """Compile `maximum` or `minimum`; the result has the type of the values, not of the bound."""
 
     def generate(context, builder, call, arguments):
         kind = call.return_type
@@ -154,10 +153,9 @@ _define_bound(elementwise.maximum, ">")
 _define_bound(elementwise.minimum, "<")
 
 
-# exp without a call, so that loops over synapses are vectorised: exp(z) = 2^n exp(r), n the whole number next to
-# z / ln 2 and |r| <= ln 2 / 2, where the Taylor series to r^13 (r^7 in float32) is exact to the last bits. Adding
-# `rounder` leaves n in the low bits. Below the lowest z the result is 0. All constants have one type, so that nothing
-# is promoted.
+# exp without a library call, so that loops over synapses are vectorised. exp(z) = 2^n exp(r) with n = round(z / ln 2).
+# Then |r| <= ln 2 / 2, and the Taylor series to r^13 (r^7 in float32) is exact to the last bits. Adding `rounder`
+# leaves n in the low bits. Below the lowest z the result is 0. All constants have one type, which avoids promotion.
 _EXP = {  # lowest z, rounder, high part of ln 2, bias of the exponent, bits of the mantissa, terms
     "float64": (-700, 1.5 * 2.0**52, 0.6931471803691238, 1023, 52, 13),
     "float32": (-87, 1.5 * 2.0**23, 0.693359375, 127, 23, 7),
@@ -166,7 +164,7 @@ _EXP = {  # lowest z, rounder, high part of ln 2, bias of the exponent, bits of 
 
 @intrinsic
 def two_to(typing_context, shifted):
-    """Return 2^n for a float, or vector of floats, in whose low bits is n."""
+    """Return 2^n for a float, or a vector of floats, with n in its low bits."""
     name = (shifted.dtype if isinstance(shifted, Vector) else shifted).name
     *_, bias, mantissa, _ = _EXP[name]
 
@@ -205,13 +203,13 @@ def _exp(exponent):
     return implementation
 
 
-# power likewise: base = m 2^n with m between the roots of 1/2 and 2, log(m) = 2 artanh(s), s = (m - 1) / (m + 1).
+# power by the logarithm: base = m 2^n, m from sqrt(1/2) to sqrt(2), log(m) = 2 artanh(s), s = (m - 1) / (m + 1).
 _TERMS_OF_LOG = {"float64": 11, "float32": 5}  # of the series s + s^3 / 3 + s^5 / 5 + ...
 
 
 @intrinsic
 def split_float(typing_context, value):
-    """Return (m, n + rounder) of a float above 0, or a vector of them, as `_EXP` has the rounder."""
+    """Return (m, n + rounder) of a float above 0, or a vector of them; `_EXP` has the rounder."""
     name = (value.dtype if isinstance(value, Vector) else value).name
     _, rounder, _, bias, mantissa, _ = _EXP[name]
     dtype = np.dtype(name)

@@ -1,4 +1,4 @@
-"""Where compiled code is kept on disk: a folder for each kernel, named by what it is made of."""
+"""The cache of compiled code on disk: one folder per kernel, named by a digest of its code."""
 
 import hashlib
 import logging
@@ -20,20 +20,20 @@ log = logging.getLogger(__name__)
 
 
 def _engine_digest() -> bytes:
-    """Return a digest of the sources and the tools that every kernel depends on."""
+    """Return a digest of all that every kernel depends on: the engine's sources, Python, numba and llvmlite."""
     digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
-    shared = [Path(str(module.__file__)) for module in (elementwise, encoding, parameters)]  # partly run to make code
+    shared = [Path(str(module.__file__)) for module in (elementwise, encoding, parameters)]
     for file in (*sorted(Path(__file__).parent.rglob("*.py")), *shared):
         digest.update(file.read_bytes())
     return digest.digest()
 
 
-# Taken at import, when the sources are those that run: an edit while a process runs must not label its code as new.
+# Read at import: an edit of the sources during a run must not label the old code as new.
 ENGINE_DIGEST = _engine_digest()
 
 
 def kernel_folder(description: str) -> Path | None:
-    """Return the folder for the kernel of this description; None, and a line in the log, if it cannot be written."""
+    """Return the folder for a kernel with this description; None, with a warning, if it cannot be written."""
     folder = cache_folder("compiled") / hashlib.sha256(ENGINE_DIGEST + description.encode()).hexdigest()[:20]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -50,7 +50,7 @@ _setting = threading.Lock()
 
 @contextmanager
 def numba_keeps_code_in(folder: Path) -> Iterator[None]:
-    """Let numba keep the code of functions that are decorated here in `folder`; its setting is that of the process."""
+    """Context that makes numba cache decorated functions in `folder`; it changes a setting of the process."""
     config: Any = numba.config
     with _setting:
         before = config.CACHE_DIR

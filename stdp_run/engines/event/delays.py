@@ -1,9 +1,9 @@
 """Input spikes that arrive after the delay of their synapse.
 
-An input spike adds one weight for each neuron, each to the sum of another step. The sums are made ahead, for CHUNK
-steps of input at a time, for one vector of neurons after the other, whose sums then stay in the nearest cache. Spikes
-are listed by input, so that each weight and delay is read once. The sums of active neurons, whose weights change in the
-meantime, are replaced at each step (stdp_run.engines.event.learning.spike_frame).
+An input spike adds one weight for each neuron, each to the sum of its step of arrival. Sums are computed ahead, for
+CHUNK steps of input at a time. Vectors of neurons follow one another, so their sums stay in the nearest cache. Spikes
+are listed by input, so each weight and delay is read once. The weights of active neurons change meanwhile; their sums
+are replaced at each step (stdp_run.engines.event.learning.spike_frame).
 """
 
 from typing import NamedTuple
@@ -23,16 +23,16 @@ class Arrivals(NamedTuple):
 
     sums: np.ndarray  # [vectors of neurons, CHUNK + D, lanes], flat
     n_rows: int  # CHUNK + D
-    offset: np.ndarray  # uint16 [I, E], from the sum of a spike's own step to the one it adds to: delay * lanes + lane
-    first: np.ndarray  # uint32 [I + 1], where in `steps` the spikes of an input begin
+    offset: np.ndarray  # uint16 [I, E], from the step of a spike to its sum, in `sums`: delay * lanes + lane
+    first: np.ndarray  # uint32 [I + 1], index in `steps` of the first spike of each input
     steps: np.ndarray  # uint32, the step of each spike in the chunk, times the lanes
     spiking: np.ndarray  # uint32 [I], the inputs that spike in the chunk
-    weights: np.ndarray  # [I * lanes], of these inputs, to one vector of neurons
-    offsets: np.ndarray  # uint16, the same of `offset`
+    weights: np.ndarray  # [I * lanes], weights from these inputs to one vector of neurons
+    offsets: np.ndarray  # uint16 [I * lanes], the same part of `offset`
 
 
 def make_arrivals(model: Model, n_columns: int) -> Arrivals:
-    """Return memory for rows of `n_columns` neurons, of which the last may be padding."""
+    """Return memory for `n_columns` neurons, including the padding of rows."""
     lanes = VECTOR_BYTES // model.weight_dtype.itemsize
     delays = np.zeros((n_columns, model.n_inputs), np.uint16)
     delays[: model.n_exc] = model.delays
@@ -50,7 +50,7 @@ def make_arrivals(model: Model, n_columns: int) -> Arrivals:
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code: what arrives at all neurons.
+# Compiled code: arrivals at all neurons.
 
 
 def arriving(arrivals, weight, image, t, current):
@@ -71,7 +71,7 @@ def arriving(arrivals, weight, image, t, current):
 
 @rarely_called
 def shift_arrivals(arrivals):
-    """Go on to the next chunk, which begins with what arrives after the last one. Sums of past steps are 0."""
+    """Move the sums of the steps after a chunk to the start of the next chunk. Sums of past steps are 0."""
     sums = arrivals.sums
     lanes = VECTOR_BYTES // sums.itemsize
     size, tail = arrivals.n_rows * lanes, (arrivals.n_rows - CHUNK) * lanes
@@ -83,14 +83,14 @@ def shift_arrivals(arrivals):
 
 @rarely_called
 def add_arrivals(arrivals, weight, train, start, n):
-    """Add the weights of the input spikes of n steps from `start` on to the sums of the steps in which they arrive."""
+    """Add the weights of the input spikes of n steps from `start` to the sums of their steps of arrival."""
     n_spiking = list_by_input(arrivals, train, start, n)
     sums, first, steps = arrivals.sums, arrivals.first, arrivals.steps
     lanes = VECTOR_BYTES // sums.itemsize
-    # Unsigned numbers, as numba checks signed ones for indices that count from the end.
+    # Unsigned indices: numba checks whether signed ones are negative.
     for column in range(0, weight.shape[1], lanes):
         base = np.uint64(column * arrivals.n_rows)
-        for k in range(n_spiking):  # copied first, since these reads need not wait for one another
+        for k in range(n_spiking):  # copied first: these reads do not wait for one another
             at = np.int64(arrivals.spiking[k]) * weight.shape[1] + column
             vectors.store(arrivals.weights, np.int64(k) * lanes, vectors.load(weight, at, weight))
             vectors.store(arrivals.offsets, np.int64(k) * lanes, vectors.load(arrivals.offset, at, weight))
@@ -105,7 +105,7 @@ def add_arrivals(arrivals, weight, train, start, n):
 
 
 def list_by_input(arrivals, train, start, n):
-    """List the inputs that spike in a chunk, and the steps in which they do; return how many inputs."""
+    """List the inputs that spike in a chunk and the steps of their spikes; return the number of inputs."""
     first, steps = arrivals.first, arrivals.steps
     lanes = VECTOR_BYTES // arrivals.sums.itemsize
     first[:] = 0
@@ -118,7 +118,7 @@ def list_by_input(arrivals, train, start, n):
             n_spiking += np.uint64(1)
         total += first[j]
         first[j] = total
-    # Each list is filled from its end, so that `first` ends where the lists begin.
+    # Each list is filled from its end, which leaves its beginning in `first`.
     for step in range(start + n - 1, start - 1, -1):
         for s in range(train.first[step], train.first[step + 1]):
             j = train.ranks[s]
@@ -132,12 +132,12 @@ def list_by_input(arrivals, train, start, n):
 
 
 def is_age(active, index, age):
-    """Return which delays of a block, from `index` on, are `age` steps."""
+    """Return for a block of synapses, from `index` on, whether their delay is `age` steps."""
     return vectors.load(active.delays, index, BLOCK) == age
 
 
 def row_ago(memory, t, age):
-    """Return where in the ring of the rule's memory the presynaptic traces of `age` steps before step t begin."""
+    """Return the index, in the rule's ring buffer, of the presynaptic traces of step t - `age`."""
     row = (t + memory.turn[0]) % memory.n_rows - age
     return (row + memory.n_rows if row < 0 else row) * memory.pre.shape[0]
 

@@ -1,4 +1,4 @@
-"""The event engine: one image at a time on the CPU, work only where there is a spike. README.md is its guide."""
+"""The event engine: one image at a time on the CPU, with work only at spikes (docs/develop/event_engine.md)."""
 
 import inspect
 import logging
@@ -29,14 +29,14 @@ from stdp_run.rules.base import Rule
 log = logging.getLogger(__name__)
 
 LEAST_PER_TASK = 50  # images
-INPUTS_PER_TASK = 2**20  # times steps: handing over small images would take longer than presenting them
+INPUTS_PER_TASK = 2**20  # inputs times steps; a smaller task takes longer to hand over than to present
 
 
 @cache
 def compile_kernel(
     implementation: Implementation, rule: type[Rule] | None, neuron: type[NeuronGroup], has_delays: bool
 ) -> Kernel:
-    """Return the kernel that presents images to a neuron group; without a rule with learning off."""
+    """Return the kernel that presents images to a neuron group; `rule` is None with learning off."""
     of_rule = {"rule": methods(rule)} if rule else {}
     synapse = namespace(DELAYED if has_delays else PROMPT, {})
     functions = namespace(implementation.functions(), {**of_rule, "synapse": synapse})
@@ -71,10 +71,10 @@ def compile_errors_named(*classes: type) -> Iterator[None]:
 
 
 class Presenter:
-    """Presents images with learning on, or off: a compiled kernel, and the working memory of each thread."""
+    """A compiled kernel that presents images, with learning on or off, and the working memory of each thread."""
 
     def __init__(self, model: Model, implementation: Implementation, networks: list[Network], learning: bool):
-        self.networks = networks  # of one weight[I, E]
+        self.networks = networks  # one per thread; they share weight[I, E]
         self.encoder = model.encoder if learning else model.inference_encoder
         self.kernel = compile_kernel(
             implementation, model.rule if learning else None, model.neuron, model.delays is not None
@@ -97,7 +97,7 @@ class Presenter:
         self._n_exc = model.n_exc
 
     def images(self, pixels: np.ndarray, image_index: np.ndarray, *schedule: np.ndarray) -> Images:
-        """Return images as the kernel takes them; `schedule` is (rate, k_winners) with learning on."""
+        """Return the images of a kernel call; `schedule` is (rate, k_winners) with learning on, else empty."""
         n = len(pixels)
         rate, k_winners = schedule or (np.zeros(n), np.zeros(n))
         return Images(
@@ -109,15 +109,16 @@ class Presenter:
         )
 
     def arguments(self, images: Images, epoch: int = 0, thread: int = 0, trains: SpikeTrain | None = None) -> tuple:
-        """Return the arguments of the kernel; `trains` are spikes that were sampled ahead."""
+        """Return the arguments of the kernel; `trains` holds spikes sampled ahead, None: sample now."""
         presentation = self.presentation._replace(epoch=epoch, sampled=trains is not None)
         return self.networks[thread], images, presentation, trains or self.trains[thread], self.scratch[thread]
 
 
 class EventEngine:
-    """A network that learns from images one at a time, while a second thread samples the spikes of the next ones.
+    """One network on the event engine (`stdp_run.engines.base.Engine`).
 
-    With learning off, images are presented on several threads.
+    It learns from one image at a time, while a second thread samples the spikes of the next images. With learning off,
+    all threads present images.
     """
 
     name = "event"
@@ -131,7 +132,7 @@ class EventEngine:
         self._images_per_task = max(LEAST_PER_TASK, INPUTS_PER_TASK // per_image)
         self.inference_batch = 5 * self._images_per_task * n_threads
         dtype, n_exc = model.weight_dtype, model.n_exc
-        # Rows are padded to whole vectors; the neurons of the padding are never looked at.
+        # Rows are padded to whole vectors; results of the padding are ignored.
         lanes = VECTOR_BYTES // dtype.itemsize
         n_columns = -(-n_exc // lanes) * lanes
         self._weight = zeros_for_vectors((model.n_inputs, n_columns), dtype)
@@ -156,7 +157,7 @@ class EventEngine:
         inference = [Network(of_neuron, 0, 0, self._weight, theta) for theta in np.tile(self._theta, (n_threads, 1))]
         nothing_learns = NOTHING_LEARNS["interval" if self._has_intervals() else "every_step"]
         self._inference = Presenter(model, nothing_learns, inference, False)
-        # No image is presented to compile. Inference usually follows some learning: it is compiled in the meantime.
+        # Compiling presents no image. The inference kernel compiles in the background while the network learns.
         no_images = np.zeros((0, model.n_inputs), np.uint8), np.zeros(0)
         compiling.submit(self._compile, "learning", self._learning, no_images).result()
         sampling = model.encoder.n_steps, self._learning.images(*no_images), self._learning.presentation
@@ -164,14 +165,14 @@ class EventEngine:
         self._inference_compiled = compiling.submit(self._compile, "inference", self._inference, no_images)
 
     def _persistent(self) -> dict[str, np.ndarray]:
-        """Return by name what lasts from image to image: of the rule and, in a network that runs on, of the neurons."""
+        """Return the persistent arrays by name: the rule's and, in a network that runs on, the neurons'."""
         [network], [scratch], n_exc = self._learning.networks, self._learning.scratch, self.model.n_exc
         cells = scratch.cells._asdict() if self.model.runs_on else {}
         of_neurons = {name: array[:n_exc] for name, array in cells.items()}
         return of_neurons | self._implementation.persistent(network.memory, n_exc)
 
     def _has_intervals(self) -> bool:
-        """Return whether intervals hold: linear neurons, inhibition that inhibits, and no weight below 0."""
+        """Return whether intervals are valid: linear neurons, w_ie >= 0, and no negative weight."""
         model = self.model
         stays_positive = getattr(model.rule_parameters, "w_min", 0) >= 0 and (self._weight >= 0).all()
         return model.neuron.is_linear() and model.neuron_parameters.w_ie >= 0 and bool(stays_positive)
@@ -184,7 +185,7 @@ class EventEngine:
             log.info("compiled %s with %s for %s: %.1f s, once", *(each.__name__ for each in parts), purpose, seconds)
 
     def state(self) -> NetworkState:
-        """Return a copy of all that persists."""
+        """Return a copy of the persistent state."""
         persistent, n_exc = self._persistent(), self.model.n_exc
         persistent = {name: persistent[name].copy() for name in self._names}
         return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), persistent)

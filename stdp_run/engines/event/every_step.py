@@ -1,8 +1,8 @@
 """The kernel that advances every neuron at every step: for integers, conductances, and all groups that are not linear.
 
-Per step: the weights of the input spikes, and one pass over E neurons. Only inhibitory neurons whose partner has fired
-in this image are advanced; the others are at rest. In a network that runs on, the steps that remain of the rest are one
-step once conductances no longer matter, since potentials only decay from there.
+A step adds the weights of the input spikes and makes one pass over E neurons. Inhibitory neurons advance only while
+they are away from rest. In a network that runs on, potentials only decay once conductances are negligible in the rest;
+one step then replaces the remaining steps of the rest.
 """
 
 from typing import Any, NamedTuple
@@ -23,23 +23,23 @@ neuron = Bound("neuron")
 implementation = Bound("implementation")
 group = Bound("group")
 
-SMALLEST_CONDUCTANCE = 1e-30  # a smaller one becomes 0 before it is so small that computing with it is slow
-CHECK_EVERY = 8  # steps of the rest between two checks whether conductances still matter
+SMALLEST_CONDUCTANCE = 1e-30  # smaller ones are set to 0, since denormal numbers are slow
+CHECK_EVERY = 8  # steps of the rest between two checks for negligible conductances
 
 
 class EveryStepScratch(NamedTuple):
     """Constants and working arrays of one thread, for E neurons."""
 
     cells: Cells
-    runs_on: bool  # the state of the cells goes on from the image before
-    negligible: float  # a conductance below it changes no potential by as much as its last bit
-    decay: np.ndarray  # float64 [3, rest], of v, inhibitory v and theta over n steps; empty if the rest cannot be one
+    runs_on: bool  # the cells keep their state from the previous image
+    negligible: float  # a conductance below it does not change even the last bit of a potential
+    decay: np.ndarray  # float64 [3, rest], decay of v, inhibitory v, theta over n steps; empty: rest step by step
     arrivals: Any  # Arrivals; 0 without delays
     longest_delay: int  # steps
     current: np.ndarray  # [E] sums of weights that arrive
     fired: np.ndarray  # [neurons without padding] int32
     slots: ActiveNeurons
-    slot_of: np.ndarray  # [E] int32, the slot of each neuron and 1; 0: it is not active
+    slot_of: np.ndarray  # [E] int32, slot + 1 of each neuron; 0: not active
     wins: np.ndarray  # [E] uint8, by slot, the first `k_winners` neurons to fire
     awake: np.ndarray  # [E] int32, the inhibitory neurons that are not at rest
     is_awake: np.ndarray  # [E] uint8
@@ -126,7 +126,7 @@ def present_every_step(network, image, learning, scratch):
 
 @rarely_called
 def start_cells(p, cells, scratch):
-    """Start an image: neurons at rest, or as they were; return how many inhibitory neurons are listed as awake."""
+    """Reset neurons to rest, unless the network runs on; return the number of inhibitory neurons listed as awake."""
     v_rest, _, inhibitory_v_rest = neuron.initial(p)
     scratch.wins[:] = 0
     scratch.is_awake[:] = 0
@@ -138,7 +138,7 @@ def start_cells(p, cells, scratch):
         for zeros in (cells.inhibitory_spikes, cells.g_e, cells.g_i, cells.inhibitory_g_e):
             zeros[:] = 0
         return np.int64(0)
-    near_rest = 1.6e4 * scratch.negligible * abs(inhibitory_v_rest)  # rounding keeps a potential from its rest
+    near_rest = 1.6e4 * scratch.negligible * abs(inhibitory_v_rest)  # rounding keeps a potential from reaching rest
     n_awake = np.int64(0)
     for i in range(scratch.fired.shape[0]):
         is_away = abs(cells.inhibitory_v[i] - inhibitory_v_rest) > near_rest or cells.inhibitory_spikes[i] != 0
@@ -153,7 +153,7 @@ def start_cells(p, cells, scratch):
 
 
 def join(p, memory, weight, image, scratch, n_active, i):
-    """Let neuron i become active; return how many are active."""
+    """Make neuron i active; return the number of active neurons."""
     scratch.slots.neuron_of[n_active] = i
     scratch.slot_of[i] = n_active + 1
     implementation.join(p, memory, weight, image, scratch.slots, n_active)
@@ -161,7 +161,7 @@ def join(p, memory, weight, image, scratch, n_active, i):
 
 
 def advance_excitatory(p, learning, scratch, theta, n_inhibitory):
-    """Advance the excitatory neurons; return how many spike, and list them in `fired`."""
+    """Advance the excitatory neurons and list those that spike in `fired`; return their number."""
     cells, fired, v, refractory = scratch.cells, scratch.fired, scratch.cells.v, scratch.cells.refractory
     any_spike = np.uint64(0)
     for i in range(0, v.shape[0], VECTOR_BYTES // v.itemsize):
@@ -185,7 +185,7 @@ def advance_excitatory(p, learning, scratch, theta, n_inhibitory):
 
 
 def advance_partners(p, cells, scratch, fired, n_awake):
-    """Advance the inhibitory neurons that are not at rest; return (how many spike, how many are awake)."""
+    """Advance the inhibitory neurons that are not at rest; return (number that spike, number awake)."""
     awake, is_awake = scratch.awake, scratch.is_awake
     for f in range(fired.shape[0]):
         if not is_awake[fired[f]]:
@@ -205,7 +205,7 @@ def advance_partners(p, cells, scratch, fired, n_awake):
 
 @rarely_called
 def is_quiet(scratch, n_inhibitory, t):
-    """Return whether potentials only decay from step t on: no conductance matters, and no neuron is refractory."""
+    """Return whether potentials only decay from step t on: conductances are negligible, no neuron is refractory."""
     cells = scratch.cells
     if n_inhibitory or not scratch.decay.shape[1] or t % CHECK_EVERY:
         return False
@@ -229,7 +229,7 @@ def decay_cells(p, cells, theta, decay, n):
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code: what differs between currents and conductances, and with and without delays.
+# Compiled code: functions for currents and for conductances, with delays and without.
 
 
 def collect_now(scratch, weight, step):
@@ -243,7 +243,7 @@ def collect_delayed(scratch, weight, step):
 
 
 def excite_by_currents(p, learning, cells, at, arrived, refractory, theta):
-    """Advance a vector of excitatory neurons; `at` is its first neuron and how many inhibitory neurons spiked."""
+    """Advance a vector of excitatory neurons; `at` is (its first neuron, number of inhibitory spikes)."""
     i, n_inhibitory = at
     if n_inhibitory:
         arrived = arrived - p.w_ie * (n_inhibitory - vectors.load(cells.inhibitory_spikes, i, cells.inhibitory_spikes))
@@ -251,7 +251,7 @@ def excite_by_currents(p, learning, cells, at, arrived, refractory, theta):
 
 
 def excite_by_conductances(p, learning, cells, at, arrived, refractory, theta):
-    """Do the same with conductances."""
+    """Advance a vector of excitatory neurons by conductances; arguments as in `excite_by_currents`."""
     i, n_inhibitory = at
     g_e = decayed(vectors.load(cells.g_e, i, cells.g_e), p.d_excitatory) + arrived
     g_i = decayed(vectors.load(cells.g_i, i, cells.g_i), p.d_inhibition)
@@ -269,12 +269,12 @@ def decayed(g, d):
 
 
 def inhibit_by_current(p, cells, spike, i):
-    """Advance inhibitory neuron i, whose partner spikes or not (1 or 0)."""
+    """Advance inhibitory neuron i; `spike` is 1 if its partner spikes, else 0."""
     return neuron.inhibitory(p, p.w_ei * spike, cells.inhibitory_v[i], cells.inhibitory_refractory[i])
 
 
 def inhibit_by_conductance(p, cells, spike, i):
-    """Do the same with conductances."""
+    """Advance inhibitory neuron i by its conductance; arguments as in `inhibit_by_current`."""
     cells.inhibitory_g_e[i] = decayed(cells.inhibitory_g_e[i], p.d_excitatory) + p.w_ei * spike
     return neuron.inhibitory(p, cells.inhibitory_g_e[i], cells.inhibitory_v[i], cells.inhibitory_refractory[i])
 

@@ -1,21 +1,21 @@
 """The kernel for neurons that are linear between spikes: most neurons advance in intervals of many steps.
 
 After the first spikes of an image, inhibition keeps nearly every neuron far below its threshold. A neuron that does not
-spike is linear, v <- d (v - v_rest) + v_rest + current, so n steps of it are one:
+spike is linear, `v <- d (v - v_rest) + v_rest + current`, so n steps become one::
 
     v <- d^n (v - v_rest) + v_rest + sum_j c_j w_j - (inhibition within the interval)
          c_j = sum over the spikes of input j in the interval of d^(steps from the spike to the interval's end)
 
-Each row of weights is read once for all spikes of its input in the interval. The inhibition is one number for all these
-neurons, since none of them has fired. The same sum bounds v at every step s in between, as no weight is negative and
-inhibition only lowers v:
+Each weight row is read once for all spikes of its input in the interval. Inhibition is one number for all these
+neurons, since none of them has fired. No weight is negative and inhibition only lowers v, so the same sum bounds v at
+every step s of the interval::
 
     v_s - v_rest <= d^(s - 1) (u + d^(1 - n) sum_j c_j w_j)        u = d (v - v_rest) - inhibition in the first step
 
-A neuron whose bound passes its threshold becomes active before the interval. Active neurons advance step by step, with
-all the arithmetic of their group and of the rule (active.py). An interval of one step is exact, in the order of the
-reference. The length of an interval follows from the room below the thresholds and the largest current so far, so that
-a bound rarely fails. subthreshold.py has the arithmetic.
+A neuron becomes active before the interval if its bound exceeds its threshold. Active neurons advance step by step,
+with the full arithmetic of their group and of the rule (active.py). An interval of one step is exact, in the order of
+the reference. The room below the thresholds and the largest current so far determine the length of an interval, so
+bounds rarely exceed thresholds. subthreshold.py has the arithmetic.
 """
 
 from typing import NamedTuple
@@ -50,7 +50,7 @@ from stdp_run.network import Model
 neuron = Bound("neuron")
 implementation = Bound("implementation")
 
-MOST_NEWLY_ACTIVE = 4
+MOST_NEWLY_ACTIVE = 4  # neurons per interval; an interval that would make more of them active is halved
 
 
 class IntervalScratch(NamedTuple):

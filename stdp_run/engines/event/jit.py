@@ -1,14 +1,14 @@
-"""From a rule and a neuron group, which are plain Python, to compiled code that is kept on disk.
+"""Compiles kernels for a rule and a neuron group, and keeps the code on disk.
 
-A kernel is a plain function, and so is everything that it calls. Modules of kernels leave names open:
+A kernel and all functions that it calls are plain Python functions. Modules of kernels leave names open::
 
     rule = Bound("rule")                      the elementwise functions of the rule
-    neuron = Bound("neuron")                  those of the neuron group
+    neuron = Bound("neuron")                  the elementwise functions of the neuron group
     implementation = Bound("implementation")  the functions of the rule's compiled implementation
 
-`specialise` copies a function and all that it calls with namespaces in place of these names; `Kernel` makes a copy that
-Python calls. numba keeps a compiled function by its source file and bytecode and ignores what the function calls, so
-each kernel has a cache folder of its own, named by a digest of all its functions and of the engine's sources.
+`specialise` copies a function and its callees with namespaces in place of these names. `Kernel` makes the copy that
+Python calls. numba's cache distinguishes functions by source file and bytecode, and ignores their callees. So each
+kernel has its own cache folder, named by a digest of all its functions and of the engine's sources.
 """
 
 import dis
@@ -28,13 +28,13 @@ from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 
 from stdp_run import elementwise
-from stdp_run.engines.event import arithmetic as arithmetic  # teaches numba the functions of stdp_run.elementwise
+from stdp_run.engines.event import arithmetic as arithmetic  # registers stdp_run.elementwise with numba
 from stdp_run.engines.event.cache import kernel_folder, numba_keeps_code_in
 from stdp_run.files import locked
 
 
 class _NoEnvironment:
-    """Replaces numba's code generator, by which numba registers the Python environment of a function."""
+    """Replaces numba's code generator, which would register the Python environment of each function."""
 
     @staticmethod
     def set_env(name: str, environment: Any) -> None:
@@ -42,15 +42,15 @@ class _NoEnvironment:
 
 
 class _InnerLibrary(JITCodeLibrary):
-    """The code of an inner function, which is optimised and turned into machine code only as a part of kernels.
+    """The code of an inner function; it is optimised and compiled to machine code only as a part of kernels.
 
-    By default numba does both for each function on its own as well, which took a third of the time to compile.
+    By default numba also does both for each function alone, which took a third of the time to compile.
     """
 
     codegen = _NoEnvironment()
 
     def add_ir_module(self, ir_module: Any) -> None:
-        """Keep rarely called functions out of kernels, which LLVM would make slower by inlining them."""
+        """Keep LLVM from inlining rarely called functions, which would make kernels slower."""
         for function in ir_module.functions:
             if not function.is_declaration and "alwaysinline" not in function.attributes:
                 function.attributes.add("noinline")
@@ -64,7 +64,7 @@ class _InnerLibrary(JITCodeLibrary):
         self._finalized = True
 
     def get_pointer_to_function(self, name: str) -> int:
-        return 0  # as for any function that Python cannot call
+        return 0  # numba's value for a function that Python cannot call
 
 
 class _InnerCompiler(Compiler):
@@ -75,16 +75,16 @@ class _InnerCompiler(Compiler):
         super().__init__(typing_context, target_context, inner, *arguments)
 
 
-# Without "_nrt" numba counts references, atomically, whenever an array is taken out of a tuple: a third of the time of
-# learning with 100 neurons. Compiled code here creates no arrays, and what it is given is held by the caller.
+# "_nrt" off: no reference counts. Atomic counts for each array taken out of a tuple cost a third of the learning time
+# with 100 neurons. They are not needed: compiled code creates no arrays, and the caller holds the arguments.
 OPTIONS: dict[str, Any] = {
     "nogil": True,
     "error_model": "numpy",
     "boundscheck": False,
     "_nrt": False,
-    "no_cfunc_wrapper": True,  # C calls none of it
+    "no_cfunc_wrapper": True,  # C code calls no kernel
 }
-# Only compiled code calls these functions.
+# Further options of inner functions, which only compiled code calls.
 INNER: dict[str, Any] = {"no_cpython_wrapper": True, "pipeline_class": _InnerCompiler}
 
 
@@ -102,7 +102,7 @@ _rarely_called: set[Callable] = set()
 
 
 def rarely_called(function: Callable) -> Callable:
-    """Let a function stay a function, which takes less time to compile than a copy at each call."""
+    """Mark a function as not inlined; it compiles faster than a copy at each call."""
     _rarely_called.add(function)
     return function
 
@@ -116,7 +116,7 @@ def methods(cls: type) -> types.ModuleType:
 
 
 def namespace(functions: Mapping[str, Callable], bindings: Bindings) -> types.ModuleType:
-    """Return plain functions for compiled code, each as `specialise` makes it; compiled code takes modules only."""
+    """Return specialised functions as a module, the only kind of namespace that compiled code accepts."""
     module = types.ModuleType("namespace")
     vars(module).update({name: specialise(function, bindings) for name, function in functions.items()})
     return module
@@ -126,9 +126,9 @@ _specialised: dict[tuple, Dispatcher] = {}
 
 
 def specialise(function: Callable, bindings: Bindings) -> Dispatcher:
-    """Return a compiled copy of a plain function, and of all that it calls, with the namespaces of `bindings`.
+    """Return a compiled copy of a plain function and its callees, with their open names replaced by `bindings`.
 
-    The copy is inlined into the kernel that calls it, as a call would copy every tuple among its arguments.
+    The copy is inlined into its caller, since a call would copy every tuple among the arguments.
     """
     key = (function, *((name, bindings[name]) for name in sorted(_open_names(function))))
     if key not in _specialised:
@@ -157,23 +157,23 @@ def _used_globals(function: Any) -> dict[str, Any]:
 
 
 def _is_plain(value: object) -> bool:
-    """Return whether a global is a function to compile; those of stdp_run.elementwise numba knows from `arithmetic`."""
+    """Return whether a global is a function to compile; `arithmetic` already compiles stdp_run.elementwise."""
     return isinstance(value, types.FunctionType) and value.__module__ != elementwise.__name__
 
 
 @cache
 def _open_names(function: Callable) -> frozenset[str]:
-    """Return the open names that a function uses, itself or in what it calls."""
+    """Return the open names that a function and its callees use."""
     used = _used_globals(function).values()
     own = {value.name for value in used if isinstance(value, Bound)}
     return frozenset(own.union(*(_open_names(value) for value in used if _is_plain(value) and value is not function)))
 
 
-compiling = ThreadPoolExecutor(1, "compiling")  # so that the main thread can receive signals
+compiling = ThreadPoolExecutor(1, "compiling")  # the main thread stays free to receive signals
 
 
 class Kernel:
-    """A compiled function that Python calls, specialised as by `specialise` and kept on disk."""
+    """A compiled function that Python calls, specialised for `bindings` and kept on disk."""
 
     def __init__(self, function: Callable, bindings: Bindings | None = None):
         copy = _copy(function)
@@ -186,9 +186,9 @@ class Kernel:
         return self._compiled(*arguments)
 
     def compile(self, purpose: str, *arguments: Any) -> float:
-        """Call it for the first time; return the seconds of compiling, 0 if its code was found on disk.
+        """Compile by a first call; return the seconds that it took, 0 if the code was found on disk.
 
-        One process at a time does: the others find its work after it. Messages name the `purpose`.
+        One process compiles while others wait for its code. Messages name the `purpose`.
         """
         before, what = self._compiled.stats.cache_misses.total(), f"compiling for {purpose}"
         with locked(self._folder / "lock", wait=True, what=what) if self._folder else nullcontext():
@@ -199,7 +199,7 @@ class Kernel:
 
 
 def _describe(function: Any, seen: set) -> Iterator[str]:
-    """Yield what a resolved function is made of: its code, the constants that it names, and what it calls."""
+    """Yield a description of a resolved function: its code, its named constants, and its callees."""
     if function in seen:
         return
     seen.add(function)

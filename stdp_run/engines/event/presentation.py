@@ -1,6 +1,6 @@
 """The arguments of kernels, and their common loop over images.
 
-Sizes: N images, I inputs, of which A are active in an image, E neurons, R presentations of an image at most, T steps.
+Sizes: N images, I inputs, A active inputs of an image, E neurons, at most R presentations of an image, T steps.
 """
 
 from typing import Any, NamedTuple
@@ -17,34 +17,34 @@ kernel = Bound("kernel")
 class Network(NamedTuple):
     """One network; E counts the padding of rows to whole vectors."""
 
-    neuron_parameters: Any  # those of the neuron group, in the types of the kernel
-    rule_parameters: Any  # those of the rule; 0 with learning off
+    neuron_parameters: Any  # constants of the neuron group, in the types of the kernel
+    rule_parameters: Any  # constants of the rule; 0 with learning off
     memory: Any  # working memory of the rule's implementation
     weight: np.ndarray  # [I, E]
     theta: np.ndarray  # [E]
 
 
 class Images(NamedTuple):
-    """The images of one call, and their answers."""
+    """The images of one call, and their spike counts."""
 
-    pixels: np.ndarray  # uint8 [N, I], as the encoder prepares them
-    image_index: np.ndarray  # int64 [N], the index of each image in its data set
-    rate: np.ndarray  # [N] in the type of the weights, factor of the learning-rate schedule
-    k_winners: np.ndarray  # int64 [N], how many neurons may learn from an image, the first to fire; 0: all
-    counts: np.ndarray  # int32 [N, neurons without padding], to which excitatory spikes are added
+    pixels: np.ndarray  # uint8 [N, I], prepared by the encoder
+    image_index: np.ndarray  # int64 [N], the index of each image in its dataset
+    rate: np.ndarray  # [N] in the type of the weights, factor of the learning rate schedule
+    k_winners: np.ndarray  # int64 [N], number of neurons that learn from an image, the first to fire; 0: all
+    counts: np.ndarray  # int32 [N, neurons without padding], excitatory spikes; the kernel adds to them
 
 
 class Presentation(NamedTuple):
-    """How the images of one call are presented."""
+    """The options of one call."""
 
     learning: bool
     epoch: int  # with learning off: the number of the presentation
     seed: int
-    stream: int  # of stdp_run.encoding
-    thresholds: np.ndarray  # int64 [R, 256] by pixel value: a random word below it is a spike
-    min_spikes: int  # an image that evokes fewer is presented again with the next thresholds, if there are any
-    rest_steps: int  # after each presentation
-    all_inputs: np.ndarray  # uint32 [I] if every input counts as active, since its trace runs on; else empty
+    stream: int  # random stream of stdp_run.encoding
+    thresholds: np.ndarray  # int64 [R, 256] by pixel value: a random word below its threshold is a spike
+    min_spikes: int  # an image that evokes fewer spikes is presented again, up to R times in all
+    rest_steps: int  # steps without input after each presentation
+    all_inputs: np.ndarray  # uint32 [I] if traces run on, so that every input counts as active; else empty
     sampled: bool  # the spike trains already hold the first presentation of each image
 
 
@@ -52,9 +52,9 @@ class Image(NamedTuple):
     """One presentation of one image; fields without comment are as in `Images`."""
 
     n_steps: int  # T, without the rest
-    rest_steps: int  # without input, after the others
+    rest_steps: int  # steps without input after these
     active_inputs: np.ndarray  # uint32 [A], the inputs that can spike, ascending; the others are silent
-    train: SpikeTrain  # its spikes are ranks of active inputs
+    train: SpikeTrain  # spikes are ranks of active inputs
     counts: np.ndarray
     rate: float
     k_winners: int
@@ -64,7 +64,7 @@ class Image(NamedTuple):
 
 
 class EventStep(NamedTuple):
-    """One step of one image, as a rule's implementation sees it."""
+    """One step of one image, for the implementation of a rule."""
 
     number: int  # from 0
     is_last: bool  # of the presentation, the rest included
@@ -77,7 +77,7 @@ class EventStep(NamedTuple):
 
 
 def span_of(image, t):
-    """Return where in `train.ranks` the spikes of step t begin and end; there are none before the image and after."""
+    """Return (begin, end) of the spikes of step t in `train.ranks`; empty for a step outside the image."""
     first = image.train.first
     if t < 0 or t >= image.n_steps:
         return np.int64(0), np.int64(0)
@@ -88,8 +88,7 @@ def present(network, images, presentation, trains, scratch):
     """Present images one after the other; add the excitatory spikes to their counts.
 
     With learning on, weight, theta and memory change. An image with fewer than `min_spikes` spikes is presented again
-    while there are further thresholds; only the last presentation counts. There are as many spike trains as images, or
-    fewer that are reused in turn.
+    while thresholds remain; only the last presentation counts. Images use the spike trains in turn.
     """
     n_steps, n_trains = trains.first.shape[1] - 1, trains.first.shape[0]
     n = repeat = np.int64(0)
@@ -100,7 +99,7 @@ def present(network, images, presentation, trains, scratch):
             sample(images, n, repeat, key, presentation, trains, n % n_trains)
         train = train_of(trains, n % n_trains)
         inputs, rate, k_winners = train.active_inputs[: train.n_active], images.rate[n], images.k_winners[n]
-        if presentation.all_inputs.shape[0]:  # ranks are inputs then
+        if presentation.all_inputs.shape[0]:  # every input is active: ranks become inputs
             for s in range(train.first[n_steps]):
                 train.ranks[s] = inputs[train.ranks[s]]
             inputs = presentation.all_inputs

@@ -1,4 +1,4 @@
-"""A learning rule applied to given spike trains by its compiled implementation (stdp_run.replay)."""
+"""Applies the compiled implementation of a learning rule to given spike trains (stdp_run.replay)."""
 
 from functools import cache
 from typing import Any
@@ -28,7 +28,7 @@ def replay_on_event_engine(
     threshold: np.ndarray,
     seed: int,
 ) -> np.ndarray:
-    """Return the weights after every step, [T, E, I]; arguments as of `stdp_run.replay`, checked and typed."""
+    """Return the weights after every step, [T, E, I]; arguments as in `stdp_run.replay`, checked and typed."""
     compiled = implementation_of(rule)
     assert compiled is not None, f"{rule} was chosen for the event engine"
     p, (n_exc, n_inputs), dtype = cast(parameters, weight.dtype.type), weight.shape, weight.dtype
@@ -68,7 +68,7 @@ def _compile_replay(rule: type[Rule], compiled: Implementation) -> Kernel:
 
 
 def replay_step(p, memory, weight, theta, step, active, fired, history):
-    """Apply the rule to a step, with all neurons active, and write the weights to history[T, E, I]."""
+    """Apply the rule to one step with all neurons active; write the weights to history[T, E, I]."""
     if step.number == 0:
         implementation.start(p, memory, weight, step.image)
         for slot in range(active.neuron_of.shape[0]):

@@ -1,10 +1,11 @@
-"""The input spikes of images, all steps of an image at once; with two threads, ahead of the network that learns.
+"""Samples the input spikes of images, all steps of an image at once.
 
-An image with A active inputs (pixels that are not black) and T steps takes A T / 4 Philox counters, eight to a vector,
-then a few instructions per spike. The lanes of a vector are neighbouring pixels. Comparing eight random words with the
-limits of these pixels gives a byte of the bit field of a step.
+With two or more threads, one samples the spikes of the next images while the network learns. Spikes are a function of
+seed, image and presentation, on any thread.
 
-Spikes are a function of seed, image and presentation, whichever thread samples them.
+Active inputs are pixels that are not black. An image with A active inputs and T steps takes A T / 4 Philox counters,
+eight to a vector, and a few instructions per spike. The lanes of a vector are neighbouring pixels. Comparing eight
+random words with the limits of these pixels gives one byte of a step's bit field.
 """
 
 from collections.abc import Callable, Iterator
@@ -26,27 +27,27 @@ if TYPE_CHECKING:
     from stdp_run.engines.event.presentation import Images, Presentation
 
 PIXELS_PER_WORD = 64
-# Handing over takes time, and so does waiting for the first ones of every call: 10 and 50 were no faster than this.
+# Each handover costs time, and each call waits for its first images. 10 and 50 images were no faster.
 IMAGES_AT_ONCE = 25
 
 
 class SpikeTrain(NamedTuple):
-    """The input spikes of one image, by step, pixels ascending in a step; I inputs, T steps.
+    """The input spikes of one image by step, in ascending order of pixels; I inputs, T steps.
 
-    `make_trains` has those of several images: every array has one axis more, in front.
+    `make_trains` returns the trains of several images: every array has one more axis in front.
     """
 
-    n_active: np.ndarray  # [] int64, how many inputs are active
+    n_active: np.ndarray  # [] int64, number of active inputs
     active_inputs: np.ndarray  # [I] uint32, the pixels that are not black
     limits: np.ndarray  # [I] int64, by rank: a random word below this is a spike
-    bits: np.ndarray  # [T, words] uint64 without gaps: a bit for each rank
+    bits: np.ndarray  # [T, words] uint64, contiguous: one bit for each rank
     bytes: np.ndarray  # the same memory as uint8
     ranks: np.ndarray  # [T * I] uint32, the ranks of the active inputs that spike, step after step
-    first: np.ndarray  # [T + 1] int64, where in `ranks` a step begins
+    first: np.ndarray  # [T + 1] int64, index in `ranks` of the first spike of each step
 
 
 def make_trains(n_images: int, n_steps: int, n_inputs: int) -> SpikeTrain:
-    """Return memory for some images; what no image needs is never touched."""
+    """Return memory for the spike trains of `n_images` images; untouched pages take no memory."""
     n_words = -(-n_inputs // PIXELS_PER_WORD)
     bits = np.zeros((n_images, (n_steps + 4) * n_words), np.uint64)
     return SpikeTrain(
@@ -64,7 +65,7 @@ _kernel = cache(lambda: Kernel(sample_ahead))
 
 
 class SamplingAhead:
-    """A thread, and memory for the spikes of two times `IMAGES_AT_ONCE` images: one is read, the other written."""
+    """A thread with two buffers for the spikes of `IMAGES_AT_ONCE` images: one is read, the other is written."""
 
     def __init__(self, n_steps: int, no_images: "Images", presentation: "Presentation"):
         n_inputs = no_images.pixels.shape[1]
@@ -75,7 +76,7 @@ class SamplingAhead:
     def sampled(
         self, images: "Callable[[slice], Images]", n_images: int, presentation: "Presentation"
     ) -> "Iterator[tuple[Images, SpikeTrain]]":
-        """Yield some images after the other with their spikes, which are valid until the next ones are asked for."""
+        """Yield parts of the images with their spikes, which are valid until the next part is requested."""
 
         def sample_part(first: int, trains: SpikeTrain) -> "Images":
             part = images(slice(first, first + IMAGES_AT_ONCE))
@@ -98,7 +99,7 @@ class SamplingAhead:
 
 @intrinsic
 def trailing_zeros(typing_context, value):
-    """Return the number of zero bits below the lowest set bit of a uint64, 64 if there is none."""
+    """Return the number of zero bits below the lowest set bit of a uint64, 64 for the number 0."""
     no = ir.Constant(ir.IntType(1), 0)
     return types.int64(types.uint64), lambda context, builder, call, arguments: builder.cttz(arguments[0], no)
 
@@ -137,7 +138,7 @@ def sample(images, n, repeat, key, presentation, trains, k):
 
 
 def sample_spikes(image, thresholds, image_index, presentation, seed, stream, train):
-    """Sample the input spikes of an image into `train`; return how many inputs are active."""
+    """Sample the input spikes of an image into `train`; return the number of active inputs."""
     active_inputs, limits, bits = train.active_inputs, train.limits, train.bits
     n_steps = train.first.shape[0] - 1
     n_active = 0
@@ -153,9 +154,9 @@ def sample_spikes(image, thresholds, image_index, presentation, seed, stream, tr
     for k in range(n_active, 64 * n_words):
         limits[k] = 0
     n_counters = (n_steps + 3) // 4
-    zeros = vectors.zeros(limits, BLOCK)  # to turn numbers into vectors
+    zeros = vectors.zeros(limits, BLOCK)  # turns numbers into vectors
     for t in range(4 * n_counters):
-        bits[t * n_words + n_words - 1] = 0  # eight inputs are sampled at a time, of which the last may not exist
+        bits[t * n_words + n_words - 1] = 0  # the last eight inputs may be incomplete
     for counter in range(n_counters):
         for k in range(0, n_active, BLOCK):
             pixel, limit = (
@@ -179,7 +180,10 @@ def sample_spikes(image, thresholds, image_index, presentation, seed, stream, tr
 
 
 def list_bits(bits, first, ranks, n):
-    """List the set bits of a word from ranks[n] on, eight at a time, the lowest as `first`; return their number."""
+    """Write the indices of a word's set bits, plus `first`, to ranks[n] and after; return their number.
+
+    Indices are written eight at a time, so up to seven entries after the last one are undefined.
+    """
     rest, at = bits, n
     while True:
         for eight in range(8):

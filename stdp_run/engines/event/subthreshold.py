@@ -1,4 +1,4 @@
-"""The neurons that are far from their threshold, all at once: an interval of steps (interval.py)."""
+"""Advances all neurons that are far from their threshold by an interval of steps (interval.py)."""
 
 from typing import NamedTuple
 
@@ -20,15 +20,15 @@ class Subthreshold(NamedTuple):
     """Constants and working arrays for E neurons in whole vectors and I inputs."""
 
     decay: np.ndarray  # [LONGEST_INTERVAL + 1] d^n
-    growth: np.ndarray  # [LONGEST_INTERVAL + 1] d^(1 - n), and a little: bounds what a sum hides in between
+    growth: np.ndarray  # [LONGEST_INTERVAL + 1] d^(1 - n) with a margin, the factor of the bound within an interval
     coefficient: np.ndarray  # [I] c_j, by rank of the active input
     touched: np.ndarray  # [I] uint32, the ranks whose coefficient is not 0
-    current: np.ndarray  # [E] summed over an interval
+    current: np.ndarray  # [E] sum over an interval
     v: np.ndarray  # [E]
     v_next: np.ndarray  # [E] at the end of the interval
-    limit: np.ndarray  # [E] v that is surely below the threshold; infinite for active neurons
-    crosses: np.ndarray  # [E] uint8
-    numbers: np.ndarray  # [lanes]
+    limit: np.ndarray  # [E] a potential safely below the threshold; infinite for active neurons
+    crosses: np.ndarray  # [E] uint8, 1 if the bound exceeds the limit
+    numbers: np.ndarray  # [lanes] working memory of `largest_of`
 
 
 def make_subthreshold(model: Model, d: float, n_columns: int) -> Subthreshold:
@@ -52,7 +52,7 @@ def make_subthreshold(model: Model, d: float, n_columns: int) -> Subthreshold:
 
 
 def set_limits(p, theta, theta_decay, limit, n_exc):
-    """Set for each neuron a v that is below its threshold throughout the image, if only by a little."""
+    """Set each neuron's limit slightly below the lowest threshold that it can have during the image."""
     _, _, v_threshold, _ = neuron.between_spikes(p)
     for i in range(limit.shape[0]):
         threshold = v_threshold + min(theta[i], theta[i] * theta_decay)
@@ -62,7 +62,7 @@ def set_limits(p, theta, theta_decay, limit, n_exc):
 
 
 def sum_currents(arrays, train, weight, active_inputs, start, n):
-    """Set `current` to what the input spikes of the interval of n steps from `start` on add up to at its end."""
+    """Set `current` to the decayed sum of the input spikes of n steps from `start`, at the end of the interval."""
     decay, coefficient, touched = arrays.decay, arrays.coefficient, arrays.touched
     n_words = (active_inputs.shape[0] + PIXELS_PER_WORD - 1) // PIXELS_PER_WORD
     n_touched = np.int64(0)
@@ -77,9 +77,10 @@ def sum_currents(arrays, train, weight, active_inputs, start, n):
 
 
 def advance_subthreshold(p, arrays, v, v_next, n, inhibition, offset):
-    """Advance all neurons by n steps as if none of them fired; v lacks `offset`, the first step has `inhibition`.
+    """Advance all neurons by n steps, provided that none of them fires.
 
-    Return (does any cross its limit within the interval, least room below the limits, largest current).
+    Potentials are v - `offset`, and `inhibition` acts in the first step. Return (whether any neuron crosses its limit
+    within the interval, least room below the limits, largest current).
     """
     d, v_rest, _, _ = neuron.between_spikes(p)
     whole, grown, late = arrays.decay[n], arrays.growth[n], arrays.decay[n - 1] * inhibition
@@ -100,7 +101,7 @@ def advance_subthreshold(p, arrays, v, v_next, n, inhibition, offset):
 
 
 def choose_length(longest, room, charge, growth):
-    """Return for how many steps neurons with a charge of at most `charge` a step surely stay below their limits."""
+    """Return a number of steps for which neurons stay below their limits with at most `charge` per step."""
     length = longest if charge > 0 else 1
     while length > 1 and growth[length] * length * charge > room:
         length = (3 * length) // 4

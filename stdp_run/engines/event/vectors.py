@@ -1,7 +1,7 @@
-"""Vectors of a few numbers as a type for compiled code, and how they get from arrays to registers and back.
+"""The vector type of compiled code, with loads from arrays and stores to arrays.
 
-A vector has the numbers of VECTOR_BYTES, or BLOCK numbers of any type. The elementwise functions of rules and neuron
-groups, written for one number, take vectors too (stdp_run.engines.event.arithmetic). Nothing here checks bounds.
+A vector has VECTOR_BYTES bytes, or BLOCK numbers of any type. The elementwise functions of rules and neuron groups take
+numbers and vectors (stdp_run.engines.event.arithmetic). Bounds are not checked.
 """
 
 from typing import Any
@@ -12,13 +12,13 @@ from numba.core import types
 from numba.extending import intrinsic, models, register_model
 
 VECTOR_BYTES = 64  # one vector of AVX-512, or several shorter ones
-BLOCK = 8  # active neurons are treated as many at once: there are few
+BLOCK = 8  # active neurons that advance together; an image has few active neurons
 
 
 def zeros_for_vectors(shape: Any, dtype: Any) -> np.ndarray:
-    """Return an array of zeros that begins with a cache line, so that no vector of it straddles two."""
+    """Return an array of zeros aligned to cache lines, so that no vector crosses two lines."""
     n_bytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
-    memory = np.zeros(n_bytes + VECTOR_BYTES, np.uint8)  # what is never touched takes no memory
+    memory = np.zeros(n_bytes + VECTOR_BYTES, np.uint8)  # untouched pages take no memory
     start = -memory.ctypes.data % VECTOR_BYTES
     return memory[start : start + n_bytes].view(dtype).reshape(shape)
 
@@ -32,7 +32,7 @@ class Vector(types.Type):
 
 
 def llvm_vector(vector: Vector):
-    """Return the type of the generated code."""
+    """Return the LLVM type of a vector."""
     bits = getattr(vector.dtype, "bitwidth", 1)
     number = {32: ir.FloatType(), 64: ir.DoubleType()}[bits] if is_float(vector) else ir.IntType(bits)
     return ir.VectorType(number, vector.lanes)
@@ -45,7 +45,7 @@ class _VectorModel(models.PrimitiveModel):
 
 
 def is_float(kind) -> bool:
-    """Return whether a number, or each of a vector, is a float."""
+    """Return whether a type of numbers or vectors is float."""
     return isinstance(kind.dtype if isinstance(kind, Vector) else kind, types.Float)
 
 
@@ -57,7 +57,7 @@ def spread(builder, value, lanes: int):
 
 
 def convert(context, builder, value, source, target):
-    """Return `value` of numba type `source` as a `target`, number or vector."""
+    """Convert `value` from numba type `source` to `target`, a number or a vector."""
     if not isinstance(target, Vector):
         return context.cast(builder, value, source, target)
     if not isinstance(source, Vector):
@@ -83,7 +83,7 @@ def _pointer(context, builder, call, arguments, kind):
 
 
 def _vector_like(dtype, like) -> Vector:
-    """Return the vector of `dtype` that is as long as `like`: a number of lanes, a vector, or an array's vectors."""
+    """Return the vector type of `dtype` with the length of `like`: a number of lanes, a vector, or an array."""
     if isinstance(like, types.IntegerLiteral):
         return Vector(dtype, like.literal_value)
     return Vector(dtype, like.lanes if isinstance(like, Vector) else VECTOR_BYTES // (like.dtype.bitwidth // 8))
@@ -91,7 +91,7 @@ def _vector_like(dtype, like) -> Vector:
 
 @intrinsic(prefer_literal=True)
 def load(typing_context, array, at, like):
-    """Return the numbers from array[at] on, as many as `like` says (`_vector_like`)."""
+    """Return the vector that begins at array[at], with the length of `like` (`_vector_like`)."""
     vector = _vector_like(array.dtype, like)
 
     def generate(context, builder, call, arguments):
@@ -103,14 +103,14 @@ def load(typing_context, array, at, like):
 
 @intrinsic(prefer_literal=True)
 def zeros(typing_context, array, like):
-    """Return zeros of the type of `array`, as many as `like` says (`_vector_like`)."""
+    """Return a vector of zeros in the type of `array`, with the length of `like` (`_vector_like`)."""
     vector = _vector_like(array.dtype, like)
     return vector(array, like), lambda context, builder, call, arguments: ir.Constant(llvm_vector(vector), None)
 
 
 @intrinsic
 def typed_as(typing_context, array, value):
-    """Return a vector in the type of `array`."""
+    """Convert a vector to the type of `array`."""
     vector = Vector(array.dtype, value.lanes)
     return vector(array, value), lambda context, builder, call, args: convert(context, builder, args[1], value, vector)
 
@@ -138,7 +138,7 @@ def store(typing_context, array, at, value):
 
 @intrinsic
 def lanes_where(typing_context, condition):
-    """Return a uint64 with a bit for each lane in which the condition holds."""
+    """Return a uint64 with one bit per lane, 1 if the condition holds."""
     bits = ir.IntType(condition.lanes)
     return types.uint64(condition), lambda context, builder, call, arguments: builder.zext(
         builder.bitcast(arguments[0], bits), ir.IntType(64)
@@ -146,7 +146,7 @@ def lanes_where(typing_context, condition):
 
 
 def add_up(numbers, vector):
-    """Return the sum of the numbers of a vector; `numbers` is working memory as long as the vector."""
+    """Return the sum of a vector; `numbers` is working memory of the same length."""
     store(numbers, 0, vector)
     total = 0.0
     for r in range(numbers.shape[0]):
@@ -155,7 +155,7 @@ def add_up(numbers, vector):
 
 
 def largest_of(numbers, vector):
-    """Return the largest number of a vector; `numbers` is working memory as long as the vector."""
+    """Return the largest number of a vector; `numbers` is working memory of the same length."""
     store(numbers, 0, vector)
     largest = numbers[0]
     for r in range(1, numbers.shape[0]):
@@ -166,7 +166,7 @@ def largest_of(numbers, vector):
 def add_rows(total, matrix, active_inputs, ranks, coefficient):
     """Set total[E] to the sum of coefficient[rank] matrix[active_inputs[rank], E] for rank in `ranks`, in order.
 
-    Without coefficients (None) they are 1. Registers hold 128 neurons at a time, then 64, then 8.
+    `coefficient` None means 1. Registers hold 128 neurons at a time, then 64, then 8.
     """
     done = add_columns(total, matrix, active_inputs, ranks, coefficient, 0, (128, zeros(total, 128)))
     done = add_columns(total, matrix, active_inputs, ranks, coefficient, done, (64, zeros(total, 64)))
@@ -174,9 +174,9 @@ def add_rows(total, matrix, active_inputs, ranks, coefficient):
 
 
 def add_columns(total, matrix, active_inputs, ranks, coefficient, done, vector):
-    """Do so for columns from `done` on, as many at once as a `vector` has, (length, zeros); return how many are done.
+    """Add the columns from `done` on in vectors of one length; return the number of columns done.
 
-    If at least three quarters of a vector remain, the last one begins earlier.
+    `vector` is (length, zeros). If at least three quarters of a vector remain, the last one overlaps its predecessor.
     """
     (width, start), n_columns = vector, total.shape[0]
     while width <= n_columns and n_columns - done >= width - width // 4:

@@ -8,7 +8,7 @@ in that order, and label -1 means "none".
 # ruff: noqa: F401  these names are given on
 
 from stdp_run.reporting.plots.activity import ByFrequency, Window, raster, stdp_windows
-from stdp_run.reporting.plots.comparison import accuracy_lines, accuracy_rows
+from stdp_run.reporting.plots.comparison import accuracy_lines, accuracy_rows, running_accuracy
 from stdp_run.reporting.plots.recognition import (
     ClassHistory,
     accuracy_curve,

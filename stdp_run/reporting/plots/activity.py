@@ -15,10 +15,10 @@ def raster(spikes: Sequence[np.ndarray], images: np.ndarray, names: Sequence[str
     """Draw every spike as a mark at its time and its neuron's number, a column for each image.
 
     `spikes` are those of input [B, T, I], excitatory and inhibitory neurons [B, T, E], bool. `images` are uint8
-    [B, height, width], `names` [B] stand above them.
+    [B, height, width], and `names` [B] are their titles.
     """
     wide, tall = max(900, 130 + 420 * len(images)), 1000
-    # Finding the margins would take longer than drawing the many panels does.
+    # Automatic margins would take longer than drawing the panels.
     figure = style.new_figure(wide, tall, constrained=False)
     margins = {"left": 100 / wide, "right": 1 - 25 / wide, "bottom": 65 / tall, "top": 1 - 80 / tall}
     layout = {**margins, "height_ratios": (1.1, 3, 3, 3), "hspace": 0.28, "wspace": 0.08}

@@ -6,6 +6,7 @@ Both take a row for each point: `name`, `mean`, `below` and `above` (the ends of
 
 import itertools
 import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from stdp_run.reporting.runs import DataFrame
 
 # Lines differ in the mark as well as in the colour, and from the fifth on in the dashes.
 COLOURS = (style.BLUE, style.VERMILION, style.DARK, style.GREY)
-LOOKS = [
+LOOKS: list[dict[str, Any]] = [
     {"color": colour, "marker": marker, "linestyle": dashes}
     for colour, marker, dashes in zip(COLOURS * 2, "os^DvPX*", ["-"] * 4 + ["--"] * 4, strict=True)
 ]
@@ -79,11 +80,37 @@ def accuracy_lines(points: DataFrame, axis: str, common: str) -> Figure:
     all_axes[0].set_ylim(*np.clip(all_axes[0].get_ylim(), *PERCENT))
     figure.supylabel(axis, fontsize=12)
     _title(figure, CAPTION + ("; dotted: without perturbation" if len(unperturbed) else ""), common)
-    labels = [textwrap.fill(style.short(name, LONGEST_NAME), LONGEST_LINE) for name in handles]
-    legend = figure.legend(handles.values(), labels, loc="outside right center", frameon=False, fontsize=10)
+    _legend(figure, handles, handles.values())
+    return figure
+
+
+def running_accuracy(names: Sequence[str], curves: Sequence[DataFrame], common: str) -> Figure:
+    """Draw running accuracy against training images seen, a line with a band for each of the first 8 curves.
+
+    A curve has the columns `mean`, `min` and `max`, in %, and is indexed by images seen.
+    """
+    figure = style.new_figure(900 + 9 * LONGEST_LINE, 600)
+    axes = figure.subplots()
+    for curve, look in zip(curves, LOOKS, strict=False):
+        axes.plot(curve["mean"], **look, markersize=5, markevery=0.1, linewidth=1.6)
+        axes.fill_between(curve.index, curve["min"], curve["max"], color=look["color"], alpha=0.2, linewidth=0)
+    axes.set_xlim(left=0)
+    axes.set_ylim(*np.clip(axes.get_ylim(), *PERCENT))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.grid(color=style.GRID, linewidth=0.8)
+    style.describe(axes, "", "training images seen", "running accuracy (%)")
+    n_lines = len(axes.lines)
+    best = f"best {n_lines} of {len(curves)} settings; " if len(curves) > n_lines else ""
+    _title(figure, f"{best}mean over seeds; band: smallest to largest", common)
+    _legend(figure, names[:n_lines], axes.lines)
+    return figure
+
+
+def _legend(figure: Figure, names: Iterable[str], handles: Iterable[Any]) -> None:
+    labels = [textwrap.fill(style.short(name, LONGEST_NAME), LONGEST_LINE) for name in names]
+    legend = figure.legend(handles, labels, loc="outside right center", frameon=False, fontsize=10)
     for text in legend.get_texts():
         text.set_parse_math(False)
-    return figure
 
 
 def _title(figure: Figure, caption: str, common: str) -> None:

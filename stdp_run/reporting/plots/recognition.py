@@ -9,7 +9,7 @@ from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.reporting.plots import style
 from stdp_run.reporting.plots.style import Axes, Figure
 
-MOST_TICKS = 20  # numbers of images that find room below a plot
+MOST_TICKS = 20  # largest number of tick labels below a plot
 
 
 def confusion(evaluation: Evaluation, classes: Sequence[str], readout: str) -> Figure:
@@ -29,7 +29,7 @@ def confusion(evaluation: Evaluation, classes: Sequence[str], readout: str) -> F
 
 
 def _matrix_figure(percent: np.ndarray, texts: np.ndarray, classes: Sequence[str], key: str) -> tuple[Figure, Axes]:
-    """Return a figure with a matrix of percentages that `key` names, a row for each class, and `texts` in its cells."""
+    """Draw a matrix of percentages, a row for each class, with `texts` in its cells; `key` labels the colour bar."""
     n_rows, n_columns = percent.shape
     wide = min(2000, max(750, 28 * n_columns)) / n_columns  # of a cell, in pixels
     figure = style.new_figure(wide * n_columns + 260, max(28 * n_rows, 440) + 190)
@@ -41,7 +41,7 @@ def _matrix_figure(percent: np.ndarray, texts: np.ndarray, classes: Sequence[str
         if text:
             colour = "white" if percent[row, column] > 55 else style.DARK
             written = axes.text(column, row, text, color=colour, ha="center", va="center", fontsize=points)
-            written.set_in_layout(False)  # measuring texts inside their cells would only cost time
+            written.set_in_layout(False)  # texts are inside their cells: the layout need not measure them
     figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02).set_label(key, fontsize=11)
     return figure, axes
 
@@ -54,7 +54,7 @@ def _class_ticks(axes: Axes, names: list[str]) -> None:
 
 
 def neurons_per_class(labels: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Draw how many neurons carry each class label, from `labels` [E] (class numbers, -1: silent)."""
+    """Draw the number of neurons with each label, from `labels` [E] (class numbers, -1: silent)."""
     counts = np.roll(np.bincount(labels + 1, minlength=len(classes) + 1), -1)  # the silent ones last
     figure = style.new_figure(max(900, 40 * len(counts) + 150), 520)
     axes = figure.subplots()
@@ -92,11 +92,11 @@ class ClassHistory(NamedTuple):
 
     images_seen: Sequence[int]  # [K], training images before each
     accuracy: np.ndarray  # [K, C], fractions of 1; not a number for a class without images
-    presented: np.ndarray | None  # bool [K, C], the classes that came since the evaluation before; None: all of them
+    presented: np.ndarray | None  # bool [K, C], the classes presented since the previous evaluation; None: all classes
 
 
 def accuracy_per_class(history: ClassHistory, classes: Sequence[str], readout: str) -> Figure:
-    """Draw the accuracy of each class (row) in each evaluation (column), and outline what was presented before it."""
+    """Draw the accuracy of each class (row) in each evaluation (column); outline the classes presented before it."""
     from matplotlib.patches import Rectangle
 
     percent = 100 * history.accuracy.T  # [C, K]
@@ -106,7 +106,7 @@ def accuracy_per_class(history: ClassHistory, classes: Sequence[str], readout: s
     every = -(-n_evaluations // MOST_TICKS)
     texts = np.array([["" if np.isnan(each) or every > 1 else f"{each:.0f}" for each in row] for row in percent])
     figure, axes = _matrix_figure(percent, texts, classes, "accuracy (%)")
-    columns = range((n_evaluations - 1) % every, n_evaluations, every)  # the last one is named in any case
+    columns = range((n_evaluations - 1) % every, n_evaluations, every)  # the last one always has a label
     axes.set_xticks(columns, [f"{history.images_seen[column]:,}" for column in columns])
     title = f"Accuracy of each class while learning, readout: {readout}"
     if history.presented is not None:

@@ -22,7 +22,7 @@ GRID = "#DDDDDD"
 
 
 def new_figure(pixels_wide: float, pixels_tall: float, constrained: bool = True) -> Figure:
-    """Return an empty white figure of that size in pixels, in which matplotlib finds the margins if `constrained`."""
+    """Return an empty white figure of a size in pixels; matplotlib finds the margins if `constrained`."""
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
@@ -36,13 +36,13 @@ def to_png(figure: Figure) -> bytes:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     file = io.BytesIO()
-    # Not `savefig`, whose size and margins a user's matplotlibrc may change.
+    # A user's matplotlibrc can change the size and margins of `savefig`.
     FigureCanvasAgg(figure).print_png(file, pil_kwargs={"compress_level": 4})  # half the time, about the same size
     return file.getvalue()
 
 
 def describe(axes: Axes, title: str, xlabel: str, ylabel: str) -> None:
-    """Write the title and the labels of the axes as they are: a $ in them starts no formula."""
+    """Write the title and the labels of the axes literally, without formulas between $ signs."""
     axes.set_title(title, fontsize=13, parse_math=False)
     axes.set_xlabel(xlabel, fontsize=12, parse_math=False)
     axes.set_ylabel(ylabel, fontsize=12, parse_math=False)
@@ -55,7 +55,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def short(name: object, length: int = 16) -> str:
-    """Return a name, cut off where it is too long to stand beside others."""
+    """Return a name, shortened to `length` characters."""
     name = printable(name)
     return name if len(name) <= length else name[: length - 1] + "…"
 

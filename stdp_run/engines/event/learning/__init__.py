@@ -18,10 +18,10 @@ _BUILT_IN: dict[type[Rule], Implementation] = {
 
 
 def implementation_of(rule: type[Rule]) -> Implementation | None:
-    """Return the compiled implementation of a rule; a rule without one (None) runs on the torch engine only.
+    """Return the compiled implementation of a rule, or None: the rule then runs on the torch engine only.
 
-    A custom class may carry one as attribute `compiled`. Otherwise it has that of its base class, unless it states a
-    `step` of its own, which the implementation of the base would ignore.
+    A custom class may set the attribute `compiled`. Otherwise it inherits the implementation of its base class, unless
+    it overrides `step`, which that implementation would ignore.
     """
     for cls in rule.__mro__:
         if "compiled" in vars(cls):
@@ -34,13 +34,18 @@ def implementation_of(rule: type[Rule]) -> Implementation | None:
 
 
 def implementation_for(rule: type[Rule], neuron: type[NeuronGroup]) -> Implementation | None:
-    """Return the compiled implementation of a rule with a neuron group; None: the event engine cannot run the pair."""
+    """Return the compiled implementation for a rule and a neuron group; None if the event engine cannot run them."""
     implementation = implementation_of(rule)
     if implementation is None or not neuron.compiled:
         return None
-    # The kernels state these themselves, for currents and for conductances.
-    base = ConductanceGroup if issubclass(neuron, ConductanceGroup) else NeuronGroup
-    kept = (inspect.getattr_static(neuron, name) is inspect.getattr_static(base, name) for name in ("advance", "cells"))
-    if not all(kept) or (neuron.runs_on and not (implementation.has_delays and base is ConductanceGroup)):
+    has_conductances = issubclass(neuron, ConductanceGroup)
+    if not keeps_frame(neuron) or (neuron.runs_on and not (implementation.has_delays and has_conductances)):
         return None
     return implementation
+
+
+def keeps_frame(neuron: type[NeuronGroup]) -> bool:
+    """Return whether a group has the `advance` and `cells` of its base class; kernels have their own versions."""
+    base = ConductanceGroup if issubclass(neuron, ConductanceGroup) else NeuronGroup
+    kept = (inspect.getattr_static(neuron, name) is inspect.getattr_static(base, name) for name in ("advance", "cells"))
+    return all(kept)

@@ -1,14 +1,14 @@
 """The contract between the event engine and the compiled implementation of a learning rule.
 
 All functions but `allocate` and `persistent` are plain functions that the engine compiles; `Bound("rule")` gives them
-the rule's own elementwise functions. They share these arguments:
+the rule's elementwise functions. They share these arguments::
 
     p        the rule's constants, a named tuple in the types of the kernel
-    memory   what `allocate` returned, a named tuple of arrays
+    memory   the result of `allocate`, a named tuple of arrays
     weight   [I, E] the weights, input-major; E counts the padding of rows to whole vectors
     image    Image (presentation.py)
     step     EventStep (presentation.py)
-    active   ActiveNeurons (active.py), in the order in which they became active
+    active   ActiveNeurons (active.py), in order of activation
     slot     the index of a neuron among the active ones; `at` is the first slot of a block
 """
 
@@ -27,42 +27,40 @@ def nothing(*arguments):
 class Implementation:
     """The compiled implementation of a rule.
 
-    `kernel` is "interval" if the weights of a neuron change only while it is active, and by a factor at most before
-    (interval.py), else "every_step" (every_step.py).
+    `kernel` is "interval" (interval.py) if the weights of a neuron change only while it is active, or at the start of
+    an image. Otherwise it is "every_step" (every_step.py).
     """
 
-    allocate: Callable  # (rule class, p, weight, n_exc, longest_delay) -> memory; None: every image starts afresh
+    allocate: Callable  # (rule class, p, weight, n_exc, longest_delay) -> memory; delay None: no network that runs on
     learn: Callable  # (p, memory, weight, theta [E], step, active, fired): `fired` lists the slots that spike, int32
     kernel: str = "every_step"
     start: Callable = nothing  # (p, memory, weight, image): at the start of an image
     # (p, memory, image, i) -> whether neuron i is active from the first step on
     is_first_active: Callable = lambda p, memory, image, i: False
-    join: Callable = nothing  # (p, memory, weight, image, active, slot): a neuron has become active
+    join: Callable = nothing  # (p, memory, weight, image, active, slot): a neuron becomes active
     # (memory, active, step, at) -> the currents of a block of neurons; for the interval kernel
     block_currents: Callable = lambda memory, active, step, at: sum_weights(active, step.spikes, at)
-    correct_currents: Callable = nothing  # (memory, active, step, current [E]), from stored weights; for every_step
-    rest: Callable = nothing  # (p, memory, active, step, n): n steps without any spike, of which `step` is the first
-    finish: Callable = nothing  # (p, memory, weight, image, active): after which the stored weights are the true ones
-    persistent: Callable = (
-        lambda memory, n_exc: {}
-    )  # (memory, n_exc) -> by name the arrays that last from image to image
-    # (memory, weight, active, j, i) -> the weight from input j to neuron i in a replay, where all neurons are active
+    correct_currents: Callable = nothing  # (memory, active, step, current [E]): correct the sums; for every_step
+    rest: Callable = nothing  # (p, memory, active, step, n): advance by n steps without spikes, beginning with `step`
+    finish: Callable = nothing  # (p, memory, weight, image, active): write the true weights to `weight`
+    persistent: Callable = lambda memory, n_exc: {}  # (memory, n_exc) -> persistent arrays by name
+    # (memory, weight, active, j, i) -> weight from input j to neuron i; in a replay, where all neurons are active
     true_weight: Callable = lambda memory, weight, active, j, i: weight[j, i]
     whole_vectors: bool = False  # blocks of active neurons are whole vectors; else they have BLOCK slots
-    has_delays: bool = False  # whether it runs with delays and with a state that runs on from image to image
+    has_delays: bool = False  # whether it supports delays and networks that run on
 
     @classmethod
     def of(cls, *functions: Callable, **more: Any) -> "Implementation":
-        """Return an implementation by functions that have the names of its fields."""
+        """Return an implementation from functions that are named like its fields."""
         return cls(**more, **{each.__name__: each for each in functions})  # type: ignore[arg-type]
 
     def functions(self) -> dict[str, Callable]:
-        """Return the functions that become a part of kernels."""
+        """Return the functions that kernels call, by name."""
         of_python = "allocate", "persistent"
         return {name: each for name, each in vars(self).items() if callable(each) and name not in of_python}
 
 
-# With learning off. In the interval kernel active neurons have copies of their weights all the same.
+# With learning off. The interval kernel needs copies of the weights of active neurons all the same.
 NOTHING_LEARNS = {
     "interval": Implementation(
         nothing,

@@ -1,6 +1,6 @@
 """The compiled implementation of post_pre_int; stdp_run.rules.post_pre_int has the equations.
 
-Only the synapses of active neurons with a trace change, in weight[I, E] itself.
+Only synapses of active neurons with a trace above 0 change, directly in `weight[I, E]`.
 """
 
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ rule = Bound("rule")
 
 
 class IntegerMemory(NamedTuple):
-    """Working memory of the rule, E neurons and I inputs, all int32 and void between images."""
+    """Working memory of the rule for E neurons and I inputs; int32, reset with every image."""
 
     x: np.ndarray  # [I] presynaptic trace, by rank of the active input
     pre: np.ndarray  # [I] 1 where that input spikes in this step
@@ -24,14 +24,14 @@ class IntegerMemory(NamedTuple):
 
 
 def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_delay: int | None) -> IntegerMemory:
-    """Return the memory for `weight[I, E]`, of which `n_exc` columns count."""
+    """Return the memory for `weight[I, E]` with `n_exc` neurons; other columns are padding."""
     # The reference clamps all weights at the first step; later only changed ones can be out of bounds.
     np.clip(weight[:, :n_exc], p.w_min, p.w_max, out=weight[:, :n_exc])
     return IntegerMemory(*(np.zeros(n, np.int32) for n in (len(weight), len(weight), n_exc, n_exc)))
 
 
 def start(p, memory, weight, image):
-    """Start an image without traces."""
+    """Start an image: reset the traces."""
     memory.x[:] = 0
     memory.y[:] = 0
 
@@ -65,7 +65,7 @@ def learn(p, memory, weight, theta, step, active, fired):
 
 
 def change_weight(p, memory, weight, theta, step, i, slot, k):
-    """Change the weight from the k-th active input to neuron i in a slot; the clamp of a row waits for its halving."""
+    """Change the weight from the k-th active input to neuron i in a slot; a row to be halved is clamped after that."""
     j, image = step.image.active_inputs[k], step.image
     synapse = np.int64(i) * weight.shape[0] + j
     word_pre, word_post, _, _ = philox(

@@ -1,18 +1,18 @@
 """The compiled implementation of meta_nearest_online; stdp_run.rules.meta_nearest_online has the equations.
 
-y lasts from image to image, so every input spike lowers the weights of every neuron, but by less the longer ago the
-neuron fired. Only neurons whose y can still alter a weight are active: those that fire, and from the start of an image
-those with |rate| y above `largest_quiet_trace`. With b = bound > 0, a_pre >= 0 and w_min >= 0, an input spike alone
-changes a weight w by at most
+The trace y persists between images. So every input spike lowers the weights of every neuron, by less the longer the
+neuron has been silent. Only neurons whose y can still change a weight are active: neurons that fire and, from the start
+of an image, neurons with `|rate| y` above `largest_quiet_trace`. With b = bound > 0, a_pre >= 0, w_min >= 0 and
+room = w - w_min, an input spike alone changes a weight w by at most::
 
-    |rate| a_pre y exp(-b / room)  <=  |rate| a_pre y w / (e b)        as room = w - w_min <= w and u exp(-u) <= 1 / e
+    |rate| a_pre y exp(-b / room)  <=  |rate| a_pre y w / (e b)        since room <= w and u exp(-u) <= 1 / e
 
-A change below 2^-(m + 2) w is rounded away, with m = 23 bits of mantissa in float32 and 52 in float64. So nothing
-changes where |rate| y <= 2^-(m + 2) e b / a_pre. The compiled exp has to be 0 at rooms below SMALLEST_ROOM; if it is
-not, all neurons are active.
+A change below 2^-(m + 2) w is rounded away; m, the bits of the mantissa, is 23 in float32 and 52 in float64. So no
+weight changes if `|rate| y <= 2^-(m + 2) e b / a_pre`. The compiled exp must be 0 at rooms below SMALLEST_ROOM;
+otherwise all neurons are active.
 
-True weights are the stored ones times `scale`, which brings the mean weight of each row to its target. The targets
-couple the scales of all neurons to every output spike, so the rule runs in the every_step kernel.
+True weights are the stored weights times `scale`, which brings the mean weight of each row to its target. The targets
+couple the scales of all neurons to every output spike, so the rule needs the every_step kernel.
 """
 
 import math
@@ -31,7 +31,7 @@ from stdp_run.rules.meta_nearest_online import SMALLEST_MEAN, SMALLEST_ROOM, Met
 rule = Bound("rule")
 
 SCALE_LIMIT = 64.0
-SMALLEST_SCALE = 1e-20  # a scale of 0 could not be undone
+SMALLEST_SCALE = 1e-20  # weights cannot be divided by a scale of 0
 
 
 class MetaMemory(NamedTuple):
@@ -48,7 +48,7 @@ class MetaMemory(NamedTuple):
     scale: np.ndarray  # [E]
     post: np.ndarray  # [E] 1 where that neuron spikes in this step
     fall: np.ndarray  # [E] change of a stored weight at an input spike, without the soft bound
-    of_block: np.ndarray  # [5 * lanes] of a block of active neurons: previous scale, fall, y, post, rate / scale
+    of_block: np.ndarray  # [5 * lanes] previous scale, fall, y, post, rate / scale of a block of active neurons
     sums: np.ndarray  # [lanes] float64
     largest_quiet_trace: float
     n_inputs: int  # without padding
@@ -56,7 +56,7 @@ class MetaMemory(NamedTuple):
 
 
 def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_delay: int | None) -> MetaMemory:
-    """Return the memory for `weight[I, E]`, of which `n_exc` columns count; the engine fills in what persists."""
+    """Return the memory for `weight[I, E]` with `n_exc` neurons; the engine sets the persistent arrays."""
     (n_inputs, n_columns), dtype = weight.shape, weight.dtype
     lanes = VECTOR_BYTES // dtype.itemsize
     width = -(-n_inputs // lanes) * lanes
@@ -72,12 +72,12 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_de
         n_exc=n_exc,
     )
     memory.scale[:] = 1
-    memory.total[:] = sum(row.astype(np.float64) for row in weight)  # input by input, as `finish` adds
+    memory.total[:] = sum(row.astype(np.float64) for row in weight)  # in the order of `finish`
     return memory
 
 
 def largest_quiet_trace(rule_class: Any, p: Any, dtype: np.dtype) -> float:
-    """Return the largest y, times the rate, that alters no weight at an input spike; -1 if the bound does not hold."""
+    """Return the largest `|rate| y` that changes no weight at an input spike; -1 if the bound does not hold."""
     own = all(getattr(rule_class, name) is getattr(MetaNearestOnline, name) for name in ("change", "post_trace"))
     vanishes = float(p.bound) / SMALLEST_ROOM > (88 if dtype == np.float32 else 710)
     if not own or not vanishes or p.w_min < 0 or p.a_pre < 0:
@@ -86,7 +86,7 @@ def largest_quiet_trace(rule_class: Any, p: Any, dtype: np.dtype) -> float:
 
 
 def persistent(memory: MetaMemory, n_exc: int) -> dict[str, np.ndarray]:
-    """Return the arrays that last from image to image."""
+    """Return the persistent arrays by name."""
     return {"y": memory.y[:n_exc], "target": memory.target[:n_exc], "target_mean": memory.target_mean}
 
 
@@ -95,7 +95,7 @@ def persistent(memory: MetaMemory, n_exc: int) -> dict[str, np.ndarray]:
 
 
 def start(p, memory, weight, image):
-    """Start an image: no presynaptic traces, targets at their mean."""
+    """Start an image: reset the presynaptic traces, and scale the targets to their exact mean."""
     memory.x[:] = 0
     total = 0.0
     for i in range(memory.n_exc):
@@ -105,17 +105,17 @@ def start(p, memory, weight, image):
 
 
 def is_first_active(p, memory, image, i):
-    """Return whether an input spike can alter the weights of a neuron that has not fired in this image."""
+    """Return whether input spikes can change the weights of neuron i before it fires in this image."""
     return abs(image.rate) * memory.y[i] > memory.largest_quiet_trace
 
 
 def join(p, memory, weight, image, active, slot):
-    """Take the weights of a neuron that becomes active."""
+    """Copy the weights of a newly active neuron."""
     take_weights(active, weight, image.active_inputs, slot)
 
 
 def correct_currents(memory, active, step, current):
-    """Turn currents from stored weights into true ones; those of active neurons come from their own weights."""
+    """Correct currents from stored weights: active neurons use their copies, and all are multiplied by `scale`."""
     lanes = VECTOR_BYTES // memory.x.itemsize
     for at in range(0, active.neuron_of.shape[0], lanes):
         total, first = vectors.zeros(active.weights, active.weights), weight_index(active, at, 0)
@@ -177,7 +177,7 @@ def advance_rows(p, memory, rate, mean_y):
         total = vectors.load(memory.total, at, BLOCK)
         is_small = total * before <= SMALLEST_MEAN * memory.n_inputs
         wanted = where(is_small, before * (target / SMALLEST_MEAN), target * memory.n_inputs / total)
-        wanted = where(total == 0, 1, wanted)  # of a row of zeros, and of the padding
+        wanted = where(total == 0, 1, wanted)  # rows of zeros, and padding
         scale = vectors.typed_as(memory.scale, where(wanted == 0, SMALLEST_SCALE, wanted))
         vectors.store(memory.previous_scale, at, before)
         vectors.store(memory.scale, at, scale)
@@ -187,7 +187,7 @@ def advance_rows(p, memory, rate, mean_y):
 
 
 def change_at_inputs(p, memory, rate, spikes, active, at, n_fired):
-    """Change the weights of a block of active neurons from the inputs that spike."""
+    """Change the weights from spiking inputs to a block of active neurons."""
     lanes, first, block = VECTOR_BYTES // memory.x.itemsize, weight_index(active, at, 0), memory.of_block
     n = min(lanes, active.neuron_of.shape[0] - at)
     is_general = n_fired > 0 or memory.largest_quiet_trace < 0
@@ -205,7 +205,7 @@ def change_at_inputs(p, memory, rate, spikes, active, at, n_fired):
         before = vectors.load(active.weights, index, memory.x)
         if is_general:
             change = rule.change(p, before * before_scale, memory.x[spikes[s]], y, one, post) * factor
-        else:  # the same with fewer instructions: if no neuron fires, the rule's own change is a depression
+        else:  # the same with fewer instructions: without output spikes the change is a depression
             change = fall * soft_bound(p, before * before_scale - p.w_min)
         w = before + change
         vectors.store(active.weights, index, w)
@@ -217,7 +217,7 @@ def change_at_inputs(p, memory, rate, spikes, active, at, n_fired):
 
 @rarely_called
 def change_at_output(p, memory, rate, active, slot, n_active_inputs):
-    """Change the weights of a neuron that fires from the active inputs that do not spike."""
+    """Change the weights to a neuron that fires, from active inputs that do not spike."""
     i, row, lanes = active.neuron_of[slot], memory.row, memory.sums.shape[0]
     y, post, before_scale = row[0] * 0 + memory.y[i], memory.post[i], memory.previous_scale[i]
     factor = rate / memory.scale[i]
@@ -236,7 +236,7 @@ def change_at_output(p, memory, rate, active, slot, n_active_inputs):
 
 @rarely_called
 def finish(p, memory, weight, image, active):
-    """End an image: fold the scales into the weights, and sum the rows anew, input by input."""
+    """End an image: multiply the weights by the scales, and sum the rows again in order of inputs."""
     inputs, lanes, n_active = image.active_inputs, VECTOR_BYTES // memory.x.itemsize, active.neuron_of.shape[0]
     for at in range(0, n_active, lanes):
         first = weight_index(active, at, 0)
@@ -253,7 +253,7 @@ def finish(p, memory, weight, image, active):
 
 
 def true_weight(memory, weight, active, j, i):
-    """Return the true weight of the synapse from input j to neuron i where all are active."""
+    """Return the true weight from input j to neuron i, provided that all neurons are active."""
     return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 

@@ -1,10 +1,10 @@
-"""Rows of weights of active neurons during an image, for a `SpikeRule`: taken, scaled, clamped, written back.
+"""Copies, scales, clamps and writes back the weight rows of active neurons, for a `SpikeRule`.
 
-A row is the weights of one neuron. Those of active inputs lie in `active.weights`, those of silent inputs in
-`silent_weights`. True weights are the stored ones times `scale`, so that normalising a row is one multiplication.
+A row holds the weights of one neuron: from active inputs in `active.weights`, from silent inputs in `silent_weights`.
+True weights are the stored weights times `scale`, so normalising a row is one multiplication.
 
-A row that the clamp at w_max cuts loses its norm again; it is scaled at every step until it keeps the norm (`misses`).
-`peak` and `silent_peak` bound the stored weights, so that a row is clamped only where a bound is too high.
+Clamping at w_max breaks the norm; the row is scaled at each step until it holds (`misses`). `peak` and `silent_peak`
+are upper bounds of the stored weights, and a row is clamped only if a bound exceeds w_max.
 """
 
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ SCALE_LIMIT = 1024.0
 
 
 class Rows(NamedTuple):
-    """The rows of weights of a block of active neurons, in registers; vectors of BLOCK numbers."""
+    """The rows of a block of active neurons, in registers; vectors of BLOCK numbers."""
 
     scale: Any
     total: Any
@@ -33,41 +33,41 @@ class Rows(NamedTuple):
 class SpikeMemory(NamedTuple):
     """Working memory of the rule: E neurons and I inputs in whole vectors, delays of up to D steps.
 
-    Arrays [C] go by slot. Memory that no image needs is never touched.
+    The index of arrays [C] is a slot. Untouched pages take no memory.
     """
 
-    x: np.ndarray  # [(D + 1) * I] presynaptic traces of the latest steps by rank of the active input, a ring
-    turn: np.ndarray  # [1] int64, the row of the ring where this image's first step lies
-    x_seen: np.ndarray  # [I] traces as the synapses of one neuron see them
-    x_silent: np.ndarray  # [I] the trace of an input that has not spiked
+    x: np.ndarray  # [(D + 1) * I] a ring buffer of presynaptic traces by step, then by rank of the active input
+    turn: np.ndarray  # [1] int64, row of the ring buffer for the first step of this image
+    x_seen: np.ndarray  # [I] presynaptic traces after the delays of one neuron
+    x_silent: np.ndarray  # [I] presynaptic trace of an input that has not spiked
     pre: np.ndarray  # [I] 1 where that input spikes in this step
     post: np.ndarray  # [C] 1 where that neuron spikes in this step
     y: np.ndarray  # [C] postsynaptic trace
-    y2: np.ndarray  # [C] the second one
-    y2_seen: np.ndarray  # [C] the second one without this step's spike
+    y2: np.ndarray  # [C] second postsynaptic trace
+    y2_seen: np.ndarray  # [C] second postsynaptic trace without this step's spike
     y_of: np.ndarray  # [E] postsynaptic traces of neurons that are not active; 0 unless the network runs on
-    y2_of: np.ndarray  # [E] the second ones
+    y2_of: np.ndarray  # [E] their second postsynaptic traces
     scale: np.ndarray  # [C]
     total: np.ndarray  # [C] float64, sum of the stored weights of active inputs
-    silent_total: np.ndarray  # [C] float64, of silent inputs
-    lost: np.ndarray  # [C] float64, by how much this step's changes would have taken stored weights below 0
-    peak: np.ndarray  # [C] bound of the stored weights of active inputs
-    silent_peak: np.ndarray  # [C] of silent inputs
-    misses: np.ndarray  # [C] int32, 1 where the row has to be scaled to its norm at the next occasion
-    changed: np.ndarray  # [C] int32, 1 where the row has to be written back
+    silent_total: np.ndarray  # [C] float64, sum of the stored weights of silent inputs
+    lost: np.ndarray  # [C] float64, sum of the parts of this step's changes that lie below a weight of 0
+    peak: np.ndarray  # [C] upper bound of the stored weights of active inputs
+    silent_peak: np.ndarray  # [C] upper bound of the stored weights of silent inputs
+    misses: np.ndarray  # [C] int32, 1 where the row must be scaled at the next normalisation
+    changed: np.ndarray  # [C] int32, 1 where the row must be written back
     silent_weights: np.ndarray  # [C, I] stored weights, 0 for active inputs
     is_silent: np.ndarray  # [I] 1 for silent inputs, 0 for active ones and the padding
-    is_active: np.ndarray  # [I] 1 for ranks of active inputs, 0 behind them
+    is_active: np.ndarray  # [I] 1 for ranks of active inputs, else 0
     row: np.ndarray  # [I]
     sums: np.ndarray  # [lanes] float64
-    misses_norm: np.ndarray  # [E] uint8, 1 where the row has to be scaled at the first occasion
+    misses_norm: np.ndarray  # [E] uint8, 1 where the row must be scaled at the first normalisation of the next image
     changes_silent: bool  # whether the rule changes the weights of silent inputs
-    x_starts_afresh: bool  # whether presynaptic traces start afresh with every image
+    x_starts_afresh: bool  # whether presynaptic traces are reset with every image
     runs_on: bool  # whether traces run on from image to image
     n_rows: int  # D + 1
     n_inputs: int  # without padding
     tolerance: float  # relative distance from the norm that counts as rounding
-    negligible: float  # a change of a weight that need not be made
+    negligible: float  # smaller changes of a weight are left out
 
 
 def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_delay: int | None) -> SpikeMemory:
@@ -81,7 +81,7 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_de
         np.minimum(weight, p.w_max, out=weight)  # the reference clamps at the first step
     misses_norm = np.zeros(n_columns, np.uint8)
     if p.normalise != NEVER:
-        # The sums are those of `write_back`, in the same order.
+        # The order of the sums is that in `write_back`.
         total = sum(sum(row.astype(np.float64) for row in weight[lane::lanes, :n_exc]) for lane in range(lanes))
         misses = (total > 0) & (abs(total - p.w_norm) > tolerance * p.w_norm)
         misses_norm[:n_exc] = misses | (weight[:, :n_exc].max(axis=0) > p.w_max)
@@ -113,16 +113,16 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_de
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code: rows are taken and written back.
+# Compiled code: copy rows and write them back.
 
 
 @rarely_called
 def join(p, memory, weight, image, active, slot):
-    """Take the weights of a neuron that becomes active."""
+    """Copy the weights of a newly active neuron."""
     i, row, inputs = active.neuron_of[slot], memory.silent_weights[slot], image.active_inputs
     take_weights(active, weight, inputs, slot)
     if slot % BLOCK == 0:
-        for r in range(slot, slot + BLOCK):  # also those that stay free
+        for r in range(slot, slot + BLOCK):  # free slots too
             memory.scale[r] = 1
             memory.y[r] = 0
             memory.y2[r] = 0
@@ -147,7 +147,7 @@ def join(p, memory, weight, image, active, slot):
 
 @rarely_called
 def bound_silent(memory, slot, ceiling):
-    """Lower the silent weights in a slot to a ceiling; note their sum and their peak."""
+    """Clamp the silent weights in a slot to a ceiling; store their sum and their peak."""
     row, lanes = memory.silent_weights[slot], memory.sums.shape[0]
     peaks = vectors.zeros(row, row)
     totals = vectors.typed_as(memory.sums, peaks)
@@ -162,12 +162,12 @@ def bound_silent(memory, slot, ceiling):
 
 @rarely_called
 def write_back(p, memory, weight, inputs, active, slot):
-    """Write the true weights of an active neuron to `weight`, and note whether they miss their norm."""
+    """Write the true weights of an active neuron to `weight`; store whether the row misses its norm."""
     i, scale, row, lanes = active.neuron_of[slot], memory.scale[slot], memory.silent_weights[slot], memory.sums.shape[0]
     first = weight_index(active, slot, 0)
     for k in range(inputs.shape[0]):
         row[inputs[k]] = active.weights[first + k * BLOCK]
-    nearly = p.w_max * (1 - 0.02 * memory.tolerance)  # a weight clamped to w_max / scale is w_max but for rounding
+    nearly = p.w_max * (1 - 0.02 * memory.tolerance)  # w_max / scale times scale may differ from w_max by rounding
     totals = vectors.typed_as(memory.sums, vectors.zeros(row, row))
     for j in range(0, row.shape[0], lanes):
         w = vectors.load(row, j, row) * scale
@@ -199,12 +199,12 @@ def scale_column(p, memory, weight, i):
 
 
 def scale_rows(p, memory, active, n_active_inputs, at, rows, misses):
-    """Scale the rows that miss their norm, then clamp them to w_max, after which they may miss it again."""
+    """Scale the rows that miss their norm, then clamp them to w_max, which may break the norm again."""
     norm = (rows.total + vectors.load(memory.silent_total, at, BLOCK) + rows.lost) * rows.scale
     scaled = misses & (norm != 0)
     scale = vectors.typed_as(memory.scale, where(scaled, rows.scale * (p.w_norm / norm), rows.scale))
     vectors.store(memory.scale, at, scale)
-    # Weights that the changes took below 0 count in the norm and are clamped to 0, so that their row misses it again.
+    # Negative weights count in the norm and are then clamped to 0, so their row misses the norm again.
     is_short = scaled & (rows.lost > memory.tolerance * (rows.total + vectors.load(memory.silent_total, at, BLOCK)))
     vectors.store(memory.misses, at, is_short)
     too_high = scaled & (rows.peak * scale > p.w_max)
@@ -218,14 +218,14 @@ def scale_rows(p, memory, active, n_active_inputs, at, rows, misses):
 
 
 def clamp_active(p, memory, active, n_active_inputs, at, scale, too_high):
-    """Clamp the weights of active inputs to a block of neurons to w_max."""
+    """Clamp the weights from active inputs to a block of neurons to w_max."""
     ceiling = where(too_high, p.w_max / scale, np.inf)
     total, before = vectors.zeros(memory.scale, BLOCK), vectors.load(memory.total, at, BLOCK)
     for k in range(n_active_inputs):
         index = at * active.n_inputs + np.int64(k) * BLOCK
         w = minimum(vectors.load(active.weights, index, BLOCK), ceiling)
         vectors.store(active.weights, index, w)
-        total = total + w  # summed anew: if the clamp cuts most of a row at every step, differences are all rounding
+        total = total + w  # a new sum: differences would add up rounding, if the clamp cuts at every step
     is_cut = too_high & (before - total > memory.tolerance * (before + vectors.load(memory.silent_total, at, BLOCK)))
     vectors.store(memory.total, at, where(too_high, total, before))
     vectors.store(memory.peak, at, minimum(vectors.load(memory.peak, at, BLOCK), ceiling))
@@ -234,7 +234,7 @@ def clamp_active(p, memory, active, n_active_inputs, at, scale, too_high):
 
 @rarely_called
 def clamp_silent(p, memory, active, n_active_inputs, slot):
-    """Clamp the weights of silent inputs to a neuron to w_max; keep its scale near 1."""
+    """Clamp the weights from silent inputs to a neuron to w_max; keep its scale near 1."""
     scale, before = memory.scale[slot], memory.silent_total[slot]
     bound_silent(memory, slot, p.w_max / scale)
     cut = before - memory.silent_total[slot]

@@ -1,11 +1,12 @@
 """The compiled implementation of a `SpikeRule`; stdp_run.rules.spike has the equations.
 
-The weights of a neuron change only while it is active: from its first spike in an image on, or from the first step on
-if its row misses the norm or its traces still change weights. At the end of an image the rows are written back: between
-images the weights, and in a network that runs on the traces, are all there is to know.
+The weights of a neuron change only while it is active. A neuron becomes active at its first spike in an image, or at
+the first step if its row misses the norm or its traces still change weights. The rows are written back at the end of an
+image. Between images the state consists of the weights and, in a network that runs on, the traces.
 
-Per step: the weights of the inputs that spike, if they depress; where a neuron fires, all its weights of active inputs,
-and those of silent inputs if the rule changes them. The critical path is serial: norm, changes, next norm.
+An input spike changes one weight of each active neuron, if the rule depresses. An output spike changes all weights of
+its neuron from active inputs and, by some rules, from silent inputs. The critical path is serial: norm, changes, next
+norm.
 """
 
 import numpy as np
@@ -31,13 +32,13 @@ from stdp_run.rules.spike import BEFORE_PRESENTATION, EVERY_STEP, LAST_STEP
 rule = Bound("rule")
 synapse = Bound("synapse")
 
-SMALLEST_TRACE = 1e-20  # a smaller one becomes 0 before it is so small that computing with it is slow
+SMALLEST_TRACE = 1e-20  # smaller ones are set to 0, since denormal numbers are slow
 
 
 def persistent(memory: SpikeMemory, n_exc: int) -> dict[str, np.ndarray]:
-    """Return the traces that run on from image to image, by name; those of inputs with the latest step first."""
+    """Return the persistent traces by name; presynaptic traces have the latest step first."""
     x = memory.x.reshape(memory.n_rows, -1)[::-1, : memory.n_inputs]
-    x = np.roll(x, memory.turn[0], axis=0) if memory.turn[0] else x  # the engine fills in what is no copy
+    x = np.roll(x, memory.turn[0], axis=0) if memory.turn[0] else x  # without a turn no copy, so the engine can write
     return {"x": x if memory.n_rows > 1 else x[0], "y": memory.y_of[:n_exc], "y2": memory.y2_of[:n_exc]}
 
 
@@ -46,7 +47,7 @@ def persistent(memory: SpikeMemory, n_exc: int) -> dict[str, np.ndarray]:
 
 
 def start(p, memory, weight, image):
-    """Start an image: traces, silent inputs, and rows that are scaled before each presentation."""
+    """Start an image: mark silent inputs, reset traces, and scale rows that are normalised before presentations."""
     active_inputs = image.active_inputs
     memory.is_silent[: memory.n_inputs] = 1
     for k in range(active_inputs.shape[0]):
@@ -62,7 +63,7 @@ def start(p, memory, weight, image):
 
 
 def is_first_active(p, memory, image, i):
-    """Return whether a row has to be scaled, or its traces change weights, though its neuron has not fired."""
+    """Return whether the row of neuron i must be scaled, or its traces change weights, before it fires."""
     if memory.misses_norm[i] and (p.normalise == EVERY_STEP or p.normalise == LAST_STEP):
         return True
     return memory.runs_on and changes_at_input(p, memory, i)
@@ -70,7 +71,7 @@ def is_first_active(p, memory, image, i):
 
 @rarely_called
 def changes_at_input(p, memory, i):
-    """Return whether an input spike changes any weight of a neuron by more than what is negligible."""
+    """Return whether an input spike changes any weight of neuron i by more than `negligible`."""
     for trace in (memory.y_of, memory.y2_of):
         if abs(trace[i]) < SMALLEST_TRACE:
             trace[i] = 0
@@ -86,7 +87,7 @@ def changes_at_input(p, memory, i):
 
 
 def block_currents(memory, active, step, at):
-    """Return what arrives at a block of neurons, by their true weights."""
+    """Return the currents into a block of neurons, from their true weights."""
     current = vectors.zeros(active.weights, BLOCK)
     for age in range(synapse.n_ages(memory)):
         begin, end = span_of(step.image, step.number - age)
@@ -99,7 +100,7 @@ def block_currents(memory, active, step, at):
 
 
 def correct_currents(memory, active, step, current):
-    """Replace the currents of active neurons, whose stored weights in weight[I, E] are out of date."""
+    """Replace the currents of active neurons; their rows in weight[I, E] are out of date."""
     for at in range(0, active.neuron_of.shape[0], BLOCK):
         vectors.store(memory.row, 0, block_currents(memory, active, step, at))
         spread(active, at, memory.row, current)
@@ -115,7 +116,7 @@ def learn(p, memory, weight, theta, step, active, fired):
     normalises = p.normalise == EVERY_STEP or (p.normalise == LAST_STEP and step.is_last)
     for at in range(0, n_active, BLOCK):
         neurons = y, y2, spike = advance_neurons(p, memory, at, n_fired)
-        # The rows stay in registers for this step, as reading back what was stored would take longer.
+        # The rows stay in registers during the step, which is faster than reading them back from memory.
         rows = rows_at(memory, at, vectors.zeros(memory.scale, BLOCK))
         misses = vectors.load(memory.misses, at, BLOCK) != 0
         is_live = (y != 0) | (y2 != 0)
@@ -140,7 +141,7 @@ def learn(p, memory, weight, theta, step, active, fired):
 
 
 def rows_at(memory, at, lost):
-    """Return the rows of a block as they are in memory."""
+    """Load the rows of a block from memory."""
     scale, total, peak = memory.scale, memory.total, memory.peak
     return Rows(vectors.load(scale, at, BLOCK), vectors.load(total, at, BLOCK), vectors.load(peak, at, BLOCK), lost)
 
@@ -158,7 +159,7 @@ def advance_inputs(p, memory, step):
 
 
 def advance_others(p, memory):
-    """Advance the postsynaptic traces of neurons that are not active, which run on from the image before."""
+    """Advance the postsynaptic traces of neurons that are not active, in a network that runs on."""
     zeros = vectors.zeros(memory.y_of, memory.y_of)
     if memory.runs_on:
         for i in range(0, memory.y_of.shape[0], memory.sums.shape[0]):
@@ -170,7 +171,7 @@ def advance_neurons(p, memory, at, n_fired):
     """Advance the postsynaptic traces of a block of active neurons; return (y, y2 without this spike, spike)."""
     before, zeros = vectors.load(memory.y2, at, BLOCK), vectors.zeros(memory.y2, BLOCK)
     spike = zeros
-    if n_fired:  # the processor predicts this branch, so that most steps need not wait for the neurons
+    if n_fired:  # a predictable branch: most steps need not wait for the neurons
         spike = vectors.load(memory.post, at, BLOCK)
     y = vectors.typed_as(memory.y, rule.post_trace(p, vectors.load(memory.y, at, BLOCK), spike))
     y2 = vectors.typed_as(memory.y2, rule.second_trace(p, before, zeros))
@@ -181,9 +182,9 @@ def advance_neurons(p, memory, at, n_fired):
 
 
 def change_at_inputs(p, memory, step, active, at, neurons, rows, normalises):
-    """Change the weights of the inputs that spike to a block of neurons; return the rows."""
+    """Change the weights from spiking inputs to a block of neurons; return the rows."""
     (y, y2, spike), rate, inverse = neurons, step.image.rate, 1 / rows.scale
-    # Weights of neurons that fire are clamped after they have changed a second time, all others now.
+    # Weights of neurons that fire change again in this step and are clamped then, all others now.
     floor, ceiling = where(spike != 0, -np.inf, spike), where(spike != 0, np.inf, p.w_max * inverse)
     if normalises:  # the norm comes before the clamp
         ceiling = ceiling + np.inf
@@ -212,7 +213,7 @@ def change_at_inputs(p, memory, step, active, at, neurons, rows, normalises):
 
 
 def change_at_output(p, memory, step, active, slot, normalises):
-    """Change the weights of a neuron that fires: of all active inputs and, by some rules, of the silent ones."""
+    """Change the weights of a neuron that fires, from active inputs and, by some rules, from silent inputs."""
     n, ceiling = step.image.active_inputs.shape[0], p.w_max / memory.scale[slot]
     if normalises:
         ceiling += np.inf
@@ -234,8 +235,8 @@ def change_at_output(p, memory, step, active, slot, normalises):
 def change_row(p, memory, step, slot, synapses, ceiling):
     """Change the weights of a row at an output spike; return their sum and their peak.
 
-    `synapses` are the stored weights, the traces of their inputs, and 1 where there is a synapse, each [n], and n;
-    weights elsewhere become 0.
+    `synapses` is (stored weights, traces of their inputs, 1 where a synapse exists, n); the arrays are [n]. Weights
+    without a synapse become 0.
     """
     row, x, exists, n = synapses
     scale, y, y2, lanes = memory.scale[slot], memory.y[slot], memory.y2_seen[slot], memory.sums.shape[0]
@@ -256,7 +257,7 @@ def change_row(p, memory, step, slot, synapses, ceiling):
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# The rest after an image, and its end.
+# The rest after an image, and the end of an image.
 
 
 @rarely_called
@@ -271,7 +272,7 @@ def rest(p, memory, active, step, n):
 
 @rarely_called
 def finish(p, memory, weight, image, active):
-    """End an image: write rows back, and keep the traces of a network that runs on."""
+    """End an image: write rows back, and store the traces of a network that runs on."""
     for slot in range(active.neuron_of.shape[0]):
         if memory.changed[slot]:
             write_back(p, memory, weight, image.active_inputs, active, slot)
@@ -283,7 +284,7 @@ def finish(p, memory, weight, image, active):
 
 
 def true_weight(memory, weight, active, j, i):
-    """Return the true weight of the synapse from input j to neuron i where all are active."""
+    """Return the true weight from input j to neuron i, provided that all neurons are active."""
     return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 
