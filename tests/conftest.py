@@ -1,35 +1,73 @@
-"""What several tests share: real MNIST, a finished run, the command line; and which tests run in one process."""
+"""Fixtures that several tests share, the order of the tests, and the rules for skipped ones."""
 
 import os
 import re
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
+from helpers.composing import remember_configs
+from hypothesis import settings
 
 # pytest has a process for each core; small tensors gain nothing from more threads.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.pop("COLUMNS", None)  # pytest-xdist sets it for its workers
-# What is started under nohup, or in the background by a script, ignores these, and so would what the tests start.
+# A process that nohup or a script starts ignores these signals, and so would the processes of the tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+remember_configs()
+settings.register_profile("ci", derandomize=True, max_examples=25, deadline=None, database=None)
+settings.register_profile("weekly", max_examples=500, deadline=None, database=None)
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "ci")
+settings.load_profile(PROFILE)  # --hypothesis-profile goes first
+
 NO_PLOTS = ("stdp_run.training.plot_writer.PlotWriter.submit", lambda *_: None)
+SLOW_SECONDS = 3600 if PROFILE == "weekly" else 900
+# Files whose tests take longest, the longest first. Workers take whole files, so that tests share what they compile.
+LONGEST = (
+    *("test_notebooks", "engines/test_engines_agree", "test_pages", "engines/test_conductances", "rules/test_rules"),
+    *("training/test_resuming", "training/test_trainer", "training/test_two_layers", "cli/test_own_rule"),
+    *("engines/event/test_golden", "engines/event/test_learning", "engines/event/test_meta"),
+    *("cli/test_python", "cli/test_stopping", "cli/test_sweeps", "inference/test_perturbation", "commands/"),
+)
+# The reasons for which a test may be skipped; any other skipped test fails the session.
+MAY_SKIP = (
+    *("no GPU", "torch is no CUDA build", "needs two cores", "has no bash", "in /proc", "mounting .* needs root"),
+    r"could not import '(norse|snntorch|sinabs|spyx|resource|sklearn|hydra_plugins|optuna|nir|safetensors|torchvision)",
+)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config, log):
-    """Have tests that need the same share a worker: compiled kernels, the finished run, the fixtures of a file."""
-    from xdist.scheduler import LoadScopeScheduling
+    """Give workers whole files, in the order of collection."""
+    from xdist.scheduler import LoadFileScheduling
 
-    class ByNeed(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return re.sub(r".*/(engines)/.*|.*/(commands|inference)/.*", r"\1", file)
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
-    return ByNeed(config, log)
+
+def pytest_collection_modifyitems(config, items):
+    """Put the longest files first; leave weekly tests to `-m weekly`; give slow tests more time."""
+    kept = [item for item in items if "weekly" in config.option.markexpr or not item.get_closest_marker("weekly")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    ranks = {name: rank for rank, name in enumerate(LONGEST)}
+    items[:] = sorted(kept, key=lambda item: next((ranks[name] for name in LONGEST if name in item.nodeid), len(ranks)))
+    for item in items:
+        if item.get_closest_marker("slow") or item.get_closest_marker("weekly"):
+            item.add_marker(pytest.mark.timeout(SLOW_SECONDS))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Name tests that are skipped for a reason that is not allowed, and fail the session."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    others = [report for report in skipped if not re.search("|".join(MAY_SKIP), str(report.longrepr))]
+    for report in others:
+        terminalreporter.write_line(f"ERROR {report.nodeid} may not be skipped: {report.longrepr[2]}")
+    if others:
+        terminalreporter._session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture(scope="session")
@@ -42,20 +80,21 @@ def mnist():
 
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory) -> Path:
-    """The directory of a run whose network recognises digits; not to be changed."""
+    """The directory of a run whose network recognises digits, for all workers; no test may change it."""
     from helpers.runs import run_in
 
-    directory = tmp_path_factory.mktemp("finished") / "run"
-    every = ("trainer.log_every=500", "trainer.evaluate_every=1500")
-    with pytest.MonkeyPatch.context() as patch:
+    root, every = tmp_path_factory.getbasetemp(), ("trainer.log_every=500", "trainer.evaluate_every=1500")
+    directory = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "finished"
+    with FileLock(f"{directory}.lock"), pytest.MonkeyPatch.context() as patch:
         patch.setattr(*NO_PLOTS)
-        run_in(directory, "n_exc=100", "n_train=3000", "n_label=3000", "n_test=200", *every)
+        if not (directory / "result.json").exists():
+            run_in(directory, "n_exc=100", "n_train=3000", "n_label=3000", "n_test=200", *every)
     return directory
 
 
 @pytest.fixture(autouse=True)
 def no_named_folders():
-    """Each test begins without folders of custom classes."""
+    """Begin each test without folders of custom classes."""
     from stdp_run.config.custom_code import named_folders
 
     named_folders.clear()
@@ -63,22 +102,13 @@ def no_named_folders():
 
 @pytest.fixture
 def without_plots(monkeypatch):
-    """Have runs in this process make no plots, which are four fifths of the time that a tiny run takes."""
+    """Let runs in this process draw no plots, which take four fifths of the time of a tiny run."""
     monkeypatch.setattr(*NO_PLOTS)
 
 
 @pytest.fixture
 def stdp_run(tmp_path):
-    """Run `stdp-run` with arguments in a folder of its own; return the finished process."""
+    """Run `stdp-run` with arguments in a folder of its own; return the finished process, forked from a server."""
+    from helpers.commands import run
 
-    def run(*arguments: str, cwd: Path = tmp_path, timeout: float = 600, **environment: str):
-        return subprocess.run(
-            [sys.executable, "-m", "stdp_run", *arguments],
-            cwd=cwd,
-            env={**os.environ, **environment},
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-        )
-
-    return run
+    return partial(run, cwd=tmp_path)

@@ -17,4 +17,3 @@ RAW = {
 def test_no_control_character_reaches_a_terminal(text):
     assert printable(text) == RAW[text]
     assert str(UserError.bad_value("checkpoint", text, "a file")) == f"checkpoint={RAW[text]}: must be a file"
-    RAW[text].encode()

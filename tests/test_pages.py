@@ -1,92 +1,128 @@
 """The pages for people: their size, their links, and that every command and example on them works."""
 
+import csv
 import json
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from hydra import compose, initialize_config_dir
+from helpers.pages import PAGES, ROOT, commands, name_of, programs, shell_lines, write_files
+from helpers.runs import settings_of
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.utils import get_args_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from stdp_run.cli.overrides import prepared
 from stdp_run.config.build import conf_folder
-from stdp_run.config.schema import read_settings
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "conf/README.md", "scripts/README.md")]
 FEW = ("n_exc=20", "n_train=100", "n_test=50", "n_label=100", "encoder.steps=50", "threads=1", "hydra.run.dir=run")
-
-
-def files(page: Path) -> dict[str, str]:
-    """The files that a page shows, by path."""
-    return dict(re.findall(r"<!-- file: (\S+) -->\n```\w+\n(.*?)```", page.read_text(), re.DOTALL))
-
-
-def commands(text: str) -> list[list[str]]:
-    """The words of every `stdp-run` command in blocks of sh, without comments."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
-    lines = "".join(blocks).replace("\\\n", " ").splitlines()
-    found = [shlex.split(line, comments=True) for line in lines if line.startswith("stdp-run ")]
-    return [words[1:] for words in found if "..." not in words]
-
-
-def in_text(text: str) -> list[list[str]]:
-    """The words of every `stdp-run` command within a line, such as those of the tables."""
-    spans = re.findall(r"`stdp-run( [^`]*)`", text)
-    return [shlex.split(span) for span in spans if "..." not in span and "KEY" not in span]
-
-
-def programs(page: Path) -> list[str]:
-    """The programs in Python that a page shows: those that import stdp_run and are not a file."""
-    found = re.findall(r"(-->\n)?```python\n(.*?)```", page.read_text(), re.DOTALL)
-    return [program for of_file, program in found if not of_file and "import stdp_run" in program]
-
-
-PROGRAMS = [(page.name, program) for page in PAGES for program in programs(page)]
-COMMANDS = sorted(
-    {tuple(words) for page in PAGES for words in (*commands(page.read_text()), *in_text(page.read_text()))}
-)
+SIZES = {"README.md": 6_000, "CONTRIBUTING.md": 8_000}  # bytes; others have 12,000
+COMMANDS = commands()
+EXAMPLES = [words for words in COMMANDS if "--config-dir" in words and "-m" not in words]
+PROGRAMS = {"stdp-run", "python", "pip", "pytest", "ruff", "mypy", "tensorboard", "jupyter", ".ci/run", ""}
+all_pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
-    """A folder with all files that the pages show."""
+    """A folder with all files that the pages show, and with a run of the name that they use."""
     folder = tmp_path_factory.mktemp("pages")
-    for page in PAGES:
-        for path, content in files(page).items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            (folder / path).write_text(content)
+    write_files(folder)
+    (folder / "RUN").mkdir()
+    (folder / "RUN" / "config.yaml").touch()
     return folder
 
 
-def test_the_readme_is_no_longer_than_can_be_read():
-    assert len(PAGES[0].read_bytes()) <= 10_000
+@pytest.fixture(scope="module")
+def generated(tmp_path_factory):
+    """The pages that are made when the site is built, by their paths in the repository."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(ROOT / "docs")
+        from settings import write_pages
+    folder = tmp_path_factory.mktemp("settings")
+    write_pages(conf_folder(), folder)
+    return {ROOT / "docs/reference/settings" / page.name: page for page in folder.iterdir()}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)]*)\)", page.read_text()):
+def test_pages_are_no_longer_than_can_be_read(generated):
+    pages = {page: page for page in PAGES} | generated
+    sizes = {name_of(path): len(page.read_bytes()) for path, page in pages.items()}
+    assert {name: size for name, size in sizes.items() if size > SIZES.get(name, 12_000)} == {}
+
+
+def links(text: str) -> list[str]:
+    """Return the targets of links, pictures, included files and tables of contents on a page."""
+    linked = re.findall(r"\]\((?!https?:)([^)]*)\)", text) + re.findall(r'<img src="([^"]*)"', text)
+    linked += re.findall(r"^```\{(?:literal)?include\} (\S+)$|^:file: (\S+)$", text, re.MULTILINE)
+    linked = [target if isinstance(target, str) else "".join(target) for target in linked]
+    contents = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return linked + [f"{entry}.*" for entry in re.findall(r"^\w\S*$", "".join(contents), re.MULTILINE)]
+
+
+def found(path: Path, generated: dict[Path, Path]) -> Path | None:
+    """Return the file that a link names, in the repository or among the generated pages."""
+    path = Path(*path.parts[:-1]).resolve() / path.name
+    return generated.get(path) or next(path.parent.glob(path.name), None)
+
+
+@all_pages
+def test_links_lead_somewhere(page, generated):
+    pages = {path.with_suffix(".*"): page for path, page in generated.items()} | generated
+    for target in links(page.read_text()):
         path, _, anchor = target.partition("#")
-        linked = (page.parent / path) if path else page
-        assert linked.exists(), target
+        linked = found(page.parent / path, pages) if path else page
+        assert linked, target
         if anchor:
             heads = re.findall(r"^#+ (.*)$", linked.read_text(), re.MULTILINE)
             assert anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}, target
 
 
-@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
-def test_every_command_composes(words, mine):
-    keys = [word for word in words if "=" in word and not word.startswith(("hydra/", "hydra."))]
-    overrides = [re.sub(r"=(?:interval\()?([^\[\],]+),[^\]]*$", r"=\1", word) for word in keys]  # a sweep's first value
-    overrides = ["first_layer=patches" if word == "first_layer=RUN" else word for word in overrides]
-    overrides.append(f"hydra.searchpath=[file://{mine / 'mine'}]")
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        read_settings(compose("config", overrides=overrides))
+@all_pages
+def test_lines_of_shell_are_commands(page):
+    for words in shell_lines(page):
+        program = re.sub(r"^\S*/bin/|[\d.]+$", "", words[0])
+        assert program in PROGRAMS, words
+        paths = [word for word in words if re.match("(tests|scripts|docs)/(?!_build)", word)]
+        assert all((ROOT / path).exists() for path in paths), words
+        if program == "python" and words[1] != "-m":
+            options = [f'"{word}"' for word in words if re.match("--.", word)]
+            assert all(option in (ROOT / words[1]).read_text() for option in options), words
+
+
+def test_each_promise_names_tests_that_exist():
+    rows = re.findall(r"^\|.*\|$", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    named = re.findall(r"`(tests/[^`]*)`", "".join(rows))
+    assert len(named) > 20 and [path for path in named if not (ROOT / path).exists()] == []
+
+
+def jobs_of(words: tuple[str, ...]) -> list[list[str]]:
+    """Return the overrides of a command; of a sweep those of its first and of its last job."""
+    given = get_args_parser().parse_args(prepared(words))
+    overrides = [re.sub(r"=interval\(([^,]*),.*", r"=\1", word) for word in given.overrides]
+    jobs = BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(overrides), None)[0]
+    folder = [f"hydra.searchpath=[file://{Path(given.config_dir).absolute()}]"] if given.config_dir else []
+    return [[*job, *folder] for job in (jobs[0], jobs[-1])[: len(jobs)]]
+
+
+def slow_but_readme(words: tuple[str, ...]):
+    """Return a parameter, which is slow unless the README has the command."""
+    return pytest.param(words, marks=() if COMMANDS[words] == "README.md" else pytest.mark.slow, id=" ".join(words))
+
+
+@pytest.mark.parametrize("words", [*map(slow_but_readme, COMMANDS)])
+def test_every_command_composes(words, mine, monkeypatch):
+    monkeypatch.chdir(mine)
+    for plugin in re.findall(r"hydra/(?:launcher|sweeper)=([a-z]+)", " ".join(words)):
+        kind = "sweeper" if plugin == "optuna" else "launcher"
+        pytest.importorskip(f"hydra_plugins.hydra_{plugin}_{kind}")
+    for overrides in jobs_of(words):
+        settings_of(*overrides)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("words", [words for words in COMMANDS if "--config-dir" in words], ids=" ".join)
+@pytest.mark.parametrize("words", EXAMPLES, ids=" ".join)
 def test_every_example_runs(stdp_run, mine, tmp_path, words):
     (tmp_path / "mine").symlink_to(mine / "mine")
     few = [item for item in FEW if not any(word.startswith(item.partition("=")[0]) for word in words)]
@@ -98,10 +134,38 @@ def test_every_example_runs(stdp_run, mine, tmp_path, words):
         assert {key: result[key] for key in ("rule", "neuron", "dataset") if key in named}.items() <= named.items()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("page", "program"), PROGRAMS, ids=lambda value: value.splitlines()[-1])
+def slow_or_weekly(page: str, program: str):
+    """Return a parameter: checks of classes compile for half a minute, and a notebook has one."""
+    weekly = "stdp_run.testing" in program
+    return pytest.param(
+        page, program, marks=pytest.mark.weekly if weekly else pytest.mark.slow, id=f"{page}-{program.splitlines()[-1]}"
+    )
+
+
+@pytest.mark.parametrize(("page", "program"), [slow_or_weekly(*each) for each in programs()])
 def test_every_program_runs(mine, tmp_path, finished_run, page, program):
     (tmp_path / "mine").symlink_to(mine / "mine")
-    words = [sys.executable, "-c", program.replace('"RUN"', repr(str(finished_run)))]
+    program = program.replace('"RUN"', repr(str(finished_run))).replace("n_train=10_000", "n_train=300, n_test=100")
+    words = [sys.executable, "-c", program]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, f"{page}: {done.stderr}"
+
+
+def table(name: str) -> dict[str, dict[str, str]]:
+    """Return the rows of a published table by run."""
+    with (ROOT / f"docs/results/data/{name}.csv").open(newline="") as file:
+        return {row["run"]: row for row in csv.DictReader(file)}
+
+
+def test_the_readmes_results_are_those_of_the_tables():
+    results, times = table("mnist"), table("runs")
+    text = re.search("<!-- results -->\n(.*)<!-- /results -->", PAGES[0].read_text(), re.DOTALL)[1]
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines()[2:]]
+    assert len(lines) == 5
+    for command, neurons, seeds, all_activity, judged, _, time in lines:
+        run = re.fullmatch(r"`stdp-run(?: experiment=(\w+))?`", command)[1] or "nearest_online_400"
+        row = results[run]
+        assert (neurons, seeds, all_activity) == (row["neurons"], row["seeds"], row["all_activity"])
+        readout = row["readout"]
+        assert judged == ("the same" if readout == "all_activity" else f"{row[readout]}, `{readout}`")
+        assert time in (times[run]["time"], f"{float(times[run]['time'].split()[0]):.0f} min")

@@ -1,15 +1,21 @@
 """What is typed reaches a command as it was typed: paths of any kind, a printed command, an empty variable."""
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
-from helpers.refusals import refusal
+from helpers.errors import message_of
 from helpers.runs import composed
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hypothesis import example, given
+from hypothesis import strategies as st
 
+from stdp_run.cli.names import folder_name
 from stdp_run.cli.overrides import PATHS, key_of, prepared
+from stdp_run.cli.python import _as_override
 from stdp_run.config.custom_code import command_to_resume
 
 NASTY = (
@@ -22,11 +28,50 @@ def value_of(argument: str) -> object:
     return OverridesParser.create().parse_override(argument).value()
 
 
-@pytest.mark.parametrize("value", NASTY)
+def as_examples(test):
+    for value in NASTY:
+        test = example(value)(test)
+    return test
+
+
+def is_a_name(text: str) -> bool:
+    """Return whether a text stands for itself: no null, home folder, quotation or interpolation."""
+    return not (text.lower() == "null" or text.startswith("~") or "${" in text or re.fullmatch(r"(['\"]).*\1", text))
+
+
+@as_examples
+@given(st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(str.strip).filter(is_a_name))
 def test_a_path_is_taken_as_it_is(value):
     [argument] = prepared([f"dataset.root={value}"])
     assert value_of(argument) == value
-    assert composed(argument).dataset.root == value
+
+
+def test_a_path_is_composed_as_it_is():
+    assert composed(*prepared([f"dataset.root={' '.join(NASTY)}"])).dataset.root == " ".join(NASTY)
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cc", "Cs"])).filter(lambda text: "${" not in text)
+VALUES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS.map("a, {}".format)
+KEYS = st.text("abc_", min_size=1)
+
+
+@given(st.recursive(VALUES, lambda each: st.lists(each) | st.dictionaries(KEYS, each), max_leaves=4))
+@example({"one": "a]b", "two": False})
+@example(["x, y", 2.5, None])
+@example("0.1 per input")
+@example(np.int64(3))
+def test_values_of_python_are_taken_as_they_are(value):
+    [argument] = prepared([f"rule.a={_as_override('rule.a', value)}"])
+    assert value_of(argument) == value
+
+
+@given(st.lists(st.text(), unique=True, min_size=2, max_size=4))
+@example([f"data-a{separator}b" for separator in (".", ",", "-", "/", " ", "")])
+@example([f"{'a.key-value_' * 50}{end}" for end in "ab"])
+def test_names_of_folders_are_short_and_differ_as_their_settings_do(texts):
+    names = [folder_name(text) for text in texts]
+    assert len(set(names)) == len(texts) and all(re.fullmatch(r"[A-Za-z0-9._-]{1,90}", name) for name in names)
+    assert folder_name("n_exc-20_seed-1") == "n_exc-20_seed-1"
 
 
 def test_every_key_with_a_path_has_the_users_folder_quotes_and_null():
@@ -41,7 +86,8 @@ def test_every_key_with_a_path_has_the_users_folder_quotes_and_null():
 def test_one_of_two_directories_is_refused(tmp_path):
     (tmp_path / "config.yaml").touch()
     for other in ("hydra.run.dir=elsewhere", "-m"):
-        assert refusal(f"resume={tmp_path}", other).startswith(f"resume={tmp_path}: excludes -m and hydra.run.dir; ")
+        line = message_of(lambda other=other: prepared([f"resume={tmp_path}", other]))
+        assert line.startswith(f"resume={tmp_path}: excludes -m and hydra.run.dir; ")
 
 
 def test_in_a_sweep_commas_and_functions_give_several_paths():
@@ -51,26 +97,15 @@ def test_in_a_sweep_commas_and_functions_give_several_paths():
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="has no bash")
-@pytest.mark.parametrize("name", NASTY)
-def test_the_printed_command_resumes_when_it_is_pasted_into_a_shell(tmp_path, name):
-    directory = tmp_path / name
-    directory.mkdir(parents=True)
-    (directory / "config.yaml").touch()
-    shell = f"stdp-run() {{ printf '%s\\n' \"$@\"; }}\n{command_to_resume(directory)}"
+def test_the_printed_command_resumes_when_it_is_pasted_into_a_shell(tmp_path):
+    for name in NASTY:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.yaml").touch()
+    commands = "\n".join(command_to_resume(tmp_path / name) for name in NASTY)
+    shell = f"stdp-run() {{ printf '%s\\0' \"$@\"; }}\n{commands}"
     pasted = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True, cwd=tmp_path).stdout
-    assert [value_of(item) for item in prepared([pasted.removesuffix("\n")])] == [str(directory)] * 2
-
-
-@pytest.mark.slow
-def test_folders_and_files_of_any_name(stdp_run, tmp_path, finished_run):
-    folder = tmp_path / "größe (1), 'a'"
-    shutil.copytree(finished_run, folder / "run")
-    compared = stdp_run("mode=compare", f"compare.dir={folder.name}")
-    assert compared.returncode == 0, compared.stderr
-    assert (folder / "comparison.csv").exists()
-    exported = stdp_run("mode=export", f"checkpoint={folder.name}/run", f"export.to={folder.name}/a[1].npz")
-    assert exported.returncode == 0, exported.stderr
-    assert (folder / "a[1].npz").exists()
+    for name, argument in zip(NASTY, pasted.split("\0"), strict=False):
+        assert [value_of(item) for item in prepared([argument])] == [str(tmp_path / name)] * 2
 
 
 def test_the_directory_of_a_run_may_stand_for_its_first_layer(tmp_path, monkeypatch):

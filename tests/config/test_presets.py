@@ -19,6 +19,7 @@ def choices_of(preset: str) -> dict[str, str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", EXPERIMENTS)
 def test_a_preset_states_or_inherits_its_choices_of_groups(preset):
     settings = settings_of(f"experiment={preset}")
@@ -31,9 +32,9 @@ def test_a_preset_states_or_inherits_its_choices_of_groups(preset):
 
 
 @pytest.mark.parametrize("choice", [choice for choice in TUNED if choice != "none"])
-def test_tuned_constants_are_in_effect_unless_none_are_asked_for(choice):
+def test_tuned_constants_are_in_effect(choice):
     rule, neuron = choice.split("-")
     settings = settings_of(f"rule={rule}", f"neuron={neuron}")
     build_model(settings)
     assert settings.encoder.max_rate_hz == TUNED[choice]["encoder"]["max_rate_hz"] != 128
-    assert settings_of(f"rule={rule}", f"neuron={neuron}", "tuned=none").encoder.max_rate_hz == 128
+    assert settings_of("tuned=none").encoder.max_rate_hz == 128

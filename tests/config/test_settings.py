@@ -44,7 +44,6 @@ def test_keys_of_other_modes_and_missing_keys_are_refused():
         ({"mode": "train"}, "checkpoint=a: only valid with mode=eval, predict, export; resume=DIRECTORY resumes a run"),
         ({"checkpoint": None}, "checkpoint=null: mode=eval needs the checkpoint.pt of a run, checkpoint=PATH"),
         ({"predict": {"csv": "b"}}, "predict.csv=b: only valid with mode=predict"),
-        ({"predict": 5}, "predict=5: only valid with mode=predict"),
         ({"mode": "predict", "predict": {"images": "a"}}, "predict.csv: missing"),
         ({"mode": None}, "mode=null: must be one of train, eval, predict, export, compare, stdp_window"),
         ({"first_layer": 3}, "first_layer=3: must be none, patches, or the directory of a run"),

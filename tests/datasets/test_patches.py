@@ -1,12 +1,12 @@
-"""Patches of another dataset's images: where they are from, and which are left out."""
+"""Patches of another dataset's images: their positions, and the images and contrasts that are left out."""
 
 import numpy as np
-import pytest
 from helpers.errors import message_of
-from helpers.runs import settings_of
 
+from stdp_run import datasets
+from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets import Images, Loaded, Patches
-from stdp_run.datasets.selection import load_images
+from stdp_run.datasets.selection import build_dataset
 from stdp_run.encoding import PATCHES, philox
 
 RNG = np.random.default_rng(0)
@@ -14,12 +14,12 @@ PIXELS = RNG.integers(256, size=(30, 7, 6), dtype=np.uint8) * (RNG.random((30, 7
 
 
 def of(pixels=PIXELS) -> Loaded:
-    """Return a dataset whose image n is of class n % 10."""
+    """Return a dataset; image n has class n % 10."""
     images = Images(pixels, np.arange(len(pixels)) % 10)
     return Loaded(images, Images(pixels[:0], np.zeros(0, int)), tuple("abcdefghij"), "made here")
 
 
-def test_patches_are_at_the_places_that_follow_from_the_seed():
+def test_positions_of_patches_follow_from_the_seed():
     loaded = Patches(of=of, height=3, width=2, per_image=2.0, min_contrast=0.9, seed=5).load()
     expected, number = [], 0
     while len(expected) < 60 + 10:
@@ -42,33 +42,25 @@ def test_a_patch_may_be_a_whole_image_and_the_first_images_can_be_chosen():
 
 
 def test_images_to_validate_and_test_give_no_patches():
-    command = ("dataset=patches", "dataset@dataset.of=digits", "dataset.of.n_validation=1200")
-    whole = load_images(settings_of("dataset=digits"))
-    there = len(whole.train_pixels)
-    for split, n_images in (("test", there), ("validation", there - 1200)):
-        data = load_images(settings_of(*command, f"dataset.of.split={split}"))
-        assert len(data.train_pixels) == n_images
-        known = np.lib.stride_tricks.sliding_window_view(
-            whole.train_pixels[:n_images].reshape(-1, 8, 8), (5, 5), axis=(1, 2)
-        )
+    whole = datasets.Digits().load().train
+    digits = {"_target_": "stdp_run.datasets.Digits", "name": "digits", "height": 8, "width": 8, "n_validation": 1200}
+    for split, n_images in (("test", 1500), ("validation", 300)):
+        options = {"of": digits | {"split": split}, "per_image": 1.0, "min_contrast": 1.0}
+        section = DatasetSettings(options, "patches", "stdp_run.datasets.Patches", 5, 5, "test", 100)
+        loaded = build_dataset(section).load()
+        assert len(loaded.train.labels) == n_images
+        known = np.lib.stride_tricks.sliding_window_view(whole.pixels[:n_images], (5, 5), axis=(1, 2))
         known = {patch.tobytes() for patch in known.reshape(-1, 25)}
-        assert all(patch.tobytes() in known for patch in (*data.train_pixels, *data.test_pixels))
+        assert all(patch.tobytes() in known for patch in (*loaded.train.pixels, *loaded.test.pixels))
 
 
-@pytest.mark.parametrize(
-    ("keys", "line"),
-    [
-        ({"height": 8}, "dataset.height=8: must be at most 7"),
-        ({"width": 0}, "dataset.width=0: must be a whole number of 1 or more"),
-        ({"per_image": 0}, "dataset.per_image=0: must be above 0, and at most 1000"),
-        ({"per_image": 1e9}, "dataset.per_image=1000000000.0: must be above 0, and at most 1000"),
-        ({"min_contrast": -1}, "dataset.min_contrast=-1: must be a number of 0 or more"),
-        (
-            {"min_contrast": 100},
-            "dataset.min_contrast=100.0: must be a contrast that more than 1 in 1000 patches of 3 x 3 pixels have",
-        ),
-        ({"n_images": 0}, "dataset.n_images=0: must be a whole number of 1 or more, or null"),
-    ],
-)
-def test_bad_values_are_refused(keys, line):
-    assert message_of(lambda: Patches(of=of, **{"height": 3, "width": 3, **keys}).load()).startswith(line)
+def test_bad_values_are_refused():
+    for key, value, line in (
+        ("height", 8, "8: must be at most 7"),
+        ("per_image", 0, "0: must be above 0, and at most 1000"),
+        ("min_contrast", -1, "-1: must be a number of 0 or more"),
+        ("min_contrast", 100, "100.0: must be a contrast that more than 1 in 1000 patches of 3 x 3 pixels have"),
+        ("n_images", 0, "0: must be a whole number of 1 or more, or null"),
+    ):
+        text = message_of(lambda: Patches(of=of, **{"height": 3, "width": 3, key: value}).load())  # noqa: B023
+        assert text.startswith(f"dataset.{key}={line}")

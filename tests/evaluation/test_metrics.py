@@ -1,53 +1,58 @@
 """The figures of a network: labels and evaluation from spike counts, intervals, and the running accuracy."""
 
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from stdp_run.evaluation import metrics
-from stdp_run.evaluation.labels import Labels, assign_labels, sum_by_class
+from stdp_run.evaluation.labels import assign_labels, sum_by_class
 from stdp_run.evaluation.metrics import RunningAccuracy
-from stdp_run.evaluation.readouts import READOUTS
-
-
-def labelled(counts, classes, n_classes):
-    return metrics.label_neurons(counts.__getitem__, classes, n_classes)
+from stdp_run.evaluation.readouts import READOUTS, answer
 
 
 def evaluated(counts, labels, classes, known=None):
     return metrics.evaluate(counts.__getitem__, labels, classes, known)
 
 
-@pytest.mark.parametrize("n", [3, 17, 2 * metrics.IMAGES_AT_ONCE, 2 * metrics.IMAGES_AT_ONCE + 17])
-def test_every_image_counts_once_whatever_their_number(n):
-    counts = np.resize(np.array([[9, 0, 0], [0, 9, 0], [0, 0, 0]], np.int32), (n, 3))
-    classes = np.resize([0, 1, 1], n)
-    labels = labelled(counts, classes, 2)
-    result = evaluated(counts, labels, classes)
-    assert labels.label.tolist() == [0, 1, -1] and labels.n_silent == 1
-    silent = int((counts.sum(axis=1) == 0).sum())
-    assert result.n_correct == dict.fromkeys(READOUTS, n - silent)
-    assert result.confusion["all_activity"].sum() == n
-    assert result.confusion["all_activity"][1, 2] == silent
-    assert result.spikes_per_image == pytest.approx(9 * (n - silent) / n)
-
-
-def test_labels_are_those_of_all_images_whatever_number_calibrates(monkeypatch):
-    rng = np.random.default_rng(0)
-    counts, classes = rng.poisson(0.5, (1700, 6)), rng.integers(3, size=1700)
-    whole = assign_labels(sum_by_class(counts, classes, 3), np.bincount(classes))
-    for most in (0, 300, 900, 5000):
-        monkeypatch.setattr(metrics, "MOST_CALIBRATING", most)
-        labels = labelled(counts, classes, 3)
-        assert np.array_equal(labels.mean_count, whole.mean_count) and np.array_equal(labels.label, whole.label)
-        assert labels.calibration.keys() == (READOUTS.keys() if most else set())
+@given(
+    seed=st.integers(0, 999),
+    n_images=st.integers(1, 40),
+    at_once=st.integers(1, 15),
+    calibrating=st.integers(0, 25),
+    known=st.lists(st.booleans(), min_size=3, max_size=3),
+)
+@example(seed=0, n_images=1, at_once=1, calibrating=0, known=[True] * 3)
+def test_parts_of_any_size_give_the_labels_and_answers_of_all_images(seed, n_images, at_once, calibrating, known):
+    rng = np.random.default_rng(seed)
+    counts, classes = rng.poisson(0.3, (n_images, 5)), rng.integers(3, size=n_images)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "IMAGES_AT_ONCE", at_once)
+        patch.setattr(metrics, "MOST_CALIBRATING", calibrating)
+        labels = metrics.label_neurons(counts.__getitem__, classes, 3)
+        result = evaluated(counts, labels, classes, np.array(known))
+    whole = assign_labels(sum_by_class(counts, classes, 3), np.bincount(classes, minlength=3))
+    assert np.array_equal(labels.mean_count, whole.mean_count) and np.array_equal(labels.label, whole.label)
+    assert labels.n_silent == (counts.sum(axis=0) == 0).sum()
+    assert labels.calibration.keys() == (READOUTS.keys() if calibrating and n_images > 1 else set())
+    assert result.n_images == n_images and result.spikes_per_image == pytest.approx(counts.sum() / n_images)
+    for name, readout in READOUTS.items():
+        confusion = np.zeros((3, 4), int)  # the last column is for no answer
+        for true, given_answer in zip(classes, answer(readout(counts, whole) * known), strict=True):
+            confusion[true, given_answer] += 1
+        assert np.array_equal(result.confusion[name], confusion)
+        assert result.n_correct[name] == confusion.trace()
+        shares = [row[c] / row.sum() if row.any() else None for c, row in enumerate(confusion)]
+        assert result.accuracy_per_class(name) == shares, "a class without images has no accuracy"
 
 
 def test_images_calibrate_as_ones_that_were_not_seen():
     rng = np.random.default_rng(0)  # pure noise: no answer is right more often than by chance
     counts, classes = rng.poisson(0.1, (400, 500)), rng.integers(2, size=400)
-    labels = labelled(counts, classes, 2)
+    labels = metrics.label_neurons(counts.__getitem__, classes, 2)
     result = evaluated(counts, labels, classes)
     assert result.accuracy["naive_bayes"] > 0.85, "on images that gave the labels"
     later, their = rng.poisson(0.1, (2000, 500)), rng.integers(2, size=2000)
@@ -58,32 +63,21 @@ def test_images_calibrate_as_ones_that_were_not_seen():
     assert plain.calibration_error["naive_bayes"] > 0.3 and plain.confusion.keys() == result.confusion.keys()
 
 
-def test_only_known_classes_are_answered():
-    counts = np.array([[1, 0], [2, 0], [0, 3], [1, 1]])
-    classes = np.array([1, 1, 0, 2])
-    labels = labelled(counts[:2], classes[:2], 3)  # of class 1 alone
-    everything = evaluated(counts, labels, classes)
-    known = evaluated(counts, labels, classes, np.array([False, True, False]))
-    for name in READOUTS:
-        assert known.confusion[name].tolist() == [[0, 0, 0, 1], [0, 2, 0, 0], [0, 1, 0, 0]], name
-    assert everything.confusion["all_activity"].tolist() == known.confusion["all_activity"].tolist()
-
-
-def test_confusion_has_a_column_for_no_answer():
-    labels = Labels(np.arange(3), np.eye(3))
-    result = evaluated(np.array([[0, 0, 0], [0, 1, 0], [1, 0, 0]]), labels, np.array([0, 1, 1]))
-    assert result.confusion["all_activity"].tolist() == [[0, 0, 0, 1], [1, 1, 0, 0], [0, 0, 0, 0]]
-    assert result.accuracy_per_class("all_activity") == [0.0, 0.5, None], "a class without images has no accuracy"
-
-
-@pytest.mark.parametrize(
-    ("right", "total", "low", "high"),
-    [(0, 10, 0.0, 0.27753), (5, 10, 0.23659, 0.76341), (9, 10, 0.59585, 0.98212), (8200, 10000, 0.81234, 0.82741)],
-)
-def test_interval_has_the_published_values(right, total, low, high):
-    # Wilson score intervals, e.g. Newcombe 1998, table I, and the same formula evaluated by hand for 10,000 images.
-    result = metrics.Evaluation(total, {"r": right}, {}, 1.0, 1.0)
-    assert result.interval("r") == pytest.approx((low, high), abs=1e-4)
+@given(st.integers(0, 10_000), st.integers(1, 10_000))
+@example(0, 1)
+@example(7, 7)
+@example(8200, 10_000)
+def test_an_interval_ends_at_the_shares_of_which_the_measured_one_is_1_96_standard_errors_away(right, total):
+    """Wilson 1927: the ends solve |p - share| = z sqrt(p (1 - p) / n)."""
+    right = min(right, total)
+    share, z = right / total, NormalDist().inv_cdf(0.975)
+    interval = metrics.Evaluation(total, {"r": right}, {}, 1.0, 1.0).interval("r")
+    for end, limit in zip(interval, (0, 1), strict=True):
+        if share == limit:
+            assert end == pytest.approx(limit, abs=1e-12)
+        else:
+            assert abs(end - share) == pytest.approx(z * (end * (1 - end) / total) ** 0.5)
+    assert 0 <= interval[0] < interval[1] <= 1 and interval[0] - 1e-12 < share < interval[1] + 1e-12
 
 
 def test_running_accuracy_uses_earlier_windows_only():

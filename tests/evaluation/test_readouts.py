@@ -1,85 +1,92 @@
-"""Labels and readouts: by hand on a table of three neurons, and against their formulas."""
+"""Labels and readouts: their formulas in plain loops, and images that readouts answer differently."""
 
 import math
 
 import numpy as np
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from stdp_run.evaluation import readouts
 from stdp_run.evaluation.labels import NO_LABEL, Labels, assign_labels, sum_by_class
-from stdp_run.evaluation.readouts import NO_ANSWER, answer
+from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
 
-# Three neurons, two classes; image classes 0, 0, 1, 1. Neuron 2 never spikes.
-COUNTS = np.array([[4, 1, 0], [2, 1, 0], [0, 3, 0], [1, 5, 0]])
-CLASSES = np.array([0, 0, 1, 1])
-
-
-def labels():
-    sums = sum_by_class(COUNTS, CLASSES, 2)
-    return assign_labels(sums, np.bincount(CLASSES))
+# Spike counts of three neurons for images of classes 0, 0, 1, 1. Neuron 2 never spikes.
+BY_HAND = [[4, 1, 0], [2, 1, 0], [0, 3, 0], [1, 5, 0]], [0, 0, 1, 1], 2
+ANSWERED = [[2, 1, 7], [0, 4, 0], [3, 3, 0], [0, 0, 0], [0, 0, 3]]
 
 
-def test_labels_of_a_hand_made_table():
-    result = labels()
-    assert result.mean_count.tolist() == [[3.0, 1.0, 0.0], [0.5, 4.0, 0.0]]
-    assert result.label.tolist() == [0, 1, NO_LABEL]
+@st.composite
+def tables(draw):
+    """Return spike counts [N][E], the class of each image, and the number of classes."""
+    n_exc, n_classes = draw(st.integers(1, 4)), draw(st.integers(2, 3))
+    images = st.tuples(st.tuples(*[st.integers(0, 6)] * n_exc), st.integers(0, n_classes - 1))
+    counts, classes = zip(*draw(st.lists(images, min_size=1, max_size=6)), strict=True)
+    return counts, classes, n_classes
 
 
-def test_labels_do_not_depend_on_how_many_images_a_class_has():
-    many = sum_by_class(np.repeat(COUNTS, [9, 9, 1, 1], axis=0), np.repeat(CLASSES, [9, 9, 1, 1]), 2)
-    assert assign_labels(many, np.array([18, 2])).label.tolist() == labels().label.tolist()
+def labelled(counts, classes, n_classes) -> Labels:
+    sums = sum_by_class(np.array(counts), np.array(classes), n_classes)
+    return assign_labels(sums, np.bincount(classes, minlength=n_classes))
 
 
-def test_readouts_of_a_hand_made_table():
-    counts = np.array([[2, 1, 7], [0, 0, 0], [0, 0, 3]])
-    assert readouts.all_activity(counts, labels()).tolist() == [[2.0, 1.0], [0.0, 0.0], [0.0, 0.0]]
-    expected = [[2 * 6 / 7 + 1 / 5, 2 / 7 + 4 / 5], [0, 0], [0, 0]]
-    assert np.allclose(readouts.proportion(counts, labels()), expected)
+def scores_in_plain_loops(counts, mean, label) -> dict[str, list[float]]:
+    """Return the score of each class by readout, from the counts [E] of an image, mean counts [C][E] and labels [E]."""
+    classes, known = range(len(mean)), [i for i, each in enumerate(label) if each != NO_LABEL]
+    average = {i: sum(row[i] for row in mean) / len(mean) for i in known}
+    rate = [{i: row[i] + readouts.FLOOR * average[i] for i in known} for row in mean]
+    smooth = [{i: row[i] + readouts.SMOOTHING * average[i] for i in known} for row in mean]
+
+    def poisson(n, expected):
+        return math.exp(-expected) * expected**n / math.factorial(n)
+
+    def normalised(values):
+        return [value / sum(values) for value in values] if any(counts[i] for i in known) else [0.0] * len(values)
+
+    groups = [[counts[i] for i in known if label[i] == c] for c in classes]
+    shares = [[counts[i] * mean[c][i] / (average[i] * len(mean)) for i in known] for c in classes]
+    return {
+        "all_activity": [sum(group) / max(len(group), 1) for group in groups],
+        "proportion": [sum(each) for each in shares],
+        "naive_bayes": normalised([math.prod(poisson(counts[i], rate[c][i]) for i in known) for c in classes]),
+        "multinomial_bayes": normalised(
+            [math.prod((row[i] / sum(row.values())) ** counts[i] for i in known) if known else 0.0 for row in smooth]
+        ),
+    }
 
 
-def test_naive_bayes_gives_the_probability_of_each_class_for_poisson_counts():
-    counts = np.array([[2, 1, 0], [0, 4, 0], [3, 3, 0], [0, 0, 0], [0, 0, 3]])
-    floor = readouts.FLOOR
-    mean = [[3.0 + floor * 1.75, 1.0 + floor * 2.5], [0.5 + floor * 1.75, 4.0 + floor * 2.5]]
-
-    def poisson(n, rate):
-        return math.exp(-rate) * rate**n / math.factorial(n)
-
-    score = readouts.naive_bayes(counts, labels())
-    for row, (first, second, _) in zip(score[:3], counts[:3].tolist(), strict=True):
-        joint = [poisson(first, a) * poisson(second, b) for a, b in mean]
-        assert row == pytest.approx([p / sum(joint) for p in joint], rel=1e-12)
-    assert answer(score).tolist() == [0, 1, 0, NO_ANSWER, NO_ANSWER]
+@given(tables(), st.lists(st.tuples(*[st.integers(0, 6)] * 4), min_size=1, max_size=4))
+@example(BY_HAND, ANSWERED)
+def test_every_readout_is_its_formula(table, answered):
+    labels = labelled(*table)
+    rows = np.array(answered)[:, : len(labels.label)]
+    for name, readout in READOUTS.items():
+        score = readout(rows, labels)
+        expected = [scores_in_plain_loops(row, labels.mean_count.tolist(), labels.label)[name] for row in rows.tolist()]
+        assert score == pytest.approx(np.array(expected), rel=1e-9), name
+        assert [each == NO_ANSWER for each in answer(score)] == [not any(each) for each in expected]
 
 
-def test_naive_bayes_uses_what_a_neuron_seldom_does():
-    # Both neurons are labelled 0; the second also answers class 1 a little, the first never does.
-    both = Labels(np.array([0, 0, 1]), np.array([[5.0, 5.0, 0.1], [0.0, 4.0, 0.5]]))
-    counts = np.array([[0, 4, 0]])
-    assert answer(readouts.all_activity(counts, both)).tolist() == [0]
-    assert answer(readouts.proportion(counts, both)).tolist() == [0]
-    assert answer(readouts.naive_bayes(counts, both)).tolist() == [1]
+@given(tables(), st.integers(2, 9))
+@example(BY_HAND, 9)
+def test_a_label_is_the_class_with_the_highest_mean_however_often_its_images_come(table, times):
+    counts, classes, n_classes = map(np.array, table)
+    labels = labelled(*table)
+    for c in range(n_classes):
+        assert labels.mean_count[c] == pytest.approx(counts[classes == c].sum(axis=0) / max(1, sum(classes == c)))
+    first = [means.index(max(means)) if any(means) else NO_LABEL for means in labels.mean_count.T.tolist()]
+    assert labels.label.tolist() == first
+    repeats = np.where(classes == 0, times, 1)
+    many = labelled(np.repeat(counts, repeats, axis=0), np.repeat(classes, repeats), n_classes)
+    assert many.mean_count == pytest.approx(labels.mean_count)
 
 
-def test_multinomial_bayes_gives_the_probability_of_each_class_for_spikes_drawn_one_by_one():
-    counts = np.array([[2, 1, 0], [0, 4, 0], [3, 3, 0], [0, 0, 0], [0, 0, 3]])
-    e = readouts.SMOOTHING
-    smooth = [[3.0 + e * 1.75, 1.0 + e * 2.5], [0.5 + e * 1.75, 4.0 + e * 2.5]]
-    share = [[g / sum(row) for g in row] for row in smooth]
-    score = readouts.multinomial_bayes(counts, labels())
-    for row, (first, second, _) in zip(score[:3], counts[:3].tolist(), strict=True):
-        joint = [math.comb(first + second, first) * a**first * b**second for a, b in share]
-        assert row == pytest.approx([p / sum(joint) for p in joint], rel=1e-12)
-    assert answer(score).tolist() == [0, 1, 0, NO_ANSWER, NO_ANSWER]
-
-
-def test_multinomial_bayes_does_not_ask_how_often_a_class_makes_neurons_spike(monkeypatch):
+def test_only_poisson_counts_take_silence_and_the_number_of_spikes_as_evidence(monkeypatch):
     known = Labels(np.array([0, 0, 1]), np.array([[3.0, 9.0, 1.0], [0.5, 0.2, 2.0]]))
-    # The silence of the second neuron is not held against class 0, as Poisson counts do.
-    counts = np.array([[2, 0, 0]])
+    counts = np.array([[2, 0, 0]])  # the second neuron, of class 0, is silent
     assert answer(readouts.naive_bayes(counts, known)).tolist() == [1]
     assert answer(readouts.multinomial_bayes(counts, known)).tolist() == [0]
-    # But for the smoothing, a class that evokes ten times the spikes is scored the same.
+    # Without smoothing, the score of a class does not change if it evokes ten times the spikes.
     monkeypatch.setattr(readouts, "SMOOTHING", 1e-12)
     loud = Labels(known.label, known.mean_count * [[1.0], [10.0]])
     counts = np.random.default_rng(0).poisson(1.0, (200, 3))
@@ -88,19 +95,12 @@ def test_multinomial_bayes_does_not_ask_how_often_a_class_makes_neurons_spike(mo
     assert np.abs(readouts.naive_bayes(counts, loud) - readouts.naive_bayes(counts, known)).max() > 0.5
 
 
-@pytest.mark.parametrize("readout", ["naive_bayes", "multinomial_bayes"])
-def test_probabilities_cope_with_many_spikes_of_many_neurons(readout):
+def test_probabilities_cope_with_many_spikes_of_many_neurons():
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 10, 300)
-    rates = rng.gamma(0.3, 2.0, (10, 800))
-    counts = rng.poisson(rates[truth])
-    known = assign_labels(sum_by_class(counts, truth, 10), np.bincount(truth, minlength=10))
-    score = readouts.READOUTS[readout](counts * 50, known)
-    assert np.isfinite(score).all()
-    assert score.sum(axis=1) == pytest.approx(np.ones(300))
-    assert (answer(score) == truth).mean() > 0.99
-
-
-def test_all_activity_takes_the_mean_over_a_classs_neurons():
-    three_of_class_0 = Labels(np.array([0, 0, 0, 1]), np.array([[1.0, 1, 1, 0], [0, 0, 0, 1]]))
-    assert readouts.all_activity(np.array([[1, 1, 1, 2]]), three_of_class_0).tolist() == [[1.0, 2.0]]
+    counts = rng.poisson(rng.gamma(0.3, 2.0, (10, 800))[truth])
+    known = labelled(counts, truth, 10)
+    for readout in (readouts.naive_bayes, readouts.multinomial_bayes):
+        score = readout(counts * 50, known)
+        assert score.sum(axis=1) == pytest.approx(np.ones(300))
+        assert (answer(score) == truth).mean() > 0.99

@@ -1,10 +1,11 @@
-"""The network of Diehl & Cook 2015 with its triplet rule in plain loops, from the specification and from nothing else.
+"""The network of Diehl & Cook 2015 with its triplet rule in plain loops, from the paper and its scripts.
 
-One synapse, one neuron, one step at a time, standard library only; every synapse has a trace of its own, of the spikes
-as they arrive at it.
+One synapse, one neuron, one step at a time, standard library only. Every synapse has its own trace, of the spikes as
+they arrive at it.
 """
 
 import math
+from types import SimpleNamespace
 
 from helpers.oracle import philox
 
@@ -24,10 +25,10 @@ class Cell:
         self.rest, self.reset, self.tau, self.held = rest, reset, tau, held
         self.v, self.g_e, self.g_i, self.wait = start, 0.0, 0.0, 0
 
-    def step(self, excitation, inhibition, threshold):
+    def step(self, excitation, inhibition, threshold, tau_inhibition=2.0):
         """Advance by the conductances that arrive; return whether it fires above `threshold`."""
         self.g_e = self.g_e * math.exp(-DT / 1.0) + excitation
-        self.g_i = self.g_i * math.exp(-DT / 2.0) + inhibition
+        self.g_i = self.g_i * math.exp(-DT / tau_inhibition) + inhibition
         if self.wait > 0:
             self.wait -= 1
         else:
@@ -41,12 +42,14 @@ class Cell:
 
 
 class Network:
-    """All of it, as it runs on from image to image."""
+    """The network as it runs on from image to image; `p` and `rule` hold constants by name."""
 
-    def __init__(self, weight, p, rule, max_delay, seed):
-        self.w, self.p, self.rule = [list(row) for row in weight], p, rule
+    def __init__(self, weight, p, rule, seed, rest_steps):
+        self.weight, self.p, self.constants, self.rest_steps = [list(row) for row in weight], p, rule, rest_steps
         self.n_exc, self.n_inputs = len(weight), len(weight[0])
-        self.delay = [[delay_of(i, j, max_delay, seed) for j in range(self.n_inputs)] for i in range(self.n_exc)]
+        inputs = range(self.n_inputs)
+        self.delay = [[delay_of(i, j, p["max_delay"], seed) for j in inputs] for i in range(self.n_exc)]
+        self.rule = SimpleNamespace(rate=1)
         self.theta = [p["theta_start"]] * self.n_exc
         self.x = [[0.0] * self.n_inputs for _ in range(self.n_exc)]
         self.y, self.y2 = [0.0] * self.n_exc, [0.0] * self.n_exc
@@ -59,7 +62,7 @@ class Network:
         self.inhibitory = [Cell(-60.0, -45.0, inhibitory_start, 10.0, inhibitory_held) for _ in range(self.n_exc)]
         self.fired = [0] * self.n_exc
 
-    def present(self, spikes, rest_steps, learning):
+    def present(self, spikes, learning):
         """Present spikes[T][I], then a rest; return the counts of the T steps."""
         counts = [0] * self.n_exc
         if learning:
@@ -67,11 +70,10 @@ class Network:
         else:
             self.awaken(-65.0, -60.0)
         silence = [0] * self.n_inputs
-        sent = [*spikes, *[silence] * (rest_steps if learning else 0)]
+        sent = [*spikes, *[silence] * (self.rest_steps if learning else 0)]
         for t in range(len(sent)):
-            arrived = [
-                [sent[t - d][j] if t >= d else 0 for j, d in enumerate(row)] for row in self.delay
-            ]  # the rest is longer than any delay: nothing is on its way when an image begins
+            # The rest is longer than any delay, so every spike has arrived before the next image.
+            arrived = [[sent[t - d][j] if t >= d else 0 for j, d in enumerate(row)] for row in self.delay]
             post = self.step(arrived, learning)
             if t < len(spikes):
                 counts = [n + s for n, s in zip(counts, post, strict=True)]
@@ -82,9 +84,10 @@ class Network:
         for i, cell in enumerate(self.excitatory):
             if learning:
                 self.theta[i] *= math.exp(-DT / 1e7)
-            excitation = sum(w for w, s in zip(self.w[i], arrived[i], strict=True) if s)
+            excitation = sum(w for w, s in zip(self.weight[i], arrived[i], strict=True) if s)
             inhibition = self.p["w_ie"] * (sum(self.fired) - self.fired[i])
-            post.append(int(cell.step(excitation, inhibition, self.theta[i] - 20.0 - 52.0)))
+            threshold = self.theta[i] + self.p["v_threshold"]
+            post.append(int(cell.step(excitation, inhibition, threshold, self.p["tau_inhibition"])))
             if post[i] and learning:
                 self.theta[i] += self.p["theta_increment"]
         self.fired = [
@@ -99,16 +102,16 @@ class Network:
         d_x, d_y, d_y2 = (math.exp(-DT / tau) for tau in (20.0, 20.0, 40.0))
         self.x[i] = [1.0 if s else x * d_x for x, s in zip(self.x[i], arrived, strict=True)]
         self.y[i] = 1.0 if fires else self.y[i] * d_y
-        y2 = self.y2[i] * d_y2
+        y2, row, rate = self.y2[i] * d_y2, self.weight[i], self.rule.rate
         for j, s in enumerate(arrived):
             if s:
-                self.w[i][j] -= self.rule["a_pre"] * self.y[i]
+                row[j] -= rate * self.constants["a_pre"] * self.y[i]
             if fires:
-                self.w[i][j] += self.rule["a_post"] * self.x[i][j] * y2
-            self.w[i][j] = min(max(self.w[i][j], 0.0), 1.0)
+                row[j] += rate * self.constants["a_post"] * self.x[i][j] * y2
+            row[j] = min(max(row[j], 0.0), self.constants["w_max"])
         self.y2[i] = 1.0 if fires else y2
 
     def normalise(self):
-        for row in self.w:
+        for row in self.weight:
             total = math.fsum(row)
-            row[:] = [min(w * self.rule["w_norm"] / total, 1.0) for w in row]
+            row[:] = [min(w * self.constants["w_norm"] / total, self.constants["w_max"]) for w in row]

@@ -1,4 +1,4 @@
-"""What a user reads when something is wrong."""
+"""The message of an error."""
 
 import pytest
 

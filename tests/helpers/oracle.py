@@ -1,7 +1,6 @@
-"""The model once more, in plain loops over plain numbers, written from the specification and from nothing else.
+"""The model once more in plain loops over plain numbers, written from the papers.
 
-Slow on purpose: one synapse, one neuron, one step at a time, standard library only. The tests compare the package
-with these.
+One synapse, one neuron, one step of 1 ms at a time, standard library only.
 """
 
 import math
@@ -30,10 +29,20 @@ def spike_threshold(max_rate_hz, dt_ms, value):
     return math.floor(p * 2**32)
 
 
-def pixel_spikes(value, pixel, image, epoch, seed, stream, n_steps, max_rate_hz, dt_ms=1):
-    """Return the spikes of one pixel, a list of 0/1."""
-    limit = spike_threshold(max_rate_hz, dt_ms, value)
-    return [int(philox((t // 4, pixel, image, epoch), (seed, stream))[t % 4] < limit) for t in range(n_steps)]
+def pixel_spikes(limit, pixel, image, presentation, seed, stream, n_steps):
+    """Return the spikes of one pixel, a list of 0/1; `limit` is its `spike_threshold`."""
+    words = [w for t in range(0, n_steps, 4) for w in philox((t // 4, pixel, image, presentation), (seed, stream))]
+    return [int(word < limit) for word in words[:n_steps]]
+
+
+def image_spikes(image, number, presentation, seed, stream, n_steps, max_rate_hz, dt_ms=1):
+    """Return the spikes of an image's pixels, [T][I]."""
+    limits = [spike_threshold(max_rate_hz, dt_ms, value) for value in image]
+    trains = [
+        pixel_spikes(limit, j, number, presentation, seed, stream, n_steps) if limit else [0] * n_steps
+        for j, limit in enumerate(limits)
+    ]
+    return list(zip(*trains, strict=True))
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -41,45 +50,41 @@ def pixel_spikes(value, pixel, image, epoch, seed, stream, n_steps, max_rate_hz,
 
 
 class Rule:
-    """What is the same for all rules."""
+    """The state of a rule; `published` has the constants of its paper or program."""
+
+    published = {}
+    rate = 1  # factor of the schedule
+
+    def __init__(self, weight, **constants):
+        self.weight = [list(row) for row in weight]
+        vars(self).update({"w_norm": 0.1 * len(weight[0]), **self.published, **constants})
+        self.start_image()
 
     def begin(self):
         """Do what comes before the first step of an image that is learned from."""
 
 
 class MetaNearestOnline(Rule):
-    """Nearest-spike traces, of which y lasts; a target mean weight per neuron; soft bounds."""
+    """Traces of the nearest spike; y persists; a target mean weight per neuron; soft bounds."""
 
-    def __init__(
-        self,
-        weight,
-        *,
-        a_post=1e-2,
-        a_pre=1e-4,
-        tau_pre=30,
-        tau_post=200,
-        target_share=0.1,
-        bound=0.2,
-        w_min=0,
-        w_max=1,
-    ):
-        self.weight = [list(row) for row in weight]
-        self.target_share, self.bound = target_share, bound
-        self.a_post, self.a_pre, self.w_min, self.w_max = a_post, a_pre, w_min, w_max
-        self.d_pre, self.d_post = math.exp(-1 / tau_pre), math.exp(-1 / tau_post)
+    published = {"a_post": 1e-2, "a_pre": 1e-4, "tau_pre": 30, "tau_post": 200}
+    published |= {"target_share": 0.1, "bound": 0.2, "w_min": 0, "w_max": 1}
+
+    def __init__(self, weight, **constants):
+        super().__init__(weight, **constants)
         self.y = [0.0] * len(self.weight)
         self.target = [_mean(row) for row in self.weight]
         self.target_mean = _mean(self.target)
-        self.start_image()
 
     def start_image(self):
         self.x = [0.0] * len(self.weight[0])
 
     def step(self, pre, post, last, threshold=None):
-        self.x = [1.0 if s else x * self.d_pre for x, s in zip(self.x, pre, strict=True)]
-        self.y = [1.0 if s else y * self.d_post for y, s in zip(self.y, post, strict=True)]
-        mean_y = _mean(self.y)
-        target = [m - self.target_share * self.a_pre * (y - mean_y) for m, y in zip(self.target, self.y, strict=True)]
+        d_pre, d_post = math.exp(-1 / self.tau_pre), math.exp(-1 / self.tau_post)
+        self.x = [1.0 if s else x * d_pre for x, s in zip(self.x, pre, strict=True)]
+        self.y = [1.0 if s else y * d_post for y, s in zip(self.y, post, strict=True)]
+        mean_y, share = _mean(self.y), self.rate * self.target_share * self.a_pre
+        target = [m - share * (y - mean_y) for m, y in zip(self.target, self.y, strict=True)]
         mean_target = _mean(target)
         self.target = [m * self.target_mean / mean_target for m in target]
         for i, row in enumerate(self.weight):
@@ -87,40 +92,27 @@ class MetaNearestOnline(Rule):
             for j, w in enumerate(row):
                 dw = self.a_post * post[i] * self.x[j] - self.a_pre * self.y[i] * pre[j]
                 room = w - self.w_min if dw < 0 else self.w_max - w
-                row[j] = w * factor + dw * math.exp(-self.bound / max(room, 1e-4))
+                row[j] = w * factor + self.rate * dw * math.exp(-self.bound / max(room, 1e-4))
 
 
 class PostPreInt(Rule):
-    """Integers only. Exact where nu0 and nu1 are multiples of 2^shift; else `draw()` gives u in 0..2^shift - 1."""
+    """Integers only; `image` is (index of the image, presentation), counters of the stochastic rounding."""
 
-    def __init__(
-        self,
-        weight,
-        *,
-        nu0=14,
-        nu1=141,
-        shift=14,
-        trace_decay=31169,
-        trace_scale=127,
-        max_threshold=4915,
-        w_min=0,
-        w_max=109,
-        draw=None,
-    ):
-        self.weight = [[int(w) for w in row] for row in weight]
-        self.nu0, self.nu1, self.shift = nu0, nu1, shift
-        self.trace_decay, self.trace_scale = trace_decay, trace_scale
-        self.max_threshold, self.w_min, self.w_max = max_threshold, w_min, w_max
-        self.draw = draw
-        self.start_image()
+    published = {"nu0": 14, "nu1": 141, "shift": 14, "trace_decay": 31169, "trace_scale": 127}
+    published |= {"max_threshold": 4915, "w_min": 0, "w_max": 109}
+    seed, image = 0, (0, 0)
 
     def start_image(self):
+        self.number = 0
         self.x = [0] * len(self.weight[0])
         self.y = [0] * len(self.weight)
 
-    def rounded(self, amount):
+    def rounded(self, amount, synapse, purpose):
         whole, rest = divmod(amount, 2**self.shift)
-        return whole + (self.draw() < rest if rest else 0)
+        if not rest:
+            return whole
+        word = philox((self.number, synapse, *self.image), (self.seed, 4))[purpose]
+        return whole + (word % 2**self.shift < rest)
 
     def advance(self, trace, spike):
         return self.trace_scale if spike else (self.trace_decay * trace) // 2**15
@@ -130,26 +122,31 @@ class PostPreInt(Rule):
         self.y = [self.advance(y, s) for y, s in zip(self.y, post, strict=True)]
         for i, row in enumerate(self.weight):
             for j in range(len(row)):
+                synapse = i * len(row) + j
                 if pre[j]:
-                    row[j] += self.rounded(self.nu0 * self.y[i])
+                    row[j] += self.rounded(self.nu0 * self.y[i], synapse, 0)
                 if post[i]:
-                    row[j] += self.rounded(self.nu1 * self.x[j])
+                    row[j] += self.rounded(self.nu1 * self.x[j], synapse, 1)
                 if threshold[i] > self.max_threshold:
                     row[j] = row[j] // 2
                 row[j] = min(max(row[j], self.w_min), self.w_max)
+        self.number += 1
+
+
+def nearest(tau):
+    """Return how a trace of the nearest spike advances."""
+    return lambda self, trace, spike: 1.0 if spike else trace * math.exp(-1 / getattr(self, tau))
+
+
+def all_to_all(tau):
+    """Return how a trace of all spikes advances."""
+    return lambda self, trace, spike: trace * math.exp(-1 / getattr(self, tau)) + spike
 
 
 class SpikeRule(Rule):
-    """A rule stated by what an input spike and an output spike do to a weight; steps of 1 ms."""
+    """A rule stated by what an input spike and an output spike do to a weight."""
 
     never_spiked = 0.0  # x before the first spike
-    published = {}
-
-    def __init__(self, weight, *, w_norm=None, w_max=1, **constants):
-        self.weight = [list(row) for row in weight]
-        self.w_max, self.w_norm = w_max, w_norm or 0.1 * len(weight[0])
-        vars(self).update({**self.published, **constants})
-        self.start_image()
 
     def start_image(self):
         self.x = [self.never_spiked] * len(self.weight[0])
@@ -169,10 +166,9 @@ class SpikeRule(Rule):
         for i, row in enumerate(self.weight):
             for j in range(len(row)):
                 if pre[j]:
-                    row[j] += self.at_input(row[j], self.y[i])
-            for j in range(len(row)):
+                    row[j] += self.rate * self.at_input(row[j], self.y[i])
                 if post[i]:
-                    row[j] += self.at_output(row[j], self.x[j], y2_before[i])
+                    row[j] += self.rate * self.at_output(row[j], self.x[j], y2_before[i])
         if self.normalise == "every_step" or (self.normalise == "last_step" and last):
             self.scale_rows()
         self.clamp()
@@ -196,26 +192,13 @@ class SpikeRule(Rule):
     def at_input(self, w, y):
         return 0.0
 
-    def nearest(self, trace, tau, spike):
-        return 1.0 if spike else trace * math.exp(-1 / tau)
-
-    def all_to_all(self, trace, tau, spike):
-        return trace * math.exp(-1 / tau) + spike
-
     def room(self, w):
         return max(self.w_max - w, 0.0)
 
 
 class NearestOnline(SpikeRule):
-    """Pairs; nearest spikes."""
-
-    published = {"a_post": 1e-2, "a_pre": 1e-4, "tau_pre": 20, "tau_post": 20, "normalise": "every_step"}
-
-    def next_x(self, x, spike):
-        return self.nearest(x, self.tau_pre, spike)
-
-    def next_y(self, y, spike):
-        return self.nearest(y, self.tau_post, spike)
+    published = {"a_post": 1e-2, "a_pre": 1e-4, "tau_pre": 20, "tau_post": 20, "normalise": "every_step", "w_max": 1}
+    next_x, next_y = nearest("tau_pre"), nearest("tau_post")
 
     def at_input(self, w, y):
         return -self.a_pre * y
@@ -225,75 +208,30 @@ class NearestOnline(SpikeRule):
 
 
 class FullOnline(NearestOnline):
-    """Pairs; all spikes add up."""
-
     published = NearestOnline.published | {"normalise": "last_step"}
-
-    def next_x(self, x, spike):
-        return self.all_to_all(x, self.tau_pre, spike)
-
-    def next_y(self, y, spike):
-        return self.all_to_all(y, self.tau_post, spike)
+    next_x, next_y = all_to_all("tau_pre"), all_to_all("tau_post")
 
 
-class Triplet(SpikeRule):
-    """Pairs depress, triplets potentiate; nearest spikes."""
-
-    published = {
-        "a_pre": 1e-4,
-        "a_post": 1e-2,
-        "tau_pre": 20,
-        "tau_post": 20,
-        "tau_post_slow": 40,
-        "normalise": "before_presentation",
-    }
-
-    def next_x(self, x, spike):
-        return self.nearest(x, self.tau_pre, spike)
-
-    def next_y(self, y, spike):
-        return self.nearest(y, self.tau_post, spike)
-
-    def next_y2(self, y2, spike):
-        return self.nearest(y2, self.tau_post_slow, spike)
-
-    def at_input(self, w, y):
-        return -self.a_pre * y
+class Triplet(NearestOnline):
+    published = NearestOnline.published | {"tau_post_slow": 40, "normalise": "before_presentation"}
+    next_y2 = nearest("tau_post_slow")
 
     def at_output(self, w, x, y2):
         return self.a_post * x * y2
 
 
 class PowerLaw(SpikeRule):
-    """Output spikes only; a target for x, a power of the room."""
-
-    published = {"eta": 1e-2, "x_tar": 0.4, "mu": 0.2, "tau_pre": 20, "normalise": "before_presentation"}
-
-    def next_x(self, x, spike):
-        return self.all_to_all(x, self.tau_pre, spike)
+    published = {"eta": 1e-2, "x_tar": 0.4, "mu": 0.2, "tau_pre": 20, "normalise": "before_presentation", "w_max": 1}
+    next_x = all_to_all("tau_pre")
 
     def at_output(self, w, x, y2):
         return self.eta * (x - self.x_tar) * self.room(w) ** self.mu
 
 
 class PowerLawPrePost(SpikeRule):
-    """The same, with depression at input spikes."""
-
-    published = {
-        "eta_pre": 1e-4,
-        "eta_post": 1e-2,
-        "x_tar": 0.4,
-        "mu": 0.2,
-        "tau_pre": 20,
-        "tau_post": 20,
-        "normalise": "before_presentation",
-    }
-
-    def next_x(self, x, spike):
-        return self.all_to_all(x, self.tau_pre, spike)
-
-    def next_y(self, y, spike):
-        return self.all_to_all(y, self.tau_post, spike)
+    published = {"eta_pre": 1e-4, "eta_post": 1e-2, "tau_post": 20}
+    published |= {name: value for name, value in PowerLaw.published.items() if name != "eta"}
+    next_x, next_y = all_to_all("tau_pre"), all_to_all("tau_post")
 
     def at_input(self, w, y):
         return -self.eta_pre * y * max(w, 0.0) ** self.mu
@@ -303,28 +241,16 @@ class PowerLawPrePost(SpikeRule):
 
 
 class Exponential(SpikeRule):
-    """Output spikes only; a target, exponential in the weight."""
-
-    published = {"eta": 1e-2, "x_tar": 0.4, "beta": 1.0, "tau_pre": 20, "normalise": "before_presentation"}
-
-    def next_x(self, x, spike):
-        return self.all_to_all(x, self.tau_pre, spike)
+    published = {"eta": 1e-2, "x_tar": 0.4, "beta": 1.0, "tau_pre": 20, "normalise": "before_presentation", "w_max": 1}
+    next_x = all_to_all("tau_pre")
 
     def at_output(self, w, x, y2):
         up, down = math.exp(-self.beta * w), math.exp(-self.beta * (self.w_max - w))
         return self.eta * (x * up - self.x_tar * down)
 
 
-class WeightDependent(SpikeRule):
-    """Pairs, in proportion to the weight or to the room."""
-
-    published = {"a_pre": 1e-4, "a_post": 1e-2, "tau_pre": 20, "tau_post": 20, "normalise": "last_step"}
-
-    def next_x(self, x, spike):
-        return self.nearest(x, self.tau_pre, spike)
-
-    def next_y(self, y, spike):
-        return self.nearest(y, self.tau_post, spike)
+class WeightDependent(NearestOnline):
+    published = NearestOnline.published | {"normalise": "last_step"}
 
     def at_input(self, w, y):
         return -self.a_pre * y * w
@@ -337,7 +263,8 @@ class Rectangular(SpikeRule):
     """Output spikes only; x is the time of silence of the input, in ms."""
 
     never_spiked = math.inf
-    published = {"t_ltp": 50, "a_plus": 1.7e-3, "b_plus": 3, "a_minus": 7e-4, "b_minus": 0, "normalise": "never"}
+    published = {"t_ltp": 50, "a_plus": 1.7e-3, "b_plus": 3, "a_minus": 7e-4, "b_minus": 0}
+    published |= {"normalise": "never", "w_max": 1}
 
     def next_x(self, x, spike):
         return 0 if spike else x + 1
@@ -349,9 +276,7 @@ class Rectangular(SpikeRule):
 
 
 class Multiplicative(SpikeRule):
-    """Output spikes only; x says whether the input has spiked in the image."""
-
-    published = {"a_plus": 4e-3, "a_minus": 3e-3, "normalise": "never"}
+    published = {"a_plus": 4e-3, "a_minus": 3e-3, "normalise": "never", "w_max": 1}
 
     def next_x(self, x, spike):
         return bool(x or spike)
@@ -375,13 +300,13 @@ RULES = {
 }
 
 
-def replay(rule, pre, post, weight, threshold=None, **constants):
+def replay(rule, pre, post, weight, threshold, **constants):
     """Return the weights after every step, [T][E][I], of one image with the given spikes."""
     state = RULES[rule](weight, **constants)
     history = []
     state.begin()
     for t in range(len(pre)):
-        state.step(pre[t], post[t], t == len(pre) - 1, threshold[t] if threshold is not None else None)
+        state.step(pre[t], post[t], t == len(pre) - 1, threshold[t])
         history.append([list(row) for row in state.weight])
     return history
 
@@ -391,110 +316,101 @@ def _mean(values):
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Neurons: one object per neuron; `step` returns whether it spikes. `wait` counts the steps in which input is ignored.
+# Neurons: one object per neuron, with constants `p` by name; `step` returns whether it spikes. A neuron ignores its
+# input for `wait` steps.
 
 
-class Lif:
-    """Excitatory: threshold V_th + theta, hard reset."""
+class LifInhibitory:
+    """A leaky neuron with a fixed threshold and a hard reset."""
 
-    v_threshold, v_reset, v_rest, increment = -52.0, -60.0, -65.0, 0.05
-    d_v, d_theta = math.exp(-1 / 100), math.exp(-1 / 1e7)
-
-    def __init__(self, refractory=0, theta=0.0):
-        self.refractory, self.theta = refractory, theta
+    def __init__(self, p):
+        self.rest, self.v_reset, self.threshold = (p[f"inhibitory_v_{name}"] for name in ("rest", "reset", "threshold"))
+        self.decay, self.refractory = math.exp(-1 / p["tau_inhibitory"]), p["inhibitory_refractory"]
         self.start_image()
 
     def start_image(self):
-        self.v, self.wait = self.v_rest, 0
+        self.v, self.wait = self.rest, 0
 
-    def step(self, current, learning):
-        self.v = self.d_v * (self.v - self.v_rest) + self.v_rest
+    def step(self, current, threshold=None):
+        self.v = self.decay * (self.v - self.rest) + self.rest
         if self.wait > 0:
             self.wait -= 1
         else:
             self.v += current
-        if learning:
-            self.theta *= self.d_theta
-        spike = self.v > self.v_threshold + self.theta
+        spike = self.v > (self.threshold if threshold is None else threshold)
         if spike:
-            self.reset(learning)
+            self.reset()
             self.wait = self.refractory
         return spike
 
-    def reset(self, learning):
+    def reset(self):
         self.v = self.v_reset
+
+
+class Lif(LifInhibitory):
+    """Excitatory: threshold V_th + theta, hard reset."""
+
+    def __init__(self, p, theta=0.0):
+        self.rest, self.v_reset, self.v_threshold = p["v_rest"], p["v_reset"], p["v_threshold"]
+        self.decay, self.theta_decay = math.exp(-1 / p["tau_v"]), math.exp(-1 / p["tau_theta"])
+        self.increment, self.refractory, self.theta = p["theta_increment"], p["refractory"], theta
+        self.start_image()
+
+    def step(self, current, learning):
         if learning:
-            self.theta += self.increment
+            self.theta *= self.theta_decay
+        spike = super().step(current, self.v_threshold + self.theta)
+        if spike and learning:
+            self.theta += self.growth()
+        return spike
+
+    def growth(self):
+        return self.increment
 
 
 class Alif(Lif):
     """Excitatory, without units: soft reset, the threshold grows in proportion."""
 
-    v_threshold, v_reset, v_rest, increment = 2.0, 2.0, 0.0, 0.001
-    d_theta = math.exp(-1 / 1e5)
-
-    def reset(self, learning):
+    def reset(self):
         self.v -= self.v_reset
-        if learning:
-            self.theta += self.increment * (self.v_threshold + self.theta)
 
-
-class LifInhibitory:
-    """The inhibitory partner of the two groups above."""
-
-    v_threshold, v_reset, v_rest = -40.0, -45.0, -60.0
-    d_v = math.exp(-1 / 10)
-
-    def __init__(self, refractory=0):
-        self.refractory = refractory
-        self.start_image()
-
-    def start_image(self):
-        self.v, self.wait = self.v_rest, 0
-
-    def step(self, current):
-        self.v = self.d_v * (self.v - self.v_rest) + self.v_rest
-        if self.wait > 0:
-            self.wait -= 1
-        else:
-            self.v += current
-        spike = self.v > self.v_threshold
-        if spike:
-            self.v, self.wait = self.v_reset, self.refractory
-        return spike
+    def growth(self):
+        return self.increment * (self.v_threshold + self.theta)
 
 
 class IntegerNeuron:
     """Excitatory, integers only; theta is the whole threshold."""
 
-    def __init__(self, max_threshold=4915, theta=213):
-        self.max_threshold, self.theta = max_threshold, theta
+    def __init__(self, p, theta):
+        self.p, self.theta = p, theta
         self.start_image()
 
     def start_image(self):
         self.v, self.wait = 0, 0
 
     def step(self, current, learning):
-        current = min(max(current, -32767), 32767)
-        if learning and self.theta > self.max_threshold:
+        p, limit = self.p, self.p["v_limit"]
+        if learning and self.theta > p["max_threshold"]:
             self.theta //= 2
-        self.v = 1013 * self.v // 1024
-        if self.wait <= 0:
-            self.v += current * 154 // 1024
-        self.wait -= 1
+        self.v = p["v_decay"] * self.v // 1024
+        if self.wait > 0:
+            self.wait -= 1
+        else:
+            self.v += min(max(current, -limit), limit) * p["current_gain"] // 1024
         spike = self.v > self.theta
         if spike:
-            self.v, self.wait = 0, 5
+            self.v, self.wait = 0, p["refractory"]
             if learning:
-                self.theta += 66
-        self.v = max(self.v, -32767)
+                self.theta += p["theta_increment"]
+        self.v = max(self.v, -limit)
         return spike
 
 
 class IntegerInhibitory:
-    """The integer partner: it passes each spike on."""
+    """The integer partner, without leak."""
 
-    def __init__(self):
+    def __init__(self, p):
+        self.threshold = p["inhibitory_v_threshold"]
         self.start_image()
 
     def start_image(self):
@@ -502,11 +418,18 @@ class IntegerInhibitory:
 
     def step(self, current):
         self.v += current
-        spike = self.v > 1
+        spike = self.v > self.threshold
         if spike:
             self.v = 0
         return spike
 
+
+GROUPS = {
+    "lif_stdp": (Lif, LifInhibitory),
+    "diehl_cook": (Lif, LifInhibitory),
+    "alif_stdp": (Alif, LifInhibitory),
+    "diehl_cook_int": (IntegerNeuron, IntegerInhibitory),
+}
 
 # ------------------------------------------------------------------------------------------------------------------
 
@@ -514,25 +437,33 @@ class IntegerInhibitory:
 class Network:
     """The order of one step: current, excitatory neurons, inhibitory neurons, learning."""
 
-    def __init__(self, rule, excitatory, inhibitory, w_ei, w_ie, k_winners=None):
-        self.rule, self.excitatory, self.inhibitory, self.w_ei, self.w_ie = rule, excitatory, inhibitory, w_ei, w_ie
-        self.k_winners = len(excitatory) if k_winners is None else k_winners
+    def __init__(self, rule, group, p, theta):
+        excitatory, inhibitory = GROUPS[group]
+        self.rule, self.w_ei, self.w_ie, self.k_winners = rule, p["w_ei"], p["w_ie"], len(theta)
+        self.excitatory = [excitatory(p, each) for each in theta]
+        self.inhibitory = [inhibitory(p) for _ in theta]
+
+    @property
+    def weight(self):
+        return self.rule.weight
+
+    @property
+    def theta(self):
+        return [neuron.theta for neuron in self.excitatory]
 
     def present(self, input_spikes, learning):
-        """Show one image, input_spikes[T][I]; return its spikes [T][E]."""
+        """Show one image, input_spikes[T][I]; return the counts of its spikes, [E]."""
         self.rule.start_image()
         if learning:
             self.rule.begin()
         for neuron in (*self.excitatory, *self.inhibitory):
             neuron.start_image()
         n_exc = len(self.excitatory)
-        inhibition = [0] * n_exc
-        learners = []
-        train = []
+        inhibition, counts, learners = [0] * n_exc, [0] * n_exc, []
         for t, pre in enumerate(input_spikes):
             post = []
             for i, neuron in enumerate(self.excitatory):
-                current = sum(w for w, s in zip(self.rule.weight[i], pre, strict=True) if s)
+                current = sum(w for w, s in zip(self.weight[i], pre, strict=True) if s)
                 current -= self.w_ie * (sum(inhibition) - inhibition[i])
                 post.append(int(neuron.step(current, learning)))
             inhibition = [int(n.step(self.w_ei * s)) for n, s in zip(self.inhibitory, post, strict=True)]
@@ -540,6 +471,6 @@ class Network:
                 learners += [i for i in range(n_exc) if post[i] and i not in learners]
                 del learners[self.k_winners :]
                 seen = [spike if i in learners else 0 for i, spike in enumerate(post)]
-                self.rule.step(pre, seen, t == len(input_spikes) - 1, [n.theta for n in self.excitatory])
-            train.append(post)
-        return train
+                self.rule.step(pre, seen, t == len(input_spikes) - 1, self.theta)
+            counts = [n + s for n, s in zip(counts, post, strict=True)]
+        return counts

@@ -1,7 +1,10 @@
 """Runs inside the test's own process, and all that a run leaves."""
 
 import json
+import os
 import re
+import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +53,7 @@ def kill() -> None:
 
 @contextmanager
 def struck(images: int, act: Callable[[], object]) -> Iterator[None]:
-    """Context in which `act` is called just before a run records something after so many images."""
+    """Context that calls `act` just before a run records metrics after `images` images."""
     write = Tracker.scalars
 
     def scalars(self, images_seen, values):
@@ -61,6 +64,39 @@ def struck(images: int, act: Callable[[], object]) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Tracker, "scalars", scalars)
         yield
+
+
+class _Changes:
+    """An audit hook that calls `act` at one change of a file in a folder; a killed run changes no file after it."""
+
+    folder: Path | None = None
+
+    def __call__(self, event: str, arguments: tuple) -> None:
+        if self.folder is None or event not in ("open", "os.rename", "os.remove", "os.mkdir", "os.rmdir"):
+            return
+        path, changes = str(arguments[0]), event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR)
+        # TensorBoard's thread writes at any time; a run goes on without a lock.
+        if changes and path.startswith(str(self.folder)) and not ("tfevents" in path or path.endswith(".lock")):
+            self.left -= 1
+            if self.left == 0 or (self.left < 0 and self.act is kill):
+                self.act()
+
+
+_changes = _Changes()
+sys.addaudithook(_changes)  # for the rest of the process
+
+
+@contextmanager
+def interrupted(folder: Path, number: int, act: Callable[[], object]) -> Iterator[None]:
+    """Context that calls `act` just before a change of a file or folder; `number` counts changes from 1."""
+    _changes.left, _changes.act, _changes.folder = number, act, folder
+    seconds = time.time
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: 100 * seconds())  # names of event files differ by a second
+        try:
+            yield
+        finally:
+            _changes.folder = None
 
 
 def killed_run(directory: Path, images: int, *overrides: str) -> Path:

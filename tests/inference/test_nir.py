@@ -5,6 +5,7 @@ import io
 import json
 import logging
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,7 +13,6 @@ import torch
 from helpers.errors import message_of
 from helpers.runs import settings_of
 
-from stdp_run import checkpoint
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
@@ -27,7 +27,7 @@ from stdp_run.neurons import LIF
 nir = pytest.importorskip("nir")
 N_EXC, N_IMAGES, N_STEPS = 12, 6, 60
 SMALL = ("dtype=float64", f"n_exc={N_EXC}", f"encoder.steps={N_STEPS}", "encoder.dt=0.5", "encoder.max_rate_hz=400")
-LIVELY = {  # overrides by which many neurons of a group fire, and how far their thresholds are apart
+LIVELY = {  # by group: overrides that let many neurons fire, and the range of their thresholds
     "lif_stdp": (("neuron.w_ie=20", "neuron.w_init_max=0.15"), 3.0),
     "alif_stdp": (("neuron.w_ie=3", "neuron.w_init_max=0.03"), 0.3),
 }
@@ -95,7 +95,7 @@ def spikes_of_graph(graph, ending, spikes, subtracts):
     return np.array(all_fired)
 
 
-# What a graph says all of: group, ending of the file, and whether the importer's reset subtracts.
+# Networks that a graph expresses fully: group, ending of the file, and whether the importer's reset subtracts.
 SAID = [*(("lif_stdp", ending, False) for ending in IMPORTERS), ("alif_stdp", ".sinabs.nir", True)]
 
 
@@ -109,18 +109,15 @@ def test_a_graph_fires_as_the_network_spike_by_spike(tmp_path, neuron, ending, s
     assert expected.any(axis=(0, 1)).all() and expected.mean() < 0.25  # every neuron fires, and not always
 
 
-def test_a_graph_has_thresholds_inhibition_and_what_an_answer_takes(tmp_path):
+def test_a_graph_has_inhibition_and_what_an_answer_takes(tmp_path):
     trained = make("lif_stdp", "evaluator.steps=40")
     graph = graph_of(trained, ".nir", tmp_path)
-    theta, decay = trained.saved.state_dict["theta"], np.exp(-0.5 / 100)
-    assert np.allclose(graph.nodes["excitatory"].v_threshold, 13 + theta, rtol=1e-12)
+    decay, known = np.exp(-0.5 / 100), graph.metadata
     inhibition = graph.nodes["inhibition"].weight * (1 - decay)
     assert np.allclose(inhibition, np.where(np.eye(N_EXC), decay * 5, -20), rtol=1e-12)
-    assert np.allclose(graph.nodes["weights"].weight * (1 - decay), trained.saved.state_dict["weight"], rtol=1e-12)
-    known = graph.metadata
     assert (known["dt"], known["steps"], known["max_rate_hz"], known["seed"]) == (0.0005, 40, 400, 0)
     assert known["label"].tolist() == trained.labels.label.tolist() and known["mean_count"].shape == (10, N_EXC)
-    assert np.array_equal(known["theta"], theta) and known["readout"] == "all_activity"
+    assert np.array_equal(known["theta"], trained.saved.state_dict["theta"]) and known["readout"] == "all_activity"
     assert json.loads(known["classes"]) == list("0123456789")
     assert json.loads(known["settings"]) == trained.saved.config
 
@@ -136,19 +133,13 @@ def test_integers_become_real_numbers_that_are_rounded_down_on_average(tmp_path)
     assert np.allclose(graph.nodes["inhibition"].weight * gain, (np.eye(N_EXC) - 1) * 32767 * 154 / 1024, rtol=1e-12)
 
 
-def test_for_snntorch_all_neurons_have_one_threshold_and_no_two_nodes_feed_each_other(tmp_path):
-    graph = graph_of(make("lif_stdp"), ".snntorch.nir", tmp_path)
-    assert (graph.nodes["excitatory"].v_threshold == 1).all()
-    assert not any((end, start) in graph.edges for start, end in graph.edges)
-
-
 @pytest.mark.parametrize(
     ("neuron", "ending", "lines"),
     [
         ("lif_stdp", ".nir", []),
         ("lif_stdp", ".sinabs.nir", ["neuron.v_reset=-60: Sinabs subtracts"]),
-        ("diehl_cook", ".nir", ["neuron.refractory=5: dropped", "neuron.inhibitory_refractory=2: dropped"]),
         ("alif_stdp", ".snntorch.nir", ["neuron.v_reset=2: the excess over the threshold is lost"]),
+        ("diehl_cook", ".nir", ["neuron.refractory=5: dropped", "neuron.inhibitory_refractory=2: dropped"]),
         ("diehl_cook_int", ".nir", ["neuron.refractory=5: dropped", "neuron=diehl_cook_int: integers and bounds"]),
     ],
 )
@@ -156,79 +147,30 @@ def test_what_a_graph_leaves_out_is_named_with_its_value(tmp_path, caplog, neuro
     with caplog.at_level(logging.WARNING):
         rule = ("rule=post_pre_int",) if neuron == "diehl_cook_int" else ()
         graph = graph_of(make(neuron, *rule), ending, tmp_path)
-    assert len(caplog.messages) == len(lines)
-    assert all(message.startswith(line) for message, line in zip(caplog.messages, lines, strict=True))
+    assert [message[: len(line)] for message, line in zip(caplog.messages, lines, strict=True)] == lines
     assert graph.nodes["weights"].weight.dtype == np.float64  # dtype, of integers too
+    one_threshold = (graph.nodes["excitatory"].v_threshold == 1).all()
+    loops = [(start, end) for start, end in graph.edges if (end, start) in graph.edges]
+    assert (one_threshold, not loops) == (ending == ".snntorch.nir",) * 2
 
 
-class OwnReset(LIF):
-    @staticmethod
-    def excitatory(p, learning, current, v, refractory, theta):
-        return LIF.excitatory(p, learning, current, v, refractory, theta)
+def test_what_a_graph_cannot_say_is_refused_in_a_line():
+    plain, more = make("lif_stdp"), "more than a leaky potential, "
+    own = type("Own", (LIF,), {"excitatory": LIF.inhibitory})
+    for trained, line in (
+        (make("diehl_cook_2015", "encoder.rest_steps=20"), f"neuron=diehl_cook_2015: {more}"),
+        (plain._replace(model=replace(plain.model, neuron=own)), f"neuron=lif_stdp: {more}"),
+        (make("lif_stdp", first_layer=initial_state(plain.model)), "checkpoint=None: two layers; "),
+        (make("lif_stdp", "neuron.w_ei=20"), "neuron.w_ei=20.0: must be a value with which"),
+        (make("lif_stdp", "neuron.inhibitory_v_reset=-80"), "neuron.w_ei=22.5: must be a value with which"),
+        (make("lif_stdp", "neuron.inhibitory_v_threshold=-61"), "neuron.w_ei=22.5: must be a value with which"),
+        (make("lif_stdp", "neuron.v_threshold=-66"), "checkpoint=None: the threshold of a neuron must be above"),
+    ):
+        assert message_of(partial(nir_file, trained, IMPORTERS[".nir"])).startswith(line)
 
 
-def test_what_a_graph_cannot_say_is_refused_in_a_line(tmp_path):
-    def refusal(trained):
-        return message_of(lambda: nir_file(trained, IMPORTERS[".nir"]))
-
-    conductances = make("diehl_cook_2015", "encoder.rest_steps=20")
-    assert refusal(conductances).startswith("neuron=diehl_cook_2015: more than a leaky potential, ")
-    own = make("lif_stdp")
-    own = own._replace(model=replace(own.model, neuron=OwnReset))
-    assert refusal(own).startswith("neuron=lif_stdp: more than a leaky potential, ")
-    two_layers = make("lif_stdp", first_layer=initial_state(own.model))
-    assert refusal(two_layers).startswith("checkpoint=None: two layers; ")
-    for override in ("neuron.w_ei=20", "neuron.inhibitory_v_reset=-80", "neuron.inhibitory_v_threshold=-61"):
-        w_ei = 20.0 if "w_ei" in override else 22.5
-        assert refusal(make("lif_stdp", override)).startswith(f"neuron.w_ei={w_ei}: must be such that")
-    assert "threshold of a neuron must be above" in refusal(make("lif_stdp", "neuron.v_threshold=-66"))
-
-
-def test_an_unfinished_run_has_no_graph(tmp_path):
-    checkpoint.save(tmp_path / "checkpoint.pt", make("lif_stdp").saved)
-    line = message_of(lambda: export(tmp_path, tmp_path / "network.nir"))
-    assert line.endswith("of a finished run: this one has no labels yet")
-    assert not (tmp_path / "network.nir").exists()
-
-
-def test_a_half_written_graph_takes_no_place(finished_run, tmp_path, monkeypatch):
-    to = export(finished_run, tmp_path / "network.nir")
-    intact = to.read_bytes()
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("stdp_run.files.os.fsync", full)
-        assert message_of(lambda: export(finished_run, to)) == (
-            f"{to}: cannot be written: No space left on device; what was there before is unchanged"
-        )
-    monkeypatch.setattr(nir, "write", lambda file, _: file.write(b"half") and full())
-    with pytest.raises(OSError, match="No space"):
-        export(finished_run, to)
-    assert to.read_bytes() == intact and [path.name for path in tmp_path.iterdir()] == ["network.nir"]
-
-
-def counts_by_norse(graph, spikes):
-    return _counts(pytest.importorskip("norse.torch").from_nir(graph, dt=float(graph.metadata["dt"])), spikes)
-
-
-def counts_by_snntorch(graph, spikes):
-    return _counts(pytest.importorskip("snntorch.import_nir").import_from_nir(graph), spikes)
-
-
-def counts_by_sinabs(graph, spikes):
-    return _counts(pytest.importorskip("sinabs.nir").from_nir(graph, batch_size=spikes.shape[1]), spikes)
-
-
-def counts_by_spyx(graph, spikes):
-    """Spyx gives a spike a step later, so that there is one more."""
-    _, fired = pytest.importorskip("spyx.nir").from_nir(graph, np.pad(spikes.numpy(), ((0, 1), (0, 0), (0, 0))))
-    return np.asarray(fired).sum(axis=0).astype(int)
-
-
-def _counts(network, spikes):
-    """Return the spikes of each neuron [N, E], with a state that is handed from step to step."""
+def counts_of(network, spikes):
+    """Return the spikes of each neuron [N, E] of a torch module, whose state is handed from step to step."""
     counts, state = 0, None
     with torch.no_grad():
         for each in spikes:
@@ -237,30 +179,33 @@ def _counts(network, spikes):
     return counts.numpy().astype(int)
 
 
-@pytest.fixture(scope="module")
-def presented(finished_run, mnist):
-    """A trained network, the input spikes of 200 test images, and its own answers."""
-    trained, pixels = read_trained(finished_run), mnist.test.pixels[:200].reshape(200, -1)
-    return trained, spikes_for(trained.model, pixels, image_index(pixels)), load(finished_run).classify(pixels)
+def counts_by_spyx(importer, graph, spikes):
+    """Return the same with Spyx, which gives a spike a step later."""
+    _, fired = importer.from_nir(graph, np.pad(spikes.numpy(), ((0, 1), (0, 0), (0, 0))))
+    return np.asarray(fired).sum(axis=0).astype(int)
 
 
-@pytest.mark.slow
+# By ending: the importer, its counts, and the share of excitatory spikes that may be more or fewer.
+COUNTS = {
+    ".nir": ("norse.torch", lambda m, g, s: counts_of(m.from_nir(g, dt=float(g.metadata["dt"])), s), 0),
+    ".snntorch.nir": ("snntorch.import_nir", lambda m, g, s: counts_of(m.import_from_nir(g), s), 0),
+    # These two keep the excess over the threshold.
+    ".sinabs.nir": ("sinabs.nir", lambda m, g, s: counts_of(m.from_nir(g, batch_size=s.shape[1]), s), 0.1),
+    ".spyx.nir": ("spyx.nir", counts_by_spyx, 0.1),
+}
+
+
+@pytest.mark.weekly
 @pytest.mark.filterwarnings("ignore")  # of the importers
-@pytest.mark.parametrize(
-    ("ending", "count", "changed"),
-    [
-        (".nir", counts_by_norse, 0),
-        (".snntorch.nir", counts_by_snntorch, 0),
-        (".sinabs.nir", counts_by_sinabs, 0.1),  # these two keep what exceeds the threshold
-        (".spyx.nir", counts_by_spyx, 0.1),
-    ],
-)
-def test_importers_answer_as_the_network(finished_run, tmp_path, presented, ending, count, changed):
-    """With the very same input spikes; `changed` is the share of excitatory spikes that may be more or fewer."""
-    trained, spikes, answers = presented
-    graph = nir.read(export(finished_run, tmp_path / f"network{ending}"))
+@pytest.mark.parametrize("ending", COUNTS)
+def test_importers_answer_as_the_network(finished_run, tmp_path, mnist, ending):
+    """With the very same input spikes."""
+    (module, count, changed), pixels = COUNTS[ending], mnist.test.pixels[:200].reshape(200, -1)
+    trained, answers = read_trained(finished_run), load(finished_run).classify(pixels)
+    spikes = spikes_for(trained.model, pixels, image_index(pixels))
+    importer, graph = pytest.importorskip(module), nir.read(export(finished_run, tmp_path / f"network{ending}"))
     with contextlib.redirect_stdout(io.StringIO()):
-        counts = count(graph, spikes)
+        counts = count(importer, graph, spikes)
     classes = answer(READOUTS[trained.settings.evaluator.readout](counts, trained.labels))
     assert (classes == answers.class_index).mean() >= 0.99
     assert np.abs(counts - answers.counts).sum() <= changed * answers.counts.sum()

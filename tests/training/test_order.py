@@ -95,15 +95,12 @@ def test_accuracy_on_the_way_is_a_plain_count_and_a_run_killed_there_ends_the_sa
     engine = make_engine(model, state, EngineOptions("event", "cpu"))
     index = [k for k, c in enumerate(data.train_classes) if c < 3][:15]
     counts = engine.count_spikes(data.train_pixels[index], np.array(index))
-    mean = [counts[data.train_classes[index] == c].mean(axis=0) for c in range(3)]
-    labels = [max(range(3), key=lambda c, i=i: mean[c][i]) if counts[:, i].any() else None for i in range(12)]
-    right, total = [0] * 10, [0] * 10
-    for n, c in zip(engine.count_spikes(data.test_pixels, data.test_index), data.test_classes, strict=True):
-        members = [[n[i] for i in range(12) if labels[i] == k] for k in range(3)]
-        score = [sum(each) / max(len(each), 1) for each in members]
-        right[c] += max(score) > 0 and score.index(max(score)) == c
-        total[c] += 1
-    assert rows_per_class(intact)[third] == [r / n for r, n in zip(right, total, strict=True)]
-    assert sum(right) > 15
+    mean = np.array([counts[data.train_classes[index] == c].mean(axis=0) for c in range(3)])
+    label = np.where(counts.any(axis=0), mean.argmax(axis=0), -1)
+    tested = engine.count_spikes(data.test_pixels, data.test_index)
+    score = np.array([tested[:, label == c].sum(axis=1) / max((label == c).sum(), 1) for c in range(3)])
+    right = score.any(axis=0) & (score.argmax(axis=0) == data.test_classes)
+    assert rows_per_class(intact)[third] == [right[data.test_classes == c].mean() for c in range(10)]
+    assert right.sum() > 15
     run_in(run, *BY_CLASS)
     assert_same(run, intact, "plots", "images", "files")

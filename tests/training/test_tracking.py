@@ -67,16 +67,11 @@ def test_plots_and_all_scalar_settings_are_in_the_runs_own_event_file(tmp_path):
 
 
 def test_a_bar_is_shown_where_it_is_asked_for(monkeypatch):
-    terminal = io.StringIO()
-    terminal.isatty = lambda: True
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with Bars(visible=True).open("learning", 10, 4) as bar:
-        bar.update(6)
-    assert "learning: 100%" in terminal.getvalue() and "10.0/10.0" in terminal.getvalue()
-    written = len(terminal.getvalue())
-    with Bars(visible=False).open("learning", 10) as hidden:
-        hidden.update(10)
-    assert len(terminal.getvalue()) == written
+    for visible in (True, False):
+        monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+        with Bars(visible).open("learning", 10, 4) as bar:
+            bar.update(6)
+        assert ("learning: 100%" in terminal.getvalue() and "10.0/10.0" in terminal.getvalue()) == visible
 
 
 def test_where_there_is_no_bar_the_log_says_now_and_then_how_far_it_is(monkeypatch, caplog):
@@ -93,19 +88,16 @@ def test_where_there_is_no_bar_the_log_says_now_and_then_how_far_it_is(monkeypat
     assert caplog.messages == lines
 
 
-@pytest.mark.parametrize("write", ["scalars", "plot"])
-def test_a_full_disk_is_one_error_that_names_the_directory(tmp_path, write, capfd):
+@pytest.mark.parametrize("record", [lambda it, n: it.scalars(n, {"a": 1.0}), lambda it, n: it.plot(n, "a", png(9, 9))])
+def test_a_full_disk_is_one_error_that_names_the_directory(tmp_path, record, capfd):
     limits = pytest.importorskip("resource")
-    before, plot = limits.getrlimit(limits.RLIMIT_FSIZE), png(10, 10)
+    before = limits.getrlimit(limits.RLIMIT_FSIZE)
     line = f"^{tmp_path}: cannot be written: .*; the last checkpoint is unharmed$"
     try:
         with pytest.raises(UserError, match=line), Tracker(tmp_path) as tracker:
             limits.setrlimit(limits.RLIMIT_FSIZE, (1000, before[1]))  # as a disk that is full after so many bytes
             for images in range(100):
-                if write == "scalars":
-                    tracker.scalars(images, {"value": 1.0})
-                else:
-                    tracker.plot(images, "plot", plot)
+                record(tracker, images)
             tracker.save()
     finally:
         limits.setrlimit(limits.RLIMIT_FSIZE, before)

@@ -1,10 +1,6 @@
 import copy
-import functools
 import math
-import os
-import signal
 import time
-import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -15,11 +11,10 @@ from stdp_run.datasets.selection import Data
 from stdp_run.errors import UserError
 from stdp_run.network import NetworkState
 from stdp_run.training.preparation import Prepared, Progress
-from stdp_run.training.signals import Stop, Stopped
+from stdp_run.training.signals import Stop
 from stdp_run.training.tracking import Bars
 from stdp_run.training.trainer import Trainer, lr_factor
 
-known_settings = functools.cache(settings_of)
 STATE = NetworkState(np.full((3, 4), 0.5), np.array([1.0, 2.0, 3.0]))
 
 
@@ -64,15 +59,15 @@ class Recorder:
         return [(k, epoch, rate) for index, epoch, rates in self.calls for k, rate in zip(index, rates, strict=True)]
 
 
-def train(n_images, saved=None, recorder_class=Recorder, **changes):
-    """Have a network learn, from a checkpoint if there is one; return the recorder."""
+def train(n_images, recorder_class=Recorder, **changes):
+    """Have a network learn; return the recorder."""
     trainer = {"plot_every": None, "checkpoint_seconds": None, **changes.pop("trainer", {})}
     overrides = {**changes, "n_exc": 3, **{f"trainer.{key}": value for key, value in trainer.items()}}
-    settings = known_settings(*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()))
+    settings = settings_of(*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()))
     classes, pixels = np.arange(n_images) % 3, np.zeros((n_images, 4), np.uint8)
     recorder = recorder_class(classes)
     data = Data(pixels, classes, pixels, classes, np.arange(n_images), ("a", "b", "c"))
-    recorder.progress = Progress.of(settings, data, saved.progress if saved else None)
+    recorder.progress = Progress.of(settings, data, None)
 
     class Here(Trainer):
         def _evaluate(self):
@@ -82,7 +77,6 @@ def train(n_images, saved=None, recorder_class=Recorder, **changes):
         progress, choice = recorder.progress, ("event", "cpu")
         run = Prepared(settings, recorder, None, data, None, choice, None, progress, time.perf_counter())
         Here(run, data, recorder, recorder, recorder, stop).train(Bars(visible=False))
-        stop.requested = None
     return recorder
 
 
@@ -95,7 +89,7 @@ class Diverging(Recorder):
 
 
 def test_weights_that_are_no_numbers_are_not_saved():
-    with pytest.raises(UserError, match=r"^run: weight is not finite after 8 images, and not saved; some constants"):
+    with pytest.raises(UserError, match=r"^run: weight is not finite after 8 images and was not saved; a constant"):
         train(12, recorder_class=Diverging, trainer={"checkpoint_every": 4})
     assert [each.global_step for each in Diverging.latest.saved] == [4]
 
@@ -107,7 +101,7 @@ def test_every_image_is_presented_once_an_epoch_in_its_order(batch_size, order):
     presented = [[k for k, e, _ in recorder.images if e == epoch] for epoch in (0, 1)]
     assert sorted(presented[0]) == sorted(presented[1]) == list(range(700))
     assert (presented[0] == presented[1] == list(range(700))) == (order == "as_stored")
-    assert (presented[0] == presented[1]) == (order == "as_stored")
+    assert (presented[0] != presented[1]) == (order != "as_stored")
     assert ([k % 3 for k in presented[1]] == [0] * 234 + [1] * 233 + [2] * 233) == (order == "by_class")
     assert recorder.progress.images == recorder.progress.spikes == 1400 and recorder.progress.seconds > 0
     # Each class ends with an evaluation, after whole batches; the last with the test.
@@ -137,19 +131,6 @@ def test_rows_of_metrics_follow_the_length_of_the_run(n_images, epochs, expected
     assert len(recorder.rows) == expected and recorder.rows[-1][0] == n_images * epochs
 
 
-def test_what_is_due_takes_no_memory():
-    class Ending(Recorder):
-        def learn(self, *_):
-            raise Stopped(signal.SIGTERM)
-
-    tracemalloc.start()
-    with pytest.raises(Stopped):
-        train(5000, epochs=1000, trainer={"log_every": 1, "evaluate_every": 1}, recorder_class=Ending)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 20e6
-
-
 def test_what_is_due_does_not_cut_batches():
     recorder = train(700, batch_size=64, trainer={"log_every": 100, "evaluate_every": 150})
     edges = np.cumsum([len(index) for index, _, _ in recorder.calls])
@@ -169,7 +150,7 @@ def test_rate_and_number_of_winners_fall_over_the_whole_run():
     for schedule, middle in (("constant", 1.0), ("exponential", math.sqrt(0.05)), ("cosine", (1 + 0.05) / 2)):
         expected = [1.0, middle, 1.0 if schedule == "constant" else 0.05]
         assert lr_factor(schedule, 0.05, np.array([0.0, 0.5, 1.0])).tolist() == pytest.approx(expected)
-    with pytest.raises(UserError, match=r"trainer\.k_winners_start=16: needs the number at the end, k_winners"):
+    with pytest.raises(UserError, match=r"trainer\.k_winners_start=16: needs k_winners, the number at the end"):
         settings_of("trainer.k_winners_start=16")
 
 
@@ -194,40 +175,3 @@ def test_as_many_images_are_presented_at_once_as_take_half_a_second(monkeypatch,
     monkeypatch.undo()
     plain = train(1000, trainer=options)
     assert timed.images == plain.images and timed.rows == plain.rows
-
-
-@pytest.mark.parametrize("last", [False, True])
-def test_a_signal_saves_and_stops_unless_all_is_learned(last):
-    class Signalled(Recorder):
-        def learn(self, *batch):
-            if len(self.calls) == 1:
-                os.kill(os.getpid(), signal.SIGTERM)
-                recorders.append(self)
-            return super().learn(*batch)
-
-    recorders, n_images = [], 2 if last else 300
-    try:
-        train(n_images, recorder_class=Signalled)
-        assert last
-    except Stopped as stopped:
-        assert stopped.signal == signal.SIGTERM and not last
-    [recorder] = recorders
-    assert [saved.global_step for saved in recorder.saved] == [len(recorder.images)]
-    assert (len(recorder.images) == n_images) == last
-
-
-@pytest.mark.parametrize("order", ["shuffled", "by_class"])
-@pytest.mark.parametrize("batch_size", [1, 64])
-def test_resumed_from_any_checkpoint_it_does_what_is_left_and_nothing_twice(batch_size, order):
-    options = {"log_every": 300, "plot_every": 350, "checkpoint_every": 90, "schedule": "cosine", "label_window": 600}
-    options |= {"order": order, "evaluate_every": None if order == "by_class" else 450}
-    intact = train(700, epochs=2, batch_size=batch_size, trainer=options)
-    assert len(intact.saved) > 10
-    for saved in intact.saved:
-        at = saved.global_step
-        rest = train(700, copy.deepcopy(saved), epochs=2, batch_size=batch_size, trainer=options)
-        assert rest.rows == [row for row in intact.rows if row[0] >= at]
-        assert rest.evaluated == [n for n in intact.evaluated if n >= at]
-        assert rest.plotted == [n for n in intact.plotted if n >= at]
-        assert rest.images == intact.images[at:]
-        assert (rest.progress.images, rest.progress.spikes) == (1400, 1400)

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +13,6 @@ from helpers.runs import Killed, assert_same, contents, intact_run, kill, result
 import stdp_run
 from stdp_run import checkpoint
 from stdp_run.cli.overrides import prepared
-from stdp_run.config.build import build_model
 from stdp_run.datasets.selection import load_images
 from stdp_run.inference import first_layer
 from stdp_run.inference.export import export
@@ -64,46 +62,27 @@ def test_one_command_learns_both_layers_and_leaves_one_run(intact):
     assert contents(intact) == before, "a complete run is left as it is"
 
 
-def test_the_second_layer_learns_what_the_first_answers(intact):
-    """The figures of the first layer in the result are those of its checkpoint's arrays on the images."""
-    network, data = stdp_run.load(intact), load_images(settings_of(*SMALL))
-    np.testing.assert_equal(
-        checkpoint.load(intact / "checkpoint.pt").first_layer,
-        checkpoint.load(intact / "first_layer" / "checkpoint.pt").state_dict,
-    )
-    counts = network.first_layer.counts(data.train_pixels)
-    assert counts.shape == (600, 3 * 3 * 8) == (600, build_model(network.settings).n_inputs)
-    figures = result_of(intact)["first_layer"]
-    assert figures["spikes_per_image"] == counts.sum() / network.first_layer.parts / 600
-    assert figures["active_inputs"] == (counts > 0).mean()
-
-
-@pytest.mark.parametrize(
-    ("where", "act"), [("first", "signal"), ("answers", "signal"), ("answers", "kill"), ("second", "kill")]
-)
-def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(intact, tmp_path, where, act, monkeypatch):
+@pytest.mark.parametrize("where", ["first", "answers", "second"])
+def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(intact, tmp_path, where, monkeypatch):
+    """A signal stops it while the first layer answers; otherwise it is killed."""
     monkeypatch.setattr(first_layer, "IMAGES_AT_ONCE", 100)
-    monkeypatch.setattr(first_layer, "CACHE", f"first_layer/tests-{os.getpid()}/{where}-{act}")
+    monkeypatch.setattr(first_layer, "CACHE", f"first_layer/tests-{os.getpid()}/{where}")
     run, count, answered = tmp_path / "run", FirstLayer._count, []
-
-    def stop():
-        return os.kill(os.getpid(), signal.SIGTERM) if act == "signal" else kill()
 
     def counted(self, pixels):
         answered.append(pixels)
         if where == "answers" and len(answered) == 3:
-            stop()
+            os.kill(os.getpid(), signal.SIGTERM)
         return count(self, pixels)
 
-    with monkeypatch.context() as patch, struck({"first": 900, "second": 400}.get(where, 0), stop):
+    with monkeypatch.context() as patch, struck({"first": 900, "second": 400}.get(where, 0), kill):
         patch.setattr(FirstLayer, "_count", counted)
-        with pytest.raises(Stopped if act == "signal" else Killed):
+        with pytest.raises(Stopped if where == "answers" else Killed):
             run_in(run, *SMALL)
-    log = (run / "run.log").read_text()
-    assert (f"`stdp-run resume={run}` resumes" in log) == (act == "signal")
     assert "n_exc=31 (there: 30)" in message_of(lambda: run_in(run, *SMALL, "n_exc=31"))
+    before = (run / "run.log").read_text()
     run_in(run, f"resume={run}")
-    log = (run / "run.log").read_text().removeprefix(log)
+    log = (run / "run.log").read_text().removeprefix(before)
     assert (f"{run}{'/first_layer' * (where == 'first')}: resumed after" in log) == (where != "answers")
     assert_same(run, intact, "config")
     assert_same(run / "first_layer", intact / "first_layer", "config")
@@ -129,49 +108,35 @@ GIVEN = ("first_layer=patches", *SECOND)
 @pytest.mark.parametrize(
     ("overrides", "line"),
     [
-        ((*SMALL, "first_layer.dataset.width=9"), "first_layer.dataset.width=9: must be at most 8, as that of the im"),
-        ((*SMALL, "first_layer.rule.a_post=x"), "first_layer.rule.a_post=x: must be a number"),
-        (
-            (*SMALL, "first_layer.dataset.min_contrast=9"),
-            "first_layer.dataset.min_contrast=9.0: must be a contrast that more than 1 in 1000",
-        ),
-        ((*SMALL, "+first_layer.threads=3"), "first_layer.threads=3: unknown key; known beside it: "),
-        (
-            (*SMALL, "neuron@first_layer.neuron=diehl_cook_int"),
-            "first_layer.neuron=diehl_cook_int: nearest_online computes in",
-        ),
-        *(
-            ((*GIVEN, "RUN", f"first_layer.{word}"), f"first_layer.{key}: cannot be set, as the first layer of first_")
-            for word, key in (("n_exc=5", "n_exc"), ("rule.a_post=1", "rule.a_post"), ("seed=1", "seed"))
-        ),
-        (
-            (*GIVEN, "RUN", "dataset=image_folder", "dataset.height=2"),
-            "first_layer.dataset.height=3: must be at most 2",
-        ),
+        ((*SMALL, "first_layer.dataset.width=9"), "first_layer.dataset.width=9: must be at most 8, the width of"),
+        ((*SMALL, "first_layer.dataset.min_contrast=9"), "first_layer.dataset.min_contrast=9.0: must be a contrast"),
+        ((*SMALL, "+first_layer.threads=3"), "first_layer.threads=3: unknown key; known keys: "),
+        ((*SMALL, "neuron@first_layer.neuron=diehl_cook_int"), "first_layer.neuron=diehl_cook_int: nearest_online"),
+        ((*GIVEN, "RUN", "first_layer.rule.a_post=1"), "first_layer.rule.a_post: cannot be set, as the first layer of"),
+        ((*GIVEN, "RUN", "dataset=image_folder", "dataset.height=2"), "first_layer.dataset.height=3: must be at most"),
         ((*GIVEN, "first_layer.run=none"), "first_layer.run=none: checkpoint=none: cannot be read: No such file"),
+        ((*GIVEN, "FINISHED"), "must be a run of two layers, or one with dataset=patches; this one learned whole im"),
     ],
 )
-def test_bad_settings_are_refused_and_nothing_is_written(intact, tmp_path, overrides, line):
-    words = [f"first_layer.run='{intact}'" if word == "RUN" else word for word in overrides]
-    assert message_of(lambda: run_in(tmp_path / "x", *words)).startswith(line)
+def test_bad_settings_are_refused_and_nothing_is_written(intact, finished_run, tmp_path, overrides, line):
+    runs = {"RUN": f"first_layer.run='{intact}'", "FINISHED": f"first_layer.run='{finished_run}'"}
+    found = message_of(lambda: run_in(tmp_path / "x", *(runs.get(word, word) for word in overrides)))
+    assert found.removeprefix(f"first_layer.run={finished_run}: ").startswith(line)
     assert not contents(tmp_path / "x")
 
 
-def test_a_run_that_learned_whole_images_is_no_first_layer(finished_run, tmp_path):
-    words = ("first_layer=patches", f"first_layer.run='{finished_run}'")
-    line = f"first_layer.run={finished_run}: must be a run of two layers, or one with dataset=patches; "
-    assert message_of(lambda: run_in(tmp_path / "x", *words)) == f"{line}this one learned whole images of mnist"
-
-
 def test_both_layers_are_evaluated_exported_and_used(intact, tmp_path):
-    """The engine of each layer, by hand, comes to the counts that `classify` returns."""
+    """The engine of each layer, by hand, comes to the counts that `classify` returns and to the figures of the run."""
     run_in(tmp_path / "eval", "mode=eval", f"checkpoint={intact}")
     assert result_of(tmp_path / "eval")["confusion"] == result_of(intact)["confusion"]
-    export(intact, tmp_path / "network.npz")
-    with np.load(tmp_path / "network.npz") as arrays:
-        assert arrays["weight"].shape == (30, 72) and arrays["first_layer_weight"].shape == (8, 9)
+    with np.load(export(intact, tmp_path / "network.npz")) as arrays:
+        first = checkpoint.load(intact / "first_layer" / "checkpoint.pt").state_dict["weight"]
+        assert arrays["weight"].shape == (30, 72) and np.array_equal(arrays["first_layer_weight"], first)
         assert json.loads(str(arrays["settings"]))["first_layer"]["block"] == 2
     network, data = stdp_run.load(intact), load_images(settings_of(*SMALL))
+    counts, figures = network.first_layer.counts(data.train_pixels), result_of(intact)["first_layer"]
+    assert figures["spikes_per_image"] == counts.sum() / network.first_layer.parts / 600
+    assert counts.shape == (600, 72) and figures["active_inputs"] == (counts > 0).mean()
     answers = network.classify(data.test_pixels)
     accuracy = (answers.class_index == data.test_classes).mean()
     assert abs(accuracy - judged(result_of(intact))) < 0.08  # other random numbers
@@ -179,25 +144,3 @@ def test_both_layers_are_evaluated_exported_and_used(intact, tmp_path):
     index = stdp_run.inference.load.image_index(pixels)
     assert (network.engine.count_spikes(pixels, index) == answers.counts).all()
     assert (network.classify(data.test_pixels[:3]).counts == answers.counts[:3]).all()
-
-
-def test_a_crafted_first_layer_is_refused(intact, tmp_path):
-    saved = checkpoint.load(intact / "checkpoint.pt")
-    arrays = saved.first_layer
-    for crafted, problem in (
-        (None, "first_layer does not fit the settings"),
-        ({"weight": arrays["weight"]}, "KeyError: 'theta'"),
-        ({**arrays, "weight": np.zeros((8, 8), np.float32)}, "weight is float32 [8, 8]; must be float32 [8, 9]"),
-        ({**arrays, "more": np.zeros(1)}, "more is no array of NearestOnline"),
-    ):
-        checkpoint.save(tmp_path / "checkpoint.pt", replace(saved, first_layer=crafted))
-        assert problem in message_of(lambda: stdp_run.load(tmp_path / "checkpoint.pt"))
-
-
-def test_the_torch_engine_learns_both_layers_alike(tmp_path, without_plots):
-    few = ("n_train=60", "n_label=60", "n_test=20")
-    for engine in ("torch", "event"):
-        run_in(tmp_path / engine, *SMALL, f"engine={engine}", f"first_layer.engine={engine}", *few)
-        assert {result_of(tmp_path / engine / part)["engine"] for part in ("", "first_layer")} == {engine}
-    torch, event = result_of(tmp_path / "torch"), result_of(tmp_path / "event")
-    assert torch["first_layer"] == pytest.approx(event["first_layer"], rel=0.02)

@@ -1,14 +1,14 @@
-"""What a GPU would replay: the torch engine's work, recorded and replayed operation by operation on the CPU.
+"""The torch engine's work, recorded and replayed on the CPU operation by operation, as a GPU would.
 
-A CUDA graph holds the operations of one run and the places of their tensors. Whatever Python computed while it was
-recorded, or read from a tensor, is a constant in it. `Tape` does the same on the CPU, so that a value that should have
-been in a tensor shows as a difference between two batches.
+A CUDA graph holds the operations of one run and the addresses of their tensors. Values that Python computed or read
+from tensors meanwhile are constants in it. `Tape` does the same on the CPU. A value that should have been in a
+tensor then shows as a difference between two batches.
 """
 
 import numpy as np
 import pytest
 import torch
-from helpers.networks import EPOCH, ONE_PER_RULE, count, learn, make_model, mnist, one_pair_per_rule, same_bits
+from helpers.networks import EPOCH, count, learn, make_model, mnist, one_pair_per_rule, same_bits
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stdp_run import encoding
@@ -63,31 +63,18 @@ def record_on_tape(work, changed, device):
 @one_pair_per_rule
 def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
     model = make_model(pair, n_steps=36)  # input spikes are sampled for 16 steps at once
+    rates, winners = np.linspace(1, 0.3, 6) if model.neuron.arithmetic == "float" else np.ones(6), np.arange(17, 5, -2)
+    images = mnist(2)[:6]
     plain = TorchEngine(model, initial_state(model), batch_size=batch_size)
-    images = mnist(2)[:8]
-    rates = np.linspace(1, 0.3, 8) if model.neuron.arithmetic == "float" else np.ones(8)
-    expected = learn(plain, images, rates=rates)
+    expected = plain.learn(images, np.arange(6), EPOCH, rates, winners)
     assert expected.sum() > 20
 
     monkeypatch.setattr(presenting, "recorded", record_on_tape)
     monkeypatch.setattr(encoding, "pixels_to_sample", lambda limits: torch.arange(limits.numel()))
     taped = TorchEngine(model, initial_state(model), batch_size=batch_size)
-    assert (learn(taped, images, rates=rates) == expected).all()
+    assert (taped.learn(images, np.arange(6), EPOCH, rates, winners) == expected).all()
     assert same_bits(taped.state(), plain.state())
     assert (count(taped, images) == count(plain, images)).all()
-
-
-def test_recorded_work_limits_who_learns_by_image(monkeypatch):
-    model = make_model(ONE_PER_RULE[0], n_steps=20)
-    images, k_winners = mnist(2)[:8], np.array([8, 7, 6, 5, 4, 3, 2, 1])
-    arguments = (images, np.arange(8), EPOCH, np.ones(8), k_winners)
-    plain = TorchEngine(model, initial_state(model))
-    expected = plain.learn(*arguments)
-    monkeypatch.setattr(presenting, "recorded", record_on_tape)
-    monkeypatch.setattr(encoding, "pixels_to_sample", lambda limits: torch.arange(limits.numel()))
-    taped = TorchEngine(model, initial_state(model))
-    assert (taped.learn(*arguments) == expected).all()
-    assert same_bits(taped.state(), plain.state())
 
 
 @pytest.mark.cuda

@@ -1,6 +1,6 @@
 """The whole dense engine on a fake GPU, which a CUDA build of torch has without a GPU: shapes and devices, no values.
 
-Where a tensor was left on the CPU, or a value is read back before the end, an operation raises.
+An operation raises if a tensor was left on the CPU, or if a value is read back before the end.
 """
 
 import pytest
@@ -12,9 +12,10 @@ from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import initial_state
 from stdp_run.rules.reduction import Reduction
 
-pytestmark = pytest.mark.slow
-
-pytestmark = pytest.mark.skipif(torch.version.cuda is None, reason="torch is no CUDA build")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(torch.version.cuda is None, reason="torch is no CUDA build"),
+]
 
 
 @pytest.mark.parametrize("learning", [True, False])

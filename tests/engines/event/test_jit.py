@@ -1,7 +1,5 @@
 """Compiled code is kept on disk for exactly what it is made of, and leaves numba's settings as they were."""
 
-import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,7 +10,6 @@ import pytest
 import stdp_run
 from stdp_run.engines.event import cache
 from stdp_run.engines.event.jit import Bound, Kernel, namespace
-from stdp_run.files import locked
 
 rule = Bound("rule")
 FACTOR = 3
@@ -30,10 +27,6 @@ def kernel(x):
     return rule.change(tripled(x))
 
 
-def change(function) -> dict:
-    return {"rule": namespace({"change": function}, {})}
-
-
 @pytest.fixture
 def root(monkeypatch, tmp_path) -> Path:
     """An empty cache; the folder for compiled code in it."""
@@ -41,86 +34,52 @@ def root(monkeypatch, tmp_path) -> Path:
     return tmp_path / "stdp_run" / "compiled"
 
 
-def folders(root: Path) -> set[Path]:
-    return {path for path in root.iterdir() if path.is_dir()}
-
-
 def test_a_kernel_is_made_of_what_it_calls_and_what_names_are_bound_to(root):
-    assert Kernel(kernel, change(halved))(4) == 6
-    assert Kernel(kernel, change(tripled))(4) == 36
-    assert len(folders(root)) == 2
+    for change, expected in ((halved, 6), (tripled, 36)):
+        assert Kernel(kernel, {"rule": namespace({"change": change}, {})})(4) == expected
+    assert len(list(root.iterdir())) == 2
 
 
 def test_a_kernel_has_one_folder_until_something_that_it_is_made_of_changes(root, monkeypatch):
     Kernel(tripled)
     Kernel(tripled)
-    assert len(folders(root)) == 1
+    assert len(list(root.iterdir())) == 1
     monkeypatch.setitem(tripled.__globals__, "FACTOR", 5)
     assert Kernel(tripled)(2) == 10
-    assert len(folders(root)) == 2
+    assert len(list(root.iterdir())) == 2
     monkeypatch.setattr(tripled, "__code__", (lambda x: x + 1).__code__)
     assert Kernel(tripled)(2) == 3
-    assert len(folders(root)) == 3
+    assert len(list(root.iterdir())) == 3
 
 
-def test_a_process_finds_what_another_has_compiled(root):
+def test_code_that_is_kept_is_not_compiled_again(root):
     first, second = Kernel(tripled), Kernel(tripled)
     assert first.compile("learning", 2) > 0
     assert first.compile("learning", 2) == second.compile("learning", 2) == 0
 
 
-def test_the_seconds_of_compiling_are_without_those_of_waiting(root, caplog):
-    caplog.set_level("INFO")
-    kernel = Kernel(halved)
-    [folder] = folders(root)
-    with ThreadPoolExecutor(1) as pool:
-        with locked(folder / "lock", wait=False, what=""):
-            compiled = pool.submit(kernel.compile, "learning", 2)
-            time.sleep(3)
-        assert 0 < compiled.result() < 2
-    assert "compiling for learning: another process is at work; waiting for it" in caplog.messages
+def test_only_the_sources_of_kernels_count(monkeypatch):
+    read, before = Path.read_bytes, cache._engine_digest()
+
+    def digest(edited: str) -> bytes:
+        change = {Path(stdp_run.__file__).parent / edited: b"# edited"}
+        monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + change.get(path, b""))
+        return cache._engine_digest()
+
+    assert digest("reporting/report.py") == before == cache.ENGINE_DIGEST
+    assert len({before, digest("engines/event/interval.py"), digest("encoding.py")}) == 3
 
 
-def test_only_the_sources_of_kernels_count(tmp_path):
-    # In a copy of the package: an edit of a report leaves the digest as it is, one of the engine does not.
-    package = tmp_path / "stdp_run"
-    source = Path(stdp_run.__file__).parent
-    for file in source.rglob("*.py"):
-        (package / file.relative_to(source)).parent.mkdir(parents=True, exist_ok=True)
-        (package / file.relative_to(source)).write_bytes(file.read_bytes())
-    code = "from stdp_run.engines.event.cache import ENGINE_DIGEST as d; print(d.hex())"
-
-    def digest() -> str:
-        done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
-        return done.stdout
-
-    def edit(name: str) -> None:
-        with open(package / name, "a") as file:
-            file.write("\n# edited\n")
-
-    before = digest()
-    assert len(before) > 60
-    edit("reporting/report.py")
-    assert digest() == before
-    for name in ("engines/event/interval.py", "encoding.py"):
-        edit(name)
-        assert digest() != before
-        before = digest()
-
-
-def test_numbas_setting_is_what_it_was(root):
+def test_numbas_setting_is_what_it_was_after_threads_have_made_kernels(root):
     before = numba.config.CACHE_DIR
-    inside = []
 
-    def make(k: int) -> None:
-        with cache.numba_keeps_code_in(root / str(k)):
+    def setting(name: str) -> str:
+        with cache.numba_keeps_code_in(root / name):
             time.sleep(0.01)
-            inside.append((numba.config.CACHE_DIR, str(root / str(k))))
+            return numba.config.CACHE_DIR
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(make, range(8)))
-    assert all(found == expected for found, expected in inside)
-    Kernel(tripled)(1)
+        assert list(pool.map(setting, "abcdefgh")) == [str(root / name) for name in "abcdefgh"]
     assert before == numba.config.CACHE_DIR
 
 

@@ -1,16 +1,14 @@
 """The compiled implementation of a rule, and custom rules that bring one."""
 
+import numba
 import numpy as np
 import pytest
 import torch
-from numba.core.errors import TypingError
 
 from stdp_run import replay, rules
-from stdp_run.config.build import build_rule, published_parameters
 from stdp_run.engines.event.engine import compile_errors_named
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.learning import Implementation, implementation_of
-from stdp_run.engines.event.rule_replay import replay_on_event_engine
 from stdp_run.errors import UserError
 from stdp_run.neurons import LIF
 from stdp_run.parameters import number
@@ -31,12 +29,6 @@ class Softer(NearestOnline):
     @staticmethod
     def at_output(p, w, x, y, y2):
         return p.a_post * x * (p.w_max - w)
-
-
-class Without(Softer):
-    """Refuses the event engine."""
-
-    compiled = None
 
 
 rule = Bound("rule")
@@ -81,7 +73,7 @@ def test_rules_have_the_implementation_of_the_base_whose_step_they_keep():
     assert implementation_of(Softer) is of_spikes
     assert len({implementation_of(cls) for cls in (SpikeRule, MetaNearestOnline, PostPreInt)} - {None}) == 3
     assert implementation_of(Hebb) is Hebb.compiled
-    for cls in (Rule, Replaced, Without, type("Further", (Replaced,), {})):
+    for cls in (Rule, Replaced, type("Without", (Softer,), {"compiled": None}), type("Further", (Replaced,), {})):
         assert implementation_of(cls) is None
 
 
@@ -94,26 +86,12 @@ def test_a_custom_rule_runs_by_the_implementation_that_it_brings():
     assert np.abs(replay(Hebb, pre, post, weight, gain=0.1, engine="event") - expected).max() < 1e-12
 
 
-class Uncompilable(Softer):
-    """Calls a function that numba cannot compile."""
-
-    @staticmethod
-    def at_output(p, w, x, y, y2):
-        return open("a file")
-
-
-@pytest.mark.slow
-def test_a_mistake_in_a_custom_rule_is_one_line_that_says_what_to_do():
-    p = build_rule(Uncompilable, published_parameters("nearest_online", 3)[1], 1.0, 3)
-    expected = r"cannot compile Uncompilable in .*test_learning.py: .*; engine=torch may run it, .*compiled = None in"
-    with pytest.raises(UserError, match=expected) as error:
-        replay_on_event_engine(Uncompilable, p, np.ones((2, 3)), np.ones((2, 2)), np.ones((2, 3)), np.zeros((2, 2)), 0)
+@pytest.mark.parametrize(("base", "switch"), [(NearestOnline, "compiled = None"), (LIF, "compiled = False")])
+def test_a_mistake_in_a_custom_class_is_one_line_that_says_what_to_do(base, switch):
+    own = type("Own", (base,), {"__module__": __name__})
+    expected = (
+        rf"cannot compile Own in .*test_learning.py: .*vars.*; engine=torch may run it, and {switch} in the class"
+    )
+    with pytest.raises(UserError, match=expected) as error, compile_errors_named(own):
+        numba.njit(lambda: vars())()
     assert "\n" not in str(error.value)
-
-
-def test_a_custom_neuron_group_has_another_switch():
-    class Own(LIF):
-        pass
-
-    with pytest.raises(UserError, match="compiled = False in the class"), compile_errors_named(Own):
-        raise TypingError("unknown")
