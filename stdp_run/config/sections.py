@@ -90,6 +90,7 @@ class EvaluatorSettings:
     readout: str = checked(one_of(*READOUTS))
     n_presentations: int = checked(Check("a whole number from 1 to 1000", whole=True, minimum=1, maximum=1000))
     steps: int | None = checked(or_null(steps_check))
+    supervised: bool = checked(flag)
 
 
 @dataclass(frozen=True)
