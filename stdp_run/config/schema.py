@@ -114,6 +114,8 @@ class Settings:
         if self.trainer.k_winners_start is not None and self.k_winners is None:
             start = self.trainer.k_winners_start
             raise UserError(f"trainer.k_winners_start={start}: needs k_winners, the number at the end; it is null")
+        if self.evaluator.supervised and self.dataset.name == "patches":
+            raise UserError.bad_value("evaluator.supervised", True, "false: patches have no classes of their own")
 
     @property
     def n_inputs(self) -> int:
