@@ -17,7 +17,7 @@ from stdp_run.evaluation.metrics import slices
 
 PENALTIES = (0.03, 0.01, 0.003, 0.001)
 HELD_OUT = 6  # one in so many labelled images, the last ones, selects the penalty; 10,000 of 60,000
-STEPS, IMAGES_AT_ONCE, RATE = 1000, 250, 3e-3
+STEPS, IMAGES_AT_ONCE, RATE = 1000, 250, 0.01
 MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # of Adam, its published values
 
 

@@ -46,7 +46,7 @@ def test_the_classifier_is_near_the_minimum_of_the_loss_that_scipy_finds():
 
     least = minimize(loss, np.zeros(33)).fun
     (weight,) = fit(images.values, y, 3, images.scaling(), (penalty,))
-    assert loss(weight.ravel().astype(float)) == pytest.approx(least, rel=1e-3)
+    assert loss(weight.ravel().astype(float)) == pytest.approx(least, rel=0.01)
     assert least < 0.9 * loss(np.zeros(33))
 
 
@@ -58,7 +58,7 @@ def test_the_steps_are_those_of_torch_and_penalties_do_not_mix(monkeypatch):
     found = fit(images.values, images.classes, 3, images.scaling(), penalties)
     for weight, penalty in zip(found, penalties, strict=True):
         w, b = (torch.zeros(shape, dtype=torch.float64, requires_grad=True) for shape in ((10, 3), (3,)))
-        optimizer = torch.optim.Adam([w, b], lr=3e-3)
+        optimizer = torch.optim.Adam([w, b], lr=supervised.RATE)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
         batches = [part for epoch in range(8) for part in _epoch(epoch)]
         for chosen in batches[:30]:
