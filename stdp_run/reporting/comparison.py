@@ -123,8 +123,8 @@ def _table(groups: DataFrame, keys: Sequence[str]) -> list[str]:
     rate = groups["train_images_per_second"].fillna(groups["eval_images_per_second"])
     names = (*(f"accuracy_{name}" for name in OVER_SEEDS), *INTERVAL)
     columns = {title: (100 * groups[name], ".2f") for title, name in zip(TITLES, names, strict=True)}
-    columns |= {"supervised": (100 * groups["supervised"], ".2f")}
-    columns |= {"images/s": (rate, ",.0f"), "wall (s)": (groups["wall_seconds"], ",.1f")}
+    columns |= {"supervised": (100 * groups["supervised"], ".2f"), "images/s": (rate, ",.0f")}
+    columns |= {"wall (s)": (groups["wall_seconds"], ",.1f")}
     table = groups[list(keys)].map(_shown).assign(seeds=groups["seeds"].str.replace(" ", ","))
     for title, (numbers, form) in columns.items():
         table[title] = ["" if isnan(number) else format(number, form) for number in numbers]
