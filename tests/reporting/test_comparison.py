@@ -106,6 +106,14 @@ def test_settings_that_all_runs_share_are_named_with_numbers_of_images(tmp_path)
     assert draw(comparison).get_suptitle().replace("\n", " ").startswith(f"{named} mean over seeds; bar: standard dev")
 
 
+def test_the_supervised_readout_has_a_column_and_separates_no_runs(tmp_path):
+    plain, comparison = {"seed": 1, "evaluator__supervised": False}, {"supervised": {"accuracy": 0.9}}
+    found = compared(tmp_path, (0.6, plain), (0.8, {"evaluator__supervised": True, "result": comparison}))
+    assert list(found.groups["n_seeds"]) == [2] and found.groups["accuracy_mean"][0] == pytest.approx(0.7)
+    titles, row = table_of(to_text(found))
+    assert row[titles.index("supervised")] == "90.00", "the mean of the runs that have it"
+
+
 def test_ties_keep_their_order_and_a_seed_that_was_run_twice_counts_once(tmp_path):
     ties = compared(tmp_path / "ties", *[(0.8, {"n_exc": size}) for size in (30, 10, 20)])
     assert list(ties.groups["n_exc"]) == ["30", "10", "20"]

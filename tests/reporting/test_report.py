@@ -53,7 +53,7 @@ def test_the_report_has_the_figures_of_the_run(tmp_path):
         "learning rule nearest_online neuron group lif_stdp dataset mnist, test images excitatory neurons 6,400",
         "epochs 3 over 60,000 training images seed 7 engine event on cpu, float32, batch size 1",
         "accuracy, proportion 92.80% (95% interval 92.28% to 93.29%)",
-        "supervised readout 97.35%, a linear classifier on 8,704 spike counts, fitted with the labels of 60,000 images;",
+        "supervised readout 97.35%, a linear classifier on 8,704 spike counts, fitted with the labels of 60,000",
         "forgetting, all_activity 25.00%, peak accuracy minus final accuracy, mean over 2 classes",
         "images per second 2,303 learning, 2,746 evaluating silent neurons 12 of 6,400 wall time 0:01:11",
         "commit 0123456789ab-dirty versions python 3.11.7, stdp-run 0.1.0",

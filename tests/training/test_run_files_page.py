@@ -18,7 +18,7 @@ def keys_of(title: str) -> set[str]:
 
 def test_the_page_has_the_keys_of_a_run_and_no_others(tmp_path, without_plots):
     few = ("n_exc=20", "n_train=60", "n_test=40", "trainer.order=by_class", "dataset.split=validation", "threads=1")
-    run_in(tmp_path / "run", *few, "encoder.steps=50")
+    run_in(tmp_path / "run", *few, "encoder.steps=50", "evaluator.supervised=true")
     assert keys_of("result.json") - {"first_layer", "perturbation"} == result_of(tmp_path / "run").keys()
     rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
     patterns = {re.sub("READOUT|NAME", "[^/]*", key) for key in keys_of("metrics.jsonl")} | {"validation/accuracy_.*"}
