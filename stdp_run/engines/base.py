@@ -12,7 +12,7 @@ Array = np.ndarray
 class TrainingBatch(NamedTuple):
     """N images to learn from, one after the other (or `batch_size` at a time)."""
 
-    pixels: Array  # uint8 [N, I]
+    pixels: Array  # uint8 [N, P]
     image_index: Array  # int64 [N], the index of each image in its dataset
     epoch: int  # from 0
     rate: Array  # [N], factor of the learning rate schedule
@@ -32,7 +32,15 @@ class Engine(Protocol):
         """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
-        """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
+        """Present images with learning off; return the spike counts [N, E] int32.
+
+        `pixels` is uint8 [N, P], or [K, N, P] for K views of each image; presentation k shows view k modulo K.
+        """
 
     def state(self) -> NetworkState:
         """Return a copy of the persistent state."""
+
+
+def as_views(pixels: Array) -> Array:
+    """Return pixels [N, P] as one view of each image, [1, N, P]; views [K, N, P] unchanged."""
+    return pixels if pixels.ndim == 3 else pixels[None]

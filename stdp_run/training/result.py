@@ -38,7 +38,7 @@ def describe(
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "train_images": len(data.train_pixels),
-        "label_images": settings.n_label or len(data.train_pixels),
+        "label_images": data.label_pixels.shape[1],
         "test_images": final.n_images,
         "readout": settings.evaluator.readout,
         "accuracy": final.accuracy,
@@ -95,6 +95,7 @@ def summary_table(result: dict, directory: Path) -> str:
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
         rows["first layer"] = f"{silent}, {first['spikes_per_image']:,.0f} spikes per image, {active} of inputs active"
+        rows["first layer, filters"] = f"largest cosine between two {first['largest_cosine']:.3f}  (1: duplicates)"
     if found := result.get("perturbation"):
         rows["perturbation"] = f"{found['name']}: {found['strength']:g}, {found['axis']}"
     rows["wall time"], here = f"{result['wall_seconds']:.1f} s", Path.cwd()

@@ -38,7 +38,7 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     ):
         trainer = Trainer(run, data, engine, tracker, plots, stop)
         trainer.train(bars)
-        labels = label(engine, data, settings.n_label, bars, stop)
+        labels = label(engine, data, bars, stop)
         learned = progress.images, engine.state()
         plots.submit(progress.images, plots.network(*learned, labels.label))
         plots.submit(progress.images, plots.labelled(*learned, labels))

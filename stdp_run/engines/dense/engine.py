@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stdp_run.encoding import presentation_key
-from stdp_run.engines.base import Array
+from stdp_run.engines.base import Array, as_views
 from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import Model, NetworkState
 from stdp_run.rules.reduction import Reduction
@@ -52,13 +52,15 @@ class TorchEngine:
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
         """See `Engine.count_spikes`."""
-        counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
-        for start in range(0, len(pixels), self.inference_batch):
+        views, n_images = as_views(pixels), len(image_index)
+        counts = np.zeros((n_images, self.model.n_exc), np.int32)
+        for start in range(0, n_images, self.inference_batch):
             part = counts[start : start + self.inference_batch]
             # The last image is repeated to fill the batch.
-            chosen = np.minimum(np.arange(start, start + self.inference_batch), len(pixels) - 1)
-            for presentation in range(self.model.n_presentations):
-                part += self._present(False, pixels[chosen], image_index[chosen], presentation)[: len(part)]
+            chosen = np.minimum(np.arange(start, start + self.inference_batch), n_images - 1)
+            for number in range(self.model.n_presentations):
+                shown = views[number % len(views), chosen]
+                part += self._present(False, shown, image_index[chosen], number)[: len(part)]
         return counts
 
     def _present(
