@@ -108,7 +108,7 @@ class TrainedNetwork:
         return Recording(*record_spikes(self.engine.model, self.state, pixels, image_index(pixels)))
 
     def _pixels(self, images: np.ndarray) -> np.ndarray:
-        """Return views that the network answers, uint8 [K, N, P]; raise UserError for images of another type or shape."""
+        """Return the views to answer, uint8 [K, N, P]; raise UserError for images of another type or shape."""
         images, height, width = np.asarray(images), self.settings.dataset.height, self.settings.dataset.width
         allowed = images.shape == (height, width) or images.shape[1:] in ((height, width), (height * width,))
         if images.dtype != np.uint8 or not allowed:

@@ -99,11 +99,8 @@ class PlotWriter:
             down, across = settings.first_layer.blocks(settings.dataset)
             n_first = self._model.n_pixels // (down * across)
             rows = max(n for n in range(1, math.isqrt(n_first) + 1) if n_first % n == 0)
-            maps = (
-                in_pixels(state.weight, self._model.encoder)
-                .reshape(-1, down, across, rows, n_first // rows)
-                .transpose(0, 3, 1, 4, 2)
-            )
+            maps = in_pixels(state.weight, self._model.encoder).reshape(-1, down, across, rows, n_first // rows)
+            maps = maps.transpose(0, 3, 1, 4, 2)
             maps = maps.reshape(-1, rows * down, n_first // rows * across)
             title = f"Weights {after}, {down} x {across} blocks for each neuron of the first layer"
             quantity = f"weight ({self._model.neuron.units[0]})"
