@@ -134,13 +134,13 @@ def test_both_layers_are_evaluated_exported_and_used(intact, tmp_path):
         assert arrays["weight"].shape == (30, 72) and np.array_equal(arrays["first_layer_weight"], first)
         assert json.loads(str(arrays["settings"]))["first_layer"]["block"] == 2
     network, data = stdp_run.load(intact), load_images(settings_of(*SMALL))
-    counts, figures = network.first_layer.counts(data.train_pixels), result_of(intact)["first_layer"]
+    [counts], figures = network.first_layer.counts(data.train_pixels), result_of(intact)["first_layer"]
     assert figures["spikes_per_image"] == counts.sum() / network.first_layer.parts / 600
     assert counts.shape == (600, 72) and figures["active_inputs"] == (counts > 0).mean()
-    answers = network.classify(data.test_pixels)
+    answers = network.classify(data.test_pixels[0])
     accuracy = (answers.class_index == data.test_classes).mean()
     assert abs(accuracy - judged(result_of(intact))) < 0.08  # other random numbers
-    pixels = network.first_layer.seen(network.first_layer.counts(data.test_pixels))
+    [pixels] = network.first_layer.seen(network.first_layer.counts(data.test_pixels[0]))
     index = stdp_run.inference.load.image_index(pixels)
     assert (network.engine.count_spikes(pixels, index) == answers.counts).all()
-    assert (network.classify(data.test_pixels[:3]).counts == answers.counts[:3]).all()
+    assert (network.classify(data.test_pixels[0, :3]).counts == answers.counts[:3]).all()
