@@ -38,6 +38,11 @@ def sweep(directory: Path, overrides: list[str]) -> int:
         return process.wait()
 
 
+def spread(percent: pd.Series) -> str:
+    """Return the mean and, of several seeds, the standard deviation."""
+    return f"{percent.mean():.1f}" + (f" ± {percent.std():.2f}" if len(percent) > 1 else "")
+
+
 def rows(output: Path, extra: list[str]) -> dict[str, list[dict]]:
     """Return the rows of each table, by the name of its file, from the complete runs in a folder."""
     tables: dict[str, list[dict]] = {"mnist": [], "fashion_mnist": [], "runs": []}
@@ -51,10 +56,13 @@ def rows(output: Path, extra: list[str]) -> dict[str, list[dict]]:
         percent = 100 * pd.DataFrame(list(runs["accuracy"]))
         line = {"run": name, "neurons": f"{first['n_exc']:,}", "epochs": first["epochs"], "seeds": len(runs)}
         for readout, each in percent.items():
-            line[readout] = f"{each.mean():.1f}" + (f" ± {each.std():.2f}" if len(runs) > 1 else "")
+            line[readout] = spread(each)
         each = percent[first["readout"]]
         within = f"{each.mean() - 2 * each.std():.1f}–{each.mean() + 2 * each.std():.1f}" if len(runs) >= 10 else ""
-        tables[first["dataset"]].append(line | {"readout": first["readout"], "new seed": within})
+        line |= {"readout": first["readout"], "new seed": within, "supervised": ""}
+        if "supervised" in runs:
+            line["supervised"] = spread(100 * pd.DataFrame(list(runs["supervised"].dropna()))["accuracy"])
+        tables[first["dataset"]].append(line)
         seconds, commits = runs["wall_seconds"].mean(), sorted({str(commit)[:7] for commit in runs["commit"]})
         line = {"run": name, "each seed": " ".join(f"{value:.1f}" for value in each)}
         line["time"] = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

@@ -47,11 +47,13 @@ def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequ
     """Return the record for an evaluation: the record of the network, with the engine and data of the command.
 
     Raises:
-        UserError: the command changes settings of the training; the keys are named.
+        UserError: the command changes settings of the training, or asks for `evaluator.supervised`; the keys are named.
     """
     if missing := {*ENGINE_KEYS, "dataset", "evaluator"} - asked.keys():
         raise UserError(f"{min(missing)}: missing")
     foreign = [key for key in explicit if not _within(key, *_OF_EVALUATION)]
+    if "evaluator.supervised" in explicit and asked["evaluator"]["supervised"]:
+        raise UserError("evaluator.supervised=true: only valid with mode=train; a checkpoint has no such classifier")
     changed = _due_to(foreign, differences(asked, learned, OPERATIONAL), asked)
     if changed:
         raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
@@ -65,6 +67,7 @@ def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequ
         keys = {key.split(".")[1] for key in explicit if key.startswith(f"{section}.")}
         chosen = {key: value for key, value in asked[section].items() if key in keys}
         record[section] = asked[section] if section in explicit else {**learned[section], **chosen}
+    record["evaluator"] = {**record["evaluator"], "supervised": False}
     return record | {key: asked[key] for key in ("n_test", "n_train", "n_label") if key in explicit}
 
 

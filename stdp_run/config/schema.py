@@ -122,6 +122,8 @@ class Settings:
         if layer and layer.network.evaluator.shifts:
             inner = layer.network.evaluator.shifts
             raise UserError.bad_value("first_layer.evaluator.shifts", inner, "0; evaluator.shifts shifts the images")
+        if self.evaluator.supervised and self.dataset.name == "patches":
+            raise UserError.bad_value("evaluator.supervised", True, "false: patches have no classes of their own")
 
     @property
     def n_inputs(self) -> int:

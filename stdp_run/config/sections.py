@@ -93,6 +93,7 @@ class EvaluatorSettings:
     steps: int | None = checked(or_null(steps_check))
     w_ie: float | None = checked(or_null(number))
     shifts: int = checked(whole_non_negative)
+    supervised: bool = checked(flag)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,9 @@ from stdp_run.config.build import build_first_layer, build_model
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data, load_images
 from stdp_run.engines.selection import EngineOptions, choose, engine_options
+from stdp_run.errors import UserError
 from stdp_run.evaluation.metrics import RunningAccuracy
+from stdp_run.evaluation.supervised import HELD_OUT
 from stdp_run.network import Model
 from stdp_run.training.order import images_per_row
 from stdp_run.training.run_directory import RunDirectory
@@ -90,6 +92,8 @@ def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Pre
     begun = time.perf_counter()
     saved, model, options = directory.newest(), build_model(settings), engine_options(settings, gpu)
     data = load_images(settings)
+    if settings.evaluator.supervised:
+        _check_labelled(settings.n_label or len(data.train_pixels), len(data.classes))
     try:
         if saved is not None:
             saved.check(model, build_first_layer(settings))
@@ -103,3 +107,11 @@ def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Pre
         log.info("torch takes one thread with batch_size=1; threads=N takes more")
         options = options._replace(threads=1)
     return Prepared(settings, directory, model, data, options, choice, saved, progress, begun)
+
+
+def _check_labelled(n_images: int, n_classes: int) -> None:
+    """Raise UserError if there are too few labelled images for a supervised readout."""
+    least = max(n_classes, HELD_OUT)
+    if n_images < least:
+        allowed = f"false with {n_images} labelled images (n_label, n_train) of {n_classes} classes; it needs {least}"
+        raise UserError.bad_value("evaluator.supervised", True, allowed)

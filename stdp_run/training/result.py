@@ -84,6 +84,9 @@ def summary_table(result: dict, directory: Path) -> str:
         low, high = result["accuracy_interval_95"][name]
         mark = "  <- evaluator.readout" if name == readout else ""
         rows[f"{result['split']} accuracy, {name}"] = f"{value:.2%}  (95%: {low:.2%} to {high:.2%}){mark}"
+    if found := result.get("supervised"):
+        fitted = f"a linear classifier on {found['n_features']:,} counts of {found['label_images']:,} labelled images"
+        rows["supervised readout"] = f"{found['accuracy']:.2%}  ({fitted})"
     error = result["calibration_error"][readout]
     rows[f"calibration error, {readout}"] = f"{error:.2%}  (confidence against accuracy)"
     if "forgetting" in result:

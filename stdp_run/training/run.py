@@ -3,8 +3,10 @@
 import logging
 
 from stdp_run import checkpoint
+from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
 from stdp_run.engines.selection import make_engine, set_process_options
+from stdp_run.evaluation.supervised import Features, fit_and_test
 from stdp_run.network import initial_state
 from stdp_run.reporting.report import write_report
 from stdp_run.training import result as results
@@ -38,11 +40,12 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     ):
         trainer = Trainer(run, data, engine, tracker, plots, stop)
         trainer.train(bars)
-        labels = label(engine, data, bars, stop)
+        labelled, tested = _features(settings, data)
+        labels = label(engine, data, bars, stop, features=labelled)
         learned = progress.images, engine.state()
         plots.submit(progress.images, plots.network(*learned, labels.label))
         plots.submit(progress.images, plots.labelled(*learned, labels))
-        final = measure(engine, data, labels, bars, stop)
+        final = measure(engine, data, labels, bars, stop, features=tested)
         history = trainer.record_end(final)
     stored = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
     stored["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
@@ -50,6 +53,10 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     result = results.describe(settings, run.model, run.choice, data, labels, final)
     result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
     result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
+    if labelled and tested:
+        log.info("supervised readout: fitting to %d images", len(labelled.classes))
+        with stop.at_once():
+            result["supervised"] = fit_and_test(labelled, tested, len(data.classes))
     result["wall_seconds"] = trainer.wall_seconds()
     if history and settings.trainer.order == "by_class":
         result |= results.forgetting(history.accuracy, data)
@@ -57,6 +64,18 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     write_report(directory.path)
     finish(directory)
     return result
+
+
+def _features(settings: Settings, data: Data) -> tuple[Features | None, Features | None]:
+    """Return the features of labelling and of test images, before counting; None without `evaluator.supervised`."""
+    if not settings.evaluator.supervised:
+        return None, None
+    train = data.train_classes[: settings.n_label], data.train_pixels[: settings.n_label]
+    parts = (train, (data.test_classes, data.test_pixels))
+    labelled, tested = (
+        Features(classes, settings.n_exc, inputs if data.first_layer else None) for classes, inputs in parts
+    )
+    return labelled, tested
 
 
 def finish(directory: RunDirectory) -> None:

@@ -48,6 +48,12 @@ ONE_LINE = [
     ("hydra.sweeper.n_trials=2", "known keys: max_batch_size, params; hydra/sweeper=NAME has others"),
     ("hydra.launcher.n_jobs=2", "unknown key; known keys: none; hydra/launcher=NAME has others"),
     ("perturbation.strength=1", "perturbation.strength=1: needs perturbation=NAME; NAME is one of brightness, "),
+    ("evaluator.supervised=1", "evaluator.supervised=1: must be true or false"),
+    ("dataset=patches evaluator.supervised=true", "evaluator.supervised=true: must be false"),
+    (
+        "first_layer=patches first_layer.evaluator.supervised=true",
+        "first_layer.evaluator.supervised=true: must be false",
+    ),
     ("resume=nowhere -m", "resume=nowhere: must be auto, null, or the directory of a run"),
 ]
 

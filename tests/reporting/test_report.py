@@ -45,12 +45,15 @@ def report(directory, **changes) -> str:
 
 
 def test_the_report_has_the_figures_of_the_run(tmp_path):
-    text = text_of(report(tmp_path, forgetting=0.25, forgetting_per_class={"0": 0.5, "1": 0.0}))
+    supervised = {"accuracy": 0.9735, "n_features": 8704, "label_images": 60000}
+    changes = {"forgetting": 0.25, "forgetting_per_class": {"0": 0.5, "1": 0.0}, "supervised": supervised}
+    text = text_of(report(tmp_path, **changes))
     for words in (
         "accuracy on 1,000 test images (95% interval 92.08% to 93.11%), readout all_activity",
         "learning rule nearest_online neuron group lif_stdp dataset mnist, test images excitatory neurons 6,400",
         "epochs 3 over 60,000 training images seed 7 engine event on cpu, float32, batch size 1",
         "accuracy, proportion 92.80% (95% interval 92.28% to 93.29%)",
+        "supervised readout 97.35%, a linear classifier on 8,704 spike counts, fitted with the labels of 60,000 images;",
         "forgetting, all_activity 25.00%, peak accuracy minus final accuracy, mean over 2 classes",
         "images per second 2,303 learning, 2,746 evaluating silent neurons 12 of 6,400 wall time 0:01:11",
         "commit 0123456789ab-dirty versions python 3.11.7, stdp-run 0.1.0",
@@ -81,6 +84,7 @@ def test_names_cannot_break_the_page(tmp_path):
 def test_missing_parts_are_left_out(tmp_path):
     page = report(tmp_path, train_images_per_second=None, commit=None)
     assert not any(word in page for word in ("<img", "<details", "Plots", "Settings"))
+    assert "supervised" not in page
     assert "images per second 2,746 evaluating" in text_of(page) and "commit not from a checkout" in text_of(page)
     text = text_of(report(tmp_path, dataset="patches"))
     assert "have no classes, and so no accuracy." in text and "%" not in text and "per class" not in text

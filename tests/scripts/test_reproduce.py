@@ -57,12 +57,14 @@ def test_new_runs_replace_their_rows_alone(tmp_path, script):
         run = tmp_path / f"mnist_100/seed-{seed}"
         run.mkdir(parents=True)
         result |= {"seed": seed, "commit": "0123456789", "accuracy": {"proportion": 0.9 + seed / 1000}}
+        result["supervised"] = {"accuracy": 0.95 + seed / 1000}
         (run / "result.json").write_text(json.dumps(result))
     (tmp_path / "mnist.csv").write_text("run,proportion\nnearest_online_100,89.0 ± 0.21\nmnist_100,1.0\n")
     script.write(tmp_path, [], tmp_path)
     new, kept = pd.read_csv(tmp_path / "mnist.csv").to_dict("records")
     assert kept["run"] == "nearest_online_100" and kept["proportion"] == "89.0 ± 0.21"
     assert new["proportion"] == "90.5 ± 0.30" and new["new seed"] == "89.8–91.1" and new["seeds"] == 10
+    assert new["supervised"] == "95.5 ± 0.30" and np.isnan(kept["supervised"])
     (line,) = pd.read_csv(tmp_path / "runs.csv", dtype=str).to_dict("records")
     assert (line["time"], line["commit"]) == ("2.5 min", "0123456")
 

@@ -1,0 +1,120 @@
+"""The supervised readout: a linear classifier on spike counts, for comparison with papers that report one.
+
+It is multinomial logistic regression on the square roots of the counts, which have a similar variance at any rate
+(Anscombe 1948). With two layers, the inputs of the second are features too. Features are centred, and scaled to a mean
+variance of 1 over the counts and over the inputs. The loss is the mean cross entropy plus half the penalty times the
+squared norm of the weights. Adam (Kingma & Ba 2015, arXiv 1412.6980) takes `STEPS` steps with a cosine schedule.
+"""
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from stdp_run.evaluation.labels import one_hot
+from stdp_run.evaluation.metrics import slices
+
+PENALTIES = (0.03, 0.01, 0.003, 0.001)
+HELD_OUT = 6  # one in so many labelled images, the last ones, selects the penalty; 10,000 of 60,000
+STEPS, IMAGES_AT_ONCE, RATE = 1000, 250, 0.01
+MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # of Adam, its published values
+
+
+class Features:
+    """Spike counts [N, E] of images of `classes` [N], and the inputs uint8 [N, I] of the second of two layers."""
+
+    def __init__(self, classes: np.ndarray, n_exc: int, inputs: np.ndarray | None):
+        self.classes, self.n_exc = classes, n_exc
+        self.values = np.zeros((len(classes), n_exc + (0 if inputs is None else inputs.shape[1])), np.uint16)
+        if inputs is not None:
+            self.values[:, n_exc:] = inputs
+
+    def add(self, part: slice, counts: np.ndarray) -> None:
+        """Keep the counts [n, E] of a slice of the images; counts above 65,535 are kept as 65,535."""
+        self.values[part, : self.n_exc] = np.minimum(counts, np.iinfo(np.uint16).max)
+
+    def scaling(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return the mean of each square root and the factor that scales it, float32 [F]."""
+        roots = (np.sqrt(self.values[part], dtype=np.float32) for part in slices(len(self.values)))
+        mean = sum(each.sum(axis=0, dtype=np.float64) for each in roots) / len(self.values)
+        variance = self.values.mean(axis=0) - mean**2
+        factor = np.ones(len(mean))
+        for group in (slice(self.n_exc), slice(self.n_exc, None)):
+            if variance[group].any():
+                factor[group] = variance[group].mean() ** -0.5
+        return mean.astype(np.float32), factor.astype(np.float32)
+
+
+def fit_and_test(labelled: Features, test: Features, n_classes: int) -> dict[str, Any]:
+    """Fit the classifier to labelled images; return the figures of result.json from its answers to test images.
+
+    The penalty has the highest accuracy on the images held out, after fitting to the others; the largest one, if
+    several have. Then the classifier is fitted to all labelled images.
+    """
+    begun, scaling, n_images = time.perf_counter(), labelled.scaling(), len(labelled.classes)
+    fitted, held_out = np.split(np.arange(n_images), [n_images - n_images // HELD_OUT])
+    weight = fit(labelled.values[fitted], labelled.classes[fitted], n_classes, scaling, PENALTIES)
+    right = [_n_right(labelled.values[held_out], labelled.classes[held_out], scaling, each) for each in weight]
+    penalty = PENALTIES[int(np.argmax(right))]
+    (final,) = fit(labelled.values, labelled.classes, n_classes, scaling, (penalty,))
+    n_correct = _n_right(test.values, test.classes, scaling, final)
+    return {
+        "accuracy": n_correct / len(test.classes),
+        "n_correct": n_correct,
+        "penalty": penalty,
+        "n_features": labelled.values.shape[1],
+        "label_images": n_images,
+        "seconds": time.perf_counter() - begun,
+    }
+
+
+def fit(
+    values: np.ndarray,
+    classes: np.ndarray,
+    n_classes: int,
+    scaling: tuple[np.ndarray, np.ndarray],
+    penalties: tuple[float, ...],
+) -> np.ndarray:
+    """Return the weights with each of P penalties, float32 [P, F + 1, C], from values [N, F] and classes [N].
+
+    The last row of weights is the intercept, which has no penalty. All penalties see the same images, so that these
+    are read once.
+    """
+    n_images, n_columns = len(values), len(penalties) * n_classes
+    target = np.tile(one_hot(classes, n_classes).astype(np.float32), len(penalties))  # [N, P * C]
+    penalty = np.repeat(np.array(penalties, np.float32), n_classes)
+    weight, mean, square = np.zeros((3, values.shape[1] + 1, n_columns), np.float32)
+    n_batches = -(-n_images // IMAGES_AT_ONCE)
+    for step in range(STEPS):
+        epoch, batch = divmod(step, n_batches)
+        if batch == 0:
+            order = np.random.default_rng(epoch).permutation(n_images)
+        chosen = order[batch * IMAGES_AT_ONCE : (batch + 1) * IMAGES_AT_ONCE]
+        x = _standardised(values[chosen], scaling)
+        score = (x @ weight).reshape(len(x), -1, n_classes)
+        likelihood = np.exp(score - score.max(axis=2, keepdims=True))
+        probability = likelihood / likelihood.sum(axis=2, keepdims=True)
+        gradient = x.T @ (probability.reshape(len(x), -1) - target[chosen]) / len(x)
+        gradient[:-1] += penalty * weight[:-1]
+        mean += (1 - MEAN_DECAY) * (gradient - mean)
+        square += (1 - SQUARE_DECAY) * (gradient**2 - square)
+        rate = RATE * 0.5 * (1 + math.cos(math.pi * step / STEPS)) / (1 - MEAN_DECAY ** (step + 1))
+        weight -= rate * mean / (np.sqrt(square / (1 - SQUARE_DECAY ** (step + 1))) + EPSILON)
+    return weight.reshape(len(weight), -1, n_classes).swapaxes(0, 1)
+
+
+def _standardised(values: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+    """Return the features of images, float32 [N, F + 1], from values [N, F]; the last column is 1."""
+    mean, factor = scaling
+    x = np.ones((len(values), len(mean) + 1), np.float32)
+    x[:, :-1] = (np.sqrt(values, dtype=np.float32) - mean) * factor
+    return x
+
+
+def _n_right(
+    values: np.ndarray, classes: np.ndarray, scaling: tuple[np.ndarray, np.ndarray], weight: np.ndarray
+) -> int:
+    """Return the number of right answers to images, values [N, F] and classes [N], with weights [F + 1, C]."""
+    answers = [(_standardised(values[part], scaling) @ weight).argmax(axis=1) for part in slices(len(values))]
+    return int((np.concatenate(answers) == classes).sum())

@@ -1,0 +1,152 @@
+"""The supervised readout: its classifier against PyTorch and SciPy, its penalty, and runs with and without it."""
+
+import numpy as np
+import pytest
+import torch
+from helpers.errors import message_of
+from helpers.runs import TINY, contents, figures, result_of, run_in
+from scipy.optimize import minimize
+
+from stdp_run import checkpoint
+from stdp_run.evaluation import supervised
+from stdp_run.evaluation.supervised import Features, fit, fit_and_test
+
+FEW = ("dataset=digits", "n_exc=10", "n_train=40", "n_label=30", "n_test=20", "encoder.steps=40", "engine=torch")
+
+
+def features(n_images, seed=0, inputs=True):
+    """Return features of images of three classes: six neurons, and four inputs of a second layer."""
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(3, size=n_images)
+    rate = np.random.default_rng(99).gamma(1.0, 1.0, (3, 10))[classes]
+    counts = rng.poisson(rate)
+    found = Features(classes, 6, counts[:, 6:].astype(np.uint8) if inputs else None)
+    found.add(slice(0, n_images), counts[:, :6])
+    return found
+
+
+def standardised(images):
+    """Return square roots, centred, with a mean variance of 1 in each group."""
+    roots = np.sqrt(images.values.astype(float))
+    roots -= roots.mean(axis=0)
+    for group in (slice(0, 6), slice(6, None)):
+        roots[:, group] /= np.sqrt(roots[:, group].var(axis=0).mean())
+    return roots
+
+
+def test_the_classifier_is_near_the_minimum_of_the_loss_that_scipy_finds():
+    images, penalty = features(400), 0.03
+    x, y = standardised(images), images.classes
+
+    def loss(flat):
+        weight = flat.reshape(11, 3)
+        score = x @ weight[:-1] + weight[-1]
+        score -= np.log(np.exp(score).sum(axis=1, keepdims=True))
+        return -score[np.arange(len(y)), y].mean() + penalty / 2 * (weight[:-1] ** 2).sum()
+
+    least = minimize(loss, np.zeros(33)).fun
+    (weight,) = fit(images.values, y, 3, images.scaling(), (penalty,))
+    assert loss(weight.ravel().astype(float)) == pytest.approx(least, rel=0.01)
+    assert least < 0.9 * loss(np.zeros(33))
+
+
+def test_the_steps_are_those_of_torch_and_penalties_do_not_mix(monkeypatch):
+    monkeypatch.setattr(supervised, "STEPS", 30)
+    monkeypatch.setattr(supervised, "IMAGES_AT_ONCE", 32)
+    images, penalties = features(100), (0.1, 0.003)
+    x, y = torch.tensor(standardised(images)), torch.tensor(images.classes)
+    found = fit(images.values, images.classes, 3, images.scaling(), penalties)
+    for weight, penalty in zip(found, penalties, strict=True):
+        w, b = (torch.zeros(shape, dtype=torch.float64, requires_grad=True) for shape in ((10, 3), (3,)))
+        optimizer = torch.optim.Adam([w, b], lr=supervised.RATE)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
+        batches = [part for epoch in range(8) for part in _epoch(epoch)]
+        for chosen in batches[:30]:
+            optimizer.zero_grad()
+            loss = torch.nn.functional.cross_entropy(x[chosen] @ w + b, y[chosen]) + penalty / 2 * (w**2).sum()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+        assert weight[:-1] == pytest.approx(w.detach().numpy(), abs=1e-5)
+        assert weight[-1] == pytest.approx(b.detach().numpy(), abs=1e-5)
+
+
+def _epoch(epoch):
+    return np.array_split(np.random.default_rng(epoch).permutation(100), [32, 64, 96])
+
+
+def test_the_penalty_is_that_which_a_plain_loop_finds_and_all_images_are_fitted():
+    images, test = features(90, seed=4), features(200, seed=5)
+    scaling, first = images.scaling(), 75
+    mean, factor = scaling
+
+    def n_right(weight, some, part):
+        score = (np.sqrt(some.values[part].astype(float)) - mean) * factor @ weight[:-1] + weight[-1]
+        return (score.argmax(axis=1) == some.classes[part]).sum()
+
+    held_out = []
+    for penalty in supervised.PENALTIES:
+        (weight,) = fit(images.values[:first], images.classes[:first], 3, scaling, (penalty,))
+        held_out.append(n_right(weight, images, slice(first, None)))
+    best = supervised.PENALTIES[held_out.index(max(held_out))]
+    (weight,) = fit(images.values, images.classes, 3, scaling, (best,))
+    result = fit_and_test(images, test, 3)
+    assert result["penalty"] == best and result["n_features"] == 10 and result["label_images"] == 90
+    assert result["n_correct"] == n_right(weight, test, slice(None)) == round(200 * result["accuracy"]) > 100
+
+
+def test_parts_in_any_order_give_the_same_features():
+    whole, parts = features(50), Features(features(50).classes, 6, features(50).values[:, 6:].astype(np.uint8))
+    for part in (slice(30, 50), slice(0, 7), slice(7, 30)):
+        parts.add(part, whole.values[part, :6].astype(np.int32))
+    assert np.array_equal(whole.values, parts.values)
+    parts.add(slice(0, 1), np.full((1, 6), 70_000))
+    assert (parts.values[0, :6] == 65_535).all(), "not 70,000 modulo 65,536"
+
+
+def test_silent_neurons_have_no_effect():
+    images = Features(np.arange(12) % 2, 3, None)
+    assert fit_and_test(images, images, 2)["n_correct"] == 6
+
+
+@pytest.mark.usefixtures("without_plots")
+def test_a_run_with_it_differs_in_nothing_else(tmp_path):
+    for name, word in (("with", "true"), ("without", "false")):
+        accuracy = run_in(tmp_path / name, *FEW, f"evaluator.supervised={word}")
+        assert accuracy == result_of(tmp_path / name)["accuracy"]["all_activity"]
+    found = figures(tmp_path / "with")
+    own = found.pop("supervised")
+    assert found == figures(tmp_path / "without")
+    assert own["label_images"] == 30 and own["n_features"] == 10 and 0 <= own["accuracy"] <= 1
+    first, second = (checkpoint.load(tmp_path / name / "checkpoint.pt") for name in ("with", "without"))
+    assert first.labels["label"].tobytes() == second.labels["label"].tobytes()
+    assert first.state().weight.tobytes() == second.state().weight.tobytes()
+    assert "supervised readout" in (tmp_path / "with" / "report.html").read_text()
+
+    command = ("mode=eval", f"checkpoint={tmp_path}/with/checkpoint.pt")
+    run_in(tmp_path / "again", *command)
+    assert "supervised" not in result_of(tmp_path / "again")
+    refused = message_of(lambda: run_in(tmp_path / "refused", *command, "evaluator.supervised=true"))
+    assert refused == "evaluator.supervised=true: only valid with mode=train; a checkpoint has no such classifier"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("without_plots")
+def test_the_inputs_of_a_second_layer_are_features(tmp_path):
+    small = (
+        "first_layer=patches",
+        "first_layer.dataset.height=3",
+        "first_layer.dataset.width=3",
+        "first_layer.n_exc=6",
+    )
+    run_in(tmp_path / "run", *FEW, *small, "first_layer.block=2", "evaluator.supervised=true")
+    assert result_of(tmp_path / "run")["supervised"]["n_features"] == 10 + 3 * 3 * 6
+    assert "supervised" not in result_of(tmp_path / "run" / "first_layer")
+
+
+def test_too_few_labelled_images_are_refused_before_anything_is_written(tmp_path):
+    words = (*TINY, "evaluator.supervised=true", "n_label=9")
+    line = message_of(lambda: run_in(tmp_path / "run", *words))
+    expected = "evaluator.supervised=true: must be false with 9 labelled images (n_label, n_train) of 10 classes"
+    assert line == f"{expected}; it needs 10"
+    assert not any(path.name == "config.yaml" for path in contents(tmp_path))
