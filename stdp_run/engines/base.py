@@ -1,5 +1,6 @@
 """The interface that every engine has."""
 
+from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -19,6 +20,24 @@ class TrainingBatch(NamedTuple):
     k_winners: Array | None = None  # [N], number of neurons that learn from each image; None: the model's number
 
 
+@dataclass
+class Activity:
+    """The spikes of images presented with learning off, in sum; every presentation of an image counts."""
+
+    presentations: int
+    input_spikes: Array  # int64 [I], spikes of each input
+    excitatory_spikes: int
+    inhibitory_spikes: int
+
+    def __add__(self, other: "Activity") -> "Activity":
+        return Activity(
+            self.presentations + other.presentations,
+            self.input_spikes + other.input_spikes,
+            self.excitatory_spikes + other.excitatory_spikes,
+            self.inhibitory_spikes + other.inhibitory_spikes,
+        )
+
+
 class Engine(Protocol):
     """An engine: presents images to one network."""
 
@@ -33,6 +52,9 @@ class Engine(Protocol):
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
         """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
+
+    def take_activity(self) -> Activity:
+        """Return the activity of all calls of `count_spikes` since the last call of this function."""
 
     def state(self) -> NetworkState:
         """Return a copy of the persistent state."""
