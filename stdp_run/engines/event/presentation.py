@@ -9,7 +9,7 @@ import numpy as np
 
 from stdp_run.encoding import presentation_key
 from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.sampling import SpikeTrain, sample, train_of
+from stdp_run.engines.event.sampling import SpikeTrain, add_by_input, sample, train_of
 
 kernel = Bound("kernel")
 
@@ -114,8 +114,7 @@ def present(network, images, presentation, trains, scratch):
             images.activity[PRESENTATIONS] += 1
             images.activity[EXCITATORY] += counts.sum()
             images.activity[INHIBITORY] += n_inhibitory
-            for s in range(train.first[n_steps]):
-                images.activity[INPUTS + np.int64(inputs[train.ranks[s]])] += 1
+            add_by_input(train, n_steps, images.activity[INPUTS:])
         repeat += 1
         if repeat < presentation.thresholds.shape[0] and counts.sum() < presentation.min_spikes:
             counts[:] = 0
