@@ -72,8 +72,9 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         if layer := trained.make_first_layer(options._replace(engine="auto")):
             counts = layer.counts(data.test_pixels, cached=perturbation is None)
             data = replace(data, test_pixels=layer.seen(counts))
-        final = measure(make_engine(model, state, options, choice), data, labels, Bars(invocation.bars))
-    result = results.describe(settings, model, choice, data, labels, final)
+        engine = make_engine(model, state, options, choice)
+        final = measure(engine, data, labels, Bars(invocation.bars))
+    result = results.describe(settings, engine, choice, data, labels, final)
     learned_from = trained.saved.global_step // trained.settings.epochs
     result |= {"train_images": learned_from, "label_images": trained.settings.n_label or learned_from}
     result["train_images_per_second"] = None

@@ -38,6 +38,11 @@ class Activity:
         )
 
 
+def no_activity(n_inputs: int) -> Activity:
+    """Return the activity of no presentation."""
+    return Activity(0, np.zeros(n_inputs, np.int64), 0, 0)
+
+
 class Engine(Protocol):
     """An engine: presents images to one network."""
 

@@ -27,7 +27,11 @@ def label(
 def measure(
     engine: Engine, data: Data, labels: Labels, bars: Bars, stop: Stop | None = None, known: np.ndarray | None = None
 ) -> Evaluation:
-    """Measure the accuracy on the test images; `known`, bool [C], restricts the answers to some classes."""
+    """Measure the accuracy on the test images; `known`, bool [C], restricts the answers to some classes.
+
+    Afterwards `engine.take_activity` returns the activity of these images alone.
+    """
+    engine.take_activity()
     with bars.open("testing", len(data.test_pixels)) as bar:
         count = _counter(engine, data.test_pixels, data.test_index, bar, stop)
         return metrics.evaluate(count, labels, data.test_classes, known)

@@ -47,7 +47,7 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     stored = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
     stored["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
     checkpoint.save(directory.path / "checkpoint.pt", trainer.checkpoint(labels=stored))
-    result = results.describe(settings, run.model, run.choice, data, labels, final)
+    result = results.describe(settings, engine, run.choice, data, labels, final)
     result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
     result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
     result["wall_seconds"] = trainer.wall_seconds()

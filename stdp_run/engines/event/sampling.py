@@ -45,7 +45,7 @@ class SpikeTrain(NamedTuple):
     bytes: np.ndarray  # the same memory as uint8
     ranks: np.ndarray  # [T * I] uint32, the ranks of the active inputs that spike, step after step
     first: np.ndarray  # [T + 1] int64, index in `ranks` of the first spike of each step
-    by_rank: np.ndarray  # [I] int32, working memory of `add_by_input`
+    by_rank: np.ndarray  # [I] uint8, working memory of `add_by_input`
 
 
 def make_trains(n_images: int, n_steps: int, n_inputs: int) -> SpikeTrain:
@@ -60,7 +60,7 @@ def make_trains(n_images: int, n_steps: int, n_inputs: int) -> SpikeTrain:
         bytes=bits.view(np.uint8),
         ranks=np.zeros((n_images, n_steps * n_inputs + PIXELS_PER_WORD), np.uint32),
         first=np.zeros((n_images, n_steps + 1), np.int64),
-        by_rank=np.zeros((n_images, n_inputs + PIXELS_PER_WORD), np.int32),
+        by_rank=np.zeros((n_images, n_inputs + PIXELS_PER_WORD), np.uint8),
     )
 
 
@@ -184,17 +184,17 @@ def sample_spikes(image, thresholds, image_index, presentation, seed, stream, tr
 
 
 def add_by_input(train, n_steps, total):
-    """Add the spikes of each input to total[I]. Vectors of bits take a third of the time of a list of spikes."""
+    """Add the spikes of each input to total[I]: bits take less time than ranks, and 255 steps fit into a byte."""
     n_words = (train.n_active + PIXELS_PER_WORD - 1) // PIXELS_PER_WORD
-    zeros = vectors.zeros(train.by_rank, PIXELS_PER_WORD)
-    for word in range(n_words):
-        sums = zeros
-        for t in range(n_steps):
-            spikes = vectors.conditions(train.bits[np.uint64(t * n_words + word)])
-            sums = where(spikes, sums + 1, sums)
-        vectors.store(train.by_rank, PIXELS_PER_WORD * word, sums)
-    for k in range(train.n_active):
-        total[train.active_inputs[k]] += train.by_rank[k]
+    for begin in range(0, n_steps, 255):
+        for word in range(n_words):
+            sums = vectors.zeros(train.by_rank, PIXELS_PER_WORD)
+            for t in range(begin, min(begin + 255, n_steps)):
+                spikes = vectors.conditions(train.bits[np.uint64(t * n_words + word)])
+                sums = where(spikes, sums + 1, sums)
+            vectors.store(train.by_rank, PIXELS_PER_WORD * word, sums)
+        for k in range(train.n_active):
+            total[train.active_inputs[k]] += train.by_rank[k]
 
 
 def list_bits(bits, first, ranks, n):
