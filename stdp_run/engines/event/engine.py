@@ -107,7 +107,7 @@ class Presenter:
             np.ascontiguousarray(rate, self.networks[0].weight.dtype),
             np.ascontiguousarray(k_winners, np.int64),
             np.zeros((n, self._n_exc), np.int32),
-            np.zeros(INPUTS + pixels.shape[1], np.int64),
+            np.zeros(INPUTS + len(self.networks[0].weight), np.int64),
         )
 
     def arguments(self, images: Images, epoch: int = 0, thread: int = 0, trains: SpikeTrain | None = None) -> tuple:
