@@ -19,6 +19,7 @@ from stdp_run.engines.selection import engine_options, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.inference.first_layer import FirstLayer, make_first_layer
 from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
+from stdp_run.training.operations import layer_operations
 from stdp_run.training.preparation import Prepared, prepare
 from stdp_run.training.result import judged, summary_table
 from stdp_run.training.run import complete, finish
@@ -132,7 +133,9 @@ def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[s
 def _through_first_layer(layer: FirstLayer, data: Data, bars: Bars) -> Data:
     """Return the images of the second layer, with the record of the first layer."""
     with bars.open("first layer answers", len(data.train_pixels) + len(data.test_pixels)) as bar:
-        train, test = (layer.counts(pixels, True, bar.update) for pixels in (data.train_pixels, data.test_pixels))
+        train = layer.counts(data.train_pixels, True, bar.update)
+        layer.take_activity()
+        test = layer.counts(data.test_pixels, True, bar.update)
     n_exc = len(layer.state.theta)
     spikes = train.reshape(-1, n_exc).sum(axis=0, dtype=np.int64)
     figures = {
@@ -141,5 +144,6 @@ def _through_first_layer(layer: FirstLayer, data: Data, bars: Bars) -> Data:
         "spikes_per_image": float(spikes.sum() / layer.parts / len(train)),
         "active_inputs": float((train > 0).mean()),
     }
-    kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), data.test_pixels, figures)
+    found = layer_operations(layer.take_activity(), layer.model, layer.state, len(test))
+    kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), data.test_pixels, figures, found)
     return replace(data, train_pixels=layer.seen(train), test_pixels=layer.seen(test), first_layer=kept)

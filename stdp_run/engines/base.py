@@ -1,7 +1,7 @@
 """The interface that every engine has."""
 
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -25,22 +25,26 @@ class Activity:
     """The spikes of images presented with learning off, in sum; every presentation of an image counts."""
 
     presentations: int
-    input_spikes: Array  # int64 [I], spikes of each input
     excitatory_spikes: int
     inhibitory_spikes: int
+    input_spikes: Array  # int64 [I], spikes of each input
+
+    @classmethod
+    def of(cls, numbers: Array) -> Self:
+        """Return the activity from its numbers, int64 [3 + I]."""
+        return cls(*map(int, numbers[:3]), input_spikes=numbers[3:])
+
+    def numbers(self) -> Array:
+        """Return all numbers in the order of the fields, int64 [3 + I]."""
+        return np.array([self.presentations, self.excitatory_spikes, self.inhibitory_spikes, *self.input_spikes])
 
     def __add__(self, other: "Activity") -> "Activity":
-        return Activity(
-            self.presentations + other.presentations,
-            self.input_spikes + other.input_spikes,
-            self.excitatory_spikes + other.excitatory_spikes,
-            self.inhibitory_spikes + other.inhibitory_spikes,
-        )
+        return Activity.of(self.numbers() + other.numbers())
 
 
 def no_activity(n_inputs: int) -> Activity:
     """Return the activity of no presentation."""
-    return Activity(0, np.zeros(n_inputs, np.int64), 0, 0)
+    return Activity.of(np.zeros(3 + n_inputs, np.int64))
 
 
 class Engine(Protocol):

@@ -23,10 +23,10 @@ from stdp_run import files
 from stdp_run.config.build import build_first_layer
 from stdp_run.config.schema import FirstLayerSettings, Settings
 from stdp_run.config.sections import DatasetSettings
-from stdp_run.engines.base import Engine
+from stdp_run.engines.base import Activity, Engine, no_activity
 from stdp_run.engines.event.cache import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
-from stdp_run.network import NetworkState
+from stdp_run.network import Model, NetworkState
 
 IMAGES_AT_ONCE = 250  # more do not fit a processor's cache
 CACHE, CACHE_BYTES = "first_layer", 2**30
@@ -40,6 +40,7 @@ class FirstLayer:
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
+        self._activity = no_activity(engine.model.n_inputs)
         self._writes = True  # to the cache, until writing fails
 
     def counts(
@@ -57,6 +58,12 @@ class FirstLayer:
             progress(len(part))
         return np.concatenate(parts)
 
+    def take_activity(self) -> Activity:
+        """Return the activity of all calls of `counts` since the last call of this function, cached or not."""
+        taken = self._activity + self._engine.take_activity()
+        self._activity = no_activity(self.model.n_inputs)
+        return taken
+
     def seen(self, counts: np.ndarray) -> np.ndarray:
         """Return the images of the second layer, uint8 [N, I], from counts [N, I]."""
         value = self._settings.spike_value / self.parts * np.arange(int(counts.max(initial=0)) + 1)
@@ -73,6 +80,11 @@ class FirstLayer:
             share = shares[row, column, :, :, None, None, None]
             patches[:, :, :, row * self._settings.stride, column * self._settings.stride] += share * weight
         return fields.reshape(-1, self._size[0] * self._size[1])
+
+    @property
+    def model(self) -> Model:
+        """The model of the layer."""
+        return self._engine.model
 
     @property
     def parts(self) -> int:
@@ -123,10 +135,16 @@ class FirstLayer:
         name = hashlib.sha256(self._digest + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
-            return np.load(io.BytesIO(known))
-        counts = self._count(pixels)
+            file = io.BytesIO(known)
+            counts, activity = np.load(file), Activity.of(np.load(file))
+            self._activity += activity
+            return counts
+        self._activity = self.take_activity()
+        counts, activity = self._count(pixels), self._engine.take_activity()
+        self._activity += activity
         counts, buffer = counts.astype(np.min_scalar_type(int(counts.max(initial=0)))), io.BytesIO()
         np.save(buffer, counts)
+        np.save(buffer, activity.numbers())
         self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
         return counts
 

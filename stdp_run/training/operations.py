@@ -28,17 +28,18 @@ def layer_operations(activity: Activity, model: Model, state: NetworkState, n_im
         "excitatory_to_inhibitory": n_exc,
         "inhibition": n_exc * (n_exc - 1),
     }
-    used = np.count_nonzero(state.weight, axis=0), bool(p.w_ei), bool(p.w_ie)  # the first by input, [I]
+    of_input = np.count_nonzero(state.weight, axis=0)  # [I], the synapses of each input whose weight is not 0
+    of_excitatory, of_inhibitory = int(p.w_ei != 0), (n_exc - 1) * int(p.w_ie != 0)
     effective = {
-        "input_to_excitatory": int(activity.input_spikes @ used[0]),
-        "excitatory_to_inhibitory": activity.excitatory_spikes * used[1],
-        "inhibition": activity.inhibitory_spikes * (n_exc - 1) * used[2],
+        "input_to_excitatory": int(activity.input_spikes @ of_input),
+        "excitatory_to_inhibitory": activity.excitatory_spikes * of_excitatory,
+        "inhibition": activity.inhibitory_spikes * of_inhibitory,
     }
     connections = {
         name: {"Effective_ACs": effective[name] / n_images, "Dense": steps * size} for name, size in synapses.items()
     }
     in_sum = reduce(_add, connections.values())
-    n_used = sum(int(np.sum(share)) * synapses[name] for name, share in zip(synapses, used, strict=True))
+    n_used = int(of_input.sum()) + n_exc * (of_excitatory + of_inhibitory)
     cells = model.neuron.cells(p, torch.zeros((1, n_exc), dtype=getattr(torch, model.weight_dtype.name)))
     kept = state.weight, state.theta, *(() if model.delays is None else (model.delays,))
     return {

@@ -96,8 +96,9 @@ def summary_table(result: dict, directory: Path) -> str:
     learning = "" if rate is None else f"learning {rate:,.0f}, "
     rows["images per second"] = f"{learning}evaluating {result['eval_images_per_second']:,.0f}"
     if found := result.get("operations"):
-        synaptic, energy = found["synaptic_operations"], f"{found['energy_uj']:,.3g} µJ in theory"
-        rows["operations"] = f"{synaptic['Effective_ACs']:,.0f} accumulates per image ({synaptic['Dense']:,.0f} dense), {energy}"
+        effective, dense = found["synaptic_operations"].values()
+        shown = f"{effective:,.0f} effective accumulates, {dense:,.0f} dense"
+        rows["operations per image"] = f"{shown}; theoretical energy {found['energy_uj']:.3g} µJ"
     rows["silent neurons"] = f"{result['silent_neurons']} of {result['n_exc']}"
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"

@@ -1,7 +1,6 @@
 """The activity that engines count with learning off is that of plain loops and of recorded spikes."""
 
 import numpy as np
-import pytest
 from helpers.networks import (
     ENGINES,
     ONE_PER_RULE,
@@ -22,11 +21,10 @@ from stdp_run.network import initial_state
 
 FLOAT, INT = ONE_PER_RULE[0], ONE_PER_RULE[-1]
 TRIPLET = ("triplet", "diehl_cook_2015")
-PARTS = ("presentations", "excitatory_spikes", "inhibitory_spikes")
 
 
 def numbers(activity) -> list[int]:
-    return [*(getattr(activity, name) for name in PARTS), *activity.input_spikes.tolist()]
+    return activity.numbers().tolist()
 
 
 @each_of([FLOAT, INT])

@@ -53,7 +53,8 @@ def test_the_report_has_the_figures_of_the_run(tmp_path):
         "epochs 3 over 60,000 training images seed 7 engine event on cpu, float32, batch size 1",
         "accuracy, proportion 92.80% (95% interval 92.28% to 93.29%)",
         "forgetting, all_activity 25.00%, peak accuracy minus final accuracy, mean over 2 classes",
-        "images per second 2,303 learning, 2,746 evaluating operations per image 1,234,568 effective accumulates, 90,000,000 dense; theoretical energy 1.11 µJ silent neurons 12 of 6,400 wall time 0:01:11",
+        "images per second 2,303 learning, 2,746 evaluating operations per image 1,234,568 effective accumulates, "
+        "90,000,000 dense; theoretical energy 1.11 µJ silent neurons 12 of 6,400 wall time 0:01:11",
         "commit 0123456789ab-dirty versions python 3.11.7, stdp-run 0.1.0",
         "0 100 98.00% 1 900 50.00% 2 0 -",
     ):

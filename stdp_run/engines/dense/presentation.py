@@ -88,7 +88,7 @@ class Presentation:
         rows = torch.from_numpy(chosen).to(self._counts.device)
         excitatory, inhibitory = self._counts[rows].sum(), self._inhibitory_counts[rows].sum()
         inputs = self._input_counts[rows].sum(dim=0).cpu().numpy()
-        return Activity(int(chosen.sum()), inputs, int(excitatory), int(inhibitory))
+        return Activity(int(chosen.sum()), int(excitatory), int(inhibitory), inputs)
 
     @torch.no_grad()
     def _run(self) -> None:

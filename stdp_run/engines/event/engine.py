@@ -238,6 +238,6 @@ class EventEngine:
 
     def take_activity(self) -> Activity:
         """Return the activity of all calls of `count_spikes` since the last call of this function."""
-        presentations, excitatory, inhibitory, *_ = taken = self._activity.sum(axis=0)
+        taken = Activity.of(self._activity.sum(axis=0))
         self._activity[:] = 0
-        return Activity(int(presentations), taken[INPUTS:], int(excitatory), int(inhibitory))
+        return taken

@@ -75,7 +75,7 @@ def make_scratch(model: Model, learning: bool, network: Network, block: int = BL
 
 
 def present_every_step(network, image, learning, scratch):
-    """Present an image and the rest after it; add excitatory spikes to its counts; return the number of inhibitory ones."""
+    """Present an image and its rest; add excitatory spikes to its counts; return the number of inhibitory ones."""
     p, p_rule, memory, weight, theta = network
     cells, fired, counts = scratch.cells, scratch.fired, image.counts
     n_awake = start_cells(p, cells, scratch)

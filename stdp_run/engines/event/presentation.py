@@ -13,7 +13,7 @@ from stdp_run.engines.event.sampling import SpikeTrain, add_by_input, sample, tr
 
 kernel = Bound("kernel")
 
-PRESENTATIONS, EXCITATORY, INHIBITORY, INPUTS = range(4)  # in `Images.activity`
+PRESENTATIONS, EXCITATORY, INHIBITORY, INPUTS = range(4)  # indices of `Images.activity`
 
 
 class Network(NamedTuple):
@@ -34,7 +34,7 @@ class Images(NamedTuple):
     rate: np.ndarray  # [N] in the type of the weights, factor of the learning rate schedule
     k_winners: np.ndarray  # int64 [N], number of neurons that learn from an image, the first to fire; 0: all
     counts: np.ndarray  # int32 [N, neurons without padding], excitatory spikes; the kernel adds to them
-    activity: np.ndarray  # int64 [3 + I], spikes and presentations (PRESENTATIONS and so on), with learning off
+    activity: np.ndarray  # int64 [3 + I], numbers of an `Activity`; with learning off the kernel adds to them
 
 
 class Presentation(NamedTuple):
