@@ -32,7 +32,7 @@ class Activity:
     @classmethod
     def of(cls, numbers: Array) -> Self:
         """Return the activity from its numbers, int64 [3 + I]."""
-        return cls(*map(int, numbers[:3]), input_spikes=numbers[3:])
+        return cls(int(numbers[0]), int(numbers[1]), int(numbers[2]), numbers[3:])
 
     def numbers(self) -> Array:
         """Return all numbers in the order of the fields, int64 [3 + I]."""

@@ -54,14 +54,15 @@ class FirstLayer:
         parts = []
         for first in range(0, max(1, len(pixels)), IMAGES_AT_ONCE):
             part = pixels[first : first + IMAGES_AT_ONCE]
-            parts.append(self._from_cache(part) if cached else self._count(part))
+            counts, activity = self._from_cache(part) if cached else self._count(part)
+            self._activity += activity
+            parts.append(counts)
             progress(len(part))
         return np.concatenate(parts)
 
     def take_activity(self) -> Activity:
         """Return the activity of all calls of `counts` since the last call of this function, cached or not."""
-        taken = self._activity + self._engine.take_activity()
-        self._activity = no_activity(self.model.n_inputs)
+        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
         return taken
 
     def seen(self, counts: np.ndarray) -> np.ndarray:
@@ -91,7 +92,7 @@ class FirstLayer:
         """The number of equal parts into which a spike is divided among blocks."""
         return (2 * self._settings.block) ** 2
 
-    def _count(self, pixels: np.ndarray) -> np.ndarray:
+    def _count(self, pixels: np.ndarray) -> tuple[np.ndarray, Activity]:
         images = pixels.reshape(-1, *self._size)
         shown, (n_exc, n_inputs) = self._has_contrast(images), self.state.weight.shape
         n_images, n_down, n_across = shown.shape
@@ -102,7 +103,8 @@ class FirstLayer:
             spikes[shown] = self._engine.count_spikes(patches, position[shown])
         sums = self._down @ spikes.reshape(n_images, n_down, n_across * n_exc)
         sums = self._across @ sums.reshape(n_images, len(self._down), n_across, n_exc)
-        return sums.reshape(n_images, len(self._down) * len(self._across) * n_exc).astype(np.int32)
+        counts = sums.reshape(n_images, len(self._down) * len(self._across) * n_exc).astype(np.int32)
+        return counts, self._engine.take_activity()
 
     def _patches(self, images: np.ndarray) -> np.ndarray:
         """Return a view of the patches at all positions, [N, rows, columns, h, w], of images [N, H, W]."""
@@ -131,22 +133,18 @@ class FirstLayer:
         distance = np.abs(2 * np.arange(n_positions) - middle[:, None])
         return np.maximum(2 * block - distance, 0).astype(np.float32)
 
-    def _from_cache(self, pixels: np.ndarray) -> np.ndarray:
+    def _from_cache(self, pixels: np.ndarray) -> tuple[np.ndarray, Activity]:
         name = hashlib.sha256(self._digest + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
             file = io.BytesIO(known)
-            counts, activity = np.load(file), Activity.of(np.load(file))
-            self._activity += activity
-            return counts
-        self._activity = self.take_activity()
-        counts, activity = self._count(pixels), self._engine.take_activity()
-        self._activity += activity
+            return np.load(file), Activity.of(np.load(file))
+        counts, activity = self._count(pixels)
         counts, buffer = counts.astype(np.min_scalar_type(int(counts.max(initial=0)))), io.BytesIO()
         np.save(buffer, counts)
         np.save(buffer, activity.numbers())
         self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
-        return counts
+        return counts, activity
 
     @cached_property
     def _digest(self) -> bytes:
