@@ -63,14 +63,9 @@ def rows(output: Path, extra: list[str]) -> dict[str, list[dict]]:
         tables[first["dataset"]].append(line | {"readout": first["readout"], "new seed": within})
         if "operations" in runs and runs["operations"].notna().all():
             work = pd.json_normalize(list(runs["operations"])).mean(numeric_only=True)
-            line = {
-                "run": name,
-                "dataset": first["dataset"],
-                "neurons": first["n_exc"],
-                "accuracy": f"{each.mean():.2f}",
-            }
-            line["accumulates per image"] = round(work["synaptic_operations.Effective_ACs"])
-            tables["operations"].append(line | {"energy (µJ)": f"{work['energy_uj']:.3g}"})
+            line = {"run": name, "dataset": first["dataset"], "neurons": first["n_exc"]}
+            line |= {"accuracy": f"{each.mean():.2f}", "energy (µJ)": f"{work['energy_uj']:.3g}"}
+            tables["operations"].append(line | {"accumulates": round(work["synaptic_operations.Effective_ACs"])})
         seconds, commits = runs["wall_seconds"].mean(), sorted({str(commit)[:7] for commit in runs["commit"]})
         line = {"run": name, "each seed": " ".join(f"{value:.1f}" for value in each)}
         line["time"] = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
@@ -102,9 +97,9 @@ def draw(table: Path, picture: Path) -> None:
         families = rows.groupby(rows["run"].str.rpartition("_")[0], sort=False)
         for (family, line), look in zip(families, itertools.cycle(LOOKS), strict=False):
             line = line.sort_values("neurons")
-            axes.plot(line["accumulates per image"], line["accuracy"], **look, label=family)
+            axes.plot(line["accumulates"], line["accuracy"], **look, label=family)
             for _, point in line.iterrows():
-                at = point["accumulates per image"], point["accuracy"]
+                at = point["accumulates"], point["accuracy"]
                 axes.annotate(f"{point['neurons']:,}", at, (5, -11), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
         axes.grid(color=GRID, linewidth=0.8)
