@@ -56,7 +56,7 @@ def layer_operations(activity: Activity, model: Model, state: NetworkState, n_im
 
 def operations(*layers: dict[str, Any]) -> dict[str, Any]:
     """Return the figures of a network, in sum and for each layer, from the input on."""
-    total = reduce(_add, layers)
+    total = dict(reduce(_add, layers))
     for share, of in (("activation_sparsity", "membrane_updates"), ("connection_sparsity", "synapses")):
         total[share] = sum(layer[share] * layer[of] for layer in layers) / max(total[of], 1)
     return {**total, "layers": list(layers)}

@@ -1,5 +1,6 @@
 """Operations of an answer against plain loops over synapses, a hand-made table, and a finished run."""
 
+import copy
 import json
 from itertools import product
 
@@ -62,8 +63,10 @@ def test_layers_are_added_and_their_shares_weighted():
         layer_operations(Activity(n, n, n, np.full(3, n)), model, initial_state(model), 1)
         for n, model in ((1, make_model(FLOAT, 3, 6)), (5, make_model(FLOAT, 3, 2)))
     )
-    total = operations(large, small)
-    assert total["layers"] == [large, small] and operations(small) == {**small, "layers": [small]}
+    before = copy.deepcopy((large, small))
+    total, alone = operations(large, small), operations(small)
+    assert (large, small) == before and total["layers"] == [large, small] and alone["layers"] == [small]
+    assert all(alone[name] == pytest.approx(small[name]) for name in (*SHARES, "energy_uj", "membrane_updates"))
     for name in ("membrane_updates", "synapses", "footprint", "energy_uj"):
         assert total[name] == pytest.approx(large[name] + small[name])
     for name, each in total["connections"].items():
