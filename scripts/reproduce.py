@@ -64,8 +64,8 @@ def rows(output: Path, extra: list[str]) -> dict[str, list[dict]]:
         if "operations" in runs and runs["operations"].notna().all():
             work = pd.json_normalize(list(runs["operations"])).mean(numeric_only=True)
             line = {"run": name, "dataset": first["dataset"], "neurons": first["n_exc"]}
-            line |= {"accuracy": f"{each.mean():.2f}", "energy (µJ)": f"{work['energy_uj']:.3g}"}
-            tables["operations"].append(line | {"accumulates": round(work["synaptic_operations.Effective_ACs"])})
+            line |= {"accuracy": f"{each.mean():.2f}", "accumulates": round(work["synaptic_operations.Effective_ACs"])}
+            tables["operations"].append(line | {"energy (µJ)": f"{work['energy_uj']:.3g}"})
         seconds, commits = runs["wall_seconds"].mean(), sorted({str(commit)[:7] for commit in runs["commit"]})
         line = {"run": name, "each seed": " ".join(f"{value:.1f}" for value in each)}
         line["time"] = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"

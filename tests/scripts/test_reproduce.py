@@ -81,7 +81,7 @@ def test_the_table_of_operations_has_the_mean_of_seeds_and_becomes_a_picture(tmp
     lines = pd.read_csv(tmp_path / "operations.csv").set_index("run")
     for row, n_exc in sizes.items():
         dataset, *numbers = lines.loc[row]
-        assert dataset == row.rpartition("_")[0] and numbers == [n_exc, 90.05, 1.5, 10.5 * n_exc]
+        assert dataset == row.rpartition("_")[0] and numbers == [n_exc, 90.05, 10.5 * n_exc, 1.5]
     script.draw(tmp_path / "operations.csv", tmp_path / "p.png")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
 
