@@ -19,6 +19,7 @@ from stdp_run.engines.selection import engine_options, set_process_options
 from stdp_run.errors import UserError
 from stdp_run.inference.first_layer import FirstLayer, largest_cosine, make_first_layer, views
 from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
+from stdp_run.training.operations import layer_operations
 from stdp_run.training.preparation import Prepared, prepare
 from stdp_run.training.result import judged, summary_table
 from stdp_run.training.run import complete, finish
@@ -140,11 +141,12 @@ def _through_first_layer(layer: FirstLayer, data: Data, shifts: int, bars: Bars)
     n_images = len(data.train_pixels) + len(test) + (len(label) if shifts else 0)
     with bars.open("first layer answers", n_images) as bar:
         counts = layer.counts(data.train_pixels, 0, True, bar.update)
-        seen_test = layer.seen(layer.counts(test, shifts, True, bar.update))
         seen_train = layer.seen(counts)
         seen_label = seen_train[:, : len(label)]
         if shifts:
             seen_label = layer.seen(layer.counts(label, shifts, True, bar.update))
+        layer.take_activity()
+        seen_test = layer.seen(layer.counts(test, shifts, True, bar.update))
     n_exc = len(layer.state.theta)
     spikes = counts.reshape(-1, n_exc).sum(axis=0, dtype=np.int64)
     figures = {
@@ -155,5 +157,6 @@ def _through_first_layer(layer: FirstLayer, data: Data, shifts: int, bars: Bars)
         "largest_cosine": largest_cosine(layer.state.weight),
     }
     log.info("first layer: largest cosine between two filters %.3f", figures["largest_cosine"])
-    kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), test, figures)
+    found = layer_operations(layer.take_activity(), layer.model, layer.state, len(test))
+    kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), test, figures, found)
     return replace(data, train_pixels=seen_train[0], label_pixels=seen_label, test_pixels=seen_test, first_layer=kept)

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ class FirstLayerRecord:
     projection: np.ndarray  # [I, H * W], each input of the second layer as an image
     test_images: np.ndarray  # uint8 [M, H * W], as they were before
     figures: dict[str, float]  # for the result
+    operations: dict[str, Any]  # of the test images, for the result
 
 
 @dataclass(frozen=True)

@@ -24,11 +24,11 @@ from stdp_run.config.build import build_first_layer
 from stdp_run.config.schema import FirstLayerSettings, Settings
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.encoding import in_pixels
-from stdp_run.engines.base import Engine
+from stdp_run.engines.base import Activity, Engine, no_activity
 from stdp_run.engines.event.cache import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.inference.shifts import offsets, padded, shifted
-from stdp_run.network import NetworkState
+from stdp_run.network import Model, NetworkState
 
 IMAGES_AT_ONCE = 250  # more do not fit a processor's cache
 CACHE, CACHE_BYTES = "first_layer", 2**30
@@ -42,6 +42,7 @@ class FirstLayer:
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
+        self._activity = no_activity(engine.model.n_inputs)
         self._writes = True  # to the cache, until writing fails
 
     def counts(
@@ -59,9 +60,16 @@ class FirstLayer:
         parts = []
         for first in range(0, max(1, len(pixels)), IMAGES_AT_ONCE):
             part = pixels[first : first + IMAGES_AT_ONCE]
-            parts.append(self._from_cache(part, shifts) if cached else self._count(part, shifts))
+            counts, activity = self._from_cache(part, shifts) if cached else self._count(part, shifts)
+            self._activity += activity
+            parts.append(counts)
             progress(len(part))
         return np.concatenate(parts, axis=1)
+
+    def take_activity(self) -> Activity:
+        """Return the activity of all calls of `counts` since the last call of this function, cached or not."""
+        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
+        return taken
 
     def seen(self, counts: np.ndarray) -> np.ndarray:
         """Return the images of the second layer, uint8 [K, N, I], from counts [K, N, I]."""
@@ -81,11 +89,16 @@ class FirstLayer:
         return fields.reshape(-1, self._size[0] * self._size[1])
 
     @property
+    def model(self) -> Model:
+        """The model of the layer."""
+        return self._engine.model
+
+    @property
     def parts(self) -> int:
         """The number of equal parts into which a spike is divided among blocks."""
         return (2 * self._settings.block) ** 2
 
-    def _count(self, pixels: np.ndarray, shifts: int) -> np.ndarray:
+    def _count(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
         images = padded(pixels.reshape(-1, *self._size), shifts)
         shown, n_exc = self._has_contrast(images), len(self.state.weight)
         spikes = np.zeros((*shown.shape, n_exc), np.float32)
@@ -94,7 +107,8 @@ class FirstLayer:
             spikes[shown] = self._engine.count_spikes(patches, self._positions(shown.shape, shifts)[shown])
         down, across = self._down.shape[1], self._across.shape[1]
         windows = ((shifts - below, shifts - right) for below, right in offsets(shifts))
-        return np.stack([self._pooled(spikes[:, top : top + down, left : left + across]) for top, left in windows])
+        counts = [self._pooled(spikes[:, top : top + down, left : left + across]) for top, left in windows]
+        return np.stack(counts), self._engine.take_activity()
 
     def _pooled(self, spikes: np.ndarray) -> np.ndarray:
         """Return the sums over blocks, int32 [N, I], of spikes [N, rows, columns, E]."""
@@ -141,16 +155,18 @@ class FirstLayer:
         distance = np.abs(2 * np.arange(n_positions) - middle[:, None])
         return np.maximum(2 * block - distance, 0).astype(np.float32)
 
-    def _from_cache(self, pixels: np.ndarray, shifts: int) -> np.ndarray:
+    def _from_cache(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
         name = hashlib.sha256(self._digest + bytes(str(shifts), "ascii") + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
-            return np.load(io.BytesIO(known))
-        counts = self._count(pixels, shifts)
+            file = io.BytesIO(known)
+            return np.load(file), Activity.of(np.load(file))
+        counts, activity = self._count(pixels, shifts)
         counts, buffer = counts.astype(np.min_scalar_type(int(counts.max(initial=0)))), io.BytesIO()
         np.save(buffer, counts)
+        np.save(buffer, activity.numbers())
         self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
-        return counts
+        return counts, activity
 
     @cached_property
     def _digest(self) -> bytes:

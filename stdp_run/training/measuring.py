@@ -45,8 +45,9 @@ def measure(
 ) -> Evaluation:
     """Measure the accuracy on the test images; `known`, bool [C], restricts the answers to some classes.
 
-    `features` keeps the counts of these images.
+    `features` keeps the counts of these images. Afterwards `engine.take_activity` returns their activity alone.
     """
+    engine.take_activity()
     with bars.open("testing", len(data.test_index)) as bar:
         count = _counter(engine, data.test_pixels, data.test_index, bar, stop)
         return metrics.evaluate(_observed(count, features), labels, data.test_classes, known)

@@ -13,18 +13,21 @@ import numpy as np
 from stdp_run import files
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
+from stdp_run.engines.base import Engine
 from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
-from stdp_run.network import Model
+from stdp_run.training.operations import layer_operations, operations
 
 log = logging.getLogger(__name__)
 
 
 def describe(
-    settings: Settings, model: Model, choice: tuple[str, str], data: Data, labels: Labels, final: Evaluation
+    settings: Settings, engine: Engine, choice: tuple[str, str], data: Data, labels: Labels, final: Evaluation
 ) -> dict:
-    """Return the content of `result.json`; `choice` is (engine, device)."""
+    """Return the content of `result.json`; `choice` is (engine, device), and `engine` has just measured `final`."""
+    layer = layer_operations(engine.take_activity(), engine.model, engine.state(), final.n_images)
+    first = [] if data.first_layer is None else [data.first_layer.operations]
     return {
         "rule": settings.rule.name,
         "neuron": settings.neuron.name,
@@ -32,7 +35,7 @@ def describe(
         "split": settings.dataset.split,
         "engine": choice[0],
         "device": choice[1],
-        "dtype": model.weight_dtype.name,
+        "dtype": engine.model.weight_dtype.name,
         "seed": settings.seed,
         "n_exc": settings.n_exc,
         "epochs": settings.epochs,
@@ -51,6 +54,7 @@ def describe(
         "silent_neurons": labels.n_silent,
         **({} if data.first_layer is None else {"first_layer": data.first_layer.figures}),
         "spikes_per_image": final.spikes_per_image,
+        "operations": operations(*first, layer),
         "eval_images_per_second": final.images_per_second,
         "versions": versions(),
         "commit": commit(),
@@ -94,6 +98,10 @@ def summary_table(result: dict, directory: Path) -> str:
         rows[f"forgetting, {readout}"] = f"{result['forgetting']:.2%}  ({mean})"
     learning = "" if rate is None else f"learning {rate:,.0f}, "
     rows["images per second"] = f"{learning}evaluating {result['eval_images_per_second']:,.0f}"
+    if found := result.get("operations"):
+        effective, dense = found["synaptic_operations"].values()
+        shown = f"{effective:,.0f} effective accumulates, {dense:,.0f} dense"
+        rows["operations per image"] = f"{shown}; theoretical energy {found['energy_uj']:.3g} µJ"
     rows["silent neurons"] = f"{result['silent_neurons']} of {result['n_exc']}"
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"

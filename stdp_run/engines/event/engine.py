@@ -13,12 +13,12 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
-from stdp_run.engines.base import as_views
+from stdp_run.engines.base import Activity, as_views
 from stdp_run.engines.event import every_step, interval
 from stdp_run.engines.event.delays import DELAYED, PROMPT
 from stdp_run.engines.event.jit import Kernel, compiling, methods, namespace
 from stdp_run.engines.event.learning import NOTHING_LEARNS, Implementation, implementation_for
-from stdp_run.engines.event.presentation import Images, Network, Presentation, present
+from stdp_run.engines.event.presentation import INPUTS, Images, Network, Presentation, present
 from stdp_run.engines.event.sampling import SamplingAhead, SpikeTrain, make_trains
 from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES, zeros_for_vectors
 from stdp_run.errors import UserError
@@ -107,6 +107,7 @@ class Presenter:
             np.ascontiguousarray(rate, self.networks[0].weight.dtype),
             np.ascontiguousarray(k_winners, np.int64),
             np.zeros((n, self._n_exc), np.int32),
+            np.zeros(INPUTS + len(self.networks[0].weight), np.int64),
         )
 
     def arguments(self, images: Images, epoch: int = 0, thread: int = 0, trains: SpikeTrain | None = None) -> tuple:
@@ -160,6 +161,7 @@ class EventEngine:
         has_intervals = self._has_intervals(model.inference_parameters)
         nothing_learns = NOTHING_LEARNS["interval" if has_intervals else "every_step"]
         self._inference = Presenter(model, nothing_learns, inference, False)
+        self._activity = np.zeros((n_threads, INPUTS + model.n_inputs), np.int64)  # as `Images.activity`
         # Compiling presents no image. The inference kernel compiles in the background while the network learns.
         no_images = np.zeros((0, model.n_pixels), np.uint8), np.zeros(0)
         compiling.submit(self._compile, "learning", self._learning, no_images).result()
@@ -231,7 +233,14 @@ class EventEngine:
                     images = presenter.images(views[number % len(views), part], image_index[part])
                     presenter.kernel(*presenter.arguments(images, number, thread))
                     counts[part] += images.counts
+                    self._activity[thread] += images.activity
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))
         return counts
+
+    def take_activity(self) -> Activity:
+        """Return the activity of all calls of `count_spikes` since the last call of this function."""
+        taken = Activity.of(self._activity.sum(axis=0))
+        self._activity[:] = 0
+        return taken
