@@ -4,13 +4,16 @@
     python scripts/reproduce.py --rows mnist_100 mnist_400     # some rows
     python scripts/reproduce.py --seeds 0 -- threads=1         # overrides for every run come after --
     python scripts/reproduce.py --rows --tables docs/results/data -- threads=1    # no runs: write the tables only
+    python scripts/reproduce.py --rows --picture docs/images/operations.png       # no runs: draw TABLES/operations.csv
 
 Each row has a folder, OUTPUT/ROW. The same command skips complete runs and resumes stopped ones; Ctrl-C lets the
 present run save itself. Other overrides need another --output. The complete runs in OUTPUT replace their rows in
-mnist.csv, fashion_mnist.csv (accuracy) and runs.csv (commands, commits, times) of the folder TABLES; other rows stay.
+mnist.csv, fashion_mnist.csv (accuracy), operations.csv (work and energy of an answer) and runs.csv (commands, commits,
+times) of the folder TABLES; other rows stay.
 """
 
 import argparse
+import itertools
 import json
 import signal
 import subprocess
@@ -19,6 +22,9 @@ from pathlib import Path
 
 import pandas as pd
 from tables import markdown
+
+from stdp_run.reporting.plots.comparison import LOOKS
+from stdp_run.reporting.plots.style import GRID, describe, new_figure, to_png
 
 SIZES = (100, 400, 1600, 6400)
 PRESETS = [f"{preset}_{n}" for preset in ("two_layers", "mnist", "diehl_cook_2015") for n in SIZES]
@@ -45,7 +51,7 @@ def spread(percent: pd.Series) -> str:
 
 def rows(output: Path, extra: list[str]) -> dict[str, list[dict]]:
     """Return the rows of each table, by the name of its file, from the complete runs in a folder."""
-    tables: dict[str, list[dict]] = {"mnist": [], "fashion_mnist": [], "runs": []}
+    tables: dict[str, list[dict]] = {"mnist": [], "fashion_mnist": [], "operations": [], "runs": []}
     for name, words in ROWS.items():
         runs = pd.DataFrame([json.loads(file.read_text()) for file in (output / name).glob("*/result.json")])
         if not len(runs):
@@ -63,6 +69,11 @@ def rows(output: Path, extra: list[str]) -> dict[str, list[dict]]:
         if "supervised" in runs:
             line["supervised"] = spread(100 * pd.DataFrame(list(runs["supervised"].dropna()))["accuracy"])
         tables[first["dataset"]].append(line)
+        if "operations" in runs and runs["operations"].notna().all():
+            work = pd.json_normalize(list(runs["operations"])).mean(numeric_only=True)
+            line = {"run": name, "dataset": first["dataset"], "neurons": first["n_exc"]}
+            line |= {"accuracy": f"{each.mean():.2f}", "accumulates": round(work["synaptic_operations.Effective_ACs"])}
+            tables["operations"].append(line | {"energy (µJ)": f"{work['energy_uj']:.3g}"})
         seconds, commits = runs["wall_seconds"].mean(), sorted({str(commit)[:7] for commit in runs["commit"]})
         line = {"run": name, "each seed": " ".join(f"{value:.1f}" for value in each)}
         line["time"] = f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.1f} min"
@@ -85,6 +96,26 @@ def write(output: Path, extra: list[str], folder: Path) -> dict[str, list[dict]]
     return tables
 
 
+def draw(table: Path, picture: Path) -> None:
+    """Draw accuracy against operations per image from operations.csv, a panel for each dataset."""
+    points = pd.read_csv(table)
+    panels = list(points.groupby("dataset", sort=False))
+    figure = new_figure(560 * len(panels), 460)
+    for axes, (dataset, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        families = rows.groupby(rows["run"].str.rpartition("_")[0], sort=False)
+        for (family, line), look in zip(families, itertools.cycle(LOOKS), strict=False):
+            line = line.sort_values("neurons")
+            axes.plot(line["accumulates"], line["accuracy"], **look, label=family)
+            for _, point in line.iterrows():
+                at = point["accumulates"], point["accuracy"]
+                axes.annotate(f"{point['neurons']:,}", at, (5, -11), textcoords="offset points", fontsize=8)
+        axes.set_xscale("log")
+        axes.grid(color=GRID, linewidth=0.8)
+        axes.legend(frameon=False, fontsize=9)
+        describe(axes, dataset, "effective accumulates per image", "test accuracy (%)")
+    picture.write_bytes(to_png(figure))
+
+
 def main() -> int:
     """Run what is missing and write the tables; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -92,6 +123,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0,1,2", metavar="N,N", help="default: %(default)s")
     parser.add_argument("--output", type=Path, default=Path("outputs/reproduce"), help="default: %(default)s")
     parser.add_argument("--tables", type=Path, help="default: OUTPUT")
+    parser.add_argument("--picture", type=Path, help="PNG of accuracy against operations, drawn from operations.csv")
     parser.add_argument("extra", nargs="*", metavar="KEY=VALUE", help="overrides for every run, after --")
     arguments = parser.parse_args()
     failed, written = 0, (arguments.output, arguments.extra, arguments.tables or arguments.output)
@@ -103,6 +135,8 @@ def main() -> int:
         failed = max(failed, code)
         write(*written)
     tables = write(*written)
+    if arguments.picture:
+        draw(written[2] / "operations.csv", arguments.picture)
     for lines in (tables["mnist"], tables["fashion_mnist"]):
         if lines:
             print(markdown([{head: str(cell) for head, cell in line.items()} for line in lines]), end="\n\n")

@@ -76,6 +76,26 @@ def even_out(pixels: np.ndarray, gamma: float = 1.0, mean_pixel: float | None = 
     return pixels
 
 
+def on_off(pixels: np.ndarray) -> np.ndarray:
+    """Return the ON and OFF channels of images, uint8 [N, 2 P], from pixels uint8 [N, P].
+
+    The first P inputs are the excess of each pixel over the mean of its image, the last P its deficit, as in ON and OFF
+    ganglion cells (Kuffler 1953). Sums use integers, so every machine gives the same result.
+    """
+    n_pixels = pixels.shape[1]
+    excess = n_pixels * pixels.astype(np.int64) - pixels.sum(axis=1, dtype=np.int64, keepdims=True)
+    both = np.concatenate([excess, -excess], axis=1)
+    return np.rint(np.maximum(both, 0) / n_pixels).astype(np.uint8)
+
+
+def in_pixels(weight: np.ndarray, encoder: "Encoder") -> np.ndarray:
+    """Return weights [E, P] for drawing: those of ON inputs minus those of OFF inputs, or weights [E, I] unchanged."""
+    if not encoder.on_off:
+        return weight
+    on, off = np.split(weight, 2, axis=1)
+    return on - off
+
+
 @dataclass(frozen=True)
 class Encoder:
     """Poisson encoding: `n_steps` steps of `dt_ms` per image; a white pixel fires at `max_rate_hz`.
@@ -88,7 +108,8 @@ class Encoder:
     n_steps: int
     max_rate_hz: float
     dt_ms: float
-    gamma: float = 1.0  # `even_out` explains gamma and mean_pixel
+    on_off: bool = False  # two inputs per pixel (`on_off`), before gamma and mean_pixel (`even_out`)
+    gamma: float = 1.0
     mean_pixel: float | None = None
     min_spikes: int = 0
     rate_step_hz: float = 0.0
@@ -96,8 +117,8 @@ class Encoder:
     rest_steps: int = 0
 
     def prepare(self, pixels: np.ndarray) -> np.ndarray:
-        """Return the pixels, uint8 [N, I], that become spikes."""
-        return even_out(pixels, self.gamma, self.mean_pixel)
+        """Return the values of inputs, uint8 [N, I], that become spikes, from pixels uint8 [N, P]."""
+        return even_out(on_off(pixels) if self.on_off else pixels, self.gamma, self.mean_pixel)
 
     @property
     def max_presentations(self) -> int:
@@ -111,7 +132,7 @@ class Encoder:
         return np.stack([spike_thresholds(rate, self.dt_ms) for rate in rates])
 
     def limits(self, pixels: np.ndarray, repeat: int = 0) -> np.ndarray:
-        """Return the spike threshold of each pixel, int64 [N, I], of images uint8 [N, I] in repeat `repeat`."""
+        """Return the spike threshold of each input, int64 [N, I], of images uint8 [N, P] in repeat `repeat`."""
         return self.thresholds_by_repeat[repeat][self.prepare(pixels)]
 
 

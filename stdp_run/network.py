@@ -53,11 +53,23 @@ class Model:
     k_winners: int | None = None  # number of neurons that learn from one image, the first to fire; None: all
     n_presentations: int = 1  # of an image with learning off, each from rest with new spikes; counts are added
     inference: Encoder | None = None  # the encoder with learning off; None: `encoder`
+    inference_w_ie: float | None = None  # inhibition with learning off; None: that of `neuron_parameters`
 
     @property
     def inference_encoder(self) -> Encoder:
         """The encoder with learning off."""
         return self.inference or self.encoder
+
+    @property
+    def n_pixels(self) -> int:
+        """The number of pixels of an image, P; the encoder makes one or two inputs of each."""
+        return self.n_inputs // 2 if self.encoder.on_off else self.n_inputs
+
+    @property
+    def inference_parameters(self) -> Any:
+        """The constants of the neuron group with learning off."""
+        p = self.neuron_parameters
+        return p if self.inference_w_ie is None else p._replace(w_ie=self.inference_w_ie)
 
     @property
     def runs_on(self) -> bool:
@@ -192,7 +204,8 @@ def step(
 
     `input_spikes` [B, I] are 0 or 1, typed as weights; without `plasticity`, learning is off.
     """
-    p, learning, dtype = model.neuron_parameters, plasticity is not None, state.weight.dtype
+    learning, dtype = plasticity is not None, state.weight.dtype
+    p = model.neuron_parameters if learning else model.inference_parameters
     # 1. Input spikes and arrivals.
     delays = state.delays if state.delays.numel() else None
     if delays is not None:

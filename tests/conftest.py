@@ -37,6 +37,7 @@ LONGEST = (
 MAY_SKIP = (
     *("no GPU", "torch is no CUDA build", "needs two cores", "has no bash", "in /proc", "mounting .* needs root"),
     r"could not import '(norse|snntorch|sinabs|spyx|resource|sklearn|hydra_plugins|optuna|nir|safetensors|torchvision)",
+    r"could not import 'neurobench",
 )
 
 

@@ -17,6 +17,7 @@ from stdp_run.encoding import (
     WEIGHTS,
     even_out,
     image_order,
+    on_off,
     philox,
     presentation_key,
     spike_thresholds,
@@ -129,6 +130,23 @@ def test_initial_weights_are_uniform_words_of_the_stated_counters(seed):
 def test_rows_sampled_in_parts_are_those_sampled_at_once():
     model = make_model(("nearest_online", "lif_stdp"), 3, 300, seed=SEED, neuron={"w_init_max": 1.0})
     assert (initial_state(model).weight * 2**32 == words_of_synapses(300, 3, SEED, 0, WEIGHTS)).all()
+
+
+def test_on_and_off_inputs_are_the_excess_and_the_deficit_of_each_pixel():
+    assert on_off(np.array([[0, 0, 0, 40], [7, 7, 7, 7]], np.uint8)).tolist() == [
+        [0, 0, 0, 30, 10, 10, 10, 0],
+        [0, 0, 0, 0, 0, 0, 0, 0],
+    ]
+    encoder = Encoder(10, 100.0, 1.0, on_off=True, mean_pixel=30)
+    assert encoder.prepare(np.array([[0, 0, 0, 40]], np.uint8)).tolist() == [[0, 0, 0, 120, 40, 40, 40, 0]]
+
+
+@given(seed=st.integers(0, 1000), n_pixels=st.integers(1, 30))
+def test_on_less_off_is_the_pixel_less_the_mean_and_one_of_them_is_0(seed, n_pixels):
+    pixels = np.random.default_rng(seed).integers(256, size=(3, n_pixels), dtype=np.uint8)
+    on, off = np.split(on_off(pixels).astype(int), 2, axis=1)
+    assert (np.minimum(on, off) == 0).all()
+    assert (np.abs(on - off - (pixels - pixels.mean(axis=1, keepdims=True))) <= 0.5).all()
 
 
 def test_even_images_have_the_same_mean_and_the_same_shape():

@@ -14,10 +14,12 @@ from stdp_run.datasets.pictures import reader_for
 from stdp_run.datasets.selection import load_images, matched_by_name
 from stdp_run.engines.selection import choose, engine_options, make_engine, set_process_options
 from stdp_run.errors import UserError
+from stdp_run.inference.first_layer import views
 from stdp_run.inference.load import Trained, checkpoint_file, read_trained
 from stdp_run.inference.perturbation import Perturbation, build_perturbation, perturbed_images
 from stdp_run.training import result as results
 from stdp_run.training.measuring import measure
+from stdp_run.training.operations import layer_operations, operations
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.tracking import Bars
 
@@ -67,13 +69,16 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         state = trained.saved.state()
         if perturbation:
             state, trained = perturbation.network(state, model.seed), _first_layer_perturbed(perturbation, trained)
-            pixels = perturbed_images(perturbation, data.test_pixels, data.test_index, settings)
-            data = replace(data, test_pixels=pixels)
-        if layer := trained.make_first_layer(options._replace(engine="auto")):
-            counts = layer.counts(data.test_pixels, cached=perturbation is None)
-            data = replace(data, test_pixels=layer.seen(counts))
-        final = measure(make_engine(model, state, options, choice), data, labels, Bars(invocation.bars))
-    result = results.describe(settings, model, choice, data, labels, final)
+            pixels = perturbed_images(perturbation, data.test_pixels[0], data.test_index, settings)
+            data = replace(data, test_pixels=pixels[None])
+        layer = trained.make_first_layer(options._replace(engine="auto"))
+        data = replace(data, test_pixels=views(data.test_pixels[0], settings, layer, cached=perturbation is None))
+        engine = make_engine(model, state, options, choice)
+        final = measure(engine, data, labels, Bars(invocation.bars))
+    result = results.describe(settings, engine, choice, data, labels, final)
+    if layer:
+        first = layer_operations(layer.take_activity(), layer.model, layer.state, final.n_images)
+        result["operations"] = operations(first, *result["operations"]["layers"])
     learned_from = trained.saved.global_step // trained.settings.epochs
     result |= {"train_images": learned_from, "label_images": trained.settings.n_label or learned_from}
     result["train_images_per_second"] = None

@@ -17,8 +17,9 @@ from stdp_run.datasets import Dataset, Patches
 from stdp_run.datasets.selection import Data, FirstLayerRecord
 from stdp_run.engines.selection import engine_options, set_process_options
 from stdp_run.errors import UserError
-from stdp_run.inference.first_layer import FirstLayer, make_first_layer
+from stdp_run.inference.first_layer import FirstLayer, largest_cosine, make_first_layer, views
 from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
+from stdp_run.training.operations import layer_operations
 from stdp_run.training.preparation import Prepared, prepare
 from stdp_run.training.result import judged, summary_table
 from stdp_run.training.run import complete, finish
@@ -85,14 +86,19 @@ def _learn(network: Prepared, first: Prepared | None, invocation: Invocation, st
         log.info("the run of the first layer: %s", first.directory.path)
         complete(first, first.data, bars, stop)
     layer = settings.first_layer
-    if layer is not None:
+    if layer is None:
+        label, test = (views(pixels[0], settings, None) for pixels in (data.label_pixels, data.test_pixels))
+        data = replace(data, label_pixels=label, test_pixels=test)
+    else:
         state = network.saved.first_state() if network.saved else None
         if state is None:
             _, state = learned_in(layer.run or str(network.directory.path / FIRST_LAYER_FOLDER))
         options = engine_options(layer.network, invocation.job, learning=False)
         set_process_options(options.threads, options.tf32)
         with stop.at_once():  # the cache keeps the answers computed so far
-            data = _through_first_layer(make_first_layer(settings, state, options), data, bars)
+            data = _through_first_layer(
+                make_first_layer(settings, state, options), data, settings.evaluator.shifts, bars
+            )
     return complete(network, data, bars, stop)
 
 
@@ -129,17 +135,28 @@ def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[s
     return {**record, "first_layer": {**section, **{key: settings.record[key] for key in LEARNED_BY}}}
 
 
-def _through_first_layer(layer: FirstLayer, data: Data, bars: Bars) -> Data:
+def _through_first_layer(layer: FirstLayer, data: Data, shifts: int, bars: Bars) -> Data:
     """Return the images of the second layer, with the record of the first layer."""
-    with bars.open("first layer answers", len(data.train_pixels) + len(data.test_pixels)) as bar:
-        train, test = (layer.counts(pixels, True, bar.update) for pixels in (data.train_pixels, data.test_pixels))
+    label, test = data.label_pixels[0], data.test_pixels[0]
+    n_images = len(data.train_pixels) + len(test) + (len(label) if shifts else 0)
+    with bars.open("first layer answers", n_images) as bar:
+        counts = layer.counts(data.train_pixels, 0, True, bar.update)
+        seen_train = layer.seen(counts)
+        seen_label = seen_train[:, : len(label)]
+        if shifts:
+            seen_label = layer.seen(layer.counts(label, shifts, True, bar.update))
+        layer.take_activity()
+        seen_test = layer.seen(layer.counts(test, shifts, True, bar.update))
     n_exc = len(layer.state.theta)
-    spikes = train.reshape(-1, n_exc).sum(axis=0, dtype=np.int64)
+    spikes = counts.reshape(-1, n_exc).sum(axis=0, dtype=np.int64)
     figures = {
         "n_exc": n_exc,
         "silent_neurons": int((spikes == 0).sum()),
-        "spikes_per_image": float(spikes.sum() / layer.parts / len(train)),
-        "active_inputs": float((train > 0).mean()),
+        "spikes_per_image": float(spikes.sum() / layer.parts / len(data.train_pixels)),
+        "active_inputs": float((counts > 0).mean()),
+        "largest_cosine": largest_cosine(layer.state.weight),
     }
-    kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), data.test_pixels, figures)
-    return replace(data, train_pixels=layer.seen(train), test_pixels=layer.seen(test), first_layer=kept)
+    log.info("first layer: largest cosine between two filters %.3f", figures["largest_cosine"])
+    found = layer_operations(layer.take_activity(), layer.model, layer.state, len(test))
+    kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), test, figures, found)
+    return replace(data, train_pixels=seen_train[0], label_pixels=seen_label, test_pixels=seen_test, first_layer=kept)

@@ -64,7 +64,14 @@ def build_model(settings: Settings) -> Model:
         k_winners=settings.k_winners,
         n_presentations=settings.evaluator.n_presentations,
         inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
+        inference_w_ie=_inference_w_ie(settings, neuron),
     )
+
+
+def _inference_w_ie(settings: Settings, neuron: type[NeuronGroup]) -> float | None:
+    """Return the inhibition with learning off, as the neuron group checks its w_ie; None: that of learning."""
+    w_ie = settings.evaluator.w_ie
+    return None if w_ie is None else neuron.parameters["w_ie"]("evaluator.w_ie", w_ie)
 
 
 def _check_running_on(settings: Settings) -> None:

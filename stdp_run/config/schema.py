@@ -52,10 +52,10 @@ NEEDED = {
 }
 # The keys that determine the learning of a first layer, and all its keys; others come from the top of the config.
 LEARNED_BY = (
-    *("rule", "neuron", "dataset", "encoder", "trainer", "evaluator"),
+    *("rule", "neuron", "dataset", "encoder", "trainer"),
     *("n_exc", "epochs", "k_winners", "seed", "dtype"),
 )
-OF_FIRST_LAYER = (*LEARNED_BY, "engine", "device", "batch_size")
+OF_FIRST_LAYER = (*LEARNED_BY, "evaluator", "engine", "device", "batch_size")
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,25 @@ class Settings:
         if self.trainer.k_winners_start is not None and self.k_winners is None:
             start = self.trainer.k_winners_start
             raise UserError(f"trainer.k_winners_start={start}: needs k_winners, the number at the end; it is null")
+        shifts, layer, images = self.evaluator.shifts, self.first_layer, self.dataset
+        if shifts >= min(images.height, images.width):
+            raise UserError.bad_value("evaluator.shifts", shifts, "smaller than the images")
+        if shifts and layer and layer.stride > 1:
+            raise UserError.bad_value("evaluator.shifts", shifts, f"0 with first_layer.stride={layer.stride}")
+        if layer and layer.network.evaluator.shifts:
+            inner = layer.network.evaluator.shifts
+            raise UserError.bad_value("first_layer.evaluator.shifts", inner, "0; evaluator.shifts shifts the images")
         if self.evaluator.supervised and self.dataset.name == "patches":
             raise UserError.bad_value("evaluator.supervised", True, "false: patches have no classes of their own")
 
     @property
     def n_inputs(self) -> int:
-        """The number of inputs: one per pixel, or one per block of the image and neuron of the first layer."""
-        if self.first_layer is None:
-            return self.dataset.n_inputs
-        down, across = self.first_layer.blocks(self.dataset)
-        return down * across * self.first_layer.network.n_exc
+        """The number of inputs: one or two per pixel, or per block of the image and neuron of the first layer."""
+        n_pixels = self.dataset.n_inputs
+        if self.first_layer is not None:
+            down, across = self.first_layer.blocks(self.dataset)
+            n_pixels = down * across * self.first_layer.network.n_exc
+        return 2 * n_pixels if self.encoder.on_off else n_pixels
 
 
 SECTIONS: dict[str, type] = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from stdp_run.errors import UserError
 from stdp_run.evaluation.readouts import READOUTS
-from stdp_run.parameters import Check, positive, whole_non_negative, whole_positive
+from stdp_run.parameters import Check, number, positive, whole_non_negative, whole_positive
 
 CheckOfKey = Callable[[str, object], Any]
 
@@ -62,6 +62,7 @@ class EncoderSettings:
     max_rate_hz: float = checked(rate_check)
     steps: int = checked(steps_check)
     dt: float = checked(Check("a number from 0.001 to 1000", minimum=0.001, maximum=1000.0))
+    on_off: bool = checked(flag)
     gamma: float = checked(positive)
     mean_pixel: float | None = checked(or_null(Check("a number above 0 and up to 255", above=0.0, maximum=255.0)))
     min_spikes: int = checked(whole_non_negative)
@@ -90,6 +91,8 @@ class EvaluatorSettings:
     readout: str = checked(one_of(*READOUTS))
     n_presentations: int = checked(Check("a whole number from 1 to 1000", whole=True, minimum=1, maximum=1000))
     steps: int | None = checked(or_null(steps_check))
+    w_ie: float | None = checked(or_null(number))
+    shifts: int = checked(whole_non_negative)
     supervised: bool = checked(flag)
 
 

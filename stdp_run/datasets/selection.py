@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -21,15 +22,17 @@ class FirstLayerRecord:
     projection: np.ndarray  # [I, H * W], each input of the second layer as an image
     test_images: np.ndarray  # uint8 [M, H * W], as they were before
     figures: dict[str, float]  # for the result
+    operations: dict[str, Any]  # of the test images, for the result
 
 
 @dataclass(frozen=True)
 class Data:
-    """The images of a run, flat."""
+    """The images of a run, flat; P are the pixels that the network sees, K the views of an image (inference.shifts)."""
 
-    train_pixels: np.ndarray  # uint8 [N, I]
+    train_pixels: np.ndarray  # uint8 [N, P]
     train_classes: np.ndarray  # int64 [N]
-    test_pixels: np.ndarray  # uint8 [M, I]
+    label_pixels: np.ndarray  # uint8 [K, L, P], the first training images, which label the neurons
+    test_pixels: np.ndarray  # uint8 [K, M, P]
     test_classes: np.ndarray  # int64 [M]
     test_index: np.ndarray  # int64 [M], index of each test image in the dataset
     classes: tuple[str, ...]  # [C]
@@ -48,11 +51,13 @@ def load_images(settings: Settings) -> Data:
         raise UserError(f"dataset={section.name}: no images with dataset.split={section.split}; must be one or more")
     n_train = _at_most("n_train", settings.n_train, len(train.labels))
     n_test = _at_most("n_test", settings.n_test, len(test.labels))
-    _at_most("n_label", settings.n_label, n_train)
+    n_label = _at_most("n_label", settings.n_label, n_train)
+    train_pixels = train.pixels[:n_train].reshape(-1, section.n_inputs)
     return Data(
-        train_pixels=train.pixels[:n_train].reshape(-1, section.n_inputs),
+        train_pixels=train_pixels,
         train_classes=train.labels[:n_train].astype(np.int64),
-        test_pixels=test.pixels[:n_test].reshape(-1, section.n_inputs),
+        label_pixels=train_pixels[None, :n_label],
+        test_pixels=test.pixels[:n_test].reshape(1, -1, section.n_inputs),
         test_classes=test.labels[:n_test].astype(np.int64),
         test_index=np.arange(n_test) + (len(train.labels) if section.split == "validation" else 0),
         classes=tuple(map(printable, loaded.classes)),

@@ -1,6 +1,7 @@
 """The interface that every engine has."""
 
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 
@@ -12,11 +13,38 @@ Array = np.ndarray
 class TrainingBatch(NamedTuple):
     """N images to learn from, one after the other (or `batch_size` at a time)."""
 
-    pixels: Array  # uint8 [N, I]
+    pixels: Array  # uint8 [N, P]
     image_index: Array  # int64 [N], the index of each image in its dataset
     epoch: int  # from 0
     rate: Array  # [N], factor of the learning rate schedule
     k_winners: Array | None = None  # [N], number of neurons that learn from each image; None: the model's number
+
+
+@dataclass
+class Activity:
+    """The spikes of images presented with learning off, in sum; every presentation of an image counts."""
+
+    presentations: int
+    excitatory_spikes: int
+    inhibitory_spikes: int
+    input_spikes: Array  # int64 [I], spikes of each input
+
+    @classmethod
+    def of(cls, numbers: Array) -> Self:
+        """Return the activity from its numbers, int64 [3 + I]."""
+        return cls(int(numbers[0]), int(numbers[1]), int(numbers[2]), numbers[3:])
+
+    def numbers(self) -> Array:
+        """Return all numbers in the order of the fields, int64 [3 + I]."""
+        return np.array([self.presentations, self.excitatory_spikes, self.inhibitory_spikes, *self.input_spikes])
+
+    def __add__(self, other: "Activity") -> "Activity":
+        return Activity.of(self.numbers() + other.numbers())
+
+
+def no_activity(n_inputs: int) -> Activity:
+    """Return the activity of no presentation."""
+    return Activity.of(np.zeros(3 + n_inputs, np.int64))
 
 
 class Engine(Protocol):
@@ -32,7 +60,18 @@ class Engine(Protocol):
         """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
-        """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
+        """Present images with learning off; return the spike counts [N, E] int32.
+
+        `pixels` is uint8 [N, P], or [K, N, P] for K views of each image; presentation k shows view k modulo K.
+        """
+
+    def take_activity(self) -> Activity:
+        """Return the activity of all calls of `count_spikes` since the last call of this function."""
 
     def state(self) -> NetworkState:
         """Return a copy of the persistent state."""
+
+
+def as_views(pixels: Array) -> Array:
+    """Return pixels [N, P] as one view of each image, [1, N, P]; views [K, N, P] unchanged."""
+    return pixels if pixels.ndim == 3 else pixels[None]

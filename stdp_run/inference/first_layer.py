@@ -5,7 +5,7 @@ The patch [h, w] at each position of an image [H, W] is presented with learning 
 over overlapping blocks of positions (Coates, Ng and Lee, AISTATS 2011). A spike is weighted by its distance from the
 middle of the block (Dalal and Triggs, CVPR 2005). The sums times `spike_value`, at most 255, are the image of the
 second layer: uint8 [I], by row of blocks, column of blocks, and neuron. The seed and the position key the random
-numbers.
+numbers. A shift of the image moves the blocks over the same spikes, so views of an image share their patches.
 """
 
 import hashlib
@@ -23,48 +23,62 @@ from stdp_run import files
 from stdp_run.config.build import build_first_layer
 from stdp_run.config.schema import FirstLayerSettings, Settings
 from stdp_run.config.sections import DatasetSettings
-from stdp_run.engines.base import Engine
+from stdp_run.encoding import in_pixels
+from stdp_run.engines.base import Activity, Engine, no_activity
 from stdp_run.engines.event.cache import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
-from stdp_run.network import NetworkState
+from stdp_run.inference.shifts import offsets, padded, shifted
+from stdp_run.network import Model, NetworkState
 
 IMAGES_AT_ONCE = 250  # more do not fit a processor's cache
 CACHE, CACHE_BYTES = "first_layer", 2**30
 
 
 class FirstLayer:
-    """A trained first layer; `state` has weight[E, h * w] and theta[E], and `engine` is in that state."""
+    """A trained first layer; `state` has weight[E, inputs of a patch] and theta[E], and `engine` is in that state."""
 
     def __init__(self, settings: FirstLayerSettings, images: DatasetSettings, state: NetworkState, engine: Engine):
         self.state, self._settings, self._engine = state, settings, engine
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
+        self._activity = no_activity(engine.model.n_inputs)
         self._writes = True  # to the cache, until writing fails
 
     def counts(
-        self, pixels: np.ndarray, cached: bool = False, progress: Callable[[int], object] = lambda n: None
+        self,
+        pixels: np.ndarray,
+        shifts: int = 0,
+        cached: bool = False,
+        progress: Callable[[int], object] = lambda n: None,
     ) -> np.ndarray:
-        """Return the spikes of each neuron in each block in units of 1 / `parts`, integers [N, I].
+        """Return the spikes of each neuron in each block in units of 1 / `parts`, integers [K, N, I], K views.
 
-        `pixels` is uint8 [N, H * W]. With `cached`, the user's cache keeps the counts. `progress` is called with the
-        number of images of each part.
+        `pixels` is uint8 [N, H * W]. The views are those of `shifts.offsets`. With `cached`, the user's cache keeps the
+        counts. `progress` is called with the number of images of each part.
         """
         parts = []
         for first in range(0, max(1, len(pixels)), IMAGES_AT_ONCE):
             part = pixels[first : first + IMAGES_AT_ONCE]
-            parts.append(self._from_cache(part) if cached else self._count(part))
+            counts, activity = self._from_cache(part, shifts) if cached else self._count(part, shifts)
+            self._activity += activity
+            parts.append(counts)
             progress(len(part))
-        return np.concatenate(parts)
+        return np.concatenate(parts, axis=1)
+
+    def take_activity(self) -> Activity:
+        """Return the activity of all calls of `counts` since the last call of this function, cached or not."""
+        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
+        return taken
 
     def seen(self, counts: np.ndarray) -> np.ndarray:
-        """Return the images of the second layer, uint8 [N, I], from counts [N, I]."""
+        """Return the images of the second layer, uint8 [K, N, I], from counts [K, N, I]."""
         value = self._settings.spike_value / self.parts * np.arange(int(counts.max(initial=0)) + 1)
         return np.minimum(np.rint(value), 255).astype(np.uint8)[counts]
 
     def projection(self) -> np.ndarray:
         """Return the receptive field of each input of the second layer, float32 [I, H * W]: mean weights of a block."""
-        weight = self.state.weight.reshape(-1, *self._patch)
+        weight = in_pixels(self.state.weight, self._engine.model.encoder).reshape(-1, *self._patch)
         shares = np.einsum("br,kc->rcbk", self._down, self._across)
         shares /= shares.sum(axis=(0, 1))
         fields = np.zeros((*shares.shape[2:], len(weight), *self._size), np.float32)
@@ -75,22 +89,44 @@ class FirstLayer:
         return fields.reshape(-1, self._size[0] * self._size[1])
 
     @property
+    def model(self) -> Model:
+        """The model of the layer."""
+        return self._engine.model
+
+    @property
     def parts(self) -> int:
         """The number of equal parts into which a spike is divided among blocks."""
         return (2 * self._settings.block) ** 2
 
-    def _count(self, pixels: np.ndarray) -> np.ndarray:
-        images = pixels.reshape(-1, *self._size)
-        shown, (n_exc, n_inputs) = self._has_contrast(images), self.state.weight.shape
-        n_images, n_down, n_across = shown.shape
-        position = np.broadcast_to(np.arange(n_down * n_across).reshape(n_down, n_across), shown.shape)
+    def _count(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
+        images = padded(pixels.reshape(-1, *self._size), shifts)
+        shown, n_exc = self._has_contrast(images), len(self.state.weight)
         spikes = np.zeros((*shown.shape, n_exc), np.float32)
         if shown.any():
-            patches = self._patches(images)[shown].reshape(-1, n_inputs)
-            spikes[shown] = self._engine.count_spikes(patches, position[shown])
+            patches = self._patches(images)[shown].reshape(-1, self._patch[0] * self._patch[1])
+            spikes[shown] = self._engine.count_spikes(patches, self._positions(shown.shape, shifts)[shown])
+        down, across = self._down.shape[1], self._across.shape[1]
+        windows = ((shifts - below, shifts - right) for below, right in offsets(shifts))
+        counts = [self._pooled(spikes[:, top : top + down, left : left + across]) for top, left in windows]
+        return np.stack(counts), self._engine.take_activity()
+
+    def _pooled(self, spikes: np.ndarray) -> np.ndarray:
+        """Return the sums over blocks, int32 [N, I], of spikes [N, rows, columns, E]."""
+        n_images, n_down, n_across, n_exc = spikes.shape
         sums = self._down @ spikes.reshape(n_images, n_down, n_across * n_exc)
         sums = self._across @ sums.reshape(n_images, len(self._down), n_across, n_exc)
         return sums.reshape(n_images, len(self._down) * len(self._across) * n_exc).astype(np.int32)
+
+    def _positions(self, shape: tuple[int, ...], shifts: int) -> np.ndarray:
+        """Return the number of each position, [N, rows, columns] as `shape`; those of the padding are the last."""
+        down, across = self._down.shape[1], self._across.shape[1]
+        outside = np.ones(shape[1:], bool)
+        inside = slice(shifts, shifts + down), slice(shifts, shifts + across)
+        outside[inside] = False
+        position = np.empty(shape[1:], np.int64)
+        position[inside] = np.arange(down * across).reshape(down, across)
+        position[outside] = np.arange(down * across, position.size)
+        return np.broadcast_to(position, shape)
 
     def _patches(self, images: np.ndarray) -> np.ndarray:
         """Return a view of the patches at all positions, [N, rows, columns, h, w], of images [N, H, W]."""
@@ -119,16 +155,18 @@ class FirstLayer:
         distance = np.abs(2 * np.arange(n_positions) - middle[:, None])
         return np.maximum(2 * block - distance, 0).astype(np.float32)
 
-    def _from_cache(self, pixels: np.ndarray) -> np.ndarray:
-        name = hashlib.sha256(self._digest + pixels.tobytes()).hexdigest()
+    def _from_cache(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
+        name = hashlib.sha256(self._digest + bytes(str(shifts), "ascii") + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
-            return np.load(io.BytesIO(known))
-        counts = self._count(pixels)
+            file = io.BytesIO(known)
+            return np.load(file), Activity.of(np.load(file))
+        counts, activity = self._count(pixels, shifts)
         counts, buffer = counts.astype(np.min_scalar_type(int(counts.max(initial=0)))), io.BytesIO()
         np.save(buffer, counts)
+        np.save(buffer, activity.numbers())
         self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
-        return counts
+        return counts, activity
 
     @cached_property
     def _digest(self) -> bytes:
@@ -141,6 +179,23 @@ class FirstLayer:
             digest.update(Path(str(inspect.getsourcefile(code))).read_bytes())
         digest.update(self.state.weight.tobytes() + self.state.theta.tobytes())
         return digest.digest()
+
+
+def views(pixels: np.ndarray, settings: Settings, layer: FirstLayer | None, cached: bool = False) -> np.ndarray:
+    """Return the views of images uint8 [N, H * W] that the network answers, uint8 [K, N, P], through a first layer."""
+    shifts = settings.evaluator.shifts
+    if layer is not None:
+        return layer.seen(layer.counts(pixels, shifts, cached))
+    images = pixels.reshape(-1, settings.dataset.height, settings.dataset.width)
+    return shifted(images, shifts).reshape(-1, *pixels.shape)
+
+
+def largest_cosine(weight: np.ndarray) -> float:
+    """Return the largest cosine between the weights [E, I] of two neurons; near 1, a neuron is a duplicate."""
+    unit = weight / np.maximum(np.linalg.norm(weight.astype(np.float64), axis=1, keepdims=True), np.finfo(float).tiny)
+    cosine = unit @ unit.T
+    np.fill_diagonal(cosine, 0)
+    return float(cosine.max())
 
 
 def make_first_layer(settings: Settings, state: NetworkState, options: EngineOptions) -> FirstLayer:

@@ -14,6 +14,7 @@ from stdp_run.config.build import build_first_layer, build_model
 from stdp_run.config.custom_code import name_folder
 from stdp_run.config.schema import Settings, read_settings
 from stdp_run.config.sections import one_of, or_null, threads_check
+from stdp_run.encoding import in_pixels
 from stdp_run.engines.base import Engine
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.errors import UserError, printable
@@ -21,7 +22,7 @@ from stdp_run.evaluation.calibration import Calibration
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import slices
 from stdp_run.evaluation.readouts import NO_ANSWER, READOUTS, answer
-from stdp_run.inference.first_layer import FirstLayer, make_first_layer
+from stdp_run.inference.first_layer import FirstLayer, make_first_layer, views
 from stdp_run.network import Model, NetworkState
 
 CHECKPOINT = "checkpoint.pt"
@@ -83,9 +84,9 @@ class TrainedNetwork:
         """
         readout = or_null(one_of(*READOUTS))("readout", readout) or self.settings.evaluator.readout
         pixels = self._pixels(images)
-        counts = self.engine.count_spikes(pixels, image_index(pixels))
-        score = np.zeros((len(pixels), len(self.classes)))
-        for part in slices(len(pixels)):
+        counts = self.engine.count_spikes(pixels, image_index(pixels[0]))
+        score = np.zeros((len(counts), len(self.classes)))
+        for part in slices(len(counts)):
             score[part] = READOUTS[readout](counts[part], self.labels)
         class_index = answer(score)
         names = tuple(self.classes[index] if index != NO_ANSWER else None for index in class_index)
@@ -95,7 +96,7 @@ class TrainedNetwork:
     @property
     def receptive_fields(self) -> np.ndarray:
         """The weights of each neuron as an image, [E, height, width]; a second layer is drawn through the first."""
-        weight, images = self.state.weight, self.settings.dataset
+        weight, images = in_pixels(self.state.weight, self.engine.model.encoder), self.settings.dataset
         in_image = weight if self.first_layer is None else weight @ self.first_layer.projection()
         return in_image.reshape(-1, images.height, images.width)
 
@@ -103,18 +104,17 @@ class TrainedNetwork:
         """Return all spikes that `classify` counts, computed by the torch engine; arguments and errors as there."""
         from stdp_run.engines.dense.recording import record_spikes  # importing torch takes seconds
 
-        pixels = self._pixels(images)
+        pixels = self._pixels(images)[0]
         return Recording(*record_spikes(self.engine.model, self.state, pixels, image_index(pixels)))
 
     def _pixels(self, images: np.ndarray) -> np.ndarray:
-        """Return the inputs of the network, uint8 [N, I]; raise UserError for images of another type or shape."""
+        """Return the views to answer, uint8 [K, N, P]; raise UserError for images of another type or shape."""
         images, height, width = np.asarray(images), self.settings.dataset.height, self.settings.dataset.width
         allowed = images.shape == (height, width) or images.shape[1:] in ((height, width), (height * width,))
         if images.dtype != np.uint8 or not allowed:
             wanted = f"uint8 [N, {height}, {width}], [N, {height * width}] or [{height}, {width}]"
             raise UserError(f"images of type {images.dtype} and shape {list(images.shape)}: must be {wanted}")
-        pixels = images.reshape(-1, height * width)
-        return pixels if self.first_layer is None else self.first_layer.seen(self.first_layer.counts(pixels))
+        return views(images.reshape(-1, height * width), self.settings, self.first_layer)
 
 
 def image_index(pixels: np.ndarray) -> np.ndarray:

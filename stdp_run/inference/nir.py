@@ -106,7 +106,7 @@ def _nodes(trained: Trained, membrane: Any, importer: Importer) -> dict[str, Any
     unit = threshold if importer.one_threshold else np.ones(n_exc)  # unit of each neuron's v
     per_current = membrane.gain / gain / unit  # [E]
     inhibition = np.empty((n_exc, n_exc), dtype)
-    inhibition[:] = (-model.neuron_parameters.w_ie * per_current)[:, None]
+    inhibition[:] = (-model.inference_parameters.w_ie * per_current)[:, None]
     np.fill_diagonal(inhibition, decay * reset / gain / unit)
     weight = (arrays["weight"] * per_current[:, None]).astype(dtype)
 

@@ -16,8 +16,8 @@ from stdp_run.reporting.plots.style import Figure, counted
 from stdp_run.reporting.runs import (
     ALWAYS_NAMED,
     CHOSEN_BY,
+    COSTS,
     INTERVAL,
-    SPEED,
     DataFrame,
     Series,
     find_runs,
@@ -56,7 +56,7 @@ def compare(runs: DataFrame) -> Comparison:
         if done.groupby(chosen_by)[key].nunique().max() == 1:
             keys.remove(key)
     measured = [key for key in map(str, runs) if key.startswith("accuracy")]
-    numbers = [*measured, "supervised", *INTERVAL, *SPEED]
+    numbers = [*measured, "supervised", *INTERVAL, *COSTS]
     seeds = done.groupby([*group_by, "strength_label", "seed"], sort=False)[numbers].mean().reset_index()
     figures = {f"{name}_{title}": (name, how) for name in measured for title, how in OVER_SEEDS.items()}
     groups = seeds.groupby(group_by, sort=False).agg(
@@ -65,7 +65,7 @@ def compare(runs: DataFrame) -> Comparison:
         accuracies=("accuracy", list),
         strength_label=("strength_label", "first"),
         **figures,
-        **{name: (name, "mean") for name in ("supervised", *INTERVAL, *SPEED)},
+        **{name: (name, "mean") for name in ("supervised", *INTERVAL, *COSTS)},
     )
     groups = groups.reset_index().sort_values("accuracy_mean", ascending=False, kind="stable", ignore_index=True)
     groups[[*INTERVAL]] = groups[[*INTERVAL]].where(groups["n_seeds"] == 1)
@@ -125,6 +125,7 @@ def _table(groups: DataFrame, keys: Sequence[str]) -> list[str]:
     columns = {title: (100 * groups[name], ".2f") for title, name in zip(TITLES, names, strict=True)}
     columns |= {"supervised": (100 * groups["supervised"], ".2f"), "images/s": (rate, ",.0f")}
     columns |= {"wall (s)": (groups["wall_seconds"], ",.1f")}
+    columns |= {"operations": (groups["accumulates_per_image"], ",.0f")}
     table = groups[list(keys)].map(_shown).assign(seeds=groups["seeds"].str.replace(" ", ","))
     for title, (numbers, form) in columns.items():
         table[title] = ["" if isnan(number) else format(number, form) for number in numbers]

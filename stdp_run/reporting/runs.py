@@ -24,9 +24,9 @@ else:
 
 log = logging.getLogger(__name__)
 
-SPEED = ("train_images_per_second", "eval_images_per_second", "wall_seconds")
+COSTS = ("train_images_per_second", "eval_images_per_second", "wall_seconds", "accumulates_per_image")
 INTERVAL = ("interval_95_low", "interval_95_high")
-NOT_SETTINGS = ("accuracy", "supervised", *INTERVAL, *SPEED, "strength_label", "directory", "state", "reason")
+NOT_SETTINGS = ("accuracy", "supervised", *INTERVAL, *COSTS, "strength_label", "directory", "state", "reason")
 # Keys that a user chooses a section by.
 CHOSEN_BY = {f"{name}.name": name for name in ("rule", "neuron", "dataset", "perturbation")}
 CHOSEN_BY["first_layer.dataset.name"] = "first_layer"
@@ -83,7 +83,7 @@ def _read_run(path: Path, searched: Path) -> dict[str, object]:
     name = str(path.relative_to(searched)) if path != searched else path.resolve().name
     row: dict[str, object] = {"directory": name, "state": "finished"}
     row |= dict.fromkeys(("reason", *ALWAYS_NAMED, "strength_label", "seed"), "")
-    row |= dict.fromkeys(("accuracy", "supervised", *INTERVAL, *SPEED), math.nan)
+    row |= dict.fromkeys(("accuracy", "supervised", *INTERVAL, *COSTS), math.nan)
     config = "config.yaml" if (path / "config.yaml").exists() else ".hydra/config.yaml"
     for file, read in ((config, _read_config), ("result.json", _read_result)):
         try:
@@ -122,7 +122,9 @@ def _read_result(path: Path) -> dict[str, object]:
         **{f"accuracy_{name}": accuracy[name] for name in READOUTS if name in accuracy},
     }
     figures["supervised"] = float(result.get("supervised", {}).get("accuracy", math.nan))
-    figures |= {name: math.nan if result[name] is None else float(result[name]) for name in SPEED}
+    synaptic = result.get("operations", {}).get("synaptic_operations", {})
+    costs = {**result, "accumulates_per_image": synaptic.get("Effective_ACs")}
+    figures |= {name: math.nan if costs[name] is None else float(costs[name]) for name in COSTS}
     figures |= dict(zip(INTERVAL, map(float, result["accuracy_interval_95"][result["readout"]]), strict=True))
     figures |= {"strength_label": printable(result.get("perturbation", {}).get("axis", ""))}
     return figures | {"n_train": _text(result["train_images"]), "n_test": _text(result["test_images"])}

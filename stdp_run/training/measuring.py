@@ -17,21 +17,21 @@ from stdp_run.training.tracking import Bar, Bars
 def label(
     engine: Engine,
     data: Data,
-    n_label: int | None,
     bars: Bars,
     stop: Stop | None,
     known: np.ndarray | None = None,
     features: Features | None = None,
 ) -> Labels:
-    """Label the neurons by the first `n_label` training images; `known`, bool [C], restricts them to some classes.
+    """Label the neurons by the labelled images; `known`, bool [C], restricts them to some classes.
 
     `features` keeps the counts of these images.
     """
-    chosen = slice(n_label) if known is None else np.flatnonzero(known[data.train_classes])[:n_label]
-    classes, index = data.train_classes[chosen], np.arange(len(data.train_pixels))[chosen]
+    classes = data.train_classes[: data.label_pixels.shape[1]]
+    index = np.arange(len(classes)) if known is None else np.flatnonzero(known[classes])
+    pixels = data.label_pixels if known is None else data.label_pixels[:, index]
     with bars.open("labelling", len(index)) as bar:
-        count = _counter(engine, data.train_pixels[chosen], index, bar, stop)
-        return metrics.label_neurons(_observed(count, features), classes, len(data.classes))
+        count = _counter(engine, pixels, index, bar, stop)
+        return metrics.label_neurons(_observed(count, features), classes[index], len(data.classes))
 
 
 def measure(
@@ -45,9 +45,10 @@ def measure(
 ) -> Evaluation:
     """Measure the accuracy on the test images; `known`, bool [C], restricts the answers to some classes.
 
-    `features` keeps the counts of these images.
+    `features` keeps the counts of these images. Afterwards `engine.take_activity` returns their activity alone.
     """
-    with bars.open("testing", len(data.test_pixels)) as bar:
+    engine.take_activity()
+    with bars.open("testing", len(data.test_index)) as bar:
         count = _counter(engine, data.test_pixels, data.test_index, bar, stop)
         return metrics.evaluate(_observed(count, features), labels, data.test_classes, known)
 
@@ -66,14 +67,14 @@ def _observed(count: Count, features: Features | None) -> Count:
 
 
 def _counter(engine: Engine, pixels: np.ndarray, index: np.ndarray, bar: Bar, stop: Stop | None) -> Count:
-    """Return the function that counts the spikes of a slice of images, uint8 [N, I] with their `index` [N]."""
+    """Return the function that counts the spikes of a slice of images, uint8 [K, N, P] with their `index` [N]."""
 
     def count(part: slice) -> np.ndarray:
         counts = []
         for start in range(part.start, part.stop, engine.inference_batch):
             batch = slice(start, min(start + engine.inference_batch, part.stop))
             with stop.at_once() if stop else nullcontext():
-                counts.append(engine.count_spikes(pixels[batch], index[batch]))
+                counts.append(engine.count_spikes(pixels[:, batch], index[batch]))
             bar.update(len(counts[-1]))
         return np.concatenate(counts)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
+from stdp_run.encoding import in_pixels
 from stdp_run.engines.dense.recording import record_spikes
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
@@ -72,7 +73,8 @@ class PlotWriter:
         """Yield receptive fields with the neurons' labels [E], thresholds and weights."""
         images, classes, first = self._settings.dataset, self._data.classes, self._data.first_layer
         after, (unit, theta_unit) = f"after {images_seen:,} images", self._model.neuron.units
-        title, quantity, weight = f"Receptive fields {after}", f"weight ({unit})", state.weight
+        title, quantity = f"Receptive fields {after}", f"weight ({unit})"
+        weight = in_pixels(state.weight, self._model.encoder)
         if first is not None:
             title, quantity = f"{title}, drawn through the first layer", f"{quantity} x mean weight of the first layer"
             weight = weight @ first.projection
@@ -95,9 +97,10 @@ class PlotWriter:
             yield "neurons_per_class", plots.neurons_per_class(labels.label, data.classes)
         if settings.first_layer is not None:
             down, across = settings.first_layer.blocks(settings.dataset)
-            n_first = state.weight.shape[1] // (down * across)
+            n_first = self._model.n_pixels // (down * across)
             rows = max(n for n in range(1, math.isqrt(n_first) + 1) if n_first % n == 0)
-            maps = state.weight.reshape(-1, down, across, rows, n_first // rows).transpose(0, 3, 1, 4, 2)
+            maps = in_pixels(state.weight, self._model.encoder).reshape(-1, down, across, rows, n_first // rows)
+            maps = maps.transpose(0, 3, 1, 4, 2)
             maps = maps.reshape(-1, rows * down, n_first // rows * across)
             title = f"Weights {after}, {down} x {across} blocks for each neuron of the first layer"
             quantity = f"weight ({self._model.neuron.units[0]})"
@@ -105,8 +108,8 @@ class PlotWriter:
         _, one_each = np.unique(data.test_classes, return_index=True)
         chosen = np.sort(one_each)[:RASTER_IMAGES]
         torch.set_num_threads(1)  # affects this thread only; more would compete with the evaluation
-        spikes = record_spikes(self._model, state, data.test_pixels[chosen], data.test_index[chosen])
-        images = data.test_pixels if data.first_layer is None else data.first_layer.test_images
+        spikes = record_spikes(self._model, state, data.test_pixels[0, chosen], data.test_index[chosen])
+        images = data.test_pixels[0] if data.first_layer is None else data.first_layer.test_images
         images = images[chosen].reshape(-1, settings.dataset.height, settings.dataset.width)
         answers = answer(READOUTS[settings.evaluator.readout](spikes[1].sum(axis=1), labels))
         short_names = [*(short(name, 12) for name in data.classes), "none"]  # NO_ANSWER is the index -1

@@ -13,18 +13,21 @@ import numpy as np
 from stdp_run import files
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
+from stdp_run.engines.base import Engine
 from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
-from stdp_run.network import Model
+from stdp_run.training.operations import layer_operations, operations
 
 log = logging.getLogger(__name__)
 
 
 def describe(
-    settings: Settings, model: Model, choice: tuple[str, str], data: Data, labels: Labels, final: Evaluation
+    settings: Settings, engine: Engine, choice: tuple[str, str], data: Data, labels: Labels, final: Evaluation
 ) -> dict:
-    """Return the content of `result.json`; `choice` is (engine, device)."""
+    """Return the content of `result.json`; `choice` is (engine, device), and `engine` has just measured `final`."""
+    layer = layer_operations(engine.take_activity(), engine.model, engine.state(), final.n_images)
+    first = [] if data.first_layer is None else [data.first_layer.operations]
     return {
         "rule": settings.rule.name,
         "neuron": settings.neuron.name,
@@ -32,13 +35,13 @@ def describe(
         "split": settings.dataset.split,
         "engine": choice[0],
         "device": choice[1],
-        "dtype": model.weight_dtype.name,
+        "dtype": engine.model.weight_dtype.name,
         "seed": settings.seed,
         "n_exc": settings.n_exc,
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "train_images": len(data.train_pixels),
-        "label_images": settings.n_label or len(data.train_pixels),
+        "label_images": data.label_pixels.shape[1],
         "test_images": final.n_images,
         "readout": settings.evaluator.readout,
         "accuracy": final.accuracy,
@@ -51,6 +54,7 @@ def describe(
         "silent_neurons": labels.n_silent,
         **({} if data.first_layer is None else {"first_layer": data.first_layer.figures}),
         "spikes_per_image": final.spikes_per_image,
+        "operations": operations(*first, layer),
         "eval_images_per_second": final.images_per_second,
         "versions": versions(),
         "commit": commit(),
@@ -94,10 +98,15 @@ def summary_table(result: dict, directory: Path) -> str:
         rows[f"forgetting, {readout}"] = f"{result['forgetting']:.2%}  ({mean})"
     learning = "" if rate is None else f"learning {rate:,.0f}, "
     rows["images per second"] = f"{learning}evaluating {result['eval_images_per_second']:,.0f}"
+    if found := result.get("operations"):
+        effective, dense = found["synaptic_operations"].values()
+        shown = f"{effective:,.0f} effective accumulates, {dense:,.0f} dense"
+        rows["operations per image"] = f"{shown}; theoretical energy {found['energy_uj']:.3g} µJ"
     rows["silent neurons"] = f"{result['silent_neurons']} of {result['n_exc']}"
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"
         rows["first layer"] = f"{silent}, {first['spikes_per_image']:,.0f} spikes per image, {active} of inputs active"
+        rows["first layer, filters"] = f"largest cosine between two {first['largest_cosine']:.3f}  (1: duplicates)"
     if found := result.get("perturbation"):
         rows["perturbation"] = f"{found['name']}: {found['strength']:g}, {found['axis']}"
     rows["wall time"], here = f"{result['wall_seconds']:.1f} s", Path.cwd()

@@ -41,7 +41,7 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
         trainer = Trainer(run, data, engine, tracker, plots, stop)
         trainer.train(bars)
         labelled, tested = _features(settings, data)
-        labels = label(engine, data, settings.n_label, bars, stop, features=labelled)
+        labels = label(engine, data, bars, stop, features=labelled)
         learned = progress.images, engine.state()
         plots.submit(progress.images, plots.network(*learned, labels.label))
         plots.submit(progress.images, plots.labelled(*learned, labels))
@@ -50,7 +50,7 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     stored = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
     stored["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
     checkpoint.save(directory.path / "checkpoint.pt", trainer.checkpoint(labels=stored))
-    result = results.describe(settings, run.model, run.choice, data, labels, final)
+    result = results.describe(settings, engine, run.choice, data, labels, final)
     result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
     result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)
     if labelled and tested:
@@ -70,8 +70,8 @@ def _features(settings: Settings, data: Data) -> tuple[Features | None, Features
     """Return the features of labelling and of test images, before counting; None without `evaluator.supervised`."""
     if not settings.evaluator.supervised:
         return None, None
-    train = data.train_classes[: settings.n_label], data.train_pixels[: settings.n_label]
-    parts = (train, (data.test_classes, data.test_pixels))
+    train = data.train_classes[: data.label_pixels.shape[1]], data.label_pixels[0]
+    parts = (train, (data.test_classes, data.test_pixels[0]))
     labelled, tested = (
         Features(classes, settings.n_exc, inputs if data.first_layer else None) for classes, inputs in parts
     )

@@ -177,7 +177,7 @@ class Trainer:
         images = self._progress.images
         presented = self._presented([images])
         shared = Bars(visible=False), self._stop, None if presented is None else presented[0]
-        labels = label(self._engine, self._data, self._settings.n_label, *shared)
+        labels = label(self._engine, self._data, *shared)
         found = measure(self._engine, self._data, labels, *shared)
         values = {f"evaluation/accuracy_{name}": value for name, value in found.accuracy.items()}
         self._tracker.scalars(images, {**values, **self._per_class(found)})

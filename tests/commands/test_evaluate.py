@@ -15,6 +15,7 @@ from stdp_run.inference.load import load
 
 pytestmark = pytest.mark.usefixtures("without_plots")
 SAME = ("accuracy", "confusion", "calibration_error", "spikes_per_image", "silent_neurons", "test_images", "seed")
+SAME += ("operations",)
 
 
 @pytest.mark.parametrize("engine", ["event", "torch"])

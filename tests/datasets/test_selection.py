@@ -48,15 +48,15 @@ def test_a_custom_class_takes_its_options_and_the_seed():
     data = images(replace(SECTION, options={"contrast": 2}), seed=1)
     assert data.train_pixels.tolist() == [[3 * n] * 6 for n in range(10)]
     assert data.train_classes.tolist() == [0, 1] * 5 and data.classes == ("even", "odd")
-    assert data.test_pixels[:, 0].tolist() == [30, 33, 36, 39, 42] and data.test_index.tolist() == [0, 1, 2, 3, 4]
+    assert data.test_pixels[0, :, 0].tolist() == [30, 33, 36, 39, 42] and data.test_index.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_the_split_selects_the_images_to_learn_from_and_to_test():
     validation = images(replace(SECTION, split="validation"))
     assert validation.train_pixels[:, 0].tolist() == [0, 1, 2, 3, 4, 5]
-    assert validation.test_pixels[:, 0].tolist() == validation.test_index.tolist() == [6, 7, 8, 9]
+    assert validation.test_pixels[0, :, 0].tolist() == validation.test_index.tolist() == [6, 7, 8, 9]
     train = images(replace(SECTION, split="train"), n_train=3, n_test=2)
-    assert train.train_pixels[:, 0].tolist() == [0, 1, 2] and train.test_pixels[:, 0].tolist() == [0, 1]
+    assert train.train_pixels[:, 0].tolist() == [0, 1, 2] and train.test_pixels[0, :, 0].tolist() == [0, 1]
 
 
 def test_more_images_than_a_dataset_has_are_refused():

@@ -9,7 +9,9 @@ import torch
 from helpers.networks import (
     ENGINES,
     EPOCH,
+    N_LEARNED,
     ONE_PER_RULE,
+    both_engines,
     count,
     each_of,
     largest_difference,
@@ -126,6 +128,36 @@ def test_both_engines_are_the_network_in_plain_loops(pair, drawn, winners):
         assert np.abs(state.theta - theta).max() < (1e-9 if not integer else 1)
         assert count(network, images).tolist() == answers
         assert same_bits(network.state(), state)
+
+
+@both_engines
+def test_a_presentation_shows_the_view_of_its_turn(engine):
+    """A black view evokes no spike, so each count is that of the presentations that show the image."""
+    once, images = make_model(FLOAT), mnist(2)[:5]
+    index, black = np.arange(5), np.zeros_like(images)
+    networks = {n: make(engine, replace(once, n_presentations=n)) for n in (1, 2, 3)}
+    shown = {n: network.count_spikes(images, index) for n, network in networks.items()}
+    first, second, third = shown[1], shown[2] - shown[1], shown[3] - shown[2]
+    assert first.any() and (first != second).any() and (second != third).any()
+    for views, expected in (
+        ([images, black], first + third),
+        ([black, images], second),
+        ([black, black, images], third),
+        ([images, images, images, black], first + second + third),
+    ):
+        assert (networks[3].count_spikes(np.stack(views), index) == expected).all()
+
+
+@both_engines
+def test_inhibition_with_learning_off_is_that_of_the_evaluator(engine):
+    model, weaker = make_model(FLOAT), make_model(FLOAT, neuron={"w_ie": 1.0})
+    answering = replace(model, inference_w_ie=1.0)
+    images = mnist(2)[:N_LEARNED]
+    network, plain = make(engine, answering), make(engine, model)
+    assert (learn(network, images) == learn(plain, images)).all() and same_bits(network.state(), plain.state())
+    counts = count(network, images)
+    assert (counts == count(make(engine, weaker, plain.state()), images)).all()
+    assert (counts != count(plain, images)).any()
 
 
 @each_of([FLOAT, INT, META, TRIPLET])

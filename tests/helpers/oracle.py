@@ -442,6 +442,7 @@ class Network:
         self.rule, self.w_ei, self.w_ie, self.k_winners = rule, p["w_ei"], p["w_ie"], len(theta)
         self.excitatory = [excitatory(p, each) for each in theta]
         self.inhibitory = [inhibitory(p) for _ in theta]
+        self.n_inhibitory = 0  # all spikes of inhibitory neurons so far
 
     @property
     def weight(self):
@@ -467,6 +468,7 @@ class Network:
                 current -= self.w_ie * (sum(inhibition) - inhibition[i])
                 post.append(int(neuron.step(current, learning)))
             inhibition = [int(n.step(self.w_ei * s)) for n, s in zip(self.inhibitory, post, strict=True)]
+            self.n_inhibitory += sum(inhibition)
             if learning:
                 learners += [i for i in range(n_exc) if post[i] and i not in learners]
                 del learners[self.k_winners :]

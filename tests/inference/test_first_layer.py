@@ -13,7 +13,8 @@ from stdp_run.config.build import build_first_layer
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.files import cache_folder, write_cached
 from stdp_run.inference import first_layer
-from stdp_run.inference.first_layer import FirstLayer
+from stdp_run.inference.first_layer import FirstLayer, largest_cosine
+from stdp_run.inference.shifts import shifted
 from stdp_run.network import NetworkState
 
 N_EXC = 5
@@ -57,7 +58,7 @@ def test_spikes_of_every_position_are_summed_over_blocks(engine, stride):
                 for i, j in np.ndindex(*blocks):
                     near = [max(0, 1 - abs(down - middles[0][i]) / 2), max(0, 1 - abs(across - middles[1][j]) / 2)]
                     expected[n, i, j] += near[0] * near[1] * spikes
-    counts = layer.counts(FLAT)
+    [counts] = layer.counts(FLAT)
     assert empty and expected.max() > 2
     assert (counts == 16 * expected.reshape(6, -1)).all()
     assert counts.shape[1] == settings_of(*COMMAND, f"first_layer.stride={stride}").n_inputs
@@ -68,10 +69,38 @@ def test_an_answer_depends_on_the_image_and_the_seed_alone(monkeypatch):
     layer = make()
     whole = layer.counts(FLAT)
     monkeypatch.setattr(first_layer, "IMAGES_AT_ONCE", 4)
-    assert (layer.counts(FLAT[::-1]) == whole[::-1]).all()
-    assert (layer.counts(FLAT[2:3]) == whole[2:3]).all()
+    assert (layer.counts(FLAT[::-1]) == whole[:, ::-1]).all()
+    assert (layer.counts(FLAT[2:3]) == whole[:, 2:3]).all()
     assert not (make("seed=8").counts(FLAT) == whole).all()
     assert (make("first_layer.seed=7", "seed=8").counts(FLAT) == whole).all()
+
+
+def test_views_are_the_answers_to_shifted_images():
+    """Black and white pixels spike in no step and in every step, so that random numbers do not matter."""
+    images = np.where(IMAGES > 150, 255, 0).astype(np.uint8)
+    layer = make("first_layer.encoder.max_rate_hz=1000", "first_layer.encoder.mean_pixel=null")
+    counts = layer.counts(images.reshape(6, -1), shifts=1)
+    for view, moved in zip(counts, shifted(images, 1), strict=True):
+        assert (view == layer.counts(moved.reshape(6, -1))[0]).all() and view.any()
+
+
+def test_the_first_view_is_the_answer_without_shifts():
+    assert (make().counts(FLAT, shifts=2)[:1] == make().counts(FLAT)).all()
+
+
+def test_on_and_off_inputs_are_drawn_as_their_difference():
+    on, off = STATE.weight, np.roll(STATE.weight, 1, axis=1)
+    both = NetworkState(np.concatenate([on, off], axis=1), STATE.theta)
+    drawn = make("first_layer.encoder.on_off=true", state=both).projection()
+    expected = make(state=NetworkState(on - off, STATE.theta)).projection()
+    np.testing.assert_allclose(drawn, expected, atol=1e-6)
+
+
+def test_the_largest_cosine_is_1_if_two_neurons_are_alike_up_to_a_factor():
+    weight = np.array([[3.0, 0, 4, 0], [0, 2, 0, 0], [0.3, 0, 0.4, 0.5]])
+    assert largest_cosine(weight) == pytest.approx(0.5**0.5)
+    assert largest_cosine(np.vstack([weight, 7 * weight[1]])) == pytest.approx(1)
+    assert largest_cosine(np.zeros((2, 3))) == 0
 
 
 def test_an_input_is_drawn_as_its_neuron_at_all_positions_of_its_block():
@@ -96,13 +125,18 @@ def test_what_was_computed_is_taken_from_the_cache(kept, monkeypatch):
     layer = make()
     counts = layer.counts(FLAT, cached=True)
     assert (layer.counts(FLAT) == counts).all() and len(list(kept.iterdir())) == 1
+    activity = layer.take_activity().numbers()  # of both calls
     monkeypatch.delattr(TorchEngine, "count_spikes")
-    assert (make().counts(FLAT, cached=True) == counts).all()
+    again = make()
+    assert (again.counts(FLAT, cached=True) == counts).all()
+    assert (2 * again.take_activity().numbers() == activity).all() and activity.min() > 0
+    assert not again.take_activity().numbers().any()
     for other in (
         make("seed=8"),
         make("first_layer.block=3"),
         make("first_layer.min_contrast=1"),
         make("first_layer.neuron.w_ie=1"),
+        make("first_layer.evaluator.w_ie=1"),
         make(state=NetworkState(STATE.weight, STATE.theta + 1)),
     ):
         with pytest.raises(AttributeError, match="count_spikes"):

@@ -16,6 +16,7 @@ from helpers.runs import settings_of
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
+from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.readouts import READOUTS, answer
 from stdp_run.inference.export import export
@@ -23,6 +24,7 @@ from stdp_run.inference.load import Trained, image_index, load, read_trained
 from stdp_run.inference.nir import IMPORTERS, nir_file
 from stdp_run.network import initial_state, start_image, step
 from stdp_run.neurons import LIF
+from stdp_run.training.operations import layer_operations
 
 nir = pytest.importorskip("nir")
 N_EXC, N_IMAGES, N_STEPS = 12, 6, 60
@@ -210,3 +212,54 @@ def test_importers_answer_as_the_network(finished_run, tmp_path, mnist, ending):
     assert (classes == answers.class_index).mean() >= 0.99
     assert np.abs(counts - answers.counts).sum() <= changed * answers.counts.sum()
     assert answers.counts.sum() > 1000
+
+
+class AllSteps(torch.nn.Module):
+    """Presents spikes [B, T, I] to a torch module step by step; returns spikes [T, B, E]."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, spikes):
+        fired, state = [], None
+        for each in spikes.transpose(0, 1):
+            now, state = self.network(each, state)
+            fired.append(now)
+        return torch.stack(fired)
+
+
+@pytest.mark.filterwarnings("ignore")  # of the importer
+@pytest.mark.parametrize(
+    ("v_reset", "resets"),
+    [pytest.param(-65, 0, marks=pytest.mark.slow), pytest.param(-60, 1, marks=pytest.mark.weekly)],
+)
+def test_neurobench_finds_the_same_effective_accumulates(tmp_path, v_reset, resets):
+    """snnTorch's node `inhibitory` has the synapses to inhibitory neurons, one each.
+
+    Its node `inhibition`, a matrix, has the synapses of inhibitory neurons. The diagonal is no synapse: it resets the
+    neuron, with a weight that is 0 if `v_reset` is `v_rest`, -65 mV.
+    """
+    metric = pytest.importorskip("neurobench.metrics.workload.synaptic_operations").SynapticOperations()
+    wrap = pytest.importorskip("neurobench.models").SNNTorchModel
+    trained = make("lif_stdp", f"neuron.v_reset={v_reset}")
+    pixels = np.random.default_rng(0).integers(256, size=(N_IMAGES, 784)).astype(np.uint8)
+    state = initial_state(trained.model)
+    state.theta[:] = trained.saved.state_dict["theta"]
+    state.weight[:, ::3] = trained.saved.state_dict["weight"][:, ::3] = 0  # an accumulate needs a weight
+    engine = TorchEngine(trained.model, state)
+    counts = engine.count_spikes(pixels, np.arange(N_IMAGES))
+    activity = engine.take_activity()
+    graph = graph_of(trained, ".snntorch.nir", tmp_path)
+    with contextlib.redirect_stdout(io.StringIO()):
+        network = pytest.importorskip("snntorch.import_nir").import_from_nir(graph)
+    model = wrap(AllSteps(network), custom_forward=True)
+    model.register_hooks()
+    spikes = spikes_for(trained.model, pixels, np.arange(N_IMAGES)).transpose(0, 1)
+    with torch.no_grad():
+        fired = model(spikes)
+        found = metric(model, fired, (spikes, None))
+    assert np.array_equal(fired.sum(dim=1).numpy(), counts) and counts.sum() > 50
+    own = layer_operations(activity, trained.model, state, N_IMAGES)["synaptic_operations"]["Effective_ACs"]
+    assert found["Effective_ACs"] == pytest.approx(own + resets * activity.inhibitory_spikes / N_IMAGES, rel=1e-12)
+    assert found["Effective_MACs"] == 0

@@ -32,6 +32,7 @@ RESULT = {
     "accuracy_per_class": {"all_activity": {"0": 0.98, "1": 0.5, "2": None}},
     "confusion": {"all_activity": [[98, 1, 1, 0], [450, 450, 0, 0], [0, 0, 0, 0]]},
     **{"train_images_per_second": 2303.4, "eval_images_per_second": 2746.1, "wall_seconds": 71.4},
+    "operations": {"synaptic_operations": {"Effective_ACs": 1234567.8, "Dense": 9e7}, "energy_uj": 1.1111},
     **{"versions": {"python": "3.11.7", "stdp-run": "0.1.0"}, "commit": "0123456789ab-dirty"},
 }
 
@@ -53,9 +54,11 @@ def test_the_report_has_the_figures_of_the_run(tmp_path):
         "learning rule nearest_online neuron group lif_stdp dataset mnist, test images excitatory neurons 6,400",
         "epochs 3 over 60,000 training images seed 7 engine event on cpu, float32, batch size 1",
         "accuracy, proportion 92.80% (95% interval 92.28% to 93.29%)",
-        "supervised readout 97.35%, a linear classifier on 8,704 spike counts, fitted with the labels of 60,000",
+        "supervised readout 97.35%, a linear classifier on 8,704 spike counts, "
+        "fitted with the labels of 60,000 images;",
         "forgetting, all_activity 25.00%, peak accuracy minus final accuracy, mean over 2 classes",
-        "images per second 2,303 learning, 2,746 evaluating silent neurons 12 of 6,400 wall time 0:01:11",
+        "images per second 2,303 learning, 2,746 evaluating operations per image 1,234,568 effective accumulates, "
+        "90,000,000 dense; theoretical energy 1.11 µJ silent neurons 12 of 6,400 wall time 0:01:11",
         "commit 0123456789ab-dirty versions python 3.11.7, stdp-run 0.1.0",
         "0 100 98.00% 1 900 50.00% 2 0 -",
     ):

@@ -69,6 +69,25 @@ def test_new_runs_replace_their_rows_alone(tmp_path, script):
     assert (line["time"], line["commit"]) == ("2.5 min", "0123456")
 
 
+def test_the_table_of_operations_has_the_mean_of_seeds_and_becomes_a_picture(tmp_path, script):
+    sizes = {"mnist_100": 100, "mnist_400": 400, "fashion_mnist_100": 100}
+    for row, n_exc in sizes.items():
+        result = {"n_exc": n_exc, "epochs": 3, "dataset": row.rpartition("_")[0], "readout": "r", "wall_seconds": 1}
+        for seed in range(2):
+            work = {"synaptic_operations": {"Effective_ACs": n_exc * (10 + seed), "Dense": 1}, "energy_uj": 1 + seed}
+            result |= {"seed": seed, "commit": "0", "accuracy": {"r": 0.9 + seed / 1000}}
+            (tmp_path / f"{row}/{seed}").mkdir(parents=True)
+            file = tmp_path / f"{row}/{seed}/result.json"
+            file.write_text(json.dumps(result | {"operations": {**work, "layers": [work]}}))
+    script.write(tmp_path, [], tmp_path)
+    lines = pd.read_csv(tmp_path / "operations.csv").set_index("run")
+    for row, n_exc in sizes.items():
+        dataset, *numbers = lines.loc[row]
+        assert dataset == row.rpartition("_")[0] and numbers == [n_exc, 90.05, 10.5 * n_exc, 1.5]
+    script.draw(tmp_path / "operations.csv", tmp_path / "p.png")
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_every_row_composes(script):
     for name, words in script.ROWS.items():
         assert str(settings_of(*words.split()).n_exc) == name.rpartition("_")[2]

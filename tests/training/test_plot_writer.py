@@ -28,7 +28,8 @@ SMALL = ("tuned=none", "n_exc=17", "encoder.steps=50", "dataset.height=14", "dat
 LABELS = np.arange(17) % 11 - 1
 LABELLED = Labels(LABELS, np.eye(10, 17))
 PIXELS = np.random.default_rng(0).integers(0, 256, (12, 196), dtype=np.uint8)
-DATA = Data(PIXELS, np.arange(12) % 10, PIXELS, np.arange(12) % 10, np.arange(12), tuple("0123456789"))
+CLASSES = np.arange(12) % 10
+DATA = Data(PIXELS, CLASSES, PIXELS[None], PIXELS[None], CLASSES, np.arange(12), tuple("0123456789"))
 
 
 class Put:
@@ -111,9 +112,10 @@ def test_the_raster_has_class_and_answer_and_plots_of_patches_have_no_labels(tmp
         monkeypatch.setattr(plots, name, lambda *arguments, calls=calls: calls.append(arguments))
     monkeypatch.setattr(plots, "to_png", lambda _: b"")
     all_of_3 = Labels(np.full(17, 3), np.eye(10)[:, np.full(17, 3)])
+    white = replace(DATA, test_pixels=np.full_like(DATA.test_pixels, 255))
     for words in ((), ("dataset=patches",)):
         put = Put()
-        with writer(tmp_path, put, *words, data=replace(DATA, test_pixels=np.full_like(PIXELS, 255))) as made:
+        with writer(tmp_path, put, *words, data=white) as made:
             made.submit(10, made.network(10, learned(by=5), LABELS))
             made.submit(10, made.labelled(10, learned(by=5), all_of_3))
             made.submit(10, made.results(evaluation(), np.array([[10, 0.5]]), np.array([[20, 0.7]]), None))
@@ -130,7 +132,7 @@ def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkey
     monkeypatch.setattr(plots, "to_png", lambda _: b"")
     down, across = settings.first_layer.blocks(settings.dataset)
     projection = np.random.default_rng(1).random((model.n_inputs, 64))
-    pixels = np.zeros((2, model.n_inputs), np.uint8)
+    pixels = np.zeros((1, 2, model.n_inputs), np.uint8)
     record = FirstLayerRecord({}, projection, np.zeros((2, 64), np.uint8), {})
     data = replace(DATA, test_pixels=pixels, test_classes=np.arange(2), test_index=np.arange(2), first_layer=record)
     state = initial_state(model)

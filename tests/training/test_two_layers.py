@@ -18,6 +18,7 @@ from stdp_run.inference import first_layer
 from stdp_run.inference.export import export
 from stdp_run.inference.first_layer import FirstLayer
 from stdp_run.reporting.runs import find_runs
+from stdp_run.training.operations import layer_operations
 from stdp_run.training.result import judged
 from stdp_run.training.signals import Stopped
 
@@ -134,13 +135,18 @@ def test_both_layers_are_evaluated_exported_and_used(intact, tmp_path):
         assert arrays["weight"].shape == (30, 72) and np.array_equal(arrays["first_layer_weight"], first)
         assert json.loads(str(arrays["settings"]))["first_layer"]["block"] == 2
     network, data = stdp_run.load(intact), load_images(settings_of(*SMALL))
-    counts, figures = network.first_layer.counts(data.train_pixels), result_of(intact)["first_layer"]
+    [counts], figures = network.first_layer.counts(data.train_pixels), result_of(intact)["first_layer"]
     assert figures["spikes_per_image"] == counts.sum() / network.first_layer.parts / 600
+    work, layer = result_of(intact)["operations"], network.first_layer
+    layer.take_activity()
+    layer.counts(data.test_pixels)
+    assert work == result_of(tmp_path / "eval")["operations"] and len(work["layers"]) == 2
+    assert work["layers"][0] == layer_operations(layer.take_activity(), layer.model, layer.state, 200)
     assert counts.shape == (600, 72) and figures["active_inputs"] == (counts > 0).mean()
-    answers = network.classify(data.test_pixels)
+    answers = network.classify(data.test_pixels[0])
     accuracy = (answers.class_index == data.test_classes).mean()
     assert abs(accuracy - judged(result_of(intact))) < 0.08  # other random numbers
-    pixels = network.first_layer.seen(network.first_layer.counts(data.test_pixels))
+    [pixels] = network.first_layer.seen(network.first_layer.counts(data.test_pixels[0]))
     index = stdp_run.inference.load.image_index(pixels)
     assert (network.engine.count_spikes(pixels, index) == answers.counts).all()
-    assert (network.classify(data.test_pixels[:3]).counts == answers.counts[:3]).all()
+    assert (network.classify(data.test_pixels[0, :3]).counts == answers.counts[:3]).all()

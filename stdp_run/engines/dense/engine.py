@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stdp_run.encoding import presentation_key
-from stdp_run.engines.base import Array
+from stdp_run.engines.base import Activity, Array, as_views, no_activity
 from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import Model, NetworkState
 from stdp_run.rules.reduction import Reduction
@@ -32,6 +32,7 @@ class TorchEngine:
         self._persistent = to_tensors(state, model, torch.device(device))
         self.inference_batch = INFERENCE_BATCH[torch.device(device).type]
         self._presentations: dict[tuple, Presentation] = {}
+        self._activity = no_activity(model.n_inputs)
 
     def state(self) -> NetworkState:
         """See `Engine.state`."""
@@ -52,30 +53,38 @@ class TorchEngine:
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
         """See `Engine.count_spikes`."""
-        counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
-        for start in range(0, len(pixels), self.inference_batch):
-            part = counts[start : start + self.inference_batch]
-            # The last image is repeated to fill the batch.
-            chosen = np.minimum(np.arange(start, start + self.inference_batch), len(pixels) - 1)
-            for presentation in range(self.model.n_presentations):
-                part += self._present(False, pixels[chosen], image_index[chosen], presentation)[: len(part)]
+        views, counts = as_views(pixels), np.zeros((len(image_index), self.model.n_exc), np.int32)
+        for start in range(0, len(counts), self.inference_batch):
+            part = slice(start, start + self.inference_batch)
+            for number in range(self.model.n_presentations):
+                counts[part] += self._present(False, views[number % len(views), part], image_index[part], number)
         return counts
+
+    def take_activity(self) -> Activity:
+        """See `Engine.take_activity`."""
+        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
+        return taken
 
     def _present(
         self, learning: bool, pixels: Array, index: Array, epoch: int, rate: float = 1.0, limit: int | None = None
     ) -> Array:
         """Present images side by side, again while they evoke too few spikes; return the counts of the last time."""
-        encoder = self.model.encoder if learning else self.model.inference_encoder
-        counts, quiet = np.zeros((len(pixels), self.model.n_exc), np.int32), np.ones(len(pixels), bool)
+        encoder, n_images = self.model.encoder if learning else self.model.inference_encoder, len(pixels)
+        if not learning:  # The last image is repeated to fill the batch.
+            filled = np.minimum(np.arange(self.inference_batch), n_images - 1)
+            pixels, index = pixels[filled], index[filled]
+        counts, quiet = np.zeros((len(pixels), self.model.n_exc), np.int32), np.arange(len(pixels)) < n_images
         for repeat in range(encoder.max_presentations):
             chosen = quiet if learning else np.ones_like(quiet)  # batches for inference stay full
             presentation = self._presentation(learning, int(chosen.sum()), limit is not None)
             limits, key = encoder.limits(pixels[chosen], repeat), presentation_key(epoch, repeat)
             counts[quiet] = presentation.present(limits, index[chosen], key, rate, limit)[quiet[chosen]]
-            quiet = counts.sum(axis=1) < encoder.min_spikes
+            if not learning:
+                self._activity += presentation.activity(quiet)
+            quiet &= counts.sum(axis=1) < encoder.min_spikes
             if not quiet.any():
                 break
-        return counts
+        return counts[:n_images]
 
     def _presentation(self, learning: bool, n_images: int, limits_winners: bool) -> Presentation:
         key = learning, n_images, limits_winners

@@ -15,7 +15,7 @@ from torch import Tensor
 from stdp_run import network
 from stdp_run.elementwise import Tensors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, rounding_words, spikes_below
-from stdp_run.engines.base import Array
+from stdp_run.engines.base import Activity, Array
 from stdp_run.engines.dense.cuda_graphs import recorded
 from stdp_run.network import Model, NetworkState, Plasticity
 from stdp_run.rules.reduction import Reduction
@@ -69,7 +69,10 @@ class Presentation:
             k_winners=zeros(()) if limits_winners else None,
         )
         self._counts = zeros((n_images, model.n_exc), dtype=torch.int32)
-        changed = [self._counts] if reduction is None else [self._counts, weight, theta, *kept.values()]
+        self._input_counts = zeros((n_images, model.n_inputs), dtype=torch.int32)
+        self._inhibitory_counts = zeros(n_images)
+        changed = [self._counts, self._input_counts, self._inhibitory_counts]
+        changed += [] if reduction is None else [weight, theta, *kept.values()]
         self.run = recorded(self._run, changed, weight.device) if record else self._run
 
     def present(self, *values: Any) -> Array:
@@ -80,6 +83,13 @@ class Presentation:
         self.run()
         return self._counts.cpu().numpy().copy()
 
+    def activity(self, chosen: Array) -> Activity:
+        """Return the activity of some images, bool [B], in the last batch; learning must be off."""
+        rows = torch.from_numpy(chosen).to(self._counts.device)
+        excitatory, inhibitory = self._counts[rows].sum(), self._inhibitory_counts[rows].sum()
+        inputs = self._input_counts[rows].sum(dim=0).cpu().numpy()
+        return Activity(int(chosen.sum()), int(excitatory), int(inhibitory), inputs)
+
     @torch.no_grad()
     def _run(self) -> None:
         """Present the batch: count the spikes and, while learning, update the persistent state."""
@@ -89,11 +99,14 @@ class Presentation:
             state = state._replace(weight=model.rule.begin(model.rule_parameters, weight))
             if model.runs_on:
                 state = network.run_on(model, state, kept)
-        self._counts.zero_()
+        for counts in (self._counts, self._input_counts, self._inhibitory_counts):
+            counts.zero_()
         for t, input_spikes in enumerate(self._input_spikes()):
             state, fired = network.step(model, state, input_spikes, self._plasticity(t))
             if t < self._encoder.n_steps:  # spikes in the rest are not counted
                 self._counts += fired.to(self._counts.dtype)
+            if not learning:
+                self._inhibitory_counts += state.cells["inhibitory_spikes"].sum(dim=1, dtype=torch.int64)
         if learning:
             weight.copy_(state.weight)
             theta.copy_(state.theta)
@@ -107,7 +120,10 @@ class Presentation:
         at_once = STEPS_AT_ONCE[weight.device.type]
         for first in range(0, n_steps, at_once):
             key = batch.limits, batch.image_index, batch.presentation, first, min(at_once, n_steps - first)
-            yield from spikes_below(*key, self._model.seed, stream).to(weight.dtype)
+            spikes = spikes_below(*key, self._model.seed, stream)
+            if self._reduction is None:
+                self._input_counts += spikes.sum(dim=0, dtype=torch.int32)
+            yield from spikes.to(weight.dtype)
         if self._reduction is not None:
             yield from weight.new_zeros((self._encoder.rest_steps, *batch.limits.shape))
 

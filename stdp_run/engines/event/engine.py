@@ -13,11 +13,12 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
+from stdp_run.engines.base import Activity, as_views
 from stdp_run.engines.event import every_step, interval
 from stdp_run.engines.event.delays import DELAYED, PROMPT
 from stdp_run.engines.event.jit import Kernel, compiling, methods, namespace
 from stdp_run.engines.event.learning import NOTHING_LEARNS, Implementation, implementation_for
-from stdp_run.engines.event.presentation import Images, Network, Presentation, present
+from stdp_run.engines.event.presentation import INPUTS, Images, Network, Presentation, present
 from stdp_run.engines.event.sampling import SamplingAhead, SpikeTrain, make_trains
 from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES, zeros_for_vectors
 from stdp_run.errors import UserError
@@ -106,6 +107,7 @@ class Presenter:
             np.ascontiguousarray(rate, self.networks[0].weight.dtype),
             np.ascontiguousarray(k_winners, np.int64),
             np.zeros((n, self._n_exc), np.int32),
+            np.zeros(INPUTS + len(self.networks[0].weight), np.int64),
         )
 
     def arguments(self, images: Images, epoch: int = 0, thread: int = 0, trains: SpikeTrain | None = None) -> tuple:
@@ -142,9 +144,10 @@ class EventEngine:
         self._theta[:n_exc] = state.theta
         implementation = implementation_for(model.rule, model.neuron)
         assert implementation is not None, f"{model.rule} was chosen for the event engine"
-        if implementation.kernel == "interval" and not self._has_intervals():
+        if implementation.kernel == "interval" and not self._has_intervals(model.neuron_parameters):
             implementation = replace(implementation, kernel="every_step")
-        of_neuron, of_rule = (cast(each, dtype.type) for each in (model.neuron_parameters, model.rule_parameters))
+        constants = model.neuron_parameters, model.inference_parameters, model.rule_parameters
+        of_neuron, of_inference, of_rule = (cast(each, dtype.type) for each in constants)
         longest_delay = (0 if model.delays is None else int(model.delays.max())) if model.runs_on else None
         memory = implementation.allocate(model.rule, of_rule, self._weight, n_exc, longest_delay)
         learning = Network(of_neuron, of_rule, memory, self._weight, self._theta)
@@ -154,11 +157,13 @@ class EventEngine:
         for name, array in state.persistent.items():
             persistent[name][...] = array
 
-        inference = [Network(of_neuron, 0, 0, self._weight, theta) for theta in np.tile(self._theta, (n_threads, 1))]
-        nothing_learns = NOTHING_LEARNS["interval" if self._has_intervals() else "every_step"]
+        inference = [Network(of_inference, 0, 0, self._weight, theta) for theta in np.tile(self._theta, (n_threads, 1))]
+        has_intervals = self._has_intervals(model.inference_parameters)
+        nothing_learns = NOTHING_LEARNS["interval" if has_intervals else "every_step"]
         self._inference = Presenter(model, nothing_learns, inference, False)
+        self._activity = np.zeros((n_threads, INPUTS + model.n_inputs), np.int64)  # as `Images.activity`
         # Compiling presents no image. The inference kernel compiles in the background while the network learns.
-        no_images = np.zeros((0, model.n_inputs), np.uint8), np.zeros(0)
+        no_images = np.zeros((0, model.n_pixels), np.uint8), np.zeros(0)
         compiling.submit(self._compile, "learning", self._learning, no_images).result()
         sampling = model.encoder.n_steps, self._learning.images(*no_images), self._learning.presentation
         self._ahead = SamplingAhead(*sampling) if n_threads > 1 else None
@@ -171,11 +176,11 @@ class EventEngine:
         of_neurons = {name: array[:n_exc] for name, array in cells.items()}
         return of_neurons | self._implementation.persistent(network.memory, n_exc)
 
-    def _has_intervals(self) -> bool:
+    def _has_intervals(self, neuron_parameters: Any) -> bool:
         """Return whether intervals are valid: linear neurons, w_ie >= 0, and no negative weight."""
         model = self.model
         stays_positive = getattr(model.rule_parameters, "w_min", 0) >= 0 and (self._weight >= 0).all()
-        return model.neuron.is_linear() and model.neuron_parameters.w_ie >= 0 and bool(stays_positive)
+        return model.neuron.is_linear() and neuron_parameters.w_ie >= 0 and bool(stays_positive)
 
     def _compile(self, purpose: str, presenter: Presenter, no_images: tuple) -> None:
         parts = self.model.rule, self.model.neuron
@@ -214,20 +219,28 @@ class EventEngine:
         return np.concatenate(counts)
 
     def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
-        """Present images with learning off; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
+        """See `Engine.count_spikes`."""
         self._inference_compiled.result()
+        views = as_views(pixels)
         presenter, per_task = self._inference, self._images_per_task
-        counts = np.zeros((len(pixels), self.model.n_exc), np.int32)
+        counts = np.zeros((len(image_index), self.model.n_exc), np.int32)
 
         def work(thread: int) -> None:
             presenter.networks[thread].theta[:] = self._theta
-            for start in range(thread * per_task, len(pixels), self._n_threads * per_task):
+            for start in range(thread * per_task, len(counts), self._n_threads * per_task):
                 part = slice(start, start + per_task)
                 for number in range(self.model.n_presentations):
-                    images = presenter.images(pixels[part], image_index[part])
+                    images = presenter.images(views[number % len(views), part], image_index[part])
                     presenter.kernel(*presenter.arguments(images, number, thread))
                     counts[part] += images.counts
+                    self._activity[thread] += images.activity
 
         with ThreadPoolExecutor(self._n_threads) as pool:
             list(pool.map(work, range(self._n_threads)))
         return counts
+
+    def take_activity(self) -> Activity:
+        """Return the activity of all calls of `count_spikes` since the last call of this function."""
+        taken = Activity.of(self._activity.sum(axis=0))
+        self._activity[:] = 0
+        return taken

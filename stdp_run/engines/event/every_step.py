@@ -75,7 +75,7 @@ def make_scratch(model: Model, learning: bool, network: Network, block: int = BL
 
 
 def present_every_step(network, image, learning, scratch):
-    """Present an image and the rest after it; add the excitatory spikes to its counts."""
+    """Present an image and its rest; add excitatory spikes to its counts; return the number of inhibitory ones."""
     p, p_rule, memory, weight, theta = network
     cells, fired, counts = scratch.cells, scratch.fired, image.counts
     n_awake = start_cells(p, cells, scratch)
@@ -85,7 +85,7 @@ def present_every_step(network, image, learning, scratch):
         if implementation.is_first_active(p_rule, memory, image, i):
             n_active = join(p_rule, memory, weight, image, scratch, n_active, i)
     active = first_of(scratch.slots, scratch.slots.neuron_of, n_active)
-    n_inhibitory = np.int64(0)
+    n_inhibitory = all_inhibitory = np.int64(0)
     for i in range(counts.shape[0]):
         n_inhibitory += cells.inhibitory_spikes[i] != 0
     n_winners = np.int64(0)
@@ -99,6 +99,7 @@ def present_every_step(network, image, learning, scratch):
         n_fired = advance_excitatory(p, learning, scratch, theta, n_inhibitory)
         if n_fired + n_awake:
             n_inhibitory, n_awake = advance_partners(p, cells, scratch, fired[:n_fired], n_awake)
+            all_inhibitory += n_inhibitory
         if t < image.n_steps:
             for f in range(n_fired):
                 counts[fired[f]] += 1
@@ -122,6 +123,7 @@ def present_every_step(network, image, learning, scratch):
         implementation.finish(p_rule, memory, weight, image, active)
         for slot in range(n_active):
             scratch.slot_of[active.neuron_of[slot]] = 0
+    return all_inhibitory
 
 
 @rarely_called

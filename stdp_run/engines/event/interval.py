@@ -85,7 +85,7 @@ def make_scratch(model: Model, learning: bool, network: Network, block: int = BL
 
 
 def present_in_intervals(network, image, learning, scratch):
-    """Present an image; add the excitatory spikes to its counts."""
+    """Present an image; add the excitatory spikes to its counts, and return the number of inhibitory spikes."""
     p, p_rule, memory, weight, theta = network
     theta_decay, joining, slots, cells, wins, fired, arrays = scratch
     active_inputs, counts, train, n_steps = image.active_inputs, image.counts, image.train, image.n_steps
@@ -108,7 +108,7 @@ def present_in_intervals(network, image, learning, scratch):
     n_active = np.int64(0)
     active = first_of(slots, slots.neuron_of, n_active)
     n_winners = np.int64(0)
-    n_inhibitory = np.int64(0)
+    n_inhibitory = all_inhibitory = np.int64(0)
     has_fired = False
     interval_end = 0
     offset, room, charge = zero, zero, zero
@@ -160,6 +160,7 @@ def present_in_intervals(network, image, learning, scratch):
                     n_fired += 1
         if has_fired:
             n_inhibitory = advance_partners(p, cells, n_active, any_fires)
+            all_inhibitory += n_inhibitory
         if n_fired and image.k_winners:
             n_fired, n_winners = keep_winners(active, wins, fired[:n_fired], n_winners, image.k_winners)
         implementation.learn(p_rule, memory, weight, theta, step, active, fired[:n_fired])
@@ -169,3 +170,4 @@ def present_in_intervals(network, image, learning, scratch):
         for slot in range(n_active):
             theta[active.neuron_of[slot]] = cells.theta[slot]
         implementation.finish(p_rule, memory, weight, image, active)
+    return all_inhibitory

@@ -9,9 +9,11 @@ import numpy as np
 
 from stdp_run.encoding import presentation_key
 from stdp_run.engines.event.jit import Bound
-from stdp_run.engines.event.sampling import SpikeTrain, sample, train_of
+from stdp_run.engines.event.sampling import SpikeTrain, add_by_input, sample, train_of
 
 kernel = Bound("kernel")
+
+PRESENTATIONS, EXCITATORY, INHIBITORY, INPUTS = range(4)  # indices of `Images.activity`
 
 
 class Network(NamedTuple):
@@ -32,6 +34,7 @@ class Images(NamedTuple):
     rate: np.ndarray  # [N] in the type of the weights, factor of the learning rate schedule
     k_winners: np.ndarray  # int64 [N], number of neurons that learn from an image, the first to fire; 0: all
     counts: np.ndarray  # int32 [N, neurons without padding], excitatory spikes; the kernel adds to them
+    activity: np.ndarray  # int64 [3 + I], numbers of an `Activity`; with learning off the kernel adds to them
 
 
 class Presentation(NamedTuple):
@@ -106,7 +109,12 @@ def present(network, images, presentation, trains, scratch):
         image = Image(
             n_steps, presentation.rest_steps, inputs, train, counts, rate, k_winners, index, key, presentation.seed
         )
-        kernel.present_image(network, image, presentation.learning, scratch)
+        n_inhibitory = kernel.present_image(network, image, presentation.learning, scratch)
+        if not presentation.learning:
+            images.activity[PRESENTATIONS] += 1
+            images.activity[EXCITATORY] += counts.sum()
+            images.activity[INHIBITORY] += n_inhibitory
+            add_by_input(train, n_steps, images.activity[INPUTS:])
         repeat += 1
         if repeat < presentation.thresholds.shape[0] and counts.sum() < presentation.min_spikes:
             counts[:] = 0

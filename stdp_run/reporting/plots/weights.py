@@ -41,9 +41,12 @@ def receptive_fields(
     grid[:kept] = weight[chosen]
     pixels = grid.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
     # Tiles without a neuron stay white.
-    look: dict[str, Any] = {"cmap": "magma", "aspect": "auto", "interpolation": "nearest" if scale >= 1 else "auto"}
+    look: dict[str, Any] = {"aspect": "auto", "interpolation": "nearest" if scale >= 1 else "auto"}
     extent = (0, columns * width, rows * height, 0)
-    image = axes.imshow(pixels, vmin=0, vmax=np.nanmax(pixels, initial=0) or 1, extent=extent, **look)
+    largest = np.nanmax(np.abs(pixels), initial=0) or 1
+    signed = np.nanmin(pixels, initial=0) < 0
+    look |= {"cmap": "RdBu_r", "vmin": -largest} if signed else {"cmap": "magma", "vmin": 0}
+    image = axes.imshow(pixels, vmax=largest, extent=extent, **look)
     axes.set_xticks(np.arange(columns + 1) * width, minor=True)
     axes.set_yticks(np.arange(rows + 1) * height, minor=True)
     axes.grid(which="minor", color=SEPARATOR, linewidth=1)

@@ -1,0 +1,90 @@
+"""Operations of an answer against plain loops over synapses, a hand-made table, and a finished run."""
+
+import copy
+import json
+from itertools import product
+
+import numpy as np
+import pytest
+from helpers.networks import ONE_PER_RULE, make_model, pictures
+
+from stdp_run.engines.base import Activity
+from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.inference.load import read_trained
+from stdp_run.network import initial_state
+from stdp_run.training.operations import layer_operations, operations
+
+FLOAT = ONE_PER_RULE[0]
+SHARES = ("activation_sparsity", "connection_sparsity")
+
+
+def activity_of(inputs, excitatory, inhibitory) -> Activity:
+    """Return the activity of recorded spikes, one presentation of each image."""
+    return Activity(len(inputs), int(excitatory.sum()), int(inhibitory.sum()), inputs.sum(axis=(0, 1)))
+
+
+def test_a_hand_made_network():
+    model = make_model(FLOAT, n_inputs=3, n_exc=2, n_steps=10, dtype="float32")
+    state = initial_state(model)
+    state.weight[:] = [[1, 0, 0], [2, 3, 0]]
+    found = layer_operations(Activity(4, 6, 8, np.array([5, 7, 11])), model, state, 2)  # of two images
+    assert found["connections"] == {
+        "input_to_excitatory": {"Effective_ACs": (5 * 2 + 7 * 1 + 11 * 0) / 2, "Dense": 20 * 6},
+        "excitatory_to_inhibitory": {"Effective_ACs": 3, "Dense": 20 * 2},
+        "inhibition": {"Effective_ACs": 4, "Dense": 20 * 2},
+    }
+    assert found["synaptic_operations"] == {"Effective_ACs": 8.5 + 3 + 4, "Dense": 200}
+    assert found["energy_uj"] == pytest.approx(15.5 * 0.9e-6) and found["membrane_updates"] == 20 * 4
+    assert found["activation_sparsity"] == pytest.approx(1 - 7 / 80)
+    assert found["synapses"] == 10 and found["connection_sparsity"] == pytest.approx(3 / 10)
+    # Weights, float64 thresholds, and for each of the two neurons v, refractory, inhibitory v, refractory and spikes.
+    assert found["footprint"] == 6 * 4 + 2 * 8 + 2 * 5 * 4
+
+
+def test_every_spike_at_every_synapse_is_an_accumulate():
+    model = make_model(FLOAT, n_inputs=49, n_exc=4, n_steps=30, rate_hz=600.0)
+    state = initial_state(model)
+    state.weight[np.random.default_rng(0).random(state.weight.shape) < 0.3] = 0
+    inputs, excitatory, inhibitory = record_spikes(model, state, pictures(49)[:3], np.arange(3))
+    expected = {"input_to_excitatory": 0, "excitatory_to_inhibitory": 0, "inhibition": 0}
+    for n, t in product(range(3), range(30)):
+        for i, j in product(range(4), range(49)):
+            expected["input_to_excitatory"] += int(inputs[n, t, j] and state.weight[i, j] != 0)
+        for i, j in product(range(4), range(4)):
+            expected["excitatory_to_inhibitory"] += int(i == j and excitatory[n, t, j])
+            expected["inhibition"] += int(i != j and inhibitory[n, t, j])
+    found = layer_operations(activity_of(inputs, excitatory, inhibitory), model, state, 3)
+    assert {name: 3 * each["Effective_ACs"] for name, each in found["connections"].items()} == pytest.approx(expected)
+    assert min(expected.values()) > 0
+
+
+def test_layers_are_added_and_their_shares_weighted():
+    large, small = (
+        layer_operations(Activity(n, n, n, np.full(3, n)), model, initial_state(model), 1)
+        for n, model in ((1, make_model(FLOAT, 3, 6)), (5, make_model(FLOAT, 3, 2)))
+    )
+    before = copy.deepcopy((large, small))
+    total, alone = operations(large, small), operations(small)
+    assert (large, small) == before and total["layers"] == [large, small] and alone["layers"] == [small]
+    assert all(alone[name] == pytest.approx(small[name]) for name in (*SHARES, "energy_uj", "membrane_updates"))
+    for name in ("membrane_updates", "synapses", "footprint", "energy_uj"):
+        assert total[name] == pytest.approx(large[name] + small[name])
+    for name, each in total["connections"].items():
+        dense = [layer["connections"][name]["Dense"] for layer in (large, small)]
+        assert each["Dense"] == pytest.approx(sum(dense))
+    for name in SHARES:
+        low, high = sorted((large[name], small[name]))
+        assert low <= total[name] <= high
+    assert total["activation_sparsity"] == pytest.approx(1 - (2 + 10) / total["membrane_updates"])
+
+
+def test_the_result_of_a_run_has_the_spikes_of_its_test_images(finished_run, mnist):
+    result = json.loads((finished_run / "result.json").read_text())
+    trained, found = read_trained(finished_run), result["operations"]
+    model, state, n_images = trained.model, trained.saved.state(), result["test_images"]
+    assert (model.n_presentations, model.inference_encoder.min_spikes) == (1, 0)
+    pixels = mnist.test.pixels[:n_images].reshape(n_images, -1)
+    spikes = record_spikes(model, state, pixels, np.arange(n_images))
+    expected = operations(layer_operations(activity_of(*spikes), model, state, n_images))
+    assert found == json.loads(json.dumps(expected)) and found["synaptic_operations"]["Effective_ACs"] > 1000
+    assert expected["activation_sparsity"] < 1
