@@ -6,19 +6,16 @@ variance of 1 over the counts and over the inputs. The loss is the mean cross en
 squared norm of the weights. Adam (Kingma & Ba 2015, arXiv 1412.6980) takes `STEPS` steps with a cosine schedule.
 """
 
-import math
 import time
 from typing import Any
 
 import numpy as np
 
-from stdp_run.evaluation.labels import one_hot
 from stdp_run.evaluation.metrics import slices
 
 PENALTIES = (0.03, 0.01, 0.003, 0.001)
 HELD_OUT = 6  # one in so many labelled images, the last ones, selects the penalty; 10,000 of 60,000
 STEPS, IMAGES_AT_ONCE, RATE = 1000, 250, 0.01
-MEAN_DECAY, SQUARE_DECAY, EPSILON = 0.9, 0.999, 1e-8  # of Adam, its published values
 
 
 class Features:
@@ -78,30 +75,28 @@ def fit(
 ) -> np.ndarray:
     """Return the weights with each of P penalties, float32 [P, F + 1, C], from values [N, F] and classes [N].
 
-    The last row of weights is the intercept, which has no penalty. All penalties see the same images, so that these
-    are read once.
+    The last row of weights is the intercept, which has no penalty.
     """
-    n_images, n_columns = len(values), len(penalties) * n_classes
-    target = np.tile(one_hot(classes, n_classes).astype(np.float32), len(penalties))  # [N, P * C]
-    penalty = np.repeat(np.array(penalties, np.float32), n_classes)
-    weight, mean, square = np.zeros((3, values.shape[1] + 1, n_columns), np.float32)
-    n_batches = -(-n_images // IMAGES_AT_ONCE)
+    import torch
+
+    penalty, target = torch.tensor(penalties)[:, None, None], torch.from_numpy(classes).repeat(len(penalties), 1)
+    weight = torch.zeros((len(penalties), values.shape[1] + 1, n_classes), requires_grad=True)
+    optimizer = torch.optim.Adam([weight], lr=RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    n_batches = -(-len(values) // IMAGES_AT_ONCE)
     for step in range(STEPS):
         epoch, batch = divmod(step, n_batches)
         if batch == 0:
-            order = np.random.default_rng(epoch).permutation(n_images)
+            order = np.random.default_rng(epoch).permutation(len(values))
         chosen = order[batch * IMAGES_AT_ONCE : (batch + 1) * IMAGES_AT_ONCE]
-        x = _standardised(values[chosen], scaling)
-        score = (x @ weight).reshape(len(x), -1, n_classes)
-        likelihood = np.exp(score - score.max(axis=2, keepdims=True))
-        probability = likelihood / likelihood.sum(axis=2, keepdims=True)
-        gradient = x.T @ (probability.reshape(len(x), -1) - target[chosen]) / len(x)
-        gradient[:-1] += penalty * weight[:-1]
-        mean += (1 - MEAN_DECAY) * (gradient - mean)
-        square += (1 - SQUARE_DECAY) * (gradient**2 - square)
-        rate = RATE * 0.5 * (1 + math.cos(math.pi * step / STEPS)) / (1 - MEAN_DECAY ** (step + 1))
-        weight -= rate * mean / (np.sqrt(square / (1 - SQUARE_DECAY ** (step + 1))) + EPSILON)
-    return weight.reshape(len(weight), -1, n_classes).swapaxes(0, 1)
+        score = torch.from_numpy(_standardised(values[chosen], scaling)) @ weight  # [P, images, C]
+        loss = torch.nn.functional.cross_entropy(score.flatten(0, 1), target[:, chosen].flatten()) * len(penalties)
+        loss = loss + (penalty / 2 * weight[:, :-1] ** 2).sum()  # a sum over penalties, which do not mix
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    return weight.detach().numpy()
 
 
 def _standardised(values: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

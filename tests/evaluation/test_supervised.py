@@ -1,8 +1,7 @@
-"""The supervised readout: its classifier against PyTorch and SciPy, its penalty, and runs with and without it."""
+"""The supervised readout: its classifier against SciPy, its penalty, and runs with and without it."""
 
 import numpy as np
 import pytest
-import torch
 from helpers.errors import message_of
 from helpers.runs import TINY, contents, figures, result_of, run_in
 from scipy.optimize import minimize
@@ -50,29 +49,12 @@ def test_the_classifier_is_near_the_minimum_of_the_loss_that_scipy_finds():
     assert least < 0.9 * loss(np.zeros(33))
 
 
-def test_the_steps_are_those_of_torch_and_penalties_do_not_mix(monkeypatch):
-    monkeypatch.setattr(supervised, "STEPS", 30)
-    monkeypatch.setattr(supervised, "IMAGES_AT_ONCE", 32)
-    images, penalties = features(100), (0.1, 0.003)
-    x, y = torch.tensor(standardised(images)), torch.tensor(images.classes)
-    found = fit(images.values, images.classes, 3, images.scaling(), penalties)
-    for weight, penalty in zip(found, penalties, strict=True):
-        w, b = (torch.zeros(shape, dtype=torch.float64, requires_grad=True) for shape in ((10, 3), (3,)))
-        optimizer = torch.optim.Adam([w, b], lr=supervised.RATE)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 30)
-        batches = [part for epoch in range(8) for part in _epoch(epoch)]
-        for chosen in batches[:30]:
-            optimizer.zero_grad()
-            loss = torch.nn.functional.cross_entropy(x[chosen] @ w + b, y[chosen]) + penalty / 2 * (w**2).sum()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-        assert weight[:-1] == pytest.approx(w.detach().numpy(), abs=1e-5)
-        assert weight[-1] == pytest.approx(b.detach().numpy(), abs=1e-5)
-
-
-def _epoch(epoch):
-    return np.array_split(np.random.default_rng(epoch).permutation(100), [32, 64, 96])
+def test_penalties_do_not_mix():
+    images = features(100)
+    arguments = images.values, images.classes, 3, images.scaling()
+    together = fit(*arguments, (0.1, 0.003))
+    for weight, penalty in zip(together, (0.1, 0.003), strict=True):
+        assert weight == pytest.approx(fit(*arguments, (penalty,))[0], abs=1e-4)
 
 
 def test_the_penalty_is_that_which_a_plain_loop_finds_and_all_images_are_fitted(monkeypatch):
