@@ -48,6 +48,8 @@ def report(directory, **changes) -> str:
 def test_the_report_has_the_figures_of_the_run(tmp_path):
     supervised = {"accuracy": 0.9735, "n_features": 8704, "label_images": 60000}
     changes = {"forgetting": 0.25, "forgetting_per_class": {"0": 0.5, "1": 0.0}, "supervised": supervised}
+    first = {"n_exc": 64, "silent_neurons": 2, "spikes_per_image": 1234.5, "active_inputs": 0.25}
+    changes["first_layer"] = first | {"largest_cosine": 0.98765}
     text = text_of(report(tmp_path, **changes))
     for words in (
         "accuracy on 1,000 test images (95% interval 92.08% to 93.11%), readout all_activity",
@@ -58,7 +60,9 @@ def test_the_report_has_the_figures_of_the_run(tmp_path):
         "fitted with the labels of 60,000 images;",
         "forgetting, all_activity 25.00%, peak accuracy minus final accuracy, mean over 2 classes",
         "images per second 2,303 learning, 2,746 evaluating operations per image 1,234,568 effective accumulates, "
-        "90,000,000 dense; theoretical energy 1.11 µJ silent neurons 12 of 6,400 wall time 0:01:11",
+        "90,000,000 dense; theoretical energy 1.11 µJ silent neurons 12 of 6,400 "
+        "first layer 64 neurons, 2 of them silent; 1,234 spikes per image; "
+        "25.00% of the second layer's inputs are not 0; the largest cosine between two filters is 0.988 wall time 0:01:11",
         "commit 0123456789ab-dirty versions python 3.11.7, stdp-run 0.1.0",
         "0 100 98.00% 1 900 50.00% 2 0 -",
     ):

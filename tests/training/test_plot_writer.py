@@ -133,7 +133,7 @@ def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkey
     down, across = settings.first_layer.blocks(settings.dataset)
     projection = np.random.default_rng(1).random((model.n_inputs, 64))
     pixels = np.zeros((1, 2, model.n_inputs), np.uint8)
-    record = FirstLayerRecord({}, projection, np.zeros((2, 64), np.uint8), {})
+    record = FirstLayerRecord({}, projection, np.zeros((2, 64), np.uint8), {}, {})
     data = replace(DATA, test_pixels=pixels, test_classes=np.arange(2), test_index=np.arange(2), first_layer=record)
     state = initial_state(model)
     with PlotWriter(tmp_path, lambda *_: None, settings, model, data) as made:

@@ -70,11 +70,11 @@ def test_a_run_that_was_stopped_ends_as_if_nothing_had_happened(intact, tmp_path
     monkeypatch.setattr(first_layer, "CACHE", f"first_layer/tests-{os.getpid()}/{where}")
     run, count, answered = tmp_path / "run", FirstLayer._count, []
 
-    def counted(self, pixels):
+    def counted(self, pixels, shifts):
         answered.append(pixels)
         if where == "answers" and len(answered) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
-        return count(self, pixels)
+        return count(self, pixels, shifts)
 
     with monkeypatch.context() as patch, struck({"first": 900, "second": 400}.get(where, 0), kill):
         patch.setattr(FirstLayer, "_count", counted)
