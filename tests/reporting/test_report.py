@@ -62,7 +62,8 @@ def test_the_report_has_the_figures_of_the_run(tmp_path):
         "images per second 2,303 learning, 2,746 evaluating operations per image 1,234,568 effective accumulates, "
         "90,000,000 dense; theoretical energy 1.11 µJ silent neurons 12 of 6,400 "
         "first layer 64 neurons, 2 of them silent; 1,234 spikes per image; "
-        "25.00% of the second layer's inputs are not 0; the largest cosine between two filters is 0.988 wall time 0:01:11",
+        "25.00% of the second layer's inputs are not 0; "
+        "the largest cosine between two filters is 0.988 wall time 0:01:11",
         "commit 0123456789ab-dirty versions python 3.11.7, stdp-run 0.1.0",
         "0 100 98.00% 1 900 50.00% 2 0 -",
     ):
