@@ -24,7 +24,7 @@ from stdp_run.errors import UserError, printable
 from stdp_run.files import read_regular, write_atomically
 from stdp_run.network import Model, NetworkState, persistent_state
 
-FORMAT = 1  # raise it when files of earlier versions cannot be read any more
+FORMAT = 2  # raise it when files of earlier versions cannot be read any more
 _MARK = b"\nstdp-run checkpoint sha256 "
 _TAIL_LENGTH = len(_MARK) + 64 + 1
 _MAKES_MEMORY = re.compile(rb"\n(bytearray|_rebuild_(?!tensor_v2\n))")  # in a pickle; no checkpoint has these names

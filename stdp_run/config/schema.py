@@ -116,7 +116,8 @@ class Settings:
             raise UserError(f"trainer.k_winners_start={start}: needs k_winners, the number at the end; it is null")
         shifts, layer, images = self.evaluator.shifts, self.first_layer, self.dataset
         if shifts >= min(images.height, images.width):
-            raise UserError.bad_value("evaluator.shifts", shifts, "smaller than the images")
+            allowed = f"smaller than the images, which have {images.height} x {images.width} pixels"
+            raise UserError.bad_value("evaluator.shifts", shifts, allowed)
         if shifts and layer and layer.stride > 1:
             raise UserError.bad_value("evaluator.shifts", shifts, f"0 with first_layer.stride={layer.stride}")
         if layer and layer.network.evaluator.shifts:

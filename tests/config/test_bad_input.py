@@ -54,6 +54,18 @@ ONE_LINE = [
         "first_layer=patches first_layer.evaluator.supervised=true",
         "first_layer.evaluator.supervised=true: must be false",
     ),
+    ("encoder.on_off=maybe", "encoder.on_off=maybe: must be true or false"),
+    ("evaluator.w_ie=abc", "evaluator.w_ie=abc: must be a number, or null"),
+    ("rule=post_pre_int evaluator.w_ie=1.5", "evaluator.w_ie=1.5: must be a whole number"),
+    ("experiment=diehl_cook_2015_100 evaluator.w_ie=-1", "evaluator.w_ie=-1.0: must be a number of 0 or more"),
+    ("evaluator.shifts=-1", "evaluator.shifts=-1: must be a whole number of 0 or more"),
+    ("evaluator.shifts=1.5", "evaluator.shifts=1.5: must be a whole number of 0 or more"),
+    ("dataset.width=9 evaluator.shifts=9", "evaluator.shifts=9: must be smaller than the images, which have 28 x 9 p"),
+    ("first_layer=patches first_layer.stride=2 evaluator.shifts=1", "evaluator.shifts=1: must be 0 with first_layer.st"),
+    (
+        "first_layer=patches first_layer.evaluator.shifts=1",
+        "first_layer.evaluator.shifts=1: must be 0; evaluator.shifts shifts the images",
+    ),
     ("resume=nowhere -m", "resume=nowhere: must be auto, null, or the directory of a run"),
 ]
 

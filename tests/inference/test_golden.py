@@ -59,12 +59,12 @@ def test_checkpoints_of_earlier_versions_answer_as_they_did(kind):
 def test_a_file_of_another_format_names_the_versions_that_wrote_and_read_it(tmp_path, monkeypatch):
     saved, path = checkpoint.load(FOLDER / "currents.pt"), tmp_path / "checkpoint.pt"
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint, "FORMAT", 2)
+        patch.setattr(checkpoint, "FORMAT", 9)
         patch.setattr(checkpoint, "_version", lambda: "9.8.7")
         checkpoint.save(path, replace(saved, engine=["quantum", "qpu"]))
     assert torch.load(path, weights_only=True)["version"] == "9.8.7"
-    reader = f"stdp-run {stdp_run.__version__} reads format 1"
-    line = f"checkpoint={path}: stdp-run 9.8.7 wrote it in format 2; {reader}"
+    reader = f"stdp-run {stdp_run.__version__} reads format {checkpoint.FORMAT}"
+    line = f"checkpoint={path}: stdp-run 9.8.7 wrote it in format 9; {reader}"
     assert message_of(lambda: stdp_run.load(path)).endswith(line)
 
 
