@@ -101,7 +101,7 @@ class TrainedNetwork:
         return in_image.reshape(-1, images.height, images.width)
 
     def record(self, images: np.ndarray) -> Recording:
-        """Return all spikes that `classify` counts, computed by the torch engine; arguments and errors as there."""
+        """Return all spikes of the first presentation of pictures, by the torch engine; arguments as in `classify`."""
         from stdp_run.engines.dense.recording import record_spikes  # importing torch takes seconds
 
         pixels = self._pixels(images)[0]

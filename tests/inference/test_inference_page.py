@@ -17,10 +17,11 @@ PAGE = Path(__file__).parents[2] / "docs/use/inference.md"
 PROGRAM = re.search(r"<!-- program: inference -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
 
 
-@pytest.mark.parametrize("refractory", [0, 5])
-def test_the_program_counts_and_draws_the_spikes_of_the_engine(refractory, finished_run, tmp_path, mnist):
+@pytest.mark.parametrize(("refractory", "w_ie"), [(0, None), (5, None), (0, 40.0)])
+def test_the_program_counts_and_draws_the_spikes_of_the_engine(refractory, w_ie, finished_run, tmp_path, mnist):
     saved, path = checkpoint.load(finished_run / "checkpoint.pt"), tmp_path / "network.npz"
     config = {**saved.config, "dtype": "float64", "neuron": {**saved.config["neuron"], "refractory": refractory}}
+    config["evaluator"] = {**config["evaluator"], "w_ie": w_ie}
     arrays = {**saved.state_dict, "weight": saved.state_dict["weight"].astype(np.float64)}
     checkpoint.save(tmp_path / "run.pt", replace(saved, config=config, state_dict=arrays))
     exec(PROGRAM[1].replace("network.npz", str(export(tmp_path / "run.pt", path))), program := {})
@@ -31,7 +32,8 @@ def test_the_program_counts_and_draws_the_spikes_of_the_engine(refractory, finis
     answers = [program["answer"](image, np.random.default_rng(0)) for image in images]
     assert np.mean(np.array(answers) == mnist.test.labels[:40].astype(str)) > 0.6
     fixed = SimpleNamespace(random=lambda shape: np.full(shape, 0.05))  # an input spikes where its probability is above
-    for encoder in (trained.model.encoder, replace(trained.model.encoder, gamma=0.5, mean_pixel=33.0)):
-        program["encoder"].update(gamma=encoder.gamma, mean_pixel=encoder.mean_pixel)
+    own, changed = trained.model.encoder, {"gamma": 0.5, "mean_pixel": 33.0}
+    for encoder in (own, replace(own, **changed), replace(own, on_off=True), replace(own, **changed, on_off=True)):
+        program["encoder"].update(gamma=encoder.gamma, mean_pixel=encoder.mean_pixel, on_off=encoder.on_off)
         spikes = np.array([program["encode"](image, fixed)[0] for image in images])
         assert np.array_equal(spikes, encoder.limits(images) > 0.05 * 2.0**32)

@@ -46,6 +46,16 @@ def test_classes_have_the_names_and_the_calibration_of_the_checkpoint(finished_r
     assert answers.confidence == pytest.approx(answers.score.max(axis=1) / answers.score.sum(axis=1))
 
 
+def test_receptive_fields_of_on_and_off_inputs_are_their_difference(finished_run, tmp_path, network):
+    saved = checkpoint.load(finished_run / "checkpoint.pt")
+    config = {**saved.config, "encoder": {**saved.config["encoder"], "on_off": True}}
+    off = np.linspace(0, 1, 78_400, dtype=np.float32).reshape(100, 784)
+    arrays = {**saved.state_dict, "weight": np.concatenate([saved.state_dict["weight"], off], axis=1)}
+    checkpoint.save(tmp_path / "on_off.pt", replace(saved, config=config, state_dict=arrays))
+    fields = load(tmp_path / "on_off.pt").receptive_fields
+    np.testing.assert_array_equal(fields, network.receptive_fields - off.reshape(100, 28, 28))
+
+
 def test_an_answer_depends_on_the_picture_alone(finished_run, network, images):
     together = network.classify(images)
     order = np.random.default_rng(0).permutation(len(images))

@@ -124,6 +124,14 @@ def test_a_graph_has_inhibition_and_what_an_answer_takes(tmp_path):
     assert json.loads(known["settings"]) == trained.saved.config
 
 
+def test_a_graph_of_on_and_off_inputs_has_two_per_pixel(tmp_path):
+    trained = make("lif_stdp", "encoder.on_off=true", "evaluator.w_ie=7")
+    own, weaker = graph_of(make("lif_stdp"), ".nir", tmp_path), graph_of(trained, ".nir", tmp_path)
+    assert own.nodes["input"].input_type["input"].tolist() == [784]
+    assert weaker.nodes["input"].input_type["input"].tolist() == [1568]
+    assert weaker.nodes["inhibition"].weight[0, 1] == pytest.approx(own.nodes["inhibition"].weight[0, 1] * 7 / 20)
+
+
 def test_integers_become_real_numbers_that_are_rounded_down_on_average(tmp_path):
     trained = make("diehl_cook_int", "rule=post_pre_int")
     graph = graph_of(trained, ".nir", tmp_path)

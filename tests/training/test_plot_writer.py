@@ -124,15 +124,16 @@ def test_the_raster_has_class_and_answer_and_plots_of_patches_have_no_labels(tmp
     assert put.names(10) == [*OF_THE_NETWORK, "raster"]
 
 
-def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkeypatch):
+@pytest.mark.parametrize("on_off", ["false", "true"])
+def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkeypatch, on_off):
     words = ("dataset=digits", "first_layer=patches", "n_exc=5", "encoder.steps=50", "first_layer.n_exc=6")
-    settings = settings_of(*words, "tuned=none")
+    settings = settings_of(*words, "tuned=none", f"encoder.on_off={on_off}")
     model, drawn = build_model(settings), []
     monkeypatch.setattr(plots, "receptive_fields", lambda weight, *_: drawn.append(weight) or plots.to_png)
     monkeypatch.setattr(plots, "to_png", lambda _: b"")
     down, across = settings.first_layer.blocks(settings.dataset)
-    projection = np.random.default_rng(1).random((model.n_inputs, 64))
-    pixels = np.zeros((1, 2, model.n_inputs), np.uint8)
+    projection = np.random.default_rng(1).random((model.n_pixels, 64))
+    pixels = np.zeros((1, 2, model.n_pixels), np.uint8)
     record = FirstLayerRecord({}, projection, np.zeros((2, 64), np.uint8), {}, {})
     data = replace(DATA, test_pixels=pixels, test_classes=np.arange(2), test_index=np.arange(2), first_layer=record)
     state = initial_state(model)
@@ -140,10 +141,13 @@ def test_a_second_layer_is_drawn_through_the_first_and_as_it_is(tmp_path, monkey
         made.submit(10, made.network(10, state, np.zeros(5, np.int64)))
         made.submit(10, made.labelled(10, state, Labels(np.zeros(5, np.int64), np.ones((10, 5)))))
     fields, blocks = drawn
-    np.testing.assert_array_equal(fields, (state.weight @ projection).reshape(5, 8, 8))
+    weight = state.weight
+    if on_off == "true":
+        weight = weight[:, : model.n_pixels] - weight[:, model.n_pixels :]
+    np.testing.assert_array_equal(fields, (weight @ projection).reshape(5, 8, 8))
     assert (blocks[:, down:, :across] != blocks[:, :down, :across]).any()
     # The map of a first-layer neuron: 6 of them stand as 2 rows of 3; inputs are blocks x neurons.
-    inputs = state.weight.reshape(5, down, across, 6)
+    inputs = weight.reshape(5, down, across, 6)
     np.testing.assert_array_equal(blocks[:, down:, across : 2 * across], inputs[..., 4])
 
 

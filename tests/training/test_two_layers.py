@@ -8,11 +8,24 @@ import signal
 import numpy as np
 import pytest
 from helpers.errors import message_of
-from helpers.runs import Killed, assert_same, contents, intact_run, kill, result_of, run_in, settings_of, struck
+from helpers.runs import (
+    Killed,
+    assert_same,
+    contents,
+    intact_run,
+    kill,
+    killed_run,
+    result_of,
+    run_in,
+    settings_of,
+    struck,
+)
+from PIL import Image
 
 import stdp_run
 from stdp_run import checkpoint
 from stdp_run.cli.overrides import prepared
+from stdp_run.commands.predict import predict
 from stdp_run.datasets.selection import load_images
 from stdp_run.inference import first_layer
 from stdp_run.inference.export import export
@@ -101,6 +114,37 @@ def test_a_first_layer_that_has_learned_can_be_given(intact, tmp_path, without_p
         assert result_of(tmp_path / name)["first_layer"] == result_of(intact)["first_layer"]
         assert checkpoint.load(tmp_path / name / "checkpoint.pt").config["first_layer"]["seed"] == 0
     assert_same(tmp_path / "other", tmp_path / "third", "config")
+
+
+# A first layer with ON and OFF inputs; both layers answer with weaker inhibition, the second one from five views.
+GRADED = (
+    *("first_layer.encoder.on_off=true", "encoder.on_off=true", "first_layer.evaluator.w_ie=60", "evaluator.w_ie=100"),
+    *("evaluator.shifts=1", "evaluator.n_presentations=5", "evaluator.steps=60"),
+)
+
+
+def test_on_off_inputs_weaker_inhibition_and_shifts_stay_with_the_network(tmp_path):
+    """A run that is killed and resumed has the figures of its evaluation; it is exported and answers pictures."""
+    run = tmp_path / "run"
+    killed_run(run, 400, *SMALL, *GRADED)
+    run_in(run, f"resume={run}")
+    assert "resumed after" in (run / "run.log").read_text() and judged(result_of(run)) > 0.3
+    run_in(tmp_path / "whole", *SMALL, *GRADED)
+    assert_same(run, tmp_path / "whole", "config")
+    run_in(tmp_path / "eval", "mode=eval", f"checkpoint={run}")
+    for key in ("confusion", "operations"):
+        assert result_of(tmp_path / "eval")[key] == result_of(run)[key]
+    run_in(tmp_path / "plain", "mode=eval", f"checkpoint={run}", "evaluator.shifts=0")
+    assert result_of(tmp_path / "plain")["confusion"] != result_of(run)["confusion"]
+    network, data = stdp_run.load(run), load_images(settings_of(*SMALL))
+    assert network.receptive_fields.shape == (30, 8, 8) and network.receptive_fields.min() < 0
+    answers = network.classify(data.test_pixels[0])
+    assert abs((answers.class_index == data.test_classes).mean() - judged(result_of(run))) < 0.1
+    Image.fromarray(data.test_pixels[0, 0].reshape(8, 8)).save(tmp_path / "digit.png")
+    prediction = predict(run, tmp_path / "digit.png")
+    assert (prediction.answers.counts == answers.counts[:1]).all()
+    with np.load(export(run, tmp_path / "network.npz")) as arrays:
+        assert arrays["weight"].shape == (30, 144) and arrays["first_layer_weight"].shape == (8, 18)
 
 
 GIVEN = ("first_layer=patches", *SECOND)
