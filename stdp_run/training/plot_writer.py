@@ -73,7 +73,8 @@ class PlotWriter:
         """Yield receptive fields with the neurons' labels [E], thresholds and weights."""
         images, classes, first = self._settings.dataset, self._data.classes, self._data.first_layer
         after, (unit, theta_unit) = f"after {images_seen:,} images", self._model.neuron.units
-        title, quantity = f"Receptive fields {after}", f"weight ({unit})"
+        kind = "ON minus OFF weight" if self._model.encoder.on_off else "weight"
+        title, quantity = f"Receptive fields {after}", f"{kind} ({unit})"
         weight = in_pixels(state.weight, self._model.encoder)
         if first is not None:
             title, quantity = f"{title}, drawn through the first layer", f"{quantity} x mean weight of the first layer"
