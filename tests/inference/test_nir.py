@@ -127,8 +127,7 @@ def test_a_graph_has_inhibition_and_what_an_answer_takes(tmp_path):
 def test_a_graph_of_on_and_off_inputs_has_two_per_pixel(tmp_path):
     trained = make("lif_stdp", "encoder.on_off=true", "evaluator.w_ie=7")
     own, weaker = graph_of(make("lif_stdp"), ".nir", tmp_path), graph_of(trained, ".nir", tmp_path)
-    assert own.nodes["input"].input_type["input"].tolist() == [784]
-    assert weaker.nodes["input"].input_type["input"].tolist() == [1568]
+    assert own.nodes["weights"].weight.shape == (12, 784) and weaker.nodes["weights"].weight.shape == (12, 1568)
     assert weaker.nodes["inhibition"].weight[0, 1] == pytest.approx(own.nodes["inhibition"].weight[0, 1] * 7 / 20)
 
 

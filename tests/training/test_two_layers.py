@@ -118,8 +118,8 @@ def test_a_first_layer_that_has_learned_can_be_given(intact, tmp_path, without_p
 
 # A first layer with ON and OFF inputs; both layers answer with weaker inhibition, the second one from five views.
 GRADED = (
-    *("first_layer.encoder.on_off=true", "encoder.on_off=true", "first_layer.evaluator.w_ie=60", "evaluator.w_ie=100"),
-    *("evaluator.shifts=1", "evaluator.n_presentations=5", "evaluator.steps=60"),
+    *("first_layer.encoder.on_off=true", "first_layer.evaluator.w_ie=60", "evaluator.w_ie=100"),
+    *("evaluator.shifts=1", "evaluator.n_presentations=5"),
 )
 
 
@@ -144,7 +144,7 @@ def test_on_off_inputs_weaker_inhibition_and_shifts_stay_with_the_network(tmp_pa
     prediction = predict(run, tmp_path / "digit.png")
     assert (prediction.answers.counts == network.classify(prediction.pixels).counts).all()
     with np.load(export(run, tmp_path / "network.npz")) as arrays:
-        assert arrays["weight"].shape == (30, 144) and arrays["first_layer_weight"].shape == (8, 18)
+        assert arrays["weight"].shape == (30, 72) and arrays["first_layer_weight"].shape == (8, 18)
 
 
 GIVEN = ("first_layer=patches", *SECOND)
