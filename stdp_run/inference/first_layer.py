@@ -186,8 +186,8 @@ def views(pixels: np.ndarray, settings: Settings, layer: FirstLayer | None, cach
     shifts = settings.evaluator.shifts
     if layer is not None:
         return layer.seen(layer.counts(pixels, shifts, cached))
-    images = pixels.reshape(-1, settings.dataset.height, settings.dataset.width)
-    return shifted(images, shifts).reshape(-1, *pixels.shape)
+    seen = shifted(pixels.reshape(-1, settings.dataset.height, settings.dataset.width), shifts)
+    return seen.reshape(len(seen), *pixels.shape)
 
 
 def largest_cosine(weight: np.ndarray) -> float:

@@ -30,7 +30,7 @@ def write(path, data: bytes):
 
 def saved(value) -> bytes:
     buffer = io.BytesIO()
-    torch.save(value, buffer)
+    torch.save({"format": checkpoint.FORMAT, **value}, buffer)
     return buffer.getvalue()
 
 

@@ -22,6 +22,7 @@ SIZES = ("dataset.height=9", "dataset.width=8", "first_layer.dataset.height=3", 
 COMMAND = (
     *("dataset=image_folder", *SIZES, "first_layer=patches", f"first_layer.n_exc={N_EXC}"),
     *("first_layer.block=2", "first_layer.min_contrast=1.1", "first_layer.spike_value=60", "seed=7"),
+    *("first_layer.encoder.on_off=false", "first_layer.encoder.mean_pixel=80"),
 )
 RNG = np.random.default_rng(3)
 IMAGES = RNG.integers(256, size=(6, 9, 8)).astype(np.uint8) * (RNG.random((6, 9, 8)) < 0.3).astype(np.uint8)

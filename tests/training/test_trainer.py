@@ -66,7 +66,7 @@ def train(n_images, recorder_class=Recorder, **changes):
     settings = settings_of(*(f"{key}={'null' if value is None else value}" for key, value in overrides.items()))
     classes, pixels = np.arange(n_images) % 3, np.zeros((n_images, 4), np.uint8)
     recorder = recorder_class(classes)
-    data = Data(pixels, classes, pixels, classes, np.arange(n_images), ("a", "b", "c"))
+    data = Data(pixels, classes, pixels[None], pixels[None], classes, np.arange(n_images), ("a", "b", "c"))
     recorder.progress = Progress.of(settings, data, None)
 
     class Here(Trainer):
