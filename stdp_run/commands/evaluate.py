@@ -80,7 +80,8 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         first = layer_operations(layer.take_activity(), layer.model, layer.state, final.n_images)
         result["operations"] = operations(first, *result["operations"]["layers"])
     learned_from = trained.saved.global_step // trained.settings.epochs
-    result |= {"train_images": learned_from, "label_images": trained.settings.n_label or learned_from}
+    labelled = min(trained.settings.n_label or learned_from, learned_from)
+    result |= {"train_images": learned_from, "label_images": labelled}
     result["train_images_per_second"] = None
     if perturbation:
         result["perturbation"] = {"name": settings.record["perturbation"]["name"], **perturbation.described()}

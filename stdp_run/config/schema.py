@@ -31,6 +31,7 @@ from stdp_run.config.sections import (
     threads_check,
 )
 from stdp_run.errors import UserError
+from stdp_run.evaluation.shifts import offsets
 from stdp_run.parameters import Check, non_negative, positive, whole_positive
 from stdp_run.rules.reduction import REDUCTIONS
 
@@ -114,17 +115,25 @@ class Settings:
         if self.trainer.k_winners_start is not None and self.k_winners is None:
             start = self.trainer.k_winners_start
             raise UserError(f"trainer.k_winners_start={start}: needs k_winners, the number at the end; it is null")
-        shifts, layer, images = self.evaluator.shifts, self.first_layer, self.dataset
+        self._check_shifts()
+        if self.evaluator.supervised and self.dataset.name == "patches":
+            raise UserError.bad_value("evaluator.supervised", True, "false: patches have no classes of their own")
+
+    def _check_shifts(self) -> None:
+        """Raise UserError unless every shift of an image has a presentation, and a first layer can move its blocks."""
+        shifts, n_shown = self.evaluator.shifts, self.evaluator.n_presentations
+        layer, images = self.first_layer, self.dataset
         if shifts >= min(images.height, images.width):
             allowed = f"smaller than the images, which have {images.height} x {images.width} pixels"
             raise UserError.bad_value("evaluator.shifts", shifts, allowed)
+        if n_shown < len(offsets(shifts)):
+            allowed = f"{len(offsets(shifts))} or more, one for each shift of evaluator.shifts={shifts}"
+            raise UserError.bad_value("evaluator.n_presentations", n_shown, allowed)
         if shifts and layer and layer.stride > 1:
             raise UserError.bad_value("evaluator.shifts", shifts, f"0 with first_layer.stride={layer.stride}")
         if layer and layer.network.evaluator.shifts:
             inner = layer.network.evaluator.shifts
             raise UserError.bad_value("first_layer.evaluator.shifts", inner, "0; evaluator.shifts shifts the images")
-        if self.evaluator.supervised and self.dataset.name == "patches":
-            raise UserError.bad_value("evaluator.supervised", True, "false: patches have no classes of their own")
 
     @property
     def n_inputs(self) -> int:

@@ -27,7 +27,7 @@ class FirstLayerRecord:
 
 @dataclass(frozen=True)
 class Data:
-    """The images of a run, flat; P are the pixels that the network sees, K the views of an image (inference.shifts)."""
+    """The images of a run, flat: P pixels that the network sees, K views of an image (evaluation.shifts)."""
 
     train_pixels: np.ndarray  # uint8 [N, P]
     train_classes: np.ndarray  # int64 [N]
@@ -51,12 +51,11 @@ def load_images(settings: Settings) -> Data:
         raise UserError(f"dataset={section.name}: no images with dataset.split={section.split}; must be one or more")
     n_train = _at_most("n_train", settings.n_train, len(train.labels))
     n_test = _at_most("n_test", settings.n_test, len(test.labels))
-    n_label = _at_most("n_label", settings.n_label, n_train)
     train_pixels = train.pixels[:n_train].reshape(-1, section.n_inputs)
     return Data(
         train_pixels=train_pixels,
         train_classes=train.labels[:n_train].astype(np.int64),
-        label_pixels=train_pixels[None, :n_label],
+        label_pixels=train_pixels[None, : settings.n_label],
         test_pixels=test.pixels[:n_test].reshape(1, -1, section.n_inputs),
         test_classes=test.labels[:n_test].astype(np.int64),
         test_index=np.arange(n_test) + (len(train.labels) if section.split == "validation" else 0),

@@ -27,7 +27,7 @@ from stdp_run.encoding import in_pixels
 from stdp_run.engines.base import Activity, Engine, no_activity
 from stdp_run.engines.event.cache import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
-from stdp_run.inference.shifts import offsets, padded, shifted
+from stdp_run.evaluation.shifts import offsets, padded, shifted
 from stdp_run.network import Model, NetworkState
 
 IMAGES_AT_ONCE = 250  # more do not fit a processor's cache

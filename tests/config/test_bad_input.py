@@ -61,9 +61,13 @@ ONE_LINE = [
     ("evaluator.shifts=-1", "evaluator.shifts=-1: must be a whole number of 0 or more"),
     ("evaluator.shifts=1.5", "evaluator.shifts=1.5: must be a whole number of 0 or more"),
     ("dataset.width=9 evaluator.shifts=9", "evaluator.shifts=9: must be smaller than the images, which have 28 x 9 p"),
-    ("first_layer=patches first_layer.stride=2 evaluator.shifts=1", "evaluator.shifts=1: must be 0 with first_layer."),
+    ("evaluator.shifts=1 evaluator.n_presentations=4", "evaluator.n_presentations=4: must be 5 or more, one for each"),
     (
-        "first_layer=patches first_layer.evaluator.shifts=1",
+        "first_layer=patches first_layer.stride=2 evaluator.shifts=1 evaluator.n_presentations=5",
+        "evaluator.shifts=1: must be 0 with first_layer.stride=2",
+    ),
+    (
+        "first_layer=patches first_layer.evaluator.shifts=1 first_layer.evaluator.n_presentations=5",
         "first_layer.evaluator.shifts=1: must be 0; evaluator.shifts shifts the images",
     ),
     ("resume=nowhere -m", "resume=nowhere: must be auto, null, or the directory of a run"),

@@ -57,12 +57,13 @@ def test_the_split_selects_the_images_to_learn_from_and_to_test():
     assert validation.test_pixels[0, :, 0].tolist() == validation.test_index.tolist() == [6, 7, 8, 9]
     train = images(replace(SECTION, split="train"), n_train=3, n_test=2)
     assert train.train_pixels[:, 0].tolist() == [0, 1, 2] and train.test_pixels[0, :, 0].tolist() == [0, 1]
+    for n_label, labelled in ((2, [0, 1]), (9, [0, 1, 2])):
+        assert images(n_train=3, n_label=n_label).label_pixels[0, :, 0].tolist() == labelled
 
 
 def test_more_images_than_a_dataset_has_are_refused():
     assert message_of(lambda: images(n_train=11)) == "n_train=11: must be at most 10, the images there are"
     assert message_of(lambda: images(n_test=6)) == "n_test=6: must be at most 5, the images there are"
-    assert message_of(lambda: images(n_train=3, n_label=4)) == "n_label=4: must be at most 3, the images there are"
     all_of_it = replace(SECTION, split="validation", n_validation=10)
     assert message_of(lambda: images(all_of_it)) == "dataset.n_validation=10: must be below 10"
 

@@ -11,10 +11,10 @@ from helpers.runs import settings_of
 
 from stdp_run.config.build import build_first_layer
 from stdp_run.engines.dense.engine import TorchEngine
+from stdp_run.evaluation.shifts import shifted
 from stdp_run.files import cache_folder, write_cached
 from stdp_run.inference import first_layer
 from stdp_run.inference.first_layer import FirstLayer, largest_cosine
-from stdp_run.inference.shifts import shifted
 from stdp_run.network import NetworkState
 
 N_EXC = 5

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stdp_run.inference.shifts import offsets, shifted
+from stdp_run.evaluation.shifts import offsets, shifted
 
 
 def test_shifts_within_a_distance_start_without_one_and_grow():
