@@ -24,7 +24,7 @@ from stdp_run.config.build import build_first_layer
 from stdp_run.config.schema import FirstLayerSettings, Settings
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.encoding import in_pixels
-from stdp_run.engines.base import Activity, Engine, no_activity
+from stdp_run.engines.base import INPUTS, Array, Engine
 from stdp_run.engines.event.cache import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.evaluation.shifts import offsets, padded, shifted
@@ -42,7 +42,7 @@ class FirstLayer:
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
-        self._activity = no_activity(engine.model.n_inputs)
+        self._activity = np.zeros(INPUTS + engine.model.n_inputs, np.int64)
         self._writes = True  # to the cache, until writing fails
 
     def counts(
@@ -66,9 +66,9 @@ class FirstLayer:
             progress(len(part))
         return np.concatenate(parts, axis=1)
 
-    def take_activity(self) -> Activity:
-        """Return the activity of all calls of `counts` since the last call of this function, cached or not."""
-        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
+    def take_activity(self) -> Array:
+        """Return the activity, int64 [3 + I], of all calls of `counts` since the last call, cached or not."""
+        taken, self._activity = self._activity, np.zeros_like(self._activity)
         return taken
 
     def seen(self, counts: np.ndarray) -> np.ndarray:
@@ -98,7 +98,7 @@ class FirstLayer:
         """The number of equal parts into which a spike is divided among blocks."""
         return (2 * self._settings.block) ** 2
 
-    def _count(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
+    def _count(self, pixels: np.ndarray, shifts: int) -> tuple[Array, Array]:
         images = padded(pixels.reshape(-1, *self._size), shifts)
         shown, n_exc = self._has_contrast(images), len(self.state.weight)
         spikes = np.zeros((*shown.shape, n_exc), np.float32)
@@ -155,16 +155,16 @@ class FirstLayer:
         distance = np.abs(2 * np.arange(n_positions) - middle[:, None])
         return np.maximum(2 * block - distance, 0).astype(np.float32)
 
-    def _from_cache(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
+    def _from_cache(self, pixels: np.ndarray, shifts: int) -> tuple[Array, Array]:
         name = hashlib.sha256(self._digest + bytes(str(shifts), "ascii") + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
             file = io.BytesIO(known)
-            return np.load(file), Activity.of(np.load(file))
+            return np.load(file), np.load(file)
         counts, activity = self._count(pixels, shifts)
         counts, buffer = counts.astype(np.min_scalar_type(int(counts.max(initial=0)))), io.BytesIO()
         np.save(buffer, counts)
-        np.save(buffer, activity.numbers())
+        np.save(buffer, activity)
         self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
         return counts, activity
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from stdp_run.encoding import presentation_key
-from stdp_run.engines.base import Activity, Array, as_views, no_activity
+from stdp_run.engines.base import INPUTS, Array, as_views
 from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import Model, NetworkState
 from stdp_run.rules.reduction import Reduction
@@ -32,7 +32,7 @@ class TorchEngine:
         self._persistent = to_tensors(state, model, torch.device(device))
         self.inference_batch = INFERENCE_BATCH[torch.device(device).type]
         self._presentations: dict[tuple, Presentation] = {}
-        self._activity = no_activity(model.n_inputs)
+        self._activity = np.zeros(INPUTS + model.n_inputs, np.int64)
 
     def state(self) -> NetworkState:
         """See `Engine.state`."""
@@ -60,9 +60,9 @@ class TorchEngine:
                 counts[part] += self._present(False, views[number % len(views), part], image_index[part], number)
         return counts
 
-    def take_activity(self) -> Activity:
+    def take_activity(self) -> Array:
         """See `Engine.take_activity`."""
-        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
+        taken, self._activity = self._activity, np.zeros_like(self._activity)
         return taken
 
     def _present(

@@ -15,7 +15,7 @@ from torch import Tensor
 from stdp_run import network
 from stdp_run.elementwise import Tensors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, rounding_words, spikes_below
-from stdp_run.engines.base import Activity, Array
+from stdp_run.engines.base import Array
 from stdp_run.engines.dense.cuda_graphs import recorded
 from stdp_run.network import Model, NetworkState, Plasticity
 from stdp_run.rules.reduction import Reduction
@@ -83,12 +83,12 @@ class Presentation:
         self.run()
         return self._counts.cpu().numpy().copy()
 
-    def activity(self, chosen: Array) -> Activity:
-        """Return the activity of some images, bool [B], in the last batch; learning must be off."""
+    def activity(self, chosen: Array) -> Array:
+        """Return the activity, int64 [3 + I], of some images, bool [B], in the last batch; learning must be off."""
         rows = torch.from_numpy(chosen).to(self._counts.device)
         excitatory, inhibitory = self._counts[rows].sum(), self._inhibitory_counts[rows].sum()
         inputs = self._input_counts[rows].sum(dim=0).cpu().numpy()
-        return Activity(int(chosen.sum()), int(excitatory), int(inhibitory), inputs)
+        return np.array([chosen.sum(), int(excitatory), int(inhibitory), *inputs])
 
     @torch.no_grad()
     def _run(self) -> None:
