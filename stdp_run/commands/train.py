@@ -22,10 +22,10 @@ from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
 from stdp_run.training.operations import layer_operations
 from stdp_run.training.preparation import Prepared, prepare
 from stdp_run.training.result import judged, summary_table
-from stdp_run.training.run import complete, finish
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Stop, Stopped
 from stdp_run.training.tracking import Bar, Bars
+from stdp_run.training.trainer import complete, finish
 
 log = logging.getLogger(__name__)
 

@@ -38,6 +38,11 @@ class Data:
     classes: tuple[str, ...]  # [C]
     first_layer: FirstLayerRecord | None = None
 
+    @property
+    def label_classes(self) -> np.ndarray:
+        """The classes of the labelled images, int64 [L]."""
+        return self.train_classes[: self.label_pixels.shape[1]]
+
 
 def load_images(settings: Settings) -> Data:
     """Return the images to learn from and to test on; raise UserError if the dataset has fewer than requested."""

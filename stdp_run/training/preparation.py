@@ -93,7 +93,7 @@ def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Pre
     saved, model, options = directory.newest(), build_model(settings), engine_options(settings, gpu)
     data = load_images(settings)
     if settings.evaluator.supervised:
-        _check_labelled(data.label_pixels.shape[1], len(data.classes))
+        _check_labelled(len(data.label_classes), len(data.classes))
     try:
         if saved is not None:
             saved.check(model, build_first_layer(settings))

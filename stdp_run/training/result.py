@@ -41,7 +41,7 @@ def describe(
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "train_images": len(data.train_pixels),
-        "label_images": data.label_pixels.shape[1],
+        "label_images": len(data.label_classes),
         "test_images": final.n_images,
         "readout": settings.evaluator.readout,
         "accuracy": final.accuracy,
