@@ -172,8 +172,10 @@ def read_settings(record: Mapping[str, Any]) -> Settings:
     for key, section in SECTIONS.items():
         if key not in ONLY_IN and key not in record:
             raise UserError(f"{key}: missing")
-        parts[key] = None if key in ONLY_IN and record.get(key) is None else _read(section, record[key], f"{key}.")
-    settings = _read(Settings, values, "", record=record, **parts)
+        parts[key] = (
+            None if key in ONLY_IN and record.get(key) is None else read_section(section, record[key], f"{key}.")
+        )
+    settings = read_section(Settings, values, "", record=record, **parts)
     if record.get("first_layer") is not None:
         settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
     return replace(settings, **{key: _for_inputs(getattr(settings, key), settings) for key in ("rule", "neuron")})
@@ -217,7 +219,7 @@ def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings
     with in_first_layer():
         network = read_settings({**common, **alone, **own})
     others = {key: value for key, value in section.items() if key not in own}
-    layer = _read(FirstLayerSettings, others, "first_layer.", network=network)
+    layer = read_section(FirstLayerSettings, others, "first_layer.", network=network)
     for key in ("height", "width"):
         patch, image = getattr(network.dataset, key), getattr(settings.dataset, key)
         if patch > image:
@@ -234,12 +236,7 @@ def in_first_layer() -> Iterator[None]:
         raise UserError(f"first_layer.{error}") from None
 
 
-def read_dataset(values: object, prefix: str = "dataset.") -> DatasetSettings:
-    """Return the settings of a dataset from the values of its keys; errors name keys with the prefix."""
-    return _read(DatasetSettings, values, prefix)
-
-
-def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
+def read_section(section: type, values: object, prefix: str, **more: Any) -> Any:
     """Return the dataclass `section` from the values of its keys; errors name keys with the prefix."""
     if not isinstance(values, Mapping):
         raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stdp_run.config.custom_code import import_class
-from stdp_run.config.schema import Settings, read_dataset
+from stdp_run.config.schema import Settings, read_section
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.errors import UserError, printable
@@ -102,7 +102,7 @@ def build_dataset(section: DatasetSettings, seed: int = 0) -> Dataset:
         if key not in given and parameter.default is parameter.empty:
             raise UserError(f"dataset.{key}: missing; {cls.__module__}.{cls.__name__} needs it")
     if "of" in given:
-        other = read_dataset(given["of"], "dataset.of.")
+        other = read_section(DatasetSettings, given["of"], "dataset.of.")
         given["of"] = lambda: _load(other, seed)[0]
     return cls(**{key: value for key, value in given.items() if key in known})
 

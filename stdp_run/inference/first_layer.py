@@ -102,9 +102,11 @@ class FirstLayer:
         images = padded(pixels.reshape(-1, *self._size), shifts)
         shown, n_exc = self._has_contrast(images), len(self.state.weight)
         spikes = np.zeros((*shown.shape, n_exc), np.float32)
-        if shown.any():
-            patches = self._patches(images)[shown].reshape(-1, self._patch[0] * self._patch[1])
-            spikes[shown] = self._engine.count_spikes(patches, self._positions(shown.shape, shifts)[shown])
+        stride, n_pixels = self._settings.stride, self._patch[0] * self._patch[1]
+        patches = sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]
+        patches = patches[shown].reshape(-1, n_pixels)
+        positions = np.broadcast_to(self._positions(shifts), shown.shape)
+        spikes[shown] = self._engine.count_spikes(patches, positions[shown])
         down, across = self._down.shape[1], self._across.shape[1]
         windows = ((shifts - below, shifts - right) for below, right in offsets(shifts))
         counts = [self._pooled(spikes[:, top : top + down, left : left + across]) for top, left in windows]
@@ -117,21 +119,12 @@ class FirstLayer:
         sums = self._across @ sums.reshape(n_images, len(self._down), n_across, n_exc)
         return sums.reshape(n_images, len(self._down) * len(self._across) * n_exc).astype(np.int32)
 
-    def _positions(self, shape: tuple[int, ...], shifts: int) -> np.ndarray:
-        """Return the number of each position, [N, rows, columns] as `shape`; those of the padding are the last."""
-        down, across = self._down.shape[1], self._across.shape[1]
-        outside = np.ones(shape[1:], bool)
-        inside = slice(shifts, shifts + down), slice(shifts, shifts + across)
-        outside[inside] = False
-        position = np.empty(shape[1:], np.int64)
-        position[inside] = np.arange(down * across).reshape(down, across)
-        position[outside] = np.arange(down * across, position.size)
-        return np.broadcast_to(position, shape)
-
-    def _patches(self, images: np.ndarray) -> np.ndarray:
-        """Return a view of the patches at all positions, [N, rows, columns, h, w], of images [N, H, W]."""
-        stride = self._settings.stride
-        return sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]
+    def _positions(self, shifts: int) -> np.ndarray:
+        """Return the number of each position, int64 [rows, columns]; those of the padding are the last."""
+        inside = np.arange(self._down.shape[1] * self._across.shape[1]).reshape(self._down.shape[1], -1)
+        position = np.pad(inside, shifts, constant_values=-1)
+        position[position < 0] = np.arange(inside.size, position.size)
+        return position
 
     def _has_contrast(self, images: np.ndarray) -> np.ndarray:
         """Return whether the patch at each position has enough contrast, bool [N, rows, columns]; exact integers."""
