@@ -40,10 +40,7 @@ class Invocation:
     def accepted(self, begins: bool = True) -> Iterator[None]:
         """Context of a command after all checks, with a log in `run.log`.
 
-        If a run `begins`, the record of the command is written to `.hydra/`.
-
-        Raises:
-            UserError: the directory cannot be written.
+        If a run `begins`, the record of the command is written to `.hydra/`. Raise UserError if that fails.
         """
         try:
             for name, text in self.record.items() if begins else ():

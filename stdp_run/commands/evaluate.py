@@ -27,11 +27,7 @@ log = logging.getLogger(__name__)
 
 
 def run(record: dict[str, Any], invocation: Invocation) -> float:
-    """Evaluate the network of a checkpoint; return its accuracy.
-
-    Raises:
-        UserError: the directory holds a run; the checkpoint cannot be used, or has other settings than the command.
-    """
+    """Evaluate the network of a checkpoint; return its accuracy; raise UserError if the command does not fit it."""
     begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), record.get("checkpoint")
     if path is None:
         raise UserError(f"checkpoint=null: mode=eval needs {NEEDED['checkpoint']}")

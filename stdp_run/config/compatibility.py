@@ -25,10 +25,7 @@ def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequ
     """Return the record for resuming the run at `path`; `existing` is the record of the run.
 
     With resume=DIRECTORY it is the run's record; `explicit` keys of the command may change only operational keys. With
-    resume=auto it is the record of the command, which must agree with the run's.
-
-    Raises:
-        UserError: the records disagree; the keys are named.
+    resume=auto it is the record of the command. Raise UserError, which names the keys, if the records disagree.
     """
     if asked.get("resume") is None:
         raise UserError(f"resume=null: {path} holds a run; resume=auto resumes it, or choose another hydra.run.dir")
@@ -46,8 +43,7 @@ def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequ
 def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequence[str]) -> Record:
     """Return the record for an evaluation: the record of the network, with the engine and data of the command.
 
-    Raises:
-        UserError: the command changes settings of the training, or asks for `evaluator.supervised`; the keys are named.
+    Raise UserError, which names the keys, if the command changes settings of the training.
     """
     if missing := {*ENGINE_KEYS, "dataset", "evaluator"} - asked.keys():
         raise UserError(f"{min(missing)}: missing")

@@ -161,11 +161,7 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def read_settings(record: Mapping[str, Any]) -> Settings:
-    """Return the settings of a resolved config, or of the record of a run.
-
-    Raises:
-        UserError: a key is missing, unknown or of another mode, or has a value that is not allowed.
-    """
+    """Return the settings of a resolved config or of a run's record; raise UserError for a missing or bad key."""
     record = _of_mode(record)
     values = {key: value for key, value in record.items() if key not in SECTIONS and key != "first_layer"}
     parts: dict[str, Any] = {"first_layer": None}

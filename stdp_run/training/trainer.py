@@ -71,10 +71,7 @@ class Trainer:
         """Learn from the images for `settings.epochs` epochs.
 
         A checkpoint is saved before the report on the same images, and a resumed run begins with this report. So each
-        row of metrics, plot and evaluation appears once.
-
-        Raises:
-            Stopped: a stop signal came; everything is saved.
+        row of metrics, plot and evaluation appears once. At a stop signal everything is saved; then Stopped is raised.
         """
         progress, at_once, max_age = self._progress, self._settings.batch_size, self._options.checkpoint_seconds
         with bars.open("learning", self._total, progress.images) as bar:
@@ -236,11 +233,7 @@ class Trainer:
 
 
 def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
-    """Learn, label the neurons, test, and write and return the result; `data` are the images that the network sees.
-
-    Raises:
-        Stopped: a stop signal came; everything learned is saved.
-    """
+    """Learn, label the neurons, test, and write and return the result; raise Stopped as `Trainer.train`."""
     settings, directory, progress, saved = run.settings, run.directory, run.progress, run.saved
     if saved:
         log.info("%s: resumed after %d images", directory.path, progress.images)
