@@ -4,7 +4,7 @@ A recording fixes the address of every tensor and every number computed in Pytho
 and the persistent state (`Persistent`) stay in the same tensors.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,13 +16,13 @@ from stdp_run import network
 from stdp_run.elementwise import Tensors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, rounding_words, spikes_below
 from stdp_run.engines.base import Array
-from stdp_run.engines.dense.cuda_graphs import recorded
 from stdp_run.network import Model, NetworkState, Plasticity
 from stdp_run.rules.reduction import Reduction
 
 # Steps whose input spikes are sampled at once: a multiple of 4, the steps per random counter. A few steps fit the
 # caches of a CPU; many steps take fewer operations on a GPU.
 STEPS_AT_ONCE = {"cpu": 16, "cuda": 64}
+WARM_UPS = 2  # runs before recording: libraries choose algorithms and allocate memory
 
 Persistent = tuple[Tensor, Tensor, Tensors]  # weight [E, I], theta [E], other persistent tensors by name
 
@@ -134,3 +134,28 @@ class Presentation:
         key = (model.n_exc, model.n_inputs), batch.image_index, batch.presentation, t, model.seed
         last = t + 1 == encoder.n_steps + encoder.rest_steps
         return Plasticity(batch.rate, last, self._reduction, partial(rounding_words, *key), batch.k_winners)
+
+
+def recorded(work: Callable[[], None], changed: list[Tensor], device: torch.device) -> Callable[[], None]:
+    """Return a function that does `work`, on a GPU by replaying its recording as a CUDA graph.
+
+    A step has about fifty small operations. A GPU takes longer to launch them one by one than to execute them.
+    `work` uses tensors with fixed addresses on `device`, and its control flow does not depend on their values.
+    `changed` lists the tensors that it writes to; recording restores their values.
+    """
+    if device.type != "cuda":
+        return work
+    before = [tensor.clone() for tensor in changed]
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+    for tensor, saved in zip(changed, before, strict=True):
+        tensor.copy_(saved)
+    return graph.replay
