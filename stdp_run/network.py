@@ -57,7 +57,6 @@ class Model:
 
     @property
     def inference_encoder(self) -> Encoder:
-        """The encoder with learning off."""
         return self.inference or self.encoder
 
     @property
@@ -67,7 +66,6 @@ class Model:
 
     @property
     def inference_parameters(self) -> Any:
-        """The constants of the neuron group with learning off."""
         p = self.neuron_parameters
         return p if self.inference_w_ie is None else p._replace(w_ie=self.inference_w_ie)
 
@@ -115,7 +113,6 @@ class NetworkState:
     persistent: dict[str, np.ndarray] = field(default_factory=dict)  # other arrays: the rule's, and state that runs on
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return every array by name."""
         return {"weight": self.weight, "theta": self.theta, **self.persistent}
 
 

@@ -20,7 +20,6 @@ PATHS = (
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
-    """Return whether a command is a sweep."""
     return any(re.match(r"(-m|--multirun)$|(hydra\.mode|hparams_search)=", item) for item in arguments)
 
 

@@ -46,12 +46,8 @@ class FirstLayer:
         self._writes = True  # to the cache, until writing fails
 
     def counts(
-        self,
-        pixels: np.ndarray,
-        shifts: int = 0,
-        cached: bool = False,
-        progress: Callable[[int], object] = lambda n: None,
-    ) -> np.ndarray:
+        self, pixels: Array, shifts: int = 0, cached: bool = False, progress: Callable[[int], object] = lambda n: None
+    ) -> Array:
         """Return the spikes of each neuron in each block in units of 1 / `parts`, integers [K, N, I], K views.
 
         `pixels` is uint8 [N, H * W]. The views are those of `shifts.offsets`. With `cached`, the user's cache keeps the
@@ -71,12 +67,12 @@ class FirstLayer:
         taken, self._activity = self._activity, np.zeros_like(self._activity)
         return taken
 
-    def seen(self, counts: np.ndarray) -> np.ndarray:
+    def seen(self, counts: Array) -> Array:
         """Return the images of the second layer, uint8 [K, N, I], from counts [K, N, I]."""
         value = self._settings.spike_value / self.parts * np.arange(int(counts.max(initial=0)) + 1)
         return np.minimum(np.rint(value), 255).astype(np.uint8)[counts]
 
-    def projection(self) -> np.ndarray:
+    def projection(self) -> Array:
         """Return the receptive field of each input of the second layer, float32 [I, H * W]: mean weights of a block."""
         weight = in_pixels(self.state.weight, self._engine.model.encoder).reshape(-1, *self._patch)
         shares = np.einsum("br,kc->rcbk", self._down, self._across)
@@ -90,7 +86,6 @@ class FirstLayer:
 
     @property
     def model(self) -> Model:
-        """The model of the layer."""
         return self._engine.model
 
     @property
@@ -98,7 +93,7 @@ class FirstLayer:
         """The number of equal parts into which a spike is divided among blocks."""
         return (2 * self._settings.block) ** 2
 
-    def _count(self, pixels: np.ndarray, shifts: int) -> tuple[Array, Array]:
+    def _count(self, pixels: Array, shifts: int) -> tuple[Array, Array]:
         images = padded(pixels.reshape(-1, *self._size), shifts)
         shown, n_exc = self._has_contrast(images), len(self.state.weight)
         spikes = np.zeros((*shown.shape, n_exc), np.float32)
@@ -112,25 +107,25 @@ class FirstLayer:
         counts = [self._pooled(spikes[:, top : top + down, left : left + across]) for top, left in windows]
         return np.stack(counts), self._engine.take_activity()
 
-    def _pooled(self, spikes: np.ndarray) -> np.ndarray:
+    def _pooled(self, spikes: Array) -> Array:
         """Return the sums over blocks, int32 [N, I], of spikes [N, rows, columns, E]."""
         n_images, n_down, n_across, n_exc = spikes.shape
         sums = self._down @ spikes.reshape(n_images, n_down, n_across * n_exc)
         sums = self._across @ sums.reshape(n_images, len(self._down), n_across, n_exc)
         return sums.reshape(n_images, len(self._down) * len(self._across) * n_exc).astype(np.int32)
 
-    def _positions(self, shifts: int) -> np.ndarray:
+    def _positions(self, shifts: int) -> Array:
         """Return the number of each position, int64 [rows, columns]; those of the padding are the last."""
         inside = np.arange(self._down.shape[1] * self._across.shape[1]).reshape(self._down.shape[1], -1)
         position = np.pad(inside, shifts, constant_values=-1)
         position[position < 0] = np.arange(inside.size, position.size)
         return position
 
-    def _has_contrast(self, images: np.ndarray) -> np.ndarray:
+    def _has_contrast(self, images: Array) -> Array:
         """Return whether the patch at each position has enough contrast, bool [N, rows, columns]; exact integers."""
         stride, (height, width) = self._settings.stride, self._patch
 
-        def over_patch(values: np.ndarray) -> np.ndarray:  # one axis at a time is three times as fast
+        def over_patch(values: Array) -> Array:  # one axis at a time is three times as fast
             columns = sliding_window_view(values, height, axis=1).sum(axis=-1)
             return sliding_window_view(columns, width, axis=2)[:, ::stride, ::stride].sum(axis=-1)
 
@@ -138,7 +133,7 @@ class FirstLayer:
         total, squares = over_patch(pixels), over_patch(pixels**2)
         return n_pixels * squares - total**2 >= n_pixels * (255 * self._settings.min_contrast) ** 2
 
-    def _shares(self, size: int, patch: int) -> np.ndarray:
+    def _shares(self, size: int, patch: int) -> Array:
         """Return the share of a spike at each position in each block along one axis, float32 [blocks, positions].
 
         Along both axes, the shares of a spike are `parts`. They are whole numbers, so sums are exact.
@@ -148,7 +143,7 @@ class FirstLayer:
         distance = np.abs(2 * np.arange(n_positions) - middle[:, None])
         return np.maximum(2 * block - distance, 0).astype(np.float32)
 
-    def _from_cache(self, pixels: np.ndarray, shifts: int) -> tuple[Array, Array]:
+    def _from_cache(self, pixels: Array, shifts: int) -> tuple[Array, Array]:
         name = hashlib.sha256(self._digest + bytes(str(shifts), "ascii") + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
@@ -174,7 +169,7 @@ class FirstLayer:
         return digest.digest()
 
 
-def views(pixels: np.ndarray, settings: Settings, layer: FirstLayer | None, cached: bool = False) -> np.ndarray:
+def views(pixels: Array, settings: Settings, layer: FirstLayer | None, cached: bool = False) -> Array:
     """Return the views of images uint8 [N, H * W] that the network answers, uint8 [K, N, P], through a first layer."""
     shifts = settings.evaluator.shifts
     if layer is not None:
@@ -183,7 +178,7 @@ def views(pixels: np.ndarray, settings: Settings, layer: FirstLayer | None, cach
     return seen.reshape(len(seen), *pixels.shape)
 
 
-def largest_cosine(weight: np.ndarray) -> float:
+def largest_cosine(weight: Array) -> float:
     """Return the largest cosine between the weights [E, I] of two neurons; near 1, a neuron is a duplicate."""
     unit = weight / np.maximum(np.linalg.norm(weight.astype(np.float64), axis=1, keepdims=True), np.finfo(float).tiny)
     cosine = unit @ unit.T

@@ -65,7 +65,6 @@ class RunDirectory:
         return record
 
     def write_config(self, settings: Settings) -> None:
-        """Write the settings of the run."""
         text = yaml.safe_dump(settings.record, sort_keys=False, allow_unicode=True)
         files.write_atomically(self.path / "config.yaml", text.encode())
 

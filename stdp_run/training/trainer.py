@@ -112,7 +112,6 @@ class Trainer:
         return any(bisect(each, reported) < bisect(each, images) for each in self._due[name])
 
     def _save(self) -> None:
-        """Save a checkpoint."""
         self._plots.wait()
         self._tracker.save()
         self._progress.wall_seconds = self.wall_seconds()

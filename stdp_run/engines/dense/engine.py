@@ -35,7 +35,6 @@ class TorchEngine:
         self._activity = np.zeros(INPUTS + model.n_inputs, np.int64)
 
     def state(self) -> NetworkState:
-        """See `Engine.state`."""
         weight, theta, kept = self._persistent
         arrays = {name: tensor.cpu().numpy().copy() for name, tensor in kept.items()}
         return NetworkState(weight.cpu().numpy().copy(), theta.cpu().numpy().copy(), arrays)
@@ -52,7 +51,6 @@ class TorchEngine:
         return counts
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
-        """See `Engine.count_spikes`."""
         views, counts = as_views(pixels), np.zeros((len(image_index), self.model.n_exc), np.int32)
         for start in range(0, len(counts), self.inference_batch):
             part = slice(start, start + self.inference_batch)
@@ -61,7 +59,6 @@ class TorchEngine:
         return counts
 
     def take_activity(self) -> Array:
-        """See `Engine.take_activity`."""
         taken, self._activity = self._activity, np.zeros_like(self._activity)
         return taken
 

@@ -188,7 +188,6 @@ class EventEngine:
             log.info("compiled %s with %s for %s: %.1f s, once", *(each.__name__ for each in parts), purpose, seconds)
 
     def state(self) -> NetworkState:
-        """See `Engine.state`."""
         persistent, n_exc = self._persistent(), self.model.n_exc
         persistent = {name: persistent[name].copy() for name in self._names}
         return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), persistent)
@@ -196,7 +195,6 @@ class EventEngine:
     def learn(
         self, pixels: Array, image_index: Array, epoch: int, rate: Array, k_winners: Array | None = None
     ) -> Array:
-        """See `Engine.learn`."""
         if k_winners is None:
             k_winners = np.full(len(pixels), self.model.k_winners or 0)
         presenter, counts = self._learning, [np.zeros((0, self.model.n_exc), np.int32)]
@@ -212,7 +210,6 @@ class EventEngine:
         return np.concatenate(counts)
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
-        """See `Engine.count_spikes`."""
         self._inference_compiled.result()
         views = as_views(pixels)
         presenter, per_task = self._inference, self._images_per_task
@@ -233,7 +230,6 @@ class EventEngine:
         return counts
 
     def take_activity(self) -> Array:
-        """See `Engine.take_activity`."""
         taken = self._activity.sum(axis=0)
         self._activity[:] = 0
         return taken
