@@ -174,7 +174,11 @@ def read_settings(record: Mapping[str, Any]) -> Settings:
     settings = read_section(Settings, values, "", record=record, **parts)
     if record.get("first_layer") is not None:
         settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
-    return replace(settings, **{key: _for_inputs(getattr(settings, key), settings) for key in ("rule", "neuron")})
+    for key in ("rule", "neuron"):
+        part, n_inputs = getattr(settings, key), settings.n_inputs
+        constants = {name: per_input(value, n_inputs) for name, value in part.constants.items()}
+        settings = replace(settings, **{key: replace(part, constants=constants)})
+    return settings
 
 
 def _of_mode(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,10 +203,6 @@ def _of_mode(record: Mapping[str, Any]) -> dict[str, Any]:
         if mode in ONLY_IN[section] and (value.get(name) if isinstance(value, Mapping) else value) is None:
             raise UserError(f"{key}=null: mode={mode} needs {needed}")
     return kept
-
-
-def _for_inputs(part: PartSettings, settings: Settings) -> PartSettings:
-    return replace(part, constants={key: per_input(each, settings.n_inputs) for key, each in part.constants.items()})
 
 
 def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings:

@@ -15,7 +15,7 @@ from stdp_run.elementwise import maximum, minimum, where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.active import gather_weights, scatter_weights, spread, weight_index
 from stdp_run.engines.event.jit import Bound, rarely_called
-from stdp_run.engines.event.learning.implementation import Implementation
+from stdp_run.engines.event.learning.implementation import Implementation, true_weight
 from stdp_run.engines.event.learning.rows import (
     Rows,
     SpikeMemory,
@@ -281,11 +281,6 @@ def finish(p, memory, weight, image, active):
             memory.y_of[active.neuron_of[slot]] = memory.y[slot]
             memory.y2_of[active.neuron_of[slot]] = memory.y2[slot]
         memory.turn[0] = (memory.turn[0] + image.n_steps + image.rest_steps) % memory.n_rows
-
-
-def true_weight(memory, weight, active, j, i):
-    """Return the true weight from input j to neuron i, provided that all neurons are active."""
-    return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 
 FUNCTIONS = allocate, learn, start, is_first_active, join, block_currents, correct_currents, rest, finish, persistent
