@@ -25,7 +25,7 @@ from stdp_run.config.schema import FirstLayerSettings, Settings
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.encoding import in_pixels
 from stdp_run.engines.base import INPUTS, Array, Engine
-from stdp_run.engines.event.cache import ENGINE_DIGEST
+from stdp_run.engines.event.jit import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.evaluation.shifts import offsets, padded, shifted
 from stdp_run.network import Model, NetworkState

@@ -5,11 +5,9 @@
 from stdp_run.registry import make_registry
 from stdp_run.rules.base import Rule, Step
 from stdp_run.rules.meta_nearest_online import MetaNearestOnline
-from stdp_run.rules.multiplicative import Multiplicative
+from stdp_run.rules.output_spike import Exponential, Multiplicative, PowerLaw, PowerLawPrePost, Rectangular
 from stdp_run.rules.pair import FullOnline, NearestOnline, PairRule, Triplet, WeightDependent
 from stdp_run.rules.post_pre_int import PostPreInt
-from stdp_run.rules.power_law import Exponential, PowerLaw, PowerLawPrePost
-from stdp_run.rules.rectangular import Rectangular
 from stdp_run.rules.spike import SpikeRule
 
 registered = make_registry(

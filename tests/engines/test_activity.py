@@ -16,7 +16,7 @@ from helpers.networks import (
 )
 
 from stdp_run.engines.base import EXCITATORY
-from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.engines.dense.presentation import record_spikes
 from stdp_run.network import initial_state
 
 FLOAT, INT = ONE_PER_RULE[0], ONE_PER_RULE[-1]

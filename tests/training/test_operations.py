@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from helpers.networks import ONE_PER_RULE, make_model, pictures
 
-from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.engines.dense.presentation import record_spikes
 from stdp_run.inference.load import read_trained
 from stdp_run.network import initial_state
 from stdp_run.training.operations import layer_operations, operations

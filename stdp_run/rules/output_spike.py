@@ -1,11 +1,13 @@
-"""Rules of Diehl & Cook 2015 with a target of the presynaptic trace and weight dependence."""
+"""Rules that change weights at output spikes, those of silent inputs too; one of them also at input spikes."""
 
 from typing import Any
 
-from stdp_run.elementwise import exp, power
-from stdp_run.parameters import non_negative, number, time_constant
+from stdp_run.elementwise import exp, minimum, power, where
+from stdp_run.parameters import duration, non_negative, number, time_constant
 from stdp_run.rules.pair import FullOnline
 from stdp_run.rules.spike import OutputSpikeRule, SpikeRule
+
+NEVER_SPIKED = 1e6  # steps, more than any image has
 
 
 class PowerLaw(OutputSpikeRule):
@@ -101,3 +103,67 @@ class Exponential(OutputSpikeRule):
     @staticmethod
     def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
         return p.eta * (x * exp(-p.beta * w) - p.x_tar * exp(-p.beta * (p.w_max - w)))
+
+
+class Rectangular(OutputSpikeRule):
+    """rectangular: changes at output spikes only, with a rectangular STDP window.
+
+    The trace x counts the steps since the last input spike::
+
+        x <- 0 where s_in = 1, else x + 1
+
+    At an output spike, inputs that spiked within t_ltp are potentiated, and all others depressed::
+
+        w <- w + rate * a_plus e^(-b_plus w / w_max)                where x <= t_ltp
+
+        w <- w - rate * a_minus e^(-b_minus (w_max - w) / w_max)    elsewhere
+
+    Source: Querlioz et al. 2013, eq. 1 and 2, here with w_min = 0.
+    """
+
+    parameters = {
+        "t_ltp": duration("steps_ltp"),
+        "a_plus": number,
+        "b_plus": number,
+        "a_minus": number,
+        "b_minus": number,
+        **OutputSpikeRule.parameters,
+    }
+
+    @staticmethod
+    def start_pre(p: Any) -> float:
+        return NEVER_SPIKED
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        return where(spike > 0, 0.0, minimum(x + 1.0, NEVER_SPIKED))
+
+    @staticmethod
+    def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        rise = p.a_plus * exp(-p.b_plus / p.w_max * w)
+        fall = p.a_minus * exp(-p.b_minus / p.w_max * (p.w_max - w))
+        return where(x <= p.steps_ltp, rise, -fall)
+
+
+class Multiplicative(OutputSpikeRule):
+    """multiplicative: changes at output spikes only, by the order of spikes, with soft bounds.
+
+    The trace x is 1 once the input has spiked in this image. At an output spike, these inputs are potentiated, and all
+    others depressed::
+
+        w <- w + rate * a_plus w (w_max - w)     where x = 1
+        w <- w - rate * a_minus w (w_max - w)    elsewhere
+
+    Source: Kheradpisheh et al. 2018, eq. 3, where w_max = 1.
+    """
+
+    traces_of_image = ("x",)
+    parameters = {"a_plus": number, "a_minus": number, **OutputSpikeRule.parameters}
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        return where(spike > 0, 1.0, x)
+
+    @staticmethod
+    def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        return where(x > 0, p.a_plus * w, -p.a_minus * w) * (p.w_max - w)
