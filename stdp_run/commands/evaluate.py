@@ -21,6 +21,7 @@ from stdp_run.training import result as results
 from stdp_run.training.measuring import measure
 from stdp_run.training.operations import layer_operations, operations
 from stdp_run.training.run_directory import RunDirectory
+from stdp_run.training.signals import Stop
 from stdp_run.training.tracking import Bars
 
 log = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         layer = trained.make_first_layer(options._replace(engine="auto"))
         data = replace(data, test_pixels=views(data.test_pixels[0], settings, layer, cached=perturbation is None))
         engine = make_engine(model, state, options, choice)
-        final = measure(engine, data, labels, Bars(invocation.bars))
+        final = measure(engine, data, labels, Bars(invocation.bars), Stop())
     result = results.describe(settings, engine, choice, data, labels, final)
     if layer:
         below = layer_operations(layer.take_activity(), layer.model, layer.state, final.n_images)

@@ -52,10 +52,7 @@ NEEDED = {
     "compare.dir": "a folder with runs in it, compare.dir=PATH",
 }
 # The keys that determine the learning of a first layer, and all its keys; others come from the top of the config.
-LEARNED_BY = (
-    *("rule", "neuron", "dataset", "encoder", "trainer"),
-    *("n_exc", "epochs", "k_winners", "seed", "dtype"),
-)
+LEARNED_BY = ("rule", "neuron", "dataset", "encoder", "trainer", "n_exc", "epochs", "k_winners", "seed", "dtype")
 OF_FIRST_LAYER = (*LEARNED_BY, "evaluator", "engine", "device", "batch_size")
 
 

@@ -1,7 +1,5 @@
 """Labels neurons and measures accuracy, with learning off."""
 
-from contextlib import nullcontext
-
 import numpy as np
 
 from stdp_run.datasets.selection import Data
@@ -17,7 +15,7 @@ Kept = Features | None  # keeps the counts of the images that are presented
 
 
 def label(
-    engine: Engine, data: Data, bars: Bars, stop: Stop | None, known: Array | None = None, features: Kept = None
+    engine: Engine, data: Data, bars: Bars, stop: Stop, known: Array | None = None, features: Kept = None
 ) -> Labels:
     """Label the neurons by the labelled images; `known`, bool [C], restricts them to some classes."""
     index = np.arange(len(data.label_classes)) if known is None else np.flatnonzero(known[data.label_classes])
@@ -32,7 +30,7 @@ def measure(
     data: Data,
     labels: Labels,
     bars: Bars,
-    stop: Stop | None = None,
+    stop: Stop,
     known: Array | None = None,
     features: Kept = None,
 ) -> Evaluation:
@@ -46,14 +44,14 @@ def measure(
         return metrics.evaluate(count, labels, data.test_classes, known)
 
 
-def _counter(engine: Engine, pixels: Array, index: Array, bar: Bar, stop: Stop | None, features: Kept) -> Count:
+def _counter(engine: Engine, pixels: Array, index: Array, bar: Bar, stop: Stop, features: Kept) -> Count:
     """Return the function that counts the spikes of a slice of images, uint8 [K, N, P] with their `index` [N]."""
 
     def count(part: slice) -> np.ndarray:
         counts = []
         for start in range(part.start, part.stop, engine.inference_batch):
             batch = slice(start, min(start + engine.inference_batch, part.stop))
-            with stop.at_once() if stop else nullcontext():
+            with stop.at_once():
                 counts.append(engine.count_spikes(pixels[:, batch], index[batch]))
             bar.update(len(counts[-1]))
         together = np.concatenate(counts)

@@ -16,15 +16,7 @@ from stdp_run.engines.event import vectors
 from stdp_run.engines.event.active import gather_weights, scatter_weights, spread, weight_index
 from stdp_run.engines.event.jit import Bound, rarely_called
 from stdp_run.engines.event.learning.implementation import Implementation, true_weight
-from stdp_run.engines.event.learning.rows import (
-    Rows,
-    SpikeMemory,
-    allocate,
-    join,
-    scale_column,
-    scale_rows,
-    write_back,
-)
+from stdp_run.engines.event.learning.rows import Rows, SpikeMemory, allocate, join, scale_column, scale_rows, write_back
 from stdp_run.engines.event.presentation import EventStep, span_of
 from stdp_run.engines.event.vectors import BLOCK, add_up, largest_of
 from stdp_run.rules.spike import BEFORE_PRESENTATION, EVERY_STEP, LAST_STEP
