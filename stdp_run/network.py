@@ -31,8 +31,7 @@ import numpy as np
 from stdp_run.elementwise import Tensor, Tensors
 from stdp_run.encoding import DELAYS, WEIGHTS, Encoder, words_of_synapses
 from stdp_run.neurons import NeuronGroup
-from stdp_run.rules.base import Rule, Step, at_synapses, latest_first
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction, Rule, Step, at_synapses, latest_first
 
 NEURONS_AT_ONCE = 256  # rows sampled at once; random words take four times the memory of the weights
 

@@ -27,7 +27,7 @@ from stdp_run.network import Model, NetworkState, initial_state
 from stdp_run.neurons import ConductanceGroup, NeuronGroup
 from stdp_run.parameters import check_parameters, named_parameters
 from stdp_run.rules import PairRule, Rule, SpikeRule, Step
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 from stdp_run.rules.spike import BEFORE_PRESENTATION, EVERY_STEP, LAST_STEP
 
 N_INPUTS, N_EXC, N_STEPS, N_IMAGES, SEED, EPOCH = 60, 5, 40, 6, 1, 1

@@ -71,12 +71,7 @@ class Invocation:
 
 
 def run(config: DictConfig, invocation: Invocation) -> float:
-    """Run the command of a composed config; return the accuracy, 0 if none is measured.
-
-    Raises:
-        UserError: a setting is not allowed or cannot be met.
-        Stopped: a stop signal came while a network learned.
-    """
+    """Run the command of a config; return the accuracy, 0 if none; raise UserError, or Stopped at a stop signal."""
     record = resolved(config)
     mode, others = record.get("mode"), {"export": _export, "compare": _compare}
     if mode not in MODES:

@@ -36,8 +36,12 @@ def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequ
         raise UserError(f"{path} holds a run with other settings: {', '.join(changed)}")
     if asked["resume"] == "auto":
         return asked
-    taken = {key: value for key, value in flat(asked).items() if key in explicit and _within(key, *OPERATIONAL)}
-    return _updated({**existing, **{key: asked[key] for key in _OF_COMMANDS if key in asked}}, taken)
+    record = {**existing, **{key: asked[key] for key in _OF_COMMANDS if key in asked}}
+    for key, value in flat(asked).items():
+        if key in explicit and _within(key, *OPERATIONAL):
+            section, _, name = key.rpartition(".")
+            record |= {section: {**record[section], name: value}} if section else {name: value}
+    return record
 
 
 def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequence[str]) -> Record:
@@ -76,15 +80,6 @@ def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
         else:
             values[f"{prefix}{key}"] = value
     return values
-
-
-def _updated(record: Record, values: Mapping[str, object]) -> Record:
-    """Return a record with some values replaced; `values` has dotted keys."""
-    changed = dict(record)
-    for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        changed |= {section: {**changed[section], name: value}} if section else {name: value}
-    return changed
 
 
 def differences(asked: Mapping, existing: Mapping, ignored: Sequence[str]) -> list[str]:

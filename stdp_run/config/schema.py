@@ -33,7 +33,7 @@ from stdp_run.config.sections import (
 from stdp_run.errors import UserError
 from stdp_run.evaluation.shifts import offsets
 from stdp_run.parameters import Check, non_negative, positive, whole_positive
-from stdp_run.rules.reduction import REDUCTIONS
+from stdp_run.rules.base import REDUCTIONS
 
 MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
 DTYPES = ("float32", "float64")

@@ -28,7 +28,7 @@ from stdp_run.engines.base import INPUTS, Array, Engine
 from stdp_run.engines.event.jit import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.evaluation.shifts import offsets, padded, shifted
-from stdp_run.network import Model, NetworkState
+from stdp_run.network import NetworkState
 
 IMAGES_AT_ONCE = 250  # more do not fit a processor's cache
 CACHE, CACHE_BYTES = "first_layer", 2**30
@@ -38,7 +38,8 @@ class FirstLayer:
     """A trained first layer; `state` has weight[E, inputs of a patch] and theta[E], and `engine` is in that state."""
 
     def __init__(self, settings: FirstLayerSettings, images: DatasetSettings, state: NetworkState, engine: Engine):
-        self.state, self._settings, self._engine = state, settings, engine
+        self.state, self.model, self._settings, self._engine = state, engine.model, settings, engine
+        self.parts = (2 * settings.block) ** 2  # equal parts into which a spike is divided among blocks
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
@@ -74,7 +75,7 @@ class FirstLayer:
 
     def projection(self) -> Array:
         """Return the receptive field of each input of the second layer, float32 [I, H * W]: mean weights of a block."""
-        weight = in_pixels(self.state.weight, self._engine.model.encoder).reshape(-1, *self._patch)
+        weight = in_pixels(self.state.weight, self.model.encoder).reshape(-1, *self._patch)
         shares = np.einsum("br,kc->rcbk", self._down, self._across)
         shares /= shares.sum(axis=(0, 1))
         fields = np.zeros((*shares.shape[2:], len(weight), *self._size), np.float32)
@@ -83,15 +84,6 @@ class FirstLayer:
             share = shares[row, column, :, :, None, None, None]
             patches[:, :, :, row * self._settings.stride, column * self._settings.stride] += share * weight
         return fields.reshape(-1, self._size[0] * self._size[1])
-
-    @property
-    def model(self) -> Model:
-        return self._engine.model
-
-    @property
-    def parts(self) -> int:
-        """The number of equal parts into which a spike is divided among blocks."""
-        return (2 * self._settings.block) ** 2
 
     def _count(self, pixels: Array, shifts: int) -> tuple[Array, Array]:
         images = padded(pixels.reshape(-1, *self._size), shifts)
@@ -163,7 +155,7 @@ class FirstLayer:
         parts = {key: network[key] for key in ("neuron", "encoder", "evaluator", "seed", "dtype")}
         geometry = (self._size, self._patch, settings.stride, settings.block, settings.min_contrast)
         digest = hashlib.sha256(json.dumps([parts, geometry, self._engine.name]).encode() + ENGINE_DIGEST)
-        for code in (self._engine.model.neuron, FirstLayer):
+        for code in (self.model.neuron, FirstLayer):
             digest.update(Path(str(inspect.getsourcefile(code))).read_bytes())
         digest.update(self.state.weight.tobytes() + self.state.theta.tobytes())
         return digest.digest()

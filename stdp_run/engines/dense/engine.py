@@ -11,7 +11,7 @@ from stdp_run.encoding import presentation_key
 from stdp_run.engines.base import INPUTS, Array, as_views
 from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import Model, NetworkState
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 
 # Images presented side by side with learning off. A constant number keeps the order of additions in the matrix product,
 # so spike counts do not depend on `batch_size`.

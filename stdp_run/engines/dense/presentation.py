@@ -17,7 +17,7 @@ from stdp_run.elementwise import Tensors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, rounding_words, spikes_below
 from stdp_run.engines.base import Array
 from stdp_run.network import Model, NetworkState, Plasticity
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 
 # Steps whose input spikes are sampled at once: a multiple of 4, the steps per random counter. A few steps fit the
 # caches of a CPU; many steps take fewer operations on a GPU.

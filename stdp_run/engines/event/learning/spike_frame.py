@@ -34,10 +34,6 @@ def persistent(memory: SpikeMemory, n_exc: int) -> dict[str, np.ndarray]:
     return {"x": x if memory.n_rows > 1 else x[0], "y": memory.y_of[:n_exc], "y2": memory.y2_of[:n_exc]}
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# The start of an image.
-
-
 def start(p, memory, weight, image):
     """Start an image: mark silent inputs, reset traces, and scale rows that are normalised before presentations."""
     active_inputs = image.active_inputs
@@ -72,10 +68,6 @@ def changes_at_input(p, memory, i):
         change = rule.at_input(p, p.w_max * part / 2 + y * 0, y * 0 + 1, y, y2)
         changes |= abs(change) > memory.negligible
     return changes and rule.depresses(p)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# A step.
 
 
 def block_currents(memory, active, step, at):
@@ -246,10 +238,6 @@ def change_row(p, memory, step, slot, synapses, ceiling):
         peaks = maximum(peaks, kept)
     memory.lost[slot] += add_up(memory.sums, lost)
     return add_up(memory.sums, totals), largest_of(memory.sums, peaks)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# The rest after an image, and the end of an image.
 
 
 @rarely_called
