@@ -8,6 +8,7 @@ from stdp_run.rules.pair import FullOnline
 from stdp_run.rules.spike import OutputSpikeRule, SpikeRule
 
 NEVER_SPIKED = 1e6  # steps, more than any image has
+OF_TARGET = {"x_tar": number, "tau_pre": time_constant("d_pre")}  # the target of a presynaptic trace
 
 
 class PowerLaw(OutputSpikeRule):
@@ -23,13 +24,7 @@ class PowerLaw(OutputSpikeRule):
     Source: Diehl & Cook 2015, eq. 2.
     """
 
-    parameters = {
-        "eta": number,
-        "x_tar": number,
-        "mu": non_negative,
-        "tau_pre": time_constant("d_pre"),
-        **OutputSpikeRule.parameters,
-    }
+    parameters = {"eta": number, "mu": non_negative, **OF_TARGET, **OutputSpikeRule.parameters}
 
     pre_trace = staticmethod(FullOnline.pre_trace)
 
@@ -58,10 +53,9 @@ class PowerLawPrePost(SpikeRule):
     parameters = {
         "eta_post": number,
         "eta_pre": number,
-        "x_tar": number,
         "mu": non_negative,
-        "tau_pre": time_constant("d_pre"),
         "tau_post": time_constant("d_post"),
+        **OF_TARGET,
         **SpikeRule.parameters,
     }
 
@@ -90,13 +84,7 @@ class Exponential(OutputSpikeRule):
     Source: Diehl & Cook 2015, eq. 4.
     """
 
-    parameters = {
-        "eta": number,
-        "x_tar": number,
-        "beta": non_negative,
-        "tau_pre": time_constant("d_pre"),
-        **OutputSpikeRule.parameters,
-    }
+    parameters = {"eta": number, "beta": non_negative, **OF_TARGET, **OutputSpikeRule.parameters}
 
     pre_trace = staticmethod(FullOnline.pre_trace)
 
