@@ -16,7 +16,7 @@ from stdp_run.engines.selection import choose, engine_options, make_engine, set_
 from stdp_run.errors import UserError
 from stdp_run.inference.first_layer import views
 from stdp_run.inference.load import Trained, checkpoint_file, read_trained
-from stdp_run.inference.perturbation import build_perturbation, perturbed_images
+from stdp_run.inference.perturbation import Perturbation, build_perturbation, perturbed_images
 from stdp_run.training import result as results
 from stdp_run.training.measuring import measure
 from stdp_run.training.operations import layer_operations, operations
@@ -65,9 +65,7 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         directory.write_config(settings)
         state = trained.saved.state()
         if perturbation:
-            state, first = perturbation.network(state, model.seed), trained.settings.first_layer
-            if first and trained.first_layer:
-                trained = trained._replace(first_layer=perturbation.network(trained.first_layer, first.network.seed))
+            state, trained = perturbation.network(state, model.seed), _first_layer_perturbed(perturbation, trained)
             pixels = perturbed_images(perturbation, data.test_pixels[0], data.test_index, settings)
             data = replace(data, test_pixels=pixels[None])
         layer = trained.make_first_layer(options._replace(engine="auto"))
@@ -76,8 +74,8 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         final = measure(engine, data, labels, Bars(invocation.bars), Stop())
     result = results.describe(settings, engine, choice, data, labels, final)
     if layer:
-        below = layer_operations(layer.take_activity(), layer.model, layer.state, final.n_images)
-        result["operations"] = operations(below, *result["operations"]["layers"])
+        first = layer_operations(layer.take_activity(), layer.model, layer.state, final.n_images)
+        result["operations"] = operations(first, *result["operations"]["layers"])
     learned_from = trained.saved.global_step // trained.settings.epochs
     labelled = min(trained.settings.n_label or learned_from, learned_from)
     result |= {"train_images": learned_from, "label_images": labelled}
@@ -93,3 +91,11 @@ def _prepared_as_learned(record: dict[str, Any], trained: Settings, explicit: Se
     taken = {"prepare": reader.prepare, "invert": reader.invert} if "dataset.prepare" not in explicit else {}
     taken = {key: value for key, value in taken.items() if key in dataset and f"dataset.{key}" not in explicit}
     return {**record, "dataset": {**dataset, **taken}}
+
+
+def _first_layer_perturbed(perturbation: Perturbation, trained: Trained) -> Trained:
+    """Return the network with a perturbed first layer, if it has one."""
+    layer = trained.settings.first_layer
+    if layer is None or trained.first_layer is None:
+        return trained
+    return trained._replace(first_layer=perturbation.network(trained.first_layer, layer.network.seed))
