@@ -1,4 +1,4 @@
-"""Rules that change weights at output spikes, those of silent inputs too; one of them also at input spikes."""
+"""Rules that change the weights of all inputs at an output spike; `PowerLawPrePost` also acts at input spikes."""
 
 from typing import Any
 
