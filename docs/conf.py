@@ -26,7 +26,7 @@ nitpick_ignore_regex = [
     ("py:.*", r"(?!stdp_run\.).*"),  # other projects: the build is offline
     (
         "py:class",
-        r"stdp_run\.(config|engines|evaluation|network|neurons\.base|parameters|rules\.reduction)\..*",
+        r"stdp_run\.(config|engines|evaluation|network|neurons\.base|parameters|rules\.base)\..*",
     ),  # internal
     ("py:class", r"stdp_run\.inference\.first_layer\..*"),
 ]

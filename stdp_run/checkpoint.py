@@ -46,7 +46,6 @@ class Checkpoint:
     labels: dict | None = None  # of a finished run: label[E], mean_count[C, E], classes[C], calibration by readout
 
     def state(self) -> NetworkState:
-        """Return the state of the network."""
         return _state(self.state_dict)
 
     def first_state(self) -> NetworkState | None:

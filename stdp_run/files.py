@@ -25,11 +25,7 @@ _UNFINISHED = ".stdp-run-unfinished"  # ending of files that are being written
 
 
 def write_atomically(path: Path, data: bytes | bytearray) -> None:
-    """Write `data` to `path`; after a crash either the old file or the new one exists, intact.
-
-    Raises:
-        UserError: the file cannot be written; the old one is unchanged.
-    """
+    """Write `data` to `path`; after a crash or a UserError either the old file or the new one exists, intact."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}{_UNFINISHED}")
     try:
         with open(temporary, "xb") as file:
@@ -86,10 +82,8 @@ def remove_unfinished(folder: Path) -> None:
 def locked(path: Path, wait: bool, what: str) -> Iterator[None]:
     """Context that holds the lock file `path`, created if missing; messages begin with `what`.
 
-    On a file system without locks, it logs a warning and locks nothing.
-
-    Raises:
-        UserError: another process holds it and this one does not `wait`, or the file cannot be made.
+    On a file system without locks, it logs a warning and locks nothing. Raise UserError if the file cannot be made, or
+    if another process holds it and this one does not `wait`.
     """
     lock = FileLock(path, timeout=2 if wait else 0)  # s; shorter waits are not logged
     try:

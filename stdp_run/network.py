@@ -31,8 +31,7 @@ import numpy as np
 from stdp_run.elementwise import Tensor, Tensors
 from stdp_run.encoding import DELAYS, WEIGHTS, Encoder, words_of_synapses
 from stdp_run.neurons import NeuronGroup
-from stdp_run.rules.base import Rule, Step, at_synapses, latest_first
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction, Rule, Step, at_synapses, latest_first
 
 NEURONS_AT_ONCE = 256  # rows sampled at once; random words take four times the memory of the weights
 
@@ -57,7 +56,6 @@ class Model:
 
     @property
     def inference_encoder(self) -> Encoder:
-        """The encoder with learning off."""
         return self.inference or self.encoder
 
     @property
@@ -67,7 +65,6 @@ class Model:
 
     @property
     def inference_parameters(self) -> Any:
-        """The constants of the neuron group with learning off."""
         p = self.neuron_parameters
         return p if self.inference_w_ie is None else p._replace(w_ie=self.inference_w_ie)
 
@@ -115,7 +112,6 @@ class NetworkState:
     persistent: dict[str, np.ndarray] = field(default_factory=dict)  # other arrays: the rule's, and state that runs on
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return every array by name."""
         return {"weight": self.weight, "theta": self.theta, **self.persistent}
 
 

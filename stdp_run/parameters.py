@@ -88,11 +88,7 @@ def choice(*words: str) -> Choice:
 
 
 def check_parameters(section: str, declared: Mapping[str, Check], given: Mapping[str, object]) -> dict[str, float]:
-    """Return the checked constants of a rule or neuron group; `section` is their section of the config.
-
-    Raises:
-        UserError: a key is unknown or missing, or its value is not allowed.
-    """
+    """Return the checked constants of a `section`; raise UserError for an unknown or missing key, or a bad value."""
     for key in given:
         if key not in declared:
             raise UserError.unknown_key(f"{section}.{key}", given[key], declared)

@@ -15,7 +15,6 @@ from stdp_run.config.build import conf_folder
 
 
 def command() -> None:
-    """Run the command line."""
     options = set(sys.argv[1:])
     if options & {"-h", "--help"}:  # Hydra's own help composes the config first, which takes 2 s
         print(help_text(sys.argv[1:]))

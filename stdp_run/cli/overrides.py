@@ -20,16 +20,11 @@ PATHS = (
 
 
 def is_sweep(arguments: Sequence[str]) -> bool:
-    """Return whether a command is a sweep."""
     return any(re.match(r"(-m|--multirun)$|(hydra\.mode|hparams_search)=", item) for item in arguments)
 
 
 def prepared(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments of a command for Hydra: paths in quotation marks, then the implied overrides.
-
-    Raises:
-        UserError: a value is empty or of the wrong kind; several values without a sweep; `resume` names no run.
-    """
+    """Return a command's arguments for Hydra: quoted paths, then implied overrides; raise UserError for bad values."""
     sweep = is_sweep(arguments)
     words = [word for item in arguments for word in (_rewritten(item, sweep) if "=" in item else [item])]
     overrides = [word for word in words if "=" in word and not word.startswith("-")]

@@ -40,10 +40,7 @@ class Invocation:
     def accepted(self, begins: bool = True) -> Iterator[None]:
         """Context of a command after all checks, with a log in `run.log`.
 
-        If a run `begins`, the record of the command is written to `.hydra/`.
-
-        Raises:
-            UserError: the directory cannot be written.
+        If a run `begins`, the record of the command is written to `.hydra/`. Raise UserError if that fails.
         """
         try:
             for name, text in self.record.items() if begins else ():
@@ -74,12 +71,7 @@ class Invocation:
 
 
 def run(config: DictConfig, invocation: Invocation) -> float:
-    """Run the command of a composed config; return the accuracy, 0 if none is measured.
-
-    Raises:
-        UserError: a setting is not allowed or cannot be met.
-        Stopped: a stop signal came while a network learned.
-    """
+    """Run the command of a config; return the accuracy, 0 if none; raise UserError, or Stopped at a stop signal."""
     record = resolved(config)
     mode, others = record.get("mode"), {"export": _export, "compare": _compare}
     if mode not in MODES:

@@ -21,17 +21,14 @@ from stdp_run.training import result as results
 from stdp_run.training.measuring import measure
 from stdp_run.training.operations import layer_operations, operations
 from stdp_run.training.run_directory import RunDirectory
+from stdp_run.training.signals import Stop
 from stdp_run.training.tracking import Bars
 
 log = logging.getLogger(__name__)
 
 
 def run(record: dict[str, Any], invocation: Invocation) -> float:
-    """Evaluate the network of a checkpoint; return its accuracy.
-
-    Raises:
-        UserError: the directory holds a run; the checkpoint cannot be used, or has other settings than the command.
-    """
+    """Evaluate the network of a checkpoint; return its accuracy; raise UserError if the command does not fit it."""
     begun, directory, path = time.perf_counter(), RunDirectory(invocation.directory), record.get("checkpoint")
     if path is None:
         raise UserError(f"checkpoint=null: mode=eval needs {NEEDED['checkpoint']}")
@@ -74,7 +71,7 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         layer = trained.make_first_layer(options._replace(engine="auto"))
         data = replace(data, test_pixels=views(data.test_pixels[0], settings, layer, cached=perturbation is None))
         engine = make_engine(model, state, options, choice)
-        final = measure(engine, data, labels, Bars(invocation.bars))
+        final = measure(engine, data, labels, Bars(invocation.bars), Stop())
     result = results.describe(settings, engine, choice, data, labels, final)
     if layer:
         first = layer_operations(layer.take_activity(), layer.model, layer.state, final.n_images)

@@ -30,11 +30,7 @@ class Prediction(NamedTuple):
 
 
 def run(record: dict[str, Any], invocation: Invocation) -> float:
-    """Print a line for each picture, write the requested files, and return 0, since no accuracy is measured.
-
-    Raises:
-        UserError: as `predict`; a file cannot be written; or, at the end, some files could not be read.
-    """
+    """Print a line for each picture, write the requested files, and return 0; raise UserError for a bad file."""
     settings = read_settings(record)
     assert settings.predict is not None and settings.checkpoint is not None  # this mode has them
     images, csv_path, folder = settings.predict.images, settings.predict.csv, settings.predict.save
@@ -58,11 +54,7 @@ def run(record: dict[str, Any], invocation: Invocation) -> float:
 def predict(
     checkpoint: str | Path, images: str | Path, threads: int | None = None, readout: str | None = None
 ) -> Prediction:
-    """Classify a picture, or all pictures in a folder and its subfolders; warn of pictures without ink.
-
-    Raises:
-        UserError: the checkpoint cannot be used, there is no picture, or none can be read.
-    """
+    """Classify a picture, or all in a folder and below, warning of those without ink; raise UserError if all fail."""
     path, read, pixels, broken = Path(images), [], [], []
     found = [path] if path.is_file() else pictures_below(path)
     if not found:

@@ -3,19 +3,15 @@
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from stdp_run.errors import UserError
 from stdp_run.files import read_record, read_regular
 from stdp_run.inference.load import CHECKPOINT, TrainedNetwork, load
+from stdp_run.reporting.runs import DataFrame
 from stdp_run.training.result import summary_table
-
-if TYPE_CHECKING:
-    from pandas import DataFrame
-else:
-    DataFrame = Any
 
 
 class Result:

@@ -84,11 +84,7 @@ def change_by_frequency(rule: str | type[Rule], engine: str = "event", **constan
 
 
 def run(record: dict[str, Any], invocation: Invocation) -> float:
-    """Plot the STDP windows of all rules, with published constants except for the configured rule; return 0.
-
-    Raises:
-        UserError: the directory holds a run, or a constant is not allowed.
-    """
+    """Plot the STDP windows of all rules, as published except for the configured one; return 0 or raise UserError."""
     settings, directory = read_settings(record), RunDirectory(invocation.directory)
     with directory.locked(wait=invocation.in_sweep):
         directory.record("stdp_window")

@@ -22,10 +22,10 @@ from stdp_run.inference.load import FIRST_LAYER_FOLDER, learned_in
 from stdp_run.training.operations import layer_operations
 from stdp_run.training.preparation import Prepared, prepare
 from stdp_run.training.result import judged, summary_table
-from stdp_run.training.run import complete, finish
 from stdp_run.training.run_directory import RunDirectory
 from stdp_run.training.signals import Stop, Stopped
 from stdp_run.training.tracking import Bar, Bars
+from stdp_run.training.trainer import complete, finish
 
 log = logging.getLogger(__name__)
 
@@ -33,9 +33,7 @@ log = logging.getLogger(__name__)
 def run(record: dict[str, Any], invocation: Invocation) -> float:
     """Complete the run in the directory; return the accuracy of the judged readout.
 
-    Raises:
-        UserError: another process is at work there, or the run there has other settings.
-        Stopped: a stop signal came; everything learned is saved.
+    Raise UserError if the run there has other settings, and Stopped, with everything saved, at a stop signal.
     """
     directory = RunDirectory(invocation.directory)
     with directory.locked(wait=invocation.in_sweep):
@@ -118,8 +116,7 @@ def _prepare_first_layer(settings: Settings, directory: RunDirectory, invocation
 def _with_given_layer(record: dict[str, Any], explicit: Sequence[str]) -> dict[str, Any]:
     """Return a record with the first layer's settings from the run `first_layer.run`, if there is one.
 
-    Raises:
-        UserError: as `learned_in`; the run did not learn patches; or the command sets one of these settings.
+    Raise UserError if that run did not learn patches, or if the command sets one of these settings.
     """
     section = record.get("first_layer")
     run = section.get("run") if isinstance(section, dict) else None

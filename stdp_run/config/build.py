@@ -39,7 +39,7 @@ def build_model(settings: Settings) -> Model:
     _check_memory(settings)
     if rule.arithmetic == "int" and settings.trainer.schedule != "constant":
         raise UserError.bad_value("trainer.schedule", settings.trainer.schedule, "constant with an integer rule")
-    values = asdict(settings.encoder)
+    values, w_ie = asdict(settings.encoder), settings.evaluator.w_ie
     encoder = Encoder(n_steps=values.pop("steps"), dt_ms=values.pop("dt"), **values)
     rule_parameters = build_rule(rule, settings.rule.constants, dt_ms, n_inputs)
     constants = check_parameters("neuron", neuron.parameters, settings.neuron.constants)
@@ -64,14 +64,8 @@ def build_model(settings: Settings) -> Model:
         k_winners=settings.k_winners,
         n_presentations=settings.evaluator.n_presentations,
         inference=replace(encoder, n_steps=settings.evaluator.steps or encoder.n_steps),
-        inference_w_ie=_inference_w_ie(settings, neuron),
+        inference_w_ie=None if w_ie is None else neuron.parameters["w_ie"]("evaluator.w_ie", w_ie),
     )
-
-
-def _inference_w_ie(settings: Settings, neuron: type[NeuronGroup]) -> float | None:
-    """Return the inhibition with learning off, as the neuron group checks its w_ie; None: that of learning."""
-    w_ie = settings.evaluator.w_ie
-    return None if w_ie is None else neuron.parameters["w_ie"]("evaluator.w_ie", w_ie)
 
 
 def _check_running_on(settings: Settings) -> None:

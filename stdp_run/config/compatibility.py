@@ -25,10 +25,7 @@ def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequ
     """Return the record for resuming the run at `path`; `existing` is the record of the run.
 
     With resume=DIRECTORY it is the run's record; `explicit` keys of the command may change only operational keys. With
-    resume=auto it is the record of the command, which must agree with the run's.
-
-    Raises:
-        UserError: the records disagree; the keys are named.
+    resume=auto it is the record of the command. Raise UserError, which names the keys, if the records disagree.
     """
     if asked.get("resume") is None:
         raise UserError(f"resume=null: {path} holds a run; resume=auto resumes it, or choose another hydra.run.dir")
@@ -39,15 +36,18 @@ def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequ
         raise UserError(f"{path} holds a run with other settings: {', '.join(changed)}")
     if asked["resume"] == "auto":
         return asked
-    taken = {key: value for key, value in flat(asked).items() if key in explicit and _within(key, *OPERATIONAL)}
-    return _updated({**existing, **{key: asked[key] for key in _OF_COMMANDS if key in asked}}, taken)
+    record = {**existing, **{key: asked[key] for key in _OF_COMMANDS if key in asked}}
+    for key, value in flat(asked).items():
+        if key in explicit and _within(key, *OPERATIONAL):
+            section, _, name = key.rpartition(".")
+            record |= {section: {**record[section], name: value}} if section else {name: value}
+    return record
 
 
 def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequence[str]) -> Record:
     """Return the record for an evaluation: the record of the network, with the engine and data of the command.
 
-    Raises:
-        UserError: the command changes settings of the training, or asks for `evaluator.supervised`; the keys are named.
+    Raise UserError, which names the keys, if the command changes settings of the training.
     """
     if missing := {*ENGINE_KEYS, "dataset", "evaluator"} - asked.keys():
         raise UserError(f"{min(missing)}: missing")
@@ -80,15 +80,6 @@ def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
         else:
             values[f"{prefix}{key}"] = value
     return values
-
-
-def _updated(record: Record, values: Mapping[str, object]) -> Record:
-    """Return a record with some values replaced; `values` has dotted keys."""
-    changed = dict(record)
-    for key, value in values.items():
-        section, _, name = key.rpartition(".")
-        changed |= {section: {**changed[section], name: value}} if section else {name: value}
-    return changed
 
 
 def differences(asked: Mapping, existing: Mapping, ignored: Sequence[str]) -> list[str]:

@@ -37,11 +37,7 @@ def command_to_resume(directory: Path) -> str:
 
 
 def import_class(section: str, target: str, base: type[T]) -> type[T]:
-    """Return the class at the import path `target`, the `_target_` of a section; it must derive from `base`.
-
-    Raises:
-        UserError: the class cannot be imported, or has another base; the line names the file.
-    """
+    """Return the class at the path `target`; raise UserError, which names the file, unless it derives from `base`."""
     key = f"{section}._target_"
     module_name, _, class_name = target.rpartition(".")
     if not module_name or not all(map(str.isidentifier, target.split("."))):

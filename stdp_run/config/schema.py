@@ -33,7 +33,7 @@ from stdp_run.config.sections import (
 from stdp_run.errors import UserError
 from stdp_run.evaluation.shifts import offsets
 from stdp_run.parameters import Check, non_negative, positive, whole_positive
-from stdp_run.rules.reduction import REDUCTIONS
+from stdp_run.rules.base import REDUCTIONS
 
 MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
 DTYPES = ("float32", "float64")
@@ -52,10 +52,7 @@ NEEDED = {
     "compare.dir": "a folder with runs in it, compare.dir=PATH",
 }
 # The keys that determine the learning of a first layer, and all its keys; others come from the top of the config.
-LEARNED_BY = (
-    *("rule", "neuron", "dataset", "encoder", "trainer"),
-    *("n_exc", "epochs", "k_winners", "seed", "dtype"),
-)
+LEARNED_BY = ("rule", "neuron", "dataset", "encoder", "trainer", "n_exc", "epochs", "k_winners", "seed", "dtype")
 OF_FIRST_LAYER = (*LEARNED_BY, "evaluator", "engine", "device", "batch_size")
 
 
@@ -161,22 +158,24 @@ def resolved(config: DictConfig) -> dict[str, Any]:
 
 
 def read_settings(record: Mapping[str, Any]) -> Settings:
-    """Return the settings of a resolved config, or of the record of a run.
-
-    Raises:
-        UserError: a key is missing, unknown or of another mode, or has a value that is not allowed.
-    """
+    """Return the settings of a resolved config or of a run's record; raise UserError for a missing or bad key."""
     record = _of_mode(record)
     values = {key: value for key, value in record.items() if key not in SECTIONS and key != "first_layer"}
     parts: dict[str, Any] = {"first_layer": None}
     for key, section in SECTIONS.items():
         if key not in ONLY_IN and key not in record:
             raise UserError(f"{key}: missing")
-        parts[key] = None if key in ONLY_IN and record.get(key) is None else _read(section, record[key], f"{key}.")
-    settings = _read(Settings, values, "", record=record, **parts)
+        parts[key] = (
+            None if key in ONLY_IN and record.get(key) is None else read_section(section, record[key], f"{key}.")
+        )
+    settings = read_section(Settings, values, "", record=record, **parts)
     if record.get("first_layer") is not None:
         settings = replace(settings, first_layer=_read_first_layer(record["first_layer"], settings))
-    return replace(settings, **{key: _for_inputs(getattr(settings, key), settings) for key in ("rule", "neuron")})
+    for key in ("rule", "neuron"):
+        part, n_inputs = getattr(settings, key), settings.n_inputs
+        constants = {name: per_input(value, n_inputs) for name, value in part.constants.items()}
+        settings = replace(settings, **{key: replace(part, constants=constants)})
+    return settings
 
 
 def _of_mode(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -203,10 +202,6 @@ def _of_mode(record: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _for_inputs(part: PartSettings, settings: Settings) -> PartSettings:
-    return replace(part, constants={key: per_input(each, settings.n_inputs) for key, each in part.constants.items()})
-
-
 def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings:
     """Return the section `first_layer` of a record; the network of the layer has complete settings."""
     if not isinstance(section, Mapping):
@@ -217,7 +212,7 @@ def _read_first_layer(section: object, settings: Settings) -> FirstLayerSettings
     with in_first_layer():
         network = read_settings({**common, **alone, **own})
     others = {key: value for key, value in section.items() if key not in own}
-    layer = _read(FirstLayerSettings, others, "first_layer.", network=network)
+    layer = read_section(FirstLayerSettings, others, "first_layer.", network=network)
     for key in ("height", "width"):
         patch, image = getattr(network.dataset, key), getattr(settings.dataset, key)
         if patch > image:
@@ -234,12 +229,7 @@ def in_first_layer() -> Iterator[None]:
         raise UserError(f"first_layer.{error}") from None
 
 
-def read_dataset(values: object, prefix: str = "dataset.") -> DatasetSettings:
-    """Return the settings of a dataset from the values of its keys; errors name keys with the prefix."""
-    return _read(DatasetSettings, values, prefix)
-
-
-def _read(section: type, values: object, prefix: str, **more: Any) -> Any:
+def read_section(section: type, values: object, prefix: str, **more: Any) -> Any:
     """Return the dataclass `section` from the values of its keys; errors name keys with the prefix."""
     if not isinstance(values, Mapping):
         raise UserError.bad_value(prefix.rstrip("."), values, "a group of keys")

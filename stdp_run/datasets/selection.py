@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stdp_run.config.custom_code import import_class
-from stdp_run.config.schema import Settings, read_dataset
+from stdp_run.config.schema import Settings, read_section
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.errors import UserError, printable
@@ -37,6 +37,11 @@ class Data:
     test_index: np.ndarray  # int64 [M], index of each test image in the dataset
     classes: tuple[str, ...]  # [C]
     first_layer: FirstLayerRecord | None = None
+
+    @property
+    def label_classes(self) -> np.ndarray:
+        """The classes of the labelled images, int64 [L]."""
+        return self.train_classes[: self.label_pixels.shape[1]]
 
 
 def load_images(settings: Settings) -> Data:
@@ -97,7 +102,7 @@ def build_dataset(section: DatasetSettings, seed: int = 0) -> Dataset:
         if key not in given and parameter.default is parameter.empty:
             raise UserError(f"dataset.{key}: missing; {cls.__module__}.{cls.__name__} needs it")
     if "of" in given:
-        other = read_dataset(given["of"], "dataset.of.")
+        other = read_section(DatasetSettings, given["of"], "dataset.of.")
         given["of"] = lambda: _load(other, seed)[0]
     return cls(**{key: value for key, value in given.items() if key in known})
 

@@ -1,13 +1,16 @@
 """The interface that every engine has."""
 
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol, Self
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from stdp_run.network import Model, NetworkState
 
 Array = np.ndarray
+
+# Indices of an activity, int64 [3 + I]: presentations with learning off, and the spikes in them, in sum over images.
+# The spikes of each input come last. Every presentation of an image counts.
+PRESENTATIONS, EXCITATORY, INHIBITORY, INPUTS = range(4)
 
 
 class TrainingBatch(NamedTuple):
@@ -18,33 +21,6 @@ class TrainingBatch(NamedTuple):
     epoch: int  # from 0
     rate: Array  # [N], factor of the learning rate schedule
     k_winners: Array | None = None  # [N], number of neurons that learn from each image; None: the model's number
-
-
-@dataclass
-class Activity:
-    """The spikes of images presented with learning off, in sum; every presentation of an image counts."""
-
-    presentations: int
-    excitatory_spikes: int
-    inhibitory_spikes: int
-    input_spikes: Array  # int64 [I], spikes of each input
-
-    @classmethod
-    def of(cls, numbers: Array) -> Self:
-        """Return the activity from its numbers, int64 [3 + I]."""
-        return cls(int(numbers[0]), int(numbers[1]), int(numbers[2]), numbers[3:])
-
-    def numbers(self) -> Array:
-        """Return all numbers in the order of the fields, int64 [3 + I]."""
-        return np.array([self.presentations, self.excitatory_spikes, self.inhibitory_spikes, *self.input_spikes])
-
-    def __add__(self, other: "Activity") -> "Activity":
-        return Activity.of(self.numbers() + other.numbers())
-
-
-def no_activity(n_inputs: int) -> Activity:
-    """Return the activity of no presentation."""
-    return Activity.of(np.zeros(3 + n_inputs, np.int64))
 
 
 class Engine(Protocol):
@@ -65,8 +41,8 @@ class Engine(Protocol):
         `pixels` is uint8 [N, P], or [K, N, P] for K views of each image; presentation k shows view k modulo K.
         """
 
-    def take_activity(self) -> Activity:
-        """Return the activity of all calls of `count_spikes` since the last call of this function."""
+    def take_activity(self) -> Array:
+        """Return the activity, int64 [3 + I], of all calls of `count_spikes` since the last call of this function."""
 
     def state(self) -> NetworkState:
         """Return a copy of the persistent state."""

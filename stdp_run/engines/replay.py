@@ -12,8 +12,7 @@ from stdp_run.encoding import rounding_words
 from stdp_run.engines.base import Array
 from stdp_run.errors import UserError
 from stdp_run.parameters import positive
-from stdp_run.rules.base import Rule, Step
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction, Rule, Step
 
 
 class ReplayOptions(NamedTuple):

@@ -48,10 +48,7 @@ def choose(model: Model, options: EngineOptions) -> tuple[str, str]:
     """Return the engine ("event", "torch") and the device ("cpu", "cuda") of a network; log them with the reason.
 
     engine=auto selects event if it can run the network, since it is fastest, else torch, on a GPU if one is available.
-    The choice depends on no measurement.
-
-    Raises:
-        UserError: the engine cannot run the model, batch size or device.
+    The choice depends on no measurement. Raise UserError if the engine cannot run the model, batch size or device.
     """
     if options.device == "cuda" and not _has_gpu():
         raise UserError("device=cuda: no GPU that this build of torch can use; a new run can have cpu or auto")

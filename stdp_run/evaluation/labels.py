@@ -20,7 +20,6 @@ class Labels:
 
     @property
     def n_classes(self) -> int:
-        """The number of classes."""
         return len(self.mean_count)
 
     @property

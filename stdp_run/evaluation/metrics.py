@@ -47,11 +47,6 @@ class Evaluation:
         return [float(matrix[c, c] / totals[c]) if totals[c] else None for c in range(len(matrix))]
 
 
-def forgetting(accuracy: np.ndarray) -> np.ndarray:
-    """Return peak minus final accuracy, [C], from rows [K, C], K > 1 (Chaudhry et al. 2018, arXiv 1801.10112)."""
-    return accuracy[:-1].max(axis=0) - accuracy[-1]
-
-
 def slices(n_images: int) -> Iterator[slice]:
     """Yield slices that cover `n_images`, `IMAGES_AT_ONCE` at a time."""
     for start in range(0, n_images, IMAGES_AT_ONCE):

@@ -17,6 +17,9 @@ PENALTIES = (0.03, 0.01, 0.003, 0.001)
 HELD_OUT = 6  # one in so many labelled images, the last ones, selects the penalty; 10,000 of 60,000
 STEPS, IMAGES_AT_ONCE, RATE = 1000, 250, 0.01
 
+Array = np.ndarray
+Scaling = tuple[Array, Array]  # mean of each square root, and the factor that scales it, float32 [F]
+
 
 class Features:
     """Spike counts [N, E] of images of `classes` [N], and the inputs uint8 [N, I] of the second of two layers."""
@@ -31,7 +34,7 @@ class Features:
         """Keep the counts [n, E] of a slice of the images; counts above 65,535 are kept as 65,535."""
         self.values[part, : self.n_exc] = np.minimum(counts, np.iinfo(np.uint16).max)
 
-    def scaling(self) -> tuple[np.ndarray, np.ndarray]:
+    def scaling(self) -> Scaling:
         """Return the mean of each square root and the factor that scales it, float32 [F]."""
         roots = (np.sqrt(self.values[part], dtype=np.float32) for part in slices(len(self.values)))
         mean = sum(each.sum(axis=0, dtype=np.float64) for each in roots) / len(self.values)
@@ -66,13 +69,7 @@ def fit_and_test(labelled: Features, test: Features, n_classes: int) -> dict[str
     }
 
 
-def fit(
-    values: np.ndarray,
-    classes: np.ndarray,
-    n_classes: int,
-    scaling: tuple[np.ndarray, np.ndarray],
-    penalties: tuple[float, ...],
-) -> np.ndarray:
+def fit(values: Array, classes: Array, n_classes: int, scaling: Scaling, penalties: tuple[float, ...]) -> Array:
     """Return the weights with each of P penalties, float32 [P, F + 1, C], from values [N, F] and classes [N].
 
     The last row of weights is the intercept, which has no penalty.
@@ -99,7 +96,7 @@ def fit(
     return weight.detach().numpy()
 
 
-def _standardised(values: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def _standardised(values: Array, scaling: Scaling) -> Array:
     """Return the features of images, float32 [N, F + 1], from values [N, F]; the last column is 1."""
     mean, factor = scaling
     x = np.ones((len(values), len(mean) + 1), np.float32)
@@ -107,9 +104,7 @@ def _standardised(values: np.ndarray, scaling: tuple[np.ndarray, np.ndarray]) ->
     return x
 
 
-def _n_right(
-    values: np.ndarray, classes: np.ndarray, scaling: tuple[np.ndarray, np.ndarray], weight: np.ndarray
-) -> int:
+def _n_right(values: Array, classes: Array, scaling: Scaling, weight: Array) -> int:
     """Return the number of right answers to images, values [N, F] and classes [N], with weights [F + 1, C]."""
     answers = [(_standardised(values[part], scaling) @ weight).argmax(axis=1) for part in slices(len(values))]
     return int((np.concatenate(answers) == classes).sum())

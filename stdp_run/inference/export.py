@@ -21,15 +21,9 @@ LAYOUT = "stdp-run export 1"
 def export(path: str | Path, to: str | Path) -> Path:
     """Write a trained network to a file for other programs; return its path.
 
-    An .npz or .safetensors file contains the arrays of the network, a .nir file a graph for one of `IMPORTERS`.
-
-    Args:
-        path: a run's directory, or the checkpoint.pt in it.
-        to: the file to write; its ending selects the format.
-
-    Raises:
-        UserError: `path` as in `load`; `to` has another ending or cannot be written; a package is not installed; NIR
-            cannot express the network.
+    An .npz or .safetensors file contains the arrays of the network, a .nir file a graph for one of `IMPORTERS`. `path`
+    is a run's directory, or the checkpoint.pt in it; the ending of `to` selects the format. Raise UserError if `path`
+    is unfit (as `load`), `to` cannot be written, a package is not installed, or NIR cannot express the network.
     """
     ending = next((ending for ending in FORMATS if Path(to).name.lower().endswith(ending)), None)
     if ending is None:

@@ -24,11 +24,11 @@ from stdp_run.config.build import build_first_layer
 from stdp_run.config.schema import FirstLayerSettings, Settings
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.encoding import in_pixels
-from stdp_run.engines.base import Activity, Engine, no_activity
-from stdp_run.engines.event.cache import ENGINE_DIGEST
+from stdp_run.engines.base import INPUTS, Array, Engine
+from stdp_run.engines.event.jit import ENGINE_DIGEST
 from stdp_run.engines.selection import EngineOptions, make_engine
 from stdp_run.evaluation.shifts import offsets, padded, shifted
-from stdp_run.network import Model, NetworkState
+from stdp_run.network import NetworkState
 
 IMAGES_AT_ONCE = 250  # more do not fit a processor's cache
 CACHE, CACHE_BYTES = "first_layer", 2**30
@@ -38,20 +38,17 @@ class FirstLayer:
     """A trained first layer; `state` has weight[E, inputs of a patch] and theta[E], and `engine` is in that state."""
 
     def __init__(self, settings: FirstLayerSettings, images: DatasetSettings, state: NetworkState, engine: Engine):
-        self.state, self._settings, self._engine = state, settings, engine
+        self.state, self.model, self._settings, self._engine = state, engine.model, settings, engine
+        self.parts = (2 * settings.block) ** 2  # equal parts into which a spike is divided among blocks
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
-        self._activity = no_activity(engine.model.n_inputs)
+        self._activity = np.zeros(INPUTS + engine.model.n_inputs, np.int64)
         self._writes = True  # to the cache, until writing fails
 
     def counts(
-        self,
-        pixels: np.ndarray,
-        shifts: int = 0,
-        cached: bool = False,
-        progress: Callable[[int], object] = lambda n: None,
-    ) -> np.ndarray:
+        self, pixels: Array, shifts: int = 0, cached: bool = False, progress: Callable[[int], object] = lambda n: None
+    ) -> Array:
         """Return the spikes of each neuron in each block in units of 1 / `parts`, integers [K, N, I], K views.
 
         `pixels` is uint8 [N, H * W]. The views are those of `shifts.offsets`. With `cached`, the user's cache keeps the
@@ -66,19 +63,19 @@ class FirstLayer:
             progress(len(part))
         return np.concatenate(parts, axis=1)
 
-    def take_activity(self) -> Activity:
-        """Return the activity of all calls of `counts` since the last call of this function, cached or not."""
-        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
+    def take_activity(self) -> Array:
+        """Return the activity, int64 [3 + I], of all calls of `counts` since the last call, cached or not."""
+        taken, self._activity = self._activity, np.zeros_like(self._activity)
         return taken
 
-    def seen(self, counts: np.ndarray) -> np.ndarray:
+    def seen(self, counts: Array) -> Array:
         """Return the images of the second layer, uint8 [K, N, I], from counts [K, N, I]."""
         value = self._settings.spike_value / self.parts * np.arange(int(counts.max(initial=0)) + 1)
         return np.minimum(np.rint(value), 255).astype(np.uint8)[counts]
 
-    def projection(self) -> np.ndarray:
+    def projection(self) -> Array:
         """Return the receptive field of each input of the second layer, float32 [I, H * W]: mean weights of a block."""
-        weight = in_pixels(self.state.weight, self._engine.model.encoder).reshape(-1, *self._patch)
+        weight = in_pixels(self.state.weight, self.model.encoder).reshape(-1, *self._patch)
         shares = np.einsum("br,kc->rcbk", self._down, self._across)
         shares /= shares.sum(axis=(0, 1))
         fields = np.zeros((*shares.shape[2:], len(weight), *self._size), np.float32)
@@ -88,56 +85,39 @@ class FirstLayer:
             patches[:, :, :, row * self._settings.stride, column * self._settings.stride] += share * weight
         return fields.reshape(-1, self._size[0] * self._size[1])
 
-    @property
-    def model(self) -> Model:
-        """The model of the layer."""
-        return self._engine.model
-
-    @property
-    def parts(self) -> int:
-        """The number of equal parts into which a spike is divided among blocks."""
-        return (2 * self._settings.block) ** 2
-
-    def _count(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
+    def _count(self, pixels: Array, shifts: int) -> tuple[Array, Array]:
         images = padded(pixels.reshape(-1, *self._size), shifts)
         shown, n_exc = self._has_contrast(images), len(self.state.weight)
         spikes = np.zeros((*shown.shape, n_exc), np.float32)
-        if shown.any():
-            patches = self._patches(images)[shown].reshape(-1, self._patch[0] * self._patch[1])
-            spikes[shown] = self._engine.count_spikes(patches, self._positions(shown.shape, shifts)[shown])
+        stride, n_pixels = self._settings.stride, self._patch[0] * self._patch[1]
+        patches = sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]
+        patches = patches[shown].reshape(-1, n_pixels)
+        positions = np.broadcast_to(self._positions(shifts), shown.shape)
+        spikes[shown] = self._engine.count_spikes(patches, positions[shown])
         down, across = self._down.shape[1], self._across.shape[1]
         windows = ((shifts - below, shifts - right) for below, right in offsets(shifts))
         counts = [self._pooled(spikes[:, top : top + down, left : left + across]) for top, left in windows]
         return np.stack(counts), self._engine.take_activity()
 
-    def _pooled(self, spikes: np.ndarray) -> np.ndarray:
+    def _pooled(self, spikes: Array) -> Array:
         """Return the sums over blocks, int32 [N, I], of spikes [N, rows, columns, E]."""
         n_images, n_down, n_across, n_exc = spikes.shape
         sums = self._down @ spikes.reshape(n_images, n_down, n_across * n_exc)
         sums = self._across @ sums.reshape(n_images, len(self._down), n_across, n_exc)
         return sums.reshape(n_images, len(self._down) * len(self._across) * n_exc).astype(np.int32)
 
-    def _positions(self, shape: tuple[int, ...], shifts: int) -> np.ndarray:
-        """Return the number of each position, [N, rows, columns] as `shape`; those of the padding are the last."""
-        down, across = self._down.shape[1], self._across.shape[1]
-        outside = np.ones(shape[1:], bool)
-        inside = slice(shifts, shifts + down), slice(shifts, shifts + across)
-        outside[inside] = False
-        position = np.empty(shape[1:], np.int64)
-        position[inside] = np.arange(down * across).reshape(down, across)
-        position[outside] = np.arange(down * across, position.size)
-        return np.broadcast_to(position, shape)
+    def _positions(self, shifts: int) -> Array:
+        """Return the number of each position, int64 [rows, columns]; those of the padding are the last."""
+        inside = np.arange(self._down.shape[1] * self._across.shape[1]).reshape(self._down.shape[1], -1)
+        position = np.pad(inside, shifts, constant_values=-1)
+        position[position < 0] = np.arange(inside.size, position.size)
+        return position
 
-    def _patches(self, images: np.ndarray) -> np.ndarray:
-        """Return a view of the patches at all positions, [N, rows, columns, h, w], of images [N, H, W]."""
-        stride = self._settings.stride
-        return sliding_window_view(images, self._patch, axis=(1, 2))[:, ::stride, ::stride]
-
-    def _has_contrast(self, images: np.ndarray) -> np.ndarray:
+    def _has_contrast(self, images: Array) -> Array:
         """Return whether the patch at each position has enough contrast, bool [N, rows, columns]; exact integers."""
         stride, (height, width) = self._settings.stride, self._patch
 
-        def over_patch(values: np.ndarray) -> np.ndarray:  # one axis at a time is three times as fast
+        def over_patch(values: Array) -> Array:  # one axis at a time is three times as fast
             columns = sliding_window_view(values, height, axis=1).sum(axis=-1)
             return sliding_window_view(columns, width, axis=2)[:, ::stride, ::stride].sum(axis=-1)
 
@@ -145,7 +125,7 @@ class FirstLayer:
         total, squares = over_patch(pixels), over_patch(pixels**2)
         return n_pixels * squares - total**2 >= n_pixels * (255 * self._settings.min_contrast) ** 2
 
-    def _shares(self, size: int, patch: int) -> np.ndarray:
+    def _shares(self, size: int, patch: int) -> Array:
         """Return the share of a spike at each position in each block along one axis, float32 [blocks, positions].
 
         Along both axes, the shares of a spike are `parts`. They are whole numbers, so sums are exact.
@@ -155,16 +135,16 @@ class FirstLayer:
         distance = np.abs(2 * np.arange(n_positions) - middle[:, None])
         return np.maximum(2 * block - distance, 0).astype(np.float32)
 
-    def _from_cache(self, pixels: np.ndarray, shifts: int) -> tuple[np.ndarray, Activity]:
+    def _from_cache(self, pixels: Array, shifts: int) -> tuple[Array, Array]:
         name = hashlib.sha256(self._digest + bytes(str(shifts), "ascii") + pixels.tobytes()).hexdigest()
         known = files.read_cached(CACHE, name)
         if known is not None:
             file = io.BytesIO(known)
-            return np.load(file), Activity.of(np.load(file))
+            return np.load(file), np.load(file)
         counts, activity = self._count(pixels, shifts)
         counts, buffer = counts.astype(np.min_scalar_type(int(counts.max(initial=0)))), io.BytesIO()
         np.save(buffer, counts)
-        np.save(buffer, activity.numbers())
+        np.save(buffer, activity)
         self._writes = self._writes and files.write_cached(CACHE, name, buffer.getvalue(), CACHE_BYTES)
         return counts, activity
 
@@ -175,13 +155,13 @@ class FirstLayer:
         parts = {key: network[key] for key in ("neuron", "encoder", "evaluator", "seed", "dtype")}
         geometry = (self._size, self._patch, settings.stride, settings.block, settings.min_contrast)
         digest = hashlib.sha256(json.dumps([parts, geometry, self._engine.name]).encode() + ENGINE_DIGEST)
-        for code in (self._engine.model.neuron, FirstLayer):
+        for code in (self.model.neuron, FirstLayer):
             digest.update(Path(str(inspect.getsourcefile(code))).read_bytes())
         digest.update(self.state.weight.tobytes() + self.state.theta.tobytes())
         return digest.digest()
 
 
-def views(pixels: np.ndarray, settings: Settings, layer: FirstLayer | None, cached: bool = False) -> np.ndarray:
+def views(pixels: Array, settings: Settings, layer: FirstLayer | None, cached: bool = False) -> Array:
     """Return the views of images uint8 [N, H * W] that the network answers, uint8 [K, N, P], through a first layer."""
     shifts = settings.evaluator.shifts
     if layer is not None:
@@ -190,7 +170,7 @@ def views(pixels: np.ndarray, settings: Settings, layer: FirstLayer | None, cach
     return seen.reshape(len(seen), *pixels.shape)
 
 
-def largest_cosine(weight: np.ndarray) -> float:
+def largest_cosine(weight: Array) -> float:
     """Return the largest cosine between the weights [E, I] of two neurons; near 1, a neuron is a duplicate."""
     unit = weight / np.maximum(np.linalg.norm(weight.astype(np.float64), axis=1, keepdims=True), np.finfo(float).tiny)
     cosine = unit @ unit.T

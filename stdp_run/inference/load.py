@@ -102,7 +102,7 @@ class TrainedNetwork:
 
     def record(self, images: np.ndarray) -> Recording:
         """Return all spikes of the first presentation of pictures, by the torch engine; arguments as in `classify`."""
-        from stdp_run.engines.dense.recording import record_spikes  # importing torch takes seconds
+        from stdp_run.engines.dense.presentation import record_spikes  # importing torch takes seconds
 
         pixels = self._pixels(images)[0]
         return Recording(*record_spikes(self.engine.model, self.state, pixels, image_index(pixels)))

@@ -13,6 +13,7 @@ import numpy as np
 from stdp_run.config.custom_code import import_class
 from stdp_run.config.schema import Settings
 from stdp_run.encoding import LESIONS, words_of_images, words_of_synapses
+from stdp_run.engines.base import Array
 from stdp_run.evaluation.metrics import slices
 from stdp_run.network import NetworkState
 from stdp_run.parameters import Check, check_parameters, whole_non_negative
@@ -159,9 +160,7 @@ def build_perturbation(settings: Settings) -> Perturbation | None:
     return None if section is None else import_class("perturbation", section.target, Perturbation)(section.constants)
 
 
-def perturbed_images(
-    perturbation: Perturbation, pixels: np.ndarray, image_index: np.ndarray, settings: Settings
-) -> np.ndarray:
+def perturbed_images(perturbation: Perturbation, pixels: Array, image_index: Array, settings: Settings) -> Array:
     """Return perturbed images, uint8 [N, H * W]; `image_index` [N] is their index in the dataset."""
     images = pixels.reshape(-1, settings.dataset.height, settings.dataset.width)
     parts = [perturbation.images(images[part], image_index[part], settings.seed) for part in slices(len(images))]

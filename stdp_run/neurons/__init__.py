@@ -1,11 +1,11 @@
 """The neuron groups; `list(stdp_run.neurons)` lists their names."""
 
-from stdp_run.neurons.base import NeuronGroup as NeuronGroup
-from stdp_run.neurons.conductance import ConductanceGroup as ConductanceGroup
-from stdp_run.neurons.conductance import DiehlCook2015 as DiehlCook2015
-from stdp_run.neurons.integer import IntegerDiehlCook as IntegerDiehlCook
-from stdp_run.neurons.lif import ALIF as ALIF
-from stdp_run.neurons.lif import LIF as LIF
+# ruff: noqa: F401  these names are given on
+
+from stdp_run.neurons.base import NeuronGroup
+from stdp_run.neurons.conductance import ConductanceGroup, DiehlCook2015
+from stdp_run.neurons.integer import IntegerDiehlCook
+from stdp_run.neurons.lif import ALIF, LIF
 from stdp_run.registry import make_registry
 
 registered = make_registry(

@@ -10,11 +10,7 @@ from stdp_run.files import write_atomically
 
 
 def write_report(directory: Path) -> None:
-    """Write `report.html` in a run's directory, from result.json and, if they exist, config.yaml and plots.
-
-    Raises:
-        UserError: result.json cannot be read, or the report cannot be written.
-    """
+    """Write `report.html` from a run's result.json, config.yaml and plots; raise UserError if that fails."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     path = directory / "result.json"

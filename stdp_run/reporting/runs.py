@@ -45,10 +45,8 @@ def find_runs(directory: Path) -> DataFrame:
     """Return the training runs and evaluations in `directory` and below it, indexed and sorted by path.
 
     Settings are columns of text by dotted key, "" if a run lacks the key. The other columns are `NOT_SETTINGS` and
-    accuracy_READOUT. `state` is "finished", "failed" or "unfinished"; the last two have a `reason`.
-
-    Raises:
-        UserError: the folder is missing or contains no runs.
+    accuracy_READOUT. `state` is "finished", "failed" or "unfinished"; the last two have a `reason`. Raise UserError if
+    there is no run.
     """
     from pandas import DataFrame
 

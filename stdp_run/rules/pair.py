@@ -1,10 +1,10 @@
-"""Base of pair rules: a spike changes a weight by the trace of the other side."""
+"""Pair rules: a spike changes a weight by the trace of the other side; `Triplet` also by that of its own side."""
 
 from typing import Any
 
 from stdp_run.elementwise import Tensor, Tensors
 from stdp_run.parameters import number, time_constant
-from stdp_run.rules.base import Step, nearest
+from stdp_run.rules.base import Step, all_to_all, nearest
 from stdp_run.rules.spike import SpikeRule
 
 
@@ -49,3 +49,94 @@ class PairRule(SpikeRule):
         if cls.depresses(p):
             change = change - step.reduce.outer(step.rate * p.a_pre * y, step.pre)
         return cls.bounded(p, step, weight + change), {**traces, "x": x, "y": y}
+
+
+class NearestOnline(PairRule):
+    """nearest_online: STDP of the nearest spikes, with normalisation at every step.
+
+    Traces::
+
+        x <- d_pre x,   then x = 1 where s_in = 1
+        y <- d_post y,  then y = 1 where s_exc = 1
+
+    Weights::
+
+        w <- w + rate * (a_post s_exc x - a_pre y s_in)
+        w <- w_norm w / sum_j |w|, then clamp(w, 0, w_max)    every step
+
+    Source: SPAIC, `nearest_online_stdp`.
+    """
+
+    aliases = ("nearest_online_stdp",)
+
+
+class FullOnline(PairRule):
+    """full_online: STDP of all spikes, with normalisation at the end of each image.
+
+    Traces::
+
+        x <- d_pre x + s_in
+        y <- d_post y + s_exc
+
+    Weights::
+
+        w <- w + rate * (a_post s_exc x - a_pre y s_in)
+        w <- w_norm w / sum_j |w|    at the last step of an image
+        w <- clamp(w, 0, w_max)      every step
+
+    Source: SPAIC, `full_online_STDP`.
+    """
+
+    aliases = ("full_online_stdp",)
+
+    @staticmethod
+    def pre_trace(p: Any, x: Any, spike: Any) -> Any:
+        return all_to_all(x, p.d_pre, spike)
+
+    @staticmethod
+    def post_trace(p: Any, y: Any, spike: Any) -> Any:
+        return all_to_all(y, p.d_post, spike)
+
+
+class WeightDependent(PairRule):
+    """weight_dependent: STDP of the nearest spikes with soft bounds.
+
+    The traces x and y decay. A spike sets its trace to 1::
+
+        w <- w - rate * a_pre y w                at an input spike
+        w <- w + rate * a_post x (w_max - w)     at an output spike
+
+    Source: BindsNET, WeightDependentPostPre, here with w_min = 0. In van Rossum et al. 2000 only depression is
+    proportional to the weight.
+    """
+
+    @staticmethod
+    def at_input(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        return -p.a_pre * y * w
+
+    @staticmethod
+    def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        return p.a_post * x * (p.w_max - w)
+
+
+class Triplet(PairRule):
+    """triplet: depression by pairs of spikes, potentiation by triplets (output, input, output).
+
+    The traces x, y and y2 decay with tau_pre, tau_post and tau_post_slow. A spike sets its trace to 1::
+
+        w <- w - rate * a_pre y         at an input spike
+        w <- w + rate * a_post x y2     at an output spike, y2 before this spike
+
+    Source: Pfister & Gerstner 2006, eq. 2 and 3, the minimal model for cortex (A2+ = A3- = 0). In the paper all spikes
+    add up in the traces. Traces of the nearest spike, as here, are in the scripts of Diehl & Cook 2015.
+    """
+
+    parameters = {**PairRule.parameters, "tau_post_slow": time_constant("d_post_slow")}
+
+    @staticmethod
+    def second_trace(p: Any, y2: Any, spike: Any) -> Any:
+        return nearest(y2, p.d_post_slow, spike)
+
+    @staticmethod
+    def at_output(p: Any, w: Any, x: Any, y: Any, y2: Any) -> Any:
+        return p.a_post * x * y2

@@ -9,20 +9,21 @@ from typing import Any
 
 import numpy as np
 
-from stdp_run.engines.base import Activity
+from stdp_run.engines.base import EXCITATORY, INHIBITORY, INPUTS, PRESENTATIONS, Array
 from stdp_run.network import Model, NetworkState
 
 # Energy of one addition of 32-bit floats in 45 nm, without any access to memory (Horowitz, ISSCC 2014).
 MICROJOULE_PER_ACCUMULATE = 0.9e-6
 
 
-def layer_operations(activity: Activity, model: Model, state: NetworkState, n_images: int) -> dict[str, Any]:
-    """Return the figures of one layer: those with a unit are per image, from the `activity` of `n_images` images."""
+def layer_operations(activity: Array, model: Model, state: NetworkState, n_images: int) -> dict[str, Any]:
+    """Return the figures of one layer: those with a unit are per image, from the `activity` [3 + I] of `n_images`."""
     import torch
 
     p, n_exc = model.inference_parameters, model.n_exc
-    steps = activity.presentations * model.inference_encoder.n_steps / n_images
-    spikes = (activity.excitatory_spikes + activity.inhibitory_spikes) / n_images
+    n_excitatory, n_inhibitory = int(activity[EXCITATORY]), int(activity[INHIBITORY])
+    steps = int(activity[PRESENTATIONS]) * model.inference_encoder.n_steps / n_images
+    spikes = (n_excitatory + n_inhibitory) / n_images
     synapses = {
         "input_to_excitatory": state.weight.size,
         "excitatory_to_inhibitory": n_exc,
@@ -31,9 +32,9 @@ def layer_operations(activity: Activity, model: Model, state: NetworkState, n_im
     of_input = np.count_nonzero(state.weight, axis=0)  # [I], the synapses of each input whose weight is not 0
     of_excitatory, of_inhibitory = int(p.w_ei != 0), (n_exc - 1) * int(p.w_ie != 0)
     effective = {
-        "input_to_excitatory": int(activity.input_spikes @ of_input),
-        "excitatory_to_inhibitory": activity.excitatory_spikes * of_excitatory,
-        "inhibition": activity.inhibitory_spikes * of_inhibitory,
+        "input_to_excitatory": int(activity[INPUTS:] @ of_input),
+        "excitatory_to_inhibitory": n_excitatory * of_excitatory,
+        "inhibition": n_inhibitory * of_inhibitory,
     }
     connections = {
         name: {"Effective_ACs": effective[name] / n_images, "Dense": steps * size} for name, size in synapses.items()

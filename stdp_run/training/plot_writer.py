@@ -12,7 +12,7 @@ import numpy as np
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
 from stdp_run.encoding import in_pixels
-from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.engines.dense.presentation import record_spikes
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.evaluation.readouts import READOUTS, answer

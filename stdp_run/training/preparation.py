@@ -93,7 +93,11 @@ def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Pre
     saved, model, options = directory.newest(), build_model(settings), engine_options(settings, gpu)
     data = load_images(settings)
     if settings.evaluator.supervised:
-        _check_labelled(data.label_pixels.shape[1], len(data.classes))
+        n_labelled, n_classes = len(data.label_classes), len(data.classes)
+        least = max(n_classes, HELD_OUT)
+        if n_labelled < least:
+            found = f"{n_labelled} labelled images (n_label, n_train) of {n_classes} classes"
+            raise UserError.bad_value("evaluator.supervised", True, f"false with {found}; it needs {least}")
     try:
         if saved is not None:
             saved.check(model, build_first_layer(settings))
@@ -107,11 +111,3 @@ def prepare(settings: Settings, directory: RunDirectory, gpu: int | None) -> Pre
         log.info("torch takes one thread with batch_size=1; threads=N takes more")
         options = options._replace(threads=1)
     return Prepared(settings, directory, model, data, options, choice, saved, progress, begun)
-
-
-def _check_labelled(n_images: int, n_classes: int) -> None:
-    """Raise UserError if there are too few labelled images for a supervised readout."""
-    least = max(n_classes, HELD_OUT)
-    if n_images < least:
-        allowed = f"false with {n_images} labelled images (n_label, n_train) of {n_classes} classes; it needs {least}"
-        raise UserError.bad_value("evaluator.supervised", True, allowed)

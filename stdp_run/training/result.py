@@ -14,7 +14,6 @@ from stdp_run import files
 from stdp_run.config.schema import Settings
 from stdp_run.datasets.selection import Data
 from stdp_run.engines.base import Engine
-from stdp_run.evaluation import metrics
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.metrics import Evaluation
 from stdp_run.training.operations import layer_operations, operations
@@ -41,7 +40,7 @@ def describe(
         "epochs": settings.epochs,
         "batch_size": settings.batch_size,
         "train_images": len(data.train_pixels),
-        "label_images": data.label_pixels.shape[1],
+        "label_images": len(data.label_classes),
         "test_images": final.n_images,
         "readout": settings.evaluator.readout,
         "accuracy": final.accuracy,
@@ -62,8 +61,11 @@ def describe(
 
 
 def forgetting(accuracy: np.ndarray, data: Data) -> dict:
-    """Return the forgetting of each class but the last; `accuracy` [K, C] is of K evaluations with images by class."""
-    lost = metrics.forgetting(accuracy)
+    """Return peak minus final accuracy (Chaudhry et al. 2018, arXiv 1801.10112) of each class but the last.
+
+    `accuracy` [K, C] is of K evaluations with images by class, K > 1.
+    """
+    lost = accuracy[:-1].max(axis=0) - accuracy[-1]
     learned = [c for c in np.unique(data.train_classes)[:-1] if np.isfinite(lost[c])]  # NaN: no test images
     per_class = {data.classes[c]: float(lost[c]) for c in learned}
     return {"forgetting": float(lost[learned].mean()), "forgetting_per_class": per_class} if learned else {}

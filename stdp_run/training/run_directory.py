@@ -33,11 +33,7 @@ class RunDirectory:
 
     @contextmanager
     def locked(self, wait: bool) -> Iterator[None]:
-        """Context that keeps other processes out of the directory; removes the lock file if nothing else was added.
-
-        Raises:
-            UserError: another process is at work in it and `wait` is False.
-        """
+        """Context that keeps other processes out of the directory, as `files.locked`; removes an unused lock file."""
         lock = self.path / files.LOCK
         self.path.mkdir(exist_ok=True)
         is_new = not lock.exists()
@@ -53,11 +49,7 @@ class RunDirectory:
                         lock.unlink()
 
     def record(self, mode: str) -> dict[str, Any] | None:
-        """Return the record of the run or evaluation in the directory; None if the directory is new.
-
-        Raises:
-            UserError: the record cannot be read or has another mode, or the directory contains unrelated files.
-        """
+        """Return the record of the run in the directory, or None; raise UserError for another mode or other files."""
         file, elsewhere = self.path / "config.yaml", "choose another hydra.run.dir"
         if not file.exists():
             if found := ", ".join(name for name in REPLACED if (self.path / name).exists()):
@@ -73,7 +65,6 @@ class RunDirectory:
         return record
 
     def write_config(self, settings: Settings) -> None:
-        """Write the settings of the run."""
         text = yaml.safe_dump(settings.record, sort_keys=False, allow_unicode=True)
         files.write_atomically(self.path / "config.yaml", text.encode())
 

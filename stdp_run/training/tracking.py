@@ -113,7 +113,6 @@ class Bar(tqdm):
     title, remark, logged_at = "", "", 0.0
 
     def update(self, n: float | None = 1) -> bool | None:
-        """Advance the bar by `n` images."""
         if self.disable:  # tqdm does not count for a disabled bar
             self.n += n or 0
             if time.monotonic() - self.logged_at >= SECONDS_BETWEEN_LINES:
@@ -122,7 +121,6 @@ class Bar(tqdm):
         return super().update(n)
 
     def show(self, remark: str) -> None:
-        """Show a remark beside the progress."""
         self.remark = f", {remark}"
         self.set_postfix_str(remark)
 

@@ -13,7 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from stdp_run.cli.names import folder_name
+from stdp_run.cli.jobs import folder_name
 from stdp_run.cli.overrides import PATHS, key_of, prepared
 from stdp_run.cli.python import _as_override
 from stdp_run.config.custom_code import command_to_resume

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 
 from stdp_run.config.build import conf_folder
 from stdp_run.config.custom_code import import_class
-from stdp_run.config.schema import read_dataset
+from stdp_run.config.schema import read_section
 from stdp_run.config.sections import DatasetSettings
 from stdp_run.datasets import Dataset, Images, Loaded
 from stdp_run.datasets.selection import build_dataset, load_images, matched_by_name
@@ -123,5 +123,5 @@ def test_every_yaml_has_the_keys_of_its_class(monkeypatch):
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         for name in names:
             keys = OmegaConf.to_container(compose(f"dataset/{name}").dataset)
-            made = build_dataset(read_dataset(keys))
+            made = build_dataset(read_section(DatasetSettings, keys, "dataset."))
             assert type(made).name == keys["name"] == name

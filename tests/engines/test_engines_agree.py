@@ -31,7 +31,7 @@ from hypothesis import strategies as st
 from stdp_run.encoding import SPIKES_LEARNING, spikes_below
 from stdp_run.engines.event.sampling import IMAGES_AT_ONCE
 from stdp_run.network import Model, initial_state
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 from stdp_run.rules.spike import OCCASIONS
 
 FLOAT, _, META, SILENT, INT = ONE_PER_RULE

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from stdp_run import checkpoint
-from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.engines.dense.presentation import record_spikes
 from stdp_run.inference.export import export
 from stdp_run.inference.load import read_trained
 

@@ -16,6 +16,7 @@ from helpers.runs import settings_of
 from stdp_run.checkpoint import Checkpoint
 from stdp_run.config.build import build_model
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
+from stdp_run.engines.base import INHIBITORY
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.evaluation.labels import Labels
 from stdp_run.evaluation.readouts import READOUTS, answer
@@ -268,5 +269,5 @@ def test_neurobench_finds_the_same_effective_accumulates(tmp_path, v_reset, rese
         found = metric(model, fired, (spikes, None))
     assert np.array_equal(fired.sum(dim=1).numpy(), counts) and counts.sum() > 50
     own = layer_operations(activity, trained.model, state, N_IMAGES)["synaptic_operations"]["Effective_ACs"]
-    assert found["Effective_ACs"] == pytest.approx(own + resets * activity.inhibitory_spikes / N_IMAGES, rel=1e-12)
+    assert found["Effective_ACs"] == pytest.approx(own + resets * activity[INHIBITORY] / N_IMAGES, rel=1e-12)
     assert found["Effective_MACs"] == 0

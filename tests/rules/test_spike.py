@@ -10,7 +10,7 @@ from stdp_run import replay, rules
 from stdp_run.config.build import build_rule, published
 from stdp_run.errors import UserError
 from stdp_run.rules import NearestOnline, PairRule, SpikeRule, Step
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 
 SPIKE_RULES = [name for name, rule in rules.registered.items() if issubclass(rule, SpikeRule)]
 seeds, gains = st.integers(0, 2**32 - 1), st.floats(1e-4, 0.1)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from helpers.networks import ONE_PER_RULE, make_model, pictures
 
-from stdp_run.engines.base import Activity
-from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.engines.dense.presentation import record_spikes
 from stdp_run.inference.load import read_trained
 from stdp_run.network import initial_state
 from stdp_run.training.operations import layer_operations, operations
@@ -18,16 +17,16 @@ FLOAT = ONE_PER_RULE[0]
 SHARES = ("activation_sparsity", "connection_sparsity")
 
 
-def activity_of(inputs, excitatory, inhibitory) -> Activity:
+def activity_of(inputs, excitatory, inhibitory) -> np.ndarray:
     """Return the activity of recorded spikes, one presentation of each image."""
-    return Activity(len(inputs), int(excitatory.sum()), int(inhibitory.sum()), inputs.sum(axis=(0, 1)))
+    return np.array([len(inputs), excitatory.sum(), inhibitory.sum(), *inputs.sum(axis=(0, 1))])
 
 
 def test_a_hand_made_network():
     model = make_model(FLOAT, n_inputs=3, n_exc=2, n_steps=10, dtype="float32")
     state = initial_state(model)
     state.weight[:] = [[1, 0, 0], [2, 3, 0]]
-    found = layer_operations(Activity(4, 6, 8, np.array([5, 7, 11])), model, state, 2)  # of two images
+    found = layer_operations(np.array([4, 6, 8, 5, 7, 11]), model, state, 2)  # of two images
     assert found["connections"] == {
         "input_to_excitatory": {"Effective_ACs": (5 * 2 + 7 * 1 + 11 * 0) / 2, "Dense": 20 * 6},
         "excitatory_to_inhibitory": {"Effective_ACs": 3, "Dense": 20 * 2},
@@ -60,7 +59,7 @@ def test_every_spike_at_every_synapse_is_an_accumulate():
 
 def test_layers_are_added_and_their_shares_weighted():
     large, small = (
-        layer_operations(Activity(n, n, n, np.full(3, n)), model, initial_state(model), 1)
+        layer_operations(np.full(6, n), model, initial_state(model), 1)
         for n, model in ((1, make_model(FLOAT, 3, 6)), (5, make_model(FLOAT, 3, 2)))
     )
     before = copy.deepcopy((large, small))

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 
 from stdp_run.encoding import presentation_key
-from stdp_run.engines.base import Activity, Array, as_views, no_activity
+from stdp_run.engines.base import INPUTS, Array, as_views
 from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import Model, NetworkState
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 
 # Images presented side by side with learning off. A constant number keeps the order of additions in the matrix product,
 # so spike counts do not depend on `batch_size`.
@@ -32,10 +32,9 @@ class TorchEngine:
         self._persistent = to_tensors(state, model, torch.device(device))
         self.inference_batch = INFERENCE_BATCH[torch.device(device).type]
         self._presentations: dict[tuple, Presentation] = {}
-        self._activity = no_activity(model.n_inputs)
+        self._activity = np.zeros(INPUTS + model.n_inputs, np.int64)
 
     def state(self) -> NetworkState:
-        """See `Engine.state`."""
         weight, theta, kept = self._persistent
         arrays = {name: tensor.cpu().numpy().copy() for name, tensor in kept.items()}
         return NetworkState(weight.cpu().numpy().copy(), theta.cpu().numpy().copy(), arrays)
@@ -52,7 +51,6 @@ class TorchEngine:
         return counts
 
     def count_spikes(self, pixels: Array, image_index: Array) -> Array:
-        """See `Engine.count_spikes`."""
         views, counts = as_views(pixels), np.zeros((len(image_index), self.model.n_exc), np.int32)
         for start in range(0, len(counts), self.inference_batch):
             part = slice(start, start + self.inference_batch)
@@ -60,9 +58,8 @@ class TorchEngine:
                 counts[part] += self._present(False, views[number % len(views), part], image_index[part], number)
         return counts
 
-    def take_activity(self) -> Activity:
-        """See `Engine.take_activity`."""
-        taken, self._activity = self._activity, no_activity(self.model.n_inputs)
+    def take_activity(self) -> Array:
+        taken, self._activity = self._activity, np.zeros_like(self._activity)
         return taken
 
     def _present(

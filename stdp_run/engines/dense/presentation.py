@@ -1,10 +1,10 @@
-"""Presents batches of images to a network, as work that a CUDA graph can record.
+"""Presents batches of images to a network, as work that a CUDA graph can record; records every spike of a few images.
 
 A recording fixes the address of every tensor and every number computed in Python. So the inputs of a batch (`Batch`)
 and the persistent state (`Persistent`) stay in the same tensors.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,14 +15,14 @@ from torch import Tensor
 from stdp_run import network
 from stdp_run.elementwise import Tensors
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING, rounding_words, spikes_below
-from stdp_run.engines.base import Activity, Array
-from stdp_run.engines.dense.cuda_graphs import recorded
+from stdp_run.engines.base import Array
 from stdp_run.network import Model, NetworkState, Plasticity
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 
 # Steps whose input spikes are sampled at once: a multiple of 4, the steps per random counter. A few steps fit the
 # caches of a CPU; many steps take fewer operations on a GPU.
 STEPS_AT_ONCE = {"cpu": 16, "cuda": 64}
+WARM_UPS = 2  # runs before recording: libraries choose algorithms and allocate memory
 
 Persistent = tuple[Tensor, Tensor, Tensors]  # weight [E, I], theta [E], other persistent tensors by name
 
@@ -83,12 +83,12 @@ class Presentation:
         self.run()
         return self._counts.cpu().numpy().copy()
 
-    def activity(self, chosen: Array) -> Activity:
-        """Return the activity of some images, bool [B], in the last batch; learning must be off."""
+    def activity(self, chosen: Array) -> Array:
+        """Return the activity, int64 [3 + I], of some images, bool [B], in the last batch; learning must be off."""
         rows = torch.from_numpy(chosen).to(self._counts.device)
         excitatory, inhibitory = self._counts[rows].sum(), self._inhibitory_counts[rows].sum()
         inputs = self._input_counts[rows].sum(dim=0).cpu().numpy()
-        return Activity(int(chosen.sum()), int(excitatory), int(inhibitory), inputs)
+        return np.array([chosen.sum(), int(excitatory), int(inhibitory), *inputs])
 
     @torch.no_grad()
     def _run(self) -> None:
@@ -134,3 +134,52 @@ class Presentation:
         key = (model.n_exc, model.n_inputs), batch.image_index, batch.presentation, t, model.seed
         last = t + 1 == encoder.n_steps + encoder.rest_steps
         return Plasticity(batch.rate, last, self._reduction, partial(rounding_words, *key), batch.k_winners)
+
+
+def recorded(work: Callable[[], None], changed: list[Tensor], device: torch.device) -> Callable[[], None]:
+    """Return a function that does `work`, on a GPU by replaying its recording as a CUDA graph.
+
+    A step has about fifty small operations. A GPU takes longer to launch them one by one than to execute them.
+    `work` uses tensors with fixed addresses on `device`, and its control flow does not depend on their values.
+    `changed` lists the tensors that it writes to; recording restores their values.
+    """
+    if device.type != "cuda":
+        return work
+    before = [tensor.clone() for tensor in changed]
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            work()
+    for tensor, saved in zip(changed, before, strict=True):
+        tensor.copy_(saved)
+    return graph.replay
+
+
+@torch.no_grad()
+def record_spikes(model: Model, state: NetworkState, pixels: Array, image_index: Array) -> tuple[Array, Array, Array]:
+    """Present images with learning off; return all spikes: input [B, T, I], excitatory and inhibitory [B, T, E], bool.
+
+    `pixels` is uint8 [B, I]; `image_index` int64 [B] has the index of each image in its dataset. An engine's
+    `count_spikes` counts the same spikes in its first presentation. In float32 the event engine differs by rounding.
+    """
+    encoder = model.inference_encoder
+    limits, index = torch.from_numpy(encoder.limits(pixels)), torch.from_numpy(np.array(image_index, np.int64))
+    inputs = spikes_below(limits, index, 0, 0, encoder.n_steps, model.seed, SPIKES_EVALUATING)
+    weight, theta, kept = to_tensors(state, model, torch.device("cpu"))
+    image_state = network.start_image(model, weight, theta, kept, len(index))
+    excitatory, inhibitory = [], []
+    for input_spikes in inputs:
+        image_state, fired = network.step(model, image_state, input_spikes.to(weight.dtype))
+        excitatory.append(fired)
+        inhibitory.append(image_state.cells["inhibitory_spikes"])
+
+    def by_image(train: Tensor) -> Array:
+        return train.bool().transpose(0, 1).numpy()
+
+    return by_image(inputs), by_image(torch.stack(excitatory)), by_image(torch.stack(inhibitory))

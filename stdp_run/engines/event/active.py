@@ -68,7 +68,7 @@ def make_cells(model: Model, n_columns: int) -> Cells:
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code: the weights of active neurons.
+# Compiled code.
 
 
 def first_of(active, slots, n):
@@ -120,10 +120,6 @@ def spread(active, at, values, current):
     """Write the currents of a block of active neurons to current[E]; `values` are in slots from `at` on."""
     for r in range(min(active.block, active.neuron_of.shape[0] - at)):
         current[active.neuron_of[at + r]] = values[r]
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Compiled code: a step of the active neurons.
 
 
 def activate(p, cells, slot, v, theta):

@@ -59,10 +59,6 @@ def _define(function, result_of, generate, *kinds: tuple) -> None:
         lower_builtin(function, *each)(generate)
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Operators of vectors.
-
-
 def _define_operator(function, n_operands: int, instruction, result_of=lambda met: met) -> None:
     """Compile an operator for vectors; `result_of` maps the common type of the operands to that of the result."""
 
@@ -114,10 +110,6 @@ for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "
     )
 _define_operator(operator.neg, 1, _negate)
 _define_operator(abs, 1, _absolute)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# The functions of stdp_run.elementwise, of numbers and vectors.
 
 
 def _type_chosen(condition, *choices):

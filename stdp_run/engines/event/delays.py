@@ -50,7 +50,7 @@ def make_arrivals(model: Model, n_columns: int) -> Arrivals:
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code: arrivals at all neurons.
+# Compiled code.
 
 
 def arriving(arrivals, weight, image, t, current):
@@ -125,10 +125,6 @@ def list_by_input(arrivals, train, start, n):
             first[j] -= np.uint32(1)
             steps[first[j]] = (step - start) * lanes
     return n_spiking
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Compiled code: the synapses of active neurons, without delays and with them.
 
 
 def is_age(active, index, age):

@@ -13,12 +13,12 @@ import numpy as np
 from numba.core.errors import NumbaError
 
 from stdp_run.encoding import SPIKES_EVALUATING, SPIKES_LEARNING
-from stdp_run.engines.base import Activity, as_views
+from stdp_run.engines.base import INPUTS, Array, as_views
 from stdp_run.engines.event import every_step, interval
 from stdp_run.engines.event.delays import DELAYED, PROMPT
 from stdp_run.engines.event.jit import Kernel, compiling, methods, namespace
 from stdp_run.engines.event.learning import NOTHING_LEARNS, Implementation, implementation_for
-from stdp_run.engines.event.presentation import INPUTS, Images, Network, Presentation, present
+from stdp_run.engines.event.presentation import Images, Network, Presentation, present
 from stdp_run.engines.event.sampling import SamplingAhead, SpikeTrain, make_trains
 from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES, zeros_for_vectors
 from stdp_run.errors import UserError
@@ -124,8 +124,6 @@ class EventEngine:
     """
 
     name = "event"
-    device = "cpu"
-    batch_size = 1
 
     def __init__(self, model: Model, state: NetworkState, n_threads: int = 1):
         self.model = model
@@ -190,20 +188,13 @@ class EventEngine:
             log.info("compiled %s with %s for %s: %.1f s, once", *(each.__name__ for each in parts), purpose, seconds)
 
     def state(self) -> NetworkState:
-        """Return a copy of the persistent state."""
         persistent, n_exc = self._persistent(), self.model.n_exc
         persistent = {name: persistent[name].copy() for name in self._names}
         return NetworkState(self._weight[:, :n_exc].T.copy(), self._theta[:n_exc].copy(), persistent)
 
     def learn(
-        self,
-        pixels: np.ndarray,
-        image_index: np.ndarray,
-        epoch: int,
-        rate: np.ndarray,
-        k_winners: np.ndarray | None = None,
-    ) -> np.ndarray:
-        """Present images with learning on; return the spike counts [N, E] int32. Arguments as in `TrainingBatch`."""
+        self, pixels: Array, image_index: Array, epoch: int, rate: Array, k_winners: Array | None = None
+    ) -> Array:
         if k_winners is None:
             k_winners = np.full(len(pixels), self.model.k_winners or 0)
         presenter, counts = self._learning, [np.zeros((0, self.model.n_exc), np.int32)]
@@ -218,8 +209,7 @@ class EventEngine:
             counts.append(part.counts)
         return np.concatenate(counts)
 
-    def count_spikes(self, pixels: np.ndarray, image_index: np.ndarray) -> np.ndarray:
-        """See `Engine.count_spikes`."""
+    def count_spikes(self, pixels: Array, image_index: Array) -> Array:
         self._inference_compiled.result()
         views = as_views(pixels)
         presenter, per_task = self._inference, self._images_per_task
@@ -239,8 +229,7 @@ class EventEngine:
             list(pool.map(work, range(self._n_threads)))
         return counts
 
-    def take_activity(self) -> Activity:
-        """Return the activity of all calls of `count_spikes` since the last call of this function."""
-        taken = Activity.of(self._activity.sum(axis=0))
+    def take_activity(self) -> Array:
+        taken = self._activity.sum(axis=0)
         self._activity[:] = 0
         return taken

@@ -230,10 +230,6 @@ def decay_cells(p, cells, theta, decay, n):
         zeros[:] = 0
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Compiled code: functions for currents and for conductances, with delays and without.
-
-
 def collect_now(scratch, weight, step):
     """Set `current` to the sums of the weights of this step's spikes."""
     add_rows(scratch.current, weight, step.image.active_inputs, step.spikes, None)

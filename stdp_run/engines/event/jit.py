@@ -12,25 +12,33 @@ kernel has its own cache folder, named by a digest of all its functions and of t
 """
 
 import dis
+import hashlib
 import inspect
+import logging
+import os
+import sys
+import threading
 import time
 import types
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+import llvmlite
 import numba
 import numpy as np
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import Compiler
 from numba.core.dispatcher import Dispatcher
 
-from stdp_run import elementwise
+from stdp_run import elementwise, encoding, parameters
 from stdp_run.engines.event import arithmetic as arithmetic  # registers stdp_run.elementwise with numba
-from stdp_run.engines.event.cache import kernel_folder, numba_keeps_code_in
-from stdp_run.files import locked
+from stdp_run.files import cache_folder, locked
+
+log = logging.getLogger(__name__)
 
 
 class _NoEnvironment:
@@ -219,3 +227,45 @@ def _describe(function: Any, seen: set) -> Iterator[str]:
 def _code(code: types.CodeType) -> str:
     constants = [_code(each) if isinstance(each, types.CodeType) else repr(each) for each in code.co_consts]
     return f"{code.co_code.hex()} {constants} {code.co_names} {code.co_varnames}"
+
+
+def _engine_digest() -> bytes:
+    """Return a digest of all that every kernel depends on: the engine's sources, Python, numba and llvmlite."""
+    digest = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {sys.version}".encode())
+    shared = [Path(str(module.__file__)) for module in (elementwise, encoding, parameters)]
+    for file in (*sorted(Path(__file__).parent.rglob("*.py")), *shared):
+        digest.update(file.read_bytes())
+    return digest.digest()
+
+
+# Read at import: an edit of the sources during a run must not label the old code as new.
+ENGINE_DIGEST = _engine_digest()
+
+
+def kernel_folder(description: str) -> Path | None:
+    """Return the folder for a kernel with this description; None, with a warning, if it cannot be written."""
+    folder = cache_folder("compiled") / hashlib.sha256(ENGINE_DIGEST + description.encode()).hexdigest()[:20]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(f"{folder} is read-only")
+    except OSError as error:
+        log.warning("compiled code cannot be kept, every start compiles anew: %s", error)
+        return None
+    return folder
+
+
+_setting = threading.Lock()
+
+
+@contextmanager
+def numba_keeps_code_in(folder: Path) -> Iterator[None]:
+    """Context that makes numba cache decorated functions in `folder`; it changes a setting of the process."""
+    config: Any = numba.config
+    with _setting:
+        before = config.CACHE_DIR
+        config.CACHE_DIR = str(folder)
+        try:
+            yield
+        finally:
+            config.CACHE_DIR = before

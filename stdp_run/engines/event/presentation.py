@@ -8,12 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from stdp_run.encoding import presentation_key
+from stdp_run.engines.base import EXCITATORY, INHIBITORY, INPUTS, PRESENTATIONS
 from stdp_run.engines.event.jit import Bound
 from stdp_run.engines.event.sampling import SpikeTrain, add_by_input, sample, train_of
 
 kernel = Bound("kernel")
-
-PRESENTATIONS, EXCITATORY, INHIBITORY, INPUTS = range(4)  # indices of `Images.activity`
 
 
 class Network(NamedTuple):
@@ -34,7 +33,7 @@ class Images(NamedTuple):
     rate: np.ndarray  # [N] in the type of the weights, factor of the learning rate schedule
     k_winners: np.ndarray  # int64 [N], number of neurons that learn from an image, the first to fire; 0: all
     counts: np.ndarray  # int32 [N, neurons without padding], excitatory spikes; the kernel adds to them
-    activity: np.ndarray  # int64 [3 + I], numbers of an `Activity`; with learning off the kernel adds to them
+    activity: np.ndarray  # int64 [3 + I] (engines.base); with learning off the kernel adds to it
 
 
 class Presentation(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from stdp_run.engines.base import Array
 from stdp_run.engines.event.active import ActiveNeurons
 from stdp_run.engines.event.delays import PROMPT
 from stdp_run.engines.event.engine import compile_errors_named
@@ -20,14 +21,8 @@ implementation = Bound("implementation")
 
 
 def replay_on_event_engine(
-    rule: type[Rule],
-    parameters: Any,
-    pre: np.ndarray,
-    post: np.ndarray,
-    weight: np.ndarray,
-    threshold: np.ndarray,
-    seed: int,
-) -> np.ndarray:
+    rule: type[Rule], parameters: Any, pre: Array, post: Array, weight: Array, threshold: Array, seed: int
+) -> Array:
     """Return the weights after every step, [T, E, I]; arguments as in `stdp_run.replay`, checked and typed."""
     compiled = implementation_of(rule)
     assert compiled is not None, f"{rule} was chosen for the event engine"

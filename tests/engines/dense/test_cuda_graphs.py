@@ -13,8 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from stdp_run import encoding
 from stdp_run.engines.dense import presentation as presenting
-from stdp_run.engines.dense.cuda_graphs import WARM_UPS
 from stdp_run.engines.dense.engine import TorchEngine
+from stdp_run.engines.dense.presentation import WARM_UPS
 from stdp_run.network import initial_state
 
 pytestmark = pytest.mark.slow
@@ -46,7 +46,7 @@ def _tensors(result):
 
 
 def record_on_tape(work, changed, device):
-    """Do what `cuda_graphs.recorded` does on a GPU, with a tape for the graph."""
+    """Do what `presentation.recorded` does on a GPU, with a tape for the graph."""
     changed = list(changed)
     before = [tensor.clone() for tensor in changed]
     for _ in range(WARM_UPS):

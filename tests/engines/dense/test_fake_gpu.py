@@ -10,7 +10,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from stdp_run.engines.dense.presentation import Presentation, to_tensors
 from stdp_run.network import initial_state
-from stdp_run.rules.reduction import Reduction
+from stdp_run.rules.base import Reduction
 
 pytestmark = [
     pytest.mark.slow,

@@ -5,7 +5,7 @@ import torch
 from helpers.networks import learn, make, make_model, one_pair_per_rule, pictures, same_bits
 
 from stdp_run.encoding import SPIKES_EVALUATING, spikes_below
-from stdp_run.engines.dense.recording import record_spikes
+from stdp_run.engines.dense.presentation import record_spikes
 
 
 @one_pair_per_rule

@@ -8,7 +8,7 @@ import numba
 import pytest
 
 import stdp_run
-from stdp_run.engines.event import cache
+from stdp_run.engines.event import jit
 from stdp_run.engines.event.jit import Bound, Kernel, namespace
 
 rule = Bound("rule")
@@ -59,14 +59,14 @@ def test_code_that_is_kept_is_not_compiled_again(root):
 
 
 def test_only_the_sources_of_kernels_count(monkeypatch):
-    read, before = Path.read_bytes, cache._engine_digest()
+    read, before = Path.read_bytes, jit._engine_digest()
 
     def digest(edited: str) -> bytes:
         change = {Path(stdp_run.__file__).parent / edited: b"# edited"}
         monkeypatch.setattr(Path, "read_bytes", lambda path: read(path) + change.get(path, b""))
-        return cache._engine_digest()
+        return jit._engine_digest()
 
-    assert digest("reporting/report.py") == before == cache.ENGINE_DIGEST
+    assert digest("reporting/report.py") == before == jit.ENGINE_DIGEST
     assert len({before, digest("engines/event/interval.py"), digest("encoding.py")}) == 3
 
 
@@ -74,7 +74,7 @@ def test_numbas_setting_is_what_it_was_after_threads_have_made_kernels(root):
     before = numba.config.CACHE_DIR
 
     def setting(name: str) -> str:
-        with cache.numba_keeps_code_in(root / name):
+        with jit.numba_keeps_code_in(root / name):
             time.sleep(0.01)
             return numba.config.CACHE_DIR
 

@@ -34,18 +34,14 @@ def implementation_of(rule: type[Rule]) -> Implementation | None:
 
 
 def implementation_for(rule: type[Rule], neuron: type[NeuronGroup]) -> Implementation | None:
-    """Return the compiled implementation for a rule and a neuron group; None if the event engine cannot run them."""
+    """Return the compiled implementation for a rule and a neuron group; None if the event engine cannot run them.
+
+    Kernels have their own versions of `advance` and `cells`, so a group must keep those of its base class.
+    """
     implementation = implementation_of(rule)
-    if implementation is None or not neuron.compiled:
-        return None
-    has_conductances = issubclass(neuron, ConductanceGroup)
-    if not keeps_frame(neuron) or (neuron.runs_on and not (implementation.has_delays and has_conductances)):
-        return None
-    return implementation
-
-
-def keeps_frame(neuron: type[NeuronGroup]) -> bool:
-    """Return whether a group has the `advance` and `cells` of its base class; kernels have their own versions."""
     base = ConductanceGroup if issubclass(neuron, ConductanceGroup) else NeuronGroup
     kept = (inspect.getattr_static(neuron, name) is inspect.getattr_static(base, name) for name in ("advance", "cells"))
-    return all(kept)
+    if implementation is None or not neuron.compiled or not all(kept):
+        return None
+    can_run_on = implementation.has_delays and base is ConductanceGroup
+    return implementation if can_run_on or not neuron.runs_on else None

@@ -16,11 +16,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from stdp_run.engines.event.active import sum_weights, take_weights
+from stdp_run.engines.event.active import sum_weights, take_weights, weight_index
 
 
 def nothing(*arguments):
     """Do nothing."""
+
+
+def join(p, memory, weight, image, active, slot):
+    """Copy the weights of a newly active neuron."""
+    take_weights(active, weight, image.active_inputs, slot)
+
+
+def true_weight(memory, weight, active, j, i):
+    """Return the true weight from input j to neuron i by its `scale`, provided that all neurons are active."""
+    return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 
 @dataclass(frozen=True)
@@ -62,11 +72,6 @@ class Implementation:
 
 # With learning off. The interval kernel needs copies of the weights of active neurons all the same.
 NOTHING_LEARNS = {
-    "interval": Implementation(
-        nothing,
-        nothing,
-        "interval",
-        join=lambda p, memory, weight, image, active, slot: take_weights(active, weight, image.active_inputs, slot),
-    ),
+    "interval": Implementation(nothing, nothing, "interval", join=join),
     "every_step": Implementation(nothing, nothing),
 }

@@ -24,7 +24,7 @@ from stdp_run.elementwise import where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.active import gather_weights, scatter_weights, spread, take_weights, weight_index
 from stdp_run.engines.event.jit import Bound, rarely_called
-from stdp_run.engines.event.learning.implementation import Implementation
+from stdp_run.engines.event.learning.implementation import Implementation, join, true_weight
 from stdp_run.engines.event.vectors import BLOCK, VECTOR_BYTES, add_up, zeros_for_vectors
 from stdp_run.rules.meta_nearest_online import SMALLEST_MEAN, SMALLEST_ROOM, MetaNearestOnline, soft_bound
 
@@ -107,11 +107,6 @@ def start(p, memory, weight, image):
 def is_first_active(p, memory, image, i):
     """Return whether input spikes can change the weights of neuron i before it fires in this image."""
     return abs(image.rate) * memory.y[i] > memory.largest_quiet_trace
-
-
-def join(p, memory, weight, image, active, slot):
-    """Copy the weights of a newly active neuron."""
-    take_weights(active, weight, image.active_inputs, slot)
 
 
 def correct_currents(memory, active, step, current):
@@ -250,11 +245,6 @@ def finish(p, memory, weight, image, active):
             vectors.store(weight, first + i, w)
             vectors.store(memory.total, i, vectors.load(memory.total, i, BLOCK) + w)
     memory.scale[:] = 1
-
-
-def true_weight(memory, weight, active, j, i):
-    """Return the true weight from input j to neuron i, provided that all neurons are active."""
-    return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 
 FUNCTIONS = allocate, learn, start, is_first_active, join, correct_currents, finish, persistent, true_weight

@@ -113,7 +113,7 @@ def allocate(rule_class: Any, p: Any, weight: np.ndarray, n_exc: int, longest_de
 
 
 # ------------------------------------------------------------------------------------------------------------------
-# Compiled code: copy rows and write them back.
+# Compiled code.
 
 
 @rarely_called
@@ -192,10 +192,6 @@ def scale_column(p, memory, weight, i):
         weight[j, i] = min(max(weight[j, i] * factor, 0), p.w_max)
         after += weight[j, i]
     memory.misses_norm[i] = after > 0 and abs(after - p.w_norm) > memory.tolerance * p.w_norm
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# The norm and the clamp.
 
 
 def scale_rows(p, memory, active, n_active_inputs, at, rows, misses):

@@ -15,16 +15,8 @@ from stdp_run.elementwise import maximum, minimum, where
 from stdp_run.engines.event import vectors
 from stdp_run.engines.event.active import gather_weights, scatter_weights, spread, weight_index
 from stdp_run.engines.event.jit import Bound, rarely_called
-from stdp_run.engines.event.learning.implementation import Implementation
-from stdp_run.engines.event.learning.rows import (
-    Rows,
-    SpikeMemory,
-    allocate,
-    join,
-    scale_column,
-    scale_rows,
-    write_back,
-)
+from stdp_run.engines.event.learning.implementation import Implementation, true_weight
+from stdp_run.engines.event.learning.rows import Rows, SpikeMemory, allocate, join, scale_column, scale_rows, write_back
 from stdp_run.engines.event.presentation import EventStep, span_of
 from stdp_run.engines.event.vectors import BLOCK, add_up, largest_of
 from stdp_run.rules.spike import BEFORE_PRESENTATION, EVERY_STEP, LAST_STEP
@@ -40,10 +32,6 @@ def persistent(memory: SpikeMemory, n_exc: int) -> dict[str, np.ndarray]:
     x = memory.x.reshape(memory.n_rows, -1)[::-1, : memory.n_inputs]
     x = np.roll(x, memory.turn[0], axis=0) if memory.turn[0] else x  # without a turn no copy, so the engine can write
     return {"x": x if memory.n_rows > 1 else x[0], "y": memory.y_of[:n_exc], "y2": memory.y2_of[:n_exc]}
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# The start of an image.
 
 
 def start(p, memory, weight, image):
@@ -80,10 +68,6 @@ def changes_at_input(p, memory, i):
         change = rule.at_input(p, p.w_max * part / 2 + y * 0, y * 0 + 1, y, y2)
         changes |= abs(change) > memory.negligible
     return changes and rule.depresses(p)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# A step.
 
 
 def block_currents(memory, active, step, at):
@@ -256,10 +240,6 @@ def change_row(p, memory, step, slot, synapses, ceiling):
     return add_up(memory.sums, totals), largest_of(memory.sums, peaks)
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# The rest after an image, and the end of an image.
-
-
 @rarely_called
 def rest(p, memory, active, step, n):
     """Advance the traces by n steps without spikes."""
@@ -281,11 +261,6 @@ def finish(p, memory, weight, image, active):
             memory.y_of[active.neuron_of[slot]] = memory.y[slot]
             memory.y2_of[active.neuron_of[slot]] = memory.y2[slot]
         memory.turn[0] = (memory.turn[0] + image.n_steps + image.rest_steps) % memory.n_rows
-
-
-def true_weight(memory, weight, active, j, i):
-    """Return the true weight from input j to neuron i, provided that all neurons are active."""
-    return active.weights[weight_index(active, i, j)] * memory.scale[i]
 
 
 FUNCTIONS = allocate, learn, start, is_first_active, join, block_currents, correct_currents, rest, finish, persistent
