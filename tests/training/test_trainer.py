@@ -150,8 +150,6 @@ def test_rate_and_number_of_winners_fall_over_the_whole_run():
     for schedule, middle in (("constant", 1.0), ("exponential", math.sqrt(0.05)), ("cosine", (1 + 0.05) / 2)):
         expected = [1.0, middle, 1.0 if schedule == "constant" else 0.05]
         assert lr_factor(schedule, 0.05, np.array([0.0, 0.5, 1.0])).tolist() == pytest.approx(expected)
-    with pytest.raises(UserError, match=r"trainer\.k_winners_start=16: needs k_winners, the number at the end"):
-        settings_of("trainer.k_winners_start=16")
 
 
 class Timed(Recorder):
