@@ -53,9 +53,8 @@ def test_an_evaluation(finished_run, here):
     assert (state.weight == trained.weight).all()
 
 
-def test_the_process_stays_as_it_was(here):
+def test_the_process_stays_as_it_was(here, torch_settings):
     stdp_run.run(debug="smoke", **KEYWORDS)  # imports
-    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(2)
     torch.set_float32_matmul_precision("medium")
 
@@ -65,17 +64,13 @@ def test_the_process_stays_as_it_was(here):
         in_torch = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_rng_state().tolist()
         return handlers, logger.level, [*logger.handlers], in_torch, random.getstate(), dict(os.environ), [*sys.argv]
 
-    try:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            expected = state()
-            stdp_run.run("seed=8", threads=1, **KEYWORDS)
-            with pytest.raises(UserError):
-                stdp_run.run(n_exc=0)
-            assert state() == expected
-            assert compose("config", ["seed=9"]).seed == 9
-    finally:
-        torch.set_num_threads(before)
-        torch.set_float32_matmul_precision(precision)
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        expected = state()
+        stdp_run.run("seed=8", threads=1, **KEYWORDS)
+        with pytest.raises(UserError):
+            stdp_run.run(n_exc=0)
+        assert state() == expected
+        assert compose("config", ["seed=9"]).seed == 9
 
 
 def test_an_interrupt_saves_and_the_run_can_be_resumed(here):

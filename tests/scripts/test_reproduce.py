@@ -1,6 +1,5 @@
 """scripts/reproduce.py: repeated and resumed runs, and its tables."""
 
-import importlib
 import json
 import subprocess
 import sys
@@ -15,12 +14,6 @@ pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 TINY = ["n_train=60", "n_label=60", "n_test=40", "threads=1", "encoder.steps=20"]
-
-
-@pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("reproduce")
 
 
 def reproduce(output, seeds, *extra):
