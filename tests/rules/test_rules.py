@@ -188,10 +188,6 @@ def test_the_yaml_holds_the_published_constants(rule):
     assert published_parameters(rule, 784)[1] == expected
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Names and mistakes
-
-
 SPELLINGS = {"META_nearest_online_stdp": "meta_nearest_online", "PostPreIntSTDP": "post_pre_int"}
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import Command, run
-from helpers.errors import message_of
 from helpers.runs import Killed, assert_same, contents, intact_run, interrupted, kill, killed_run, run_in, struck
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -155,16 +154,6 @@ def test_a_killed_run_ends_with_all_plots(killed, intact, tmp_path, caplog):
         run_in(run, *SMALL)
     assert "resumed after 360 images" in caplog.text
     assert_same(run, intact)
-
-
-def test_other_settings_are_refused_by_name_and_change_nothing(killed):
-    before, other = contents(killed), " holds a run with other settings:"
-    for words, line in (
-        ((*SMALL, "n_exc=61", "seed=1"), f"{other} n_exc=61 (there: 12), seed=1 (there: 0)"),
-        (("mode=eval", "checkpoint=a"), ": holds the files of mode=train; choose another hydra.run.dir"),
-    ):
-        assert message_of(lambda words=words: run_in(killed, *words)).endswith(f"{killed}{line}")
-    assert contents(killed) == before
 
 
 def test_operational_settings_may_change_and_the_engine_stays(killed, intact, without_plots, tmp_path, monkeypatch):
