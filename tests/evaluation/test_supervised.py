@@ -114,20 +114,6 @@ def test_a_run_with_it_differs_in_nothing_else(tmp_path):
     assert refused == "evaluator.supervised=true: only valid with mode=train; a checkpoint has no such classifier"
 
 
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_plots")
-def test_the_inputs_of_a_second_layer_are_features(tmp_path):
-    small = (
-        "first_layer=patches",
-        "first_layer.dataset.height=3",
-        "first_layer.dataset.width=3",
-        "first_layer.n_exc=6",
-    )
-    run_in(tmp_path / "run", *FEW, *small, "first_layer.block=2", "evaluator.supervised=true")
-    assert result_of(tmp_path / "run")["supervised"]["n_features"] == 10 + 3 * 3 * 6
-    assert "supervised" not in result_of(tmp_path / "run" / "first_layer")
-
-
 def test_too_few_labelled_images_are_refused_before_anything_is_written(tmp_path):
     words = (*TINY, "evaluator.supervised=true", "n_label=9")
     line = message_of(lambda: run_in(tmp_path / "run", *words))
