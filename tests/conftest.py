@@ -114,7 +114,7 @@ def torch_settings():
     import torch
 
     before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    yield before
+    yield
     torch.set_num_threads(before[0])
     torch.set_float32_matmul_precision(before[1])
 

@@ -11,7 +11,6 @@ from stdp_run.engines import selection
 from stdp_run.engines.event.learning import implementation_for
 from stdp_run.engines.selection import EngineOptions, choose
 from stdp_run.errors import UserError
-from stdp_run.network import initial_state
 from stdp_run.neurons import LIF, DiehlCook2015
 from stdp_run.rules import MetaNearestOnline, NearestOnline, Triplet
 
@@ -70,12 +69,6 @@ def test_what_cannot_be_had_is_refused_in_one_line(monkeypatch, options, has_gpu
     monkeypatch.setattr(selection, "_has_gpu", lambda: has_gpu)
     with pytest.raises(UserError, match=line):
         choose(*asked(**options))
-
-
-def test_making_an_engine_leaves_the_settings_of_the_process_alone(torch_settings):
-    model, options = asked(engine="torch", threads=torch_settings[0] + 1, tf32=True, device="cpu")
-    selection.make_engine(model, initial_state(model), options)
-    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == torch_settings
 
 
 @pytest.mark.usefixtures("torch_settings", "without_plots")
