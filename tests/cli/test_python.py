@@ -1,6 +1,5 @@
 """`stdp_run.run`: the command from Python, in real runs; and what a `Result` says of one."""
 
-import json
 import logging
 import os
 import random
@@ -11,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers.runs import TINY, assert_same, result_of, run_in, struck
+from helpers.runs import TINY, assert_same, result_of, rows_of, run_in, struck
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -110,8 +109,7 @@ def test_a_result_says_what_the_files_say(finished_run, mnist):
     assert f"{written['accuracy'][written['readout']]:.2%}" in repr(result)
     for name, matrix in result.confusion.items():
         assert matrix.shape == (10, 11) and np.trace(matrix) == round(result.accuracy[name] * 200)
-    rows = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
-    assert result.metrics["images_seen"].tolist() == [row["images_seen"] for row in rows]
+    assert result.metrics["images_seen"].tolist() == [row["images_seen"] for row in rows_of(finished_run)]
     assert {"checkpoint.pt", "report.html", "result.json"} <= result.paths.keys()
     assert result.receptive_fields.shape == (100, 28, 28)
     assert (result.receptive_fields[7].ravel() == result.network.state.weight[7]).all()
