@@ -118,14 +118,11 @@ def test_a_broken_neuron_group_is_named_with_its_mistake(changed, sentence):
         check_neuron(broken)
 
 
-@pytest.mark.parametrize(
-    ("cls", "constants", "sentence"),
-    [
+def test_missing_and_unknown_constants_and_other_classes_are_refused():
+    for cls, constants, sentence in (
         (Hebb, {}, r"rule\.eta: missing; must be a number"),
         (Hebb, {"etta": 1}, r"rule\.etta=1: unknown key; did you mean eta"),
         (LIF, {}, r"must be a class derived from stdp_run\.rules\.base\.Rule"),
-    ],
-)
-def test_missing_and_unknown_constants_and_other_classes_are_refused(cls, constants, sentence):
-    with pytest.raises(UserError, match=sentence):
-        check_rule(cls, **constants)
+    ):
+        with pytest.raises(UserError, match=sentence):
+            check_rule(cls, **constants)

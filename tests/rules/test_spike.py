@@ -51,12 +51,6 @@ def test_bounds_are_soft_where_changes_shrink_towards_them(seed, gain):
         assert weights.min() > 0 and weights.max() < 1
 
 
-@pytest.mark.parametrize("rule", ["power_law", "exponential"])
-def test_with_a_target_of_0_nothing_depresses(rule):
-    assert (np.diff(history(rule, spikes(), x_tar=0.0), axis=0) >= 0).all()
-    assert (np.diff(history(rule, spikes()), axis=0) < 0).any()
-
-
 @pytest.mark.parametrize("rule", SPIKE_RULES)
 def test_only_rules_that_say_so_change_inputs_that_have_not_spiked(rule):
     pre, post, weight = spikes()

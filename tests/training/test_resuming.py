@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import Command, run
-from helpers.runs import Killed, assert_same, contents, intact_run, interrupted, kill, killed_run, run_in, struck
+from helpers.runs import Killed, assert_same, contents, intact_run, interrupted, kill, killed_run, run_in
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -125,19 +125,6 @@ def test_a_run_that_ends_at_any_write_is_continued_by_the_same_command(act, alik
         assert live(run, words)
         assert_same(run, alike("event"), "config")
     assert sum(ends) < len(ends) * 2 / 3 and ends[-1], "the run has about 50 changes of files; some may fail"
-
-
-def test_a_signal_saves_and_says_how_to_resume(intact, without_plots, tmp_path, caplog):
-    run = tmp_path / "my run"
-    with pytest.raises(Stopped) as stopped, struck(300, terminate):
-        run_in(run, *SMALL)
-    assert stopped.value.signal == signal.SIGTERM and not (run / "result.json").exists()
-    assert f"SIGTERM: stopped; `stdp-run 'resume={run}'` resumes" in (run / "run.log").read_text()
-    with caplog.at_level(logging.INFO):
-        run_in(run, f"resume={run}")
-    [images] = re.findall(r"resumed after (\d+) images", caplog.text)
-    assert 300 <= int(images) < 500
-    assert_same(run, intact, *OPERATIONAL, *PLOTS)
 
 
 @pytest.fixture(scope="module")
