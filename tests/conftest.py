@@ -1,5 +1,6 @@
 """Fixtures that several tests share, the order of the tests, and the rules for skipped ones."""
 
+import importlib
 import os
 import re
 import signal
@@ -105,6 +106,24 @@ def no_named_folders():
 def without_plots(monkeypatch):
     """Let runs in this process draw no plots, which take four fifths of the time of a tiny run."""
     monkeypatch.setattr(*NO_PLOTS)
+
+
+@pytest.fixture
+def torch_settings():
+    """Restore torch's number of threads and precision of products after the test."""
+    import torch
+
+    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
+    yield
+    torch.set_num_threads(before[0])
+    torch.set_float32_matmul_precision(before[1])
+
+
+@pytest.fixture
+def script(monkeypatch, request):
+    """The program in scripts/ after which the test's file is named, as a module."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[1] / "scripts")
+    return importlib.import_module(request.path.stem.removeprefix("test_"))
 
 
 @pytest.fixture

@@ -128,25 +128,12 @@ def test_inhibitory_neurons_are_plain_loops(group, seed, share, refractory):
     assert share < 1 or by_torch[0].any()
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# By hand
-
-
 def test_a_spike_needs_more_than_the_threshold_and_resets():
     # From -65, a current of 13 reaches -52 exactly: no spike.
     spikes, v, theta = run("torch", "lif_stdp", [[13.0, 13.0 + 1e-9, 13.0]], [0.0, 0.0, 1e-6])
     assert spikes.tolist() == [[False, True, False]]
     assert v.tolist() == [[-52.0, -60.0, -52.0]]
     assert theta.tolist() == [[0.0, 0.05, pytest.approx(1e-6 * np.exp(-1e-7), rel=1e-15)]]
-
-
-def test_alif_resets_softly_and_its_threshold_grows_in_proportion():
-    spikes, v, theta = run("torch", "alif_stdp", [[5.0], [0.0], [0.0]], 0.5)
-    d_theta = np.exp(-1e-5)
-    grown = 0.5 * d_theta + 0.001 * (2 + 0.5 * d_theta)
-    assert spikes[:, 0].tolist() == [True, True, False]
-    assert v[:2, 0] == pytest.approx([3.0, 3 * np.exp(-0.01) - 2], abs=1e-15)
-    assert theta[:2, 0] == pytest.approx([grown, grown * d_theta + 0.001 * (2 + grown * d_theta)], abs=1e-15)
 
 
 def test_the_integer_threshold_halves_one_step_after_it_rose_above_the_maximum():

@@ -1,21 +1,28 @@
-"""The pages for people: their size, their links, and that every command and example on them works."""
+"""The pages for people: their size, their links, and that every command, example and program on them works."""
 
 import csv
 import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from helpers.pages import PAGES, ROOT, commands, name_of, programs, shell_lines, write_files
-from helpers.runs import settings_of
+from helpers.runs import result_of, rows_of, run_in, settings_of
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.utils import get_args_parser
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
+from stdp_run import checkpoint
 from stdp_run.cli.overrides import prepared
 from stdp_run.config.build import conf_folder
+from stdp_run.engines.dense.presentation import record_spikes
+from stdp_run.inference.export import export
+from stdp_run.inference.load import read_trained
 
 FEW = ("n_exc=20", "n_train=100", "n_test=50", "n_label=100", "encoder.steps=50", "threads=1", "hydra.run.dir=run")
 SIZES = {"README.md": 6_000, "CONTRIBUTING.md": 8_000}  # bytes; others have 12,000
@@ -169,3 +176,46 @@ def test_the_readmes_results_are_those_of_the_tables():
         readout = row["readout"]
         assert judged == ("the same" if readout == "all_activity" else f"{row[readout]}, `{readout}`")
         assert time in (times[run]["time"], f"{float(times[run]['time'].split()[0]):.0f} min")
+
+
+def keys_of(title: str) -> set[str]:
+    """Return the keys in the first columns of the tables of a section on the page of run files."""
+    page = (ROOT / "docs/use/run_files.md").read_text()
+    section = re.split("\n##+ ", page.split(f"# {title}\n")[1])[0]
+    rows = re.findall(r"^\| (`[^|]*)\|", section, re.MULTILINE)
+    return {key for row in rows for key in re.findall(r"`([^`]*)`", row)}
+
+
+def test_the_page_of_run_files_has_the_keys_of_a_run_and_no_others(tmp_path, without_plots):
+    few = ("n_exc=20", "n_train=60", "n_test=40", "trainer.order=by_class", "dataset.split=validation", "threads=1")
+    run_in(tmp_path / "run", *few, "encoder.steps=50", "evaluator.supervised=true")
+    assert keys_of("result.json") - {"first_layer", "perturbation"} == result_of(tmp_path / "run").keys()
+    assert keys_of("operations") == result_of(tmp_path / "run")["operations"].keys() - {"layers"}
+    patterns = {re.sub("READOUT|NAME", "[^/]*", key) for key in keys_of("metrics.jsonl")} | {"validation/accuracy_.*"}
+    names = {name for row in rows_of(tmp_path / "run") for name in row} - {"images_seen"}
+    assert all(any(re.fullmatch(pattern, name) for name in names) for pattern in patterns)
+    assert all(any(re.fullmatch(pattern, name) for pattern in patterns) for name in names)
+
+
+@pytest.mark.parametrize(("refractory", "w_ie"), [(0, None), (5, None), (0, 40.0)])
+def test_the_inference_program_counts_and_draws_spikes_as_the_engine(refractory, w_ie, finished_run, tmp_path, mnist):
+    saved, path = checkpoint.load(finished_run / "checkpoint.pt"), tmp_path / "network.npz"
+    config = {**saved.config, "dtype": "float64", "neuron": {**saved.config["neuron"], "refractory": refractory}}
+    config["evaluator"] = {**config["evaluator"], "w_ie": w_ie}
+    arrays = {**saved.state_dict, "weight": saved.state_dict["weight"].astype(np.float64)}
+    checkpoint.save(tmp_path / "run.pt", replace(saved, config=config, state_dict=arrays))
+    page = (ROOT / "docs/use/inference.md").read_text()
+    text = re.search(r"<!-- program: inference -->\n```python\n(.*?)```", page, re.DOTALL)[1]
+    exec(text.replace("network.npz", str(export(tmp_path / "run.pt", path))), program := {})
+    trained, images = read_trained(tmp_path / "run.pt"), mnist.test.pixels[:40].reshape(40, -1)
+    inputs, excitatory, _ = record_spikes(trained.model, trained.saved.state(), images, np.arange(40))
+    counts = np.array([program["count_spikes"](spikes) for spikes in inputs])
+    assert counts.any(axis=1).all() and np.array_equal(counts, excitatory.sum(axis=1))
+    answers = [program["answer"](image, np.random.default_rng(0)) for image in images]
+    assert np.mean(np.array(answers) == mnist.test.labels[:40].astype(str)) > 0.6
+    fixed = SimpleNamespace(random=lambda shape: np.full(shape, 0.05))  # an input spikes where its probability is above
+    own, changed = trained.model.encoder, {"gamma": 0.5, "mean_pixel": 33.0}
+    for encoder in (own, replace(own, **changed), replace(own, on_off=True), replace(own, **changed, on_off=True)):
+        program["encoder"].update(gamma=encoder.gamma, mean_pixel=encoder.mean_pixel, on_off=encoder.on_off)
+        spikes = np.array([program["encode"](image, fixed)[0] for image in images])
+        assert np.array_equal(spikes, encoder.limits(images) > 0.05 * 2.0**32)

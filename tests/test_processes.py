@@ -36,15 +36,10 @@ for number in range(60):
 """
 
 
-def at_once(*commands: Command) -> list[str]:
-    """Wait for commands; return what each printed as errors."""
-    return [command.communicate()[1] for command in commands]
-
-
 def test_of_two_commands_in_one_directory_one_runs_and_the_other_is_refused(tmp_path):
     words = (*DIGITS, "n_train=900", "encoder.steps=1000", "trainer.log_every=100")
     commands = [Command(*words, "hydra.run.dir=run", cwd=tmp_path) for _ in range(2)]
-    printed = dict(zip((command.pid for command in commands), at_once(*commands), strict=True))
+    printed = {command.pid: command.communicate()[1] for command in commands}
     refused, done = sorted(commands, key=lambda command: command.returncode, reverse=True)
     assert (done.returncode, refused.returncode) == (0, 2)
     [line] = printed[refused.pid].splitlines()
@@ -57,9 +52,10 @@ def test_of_two_commands_in_one_directory_one_runs_and_the_other_is_refused(tmp_
 
 def test_of_two_processes_that_need_a_kernel_one_compiles_it_and_both_learn_the_same_bits(tmp_path):
     cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
-    printed = at_once(*(Command(*DIGITS, f"hydra.run.dir={name}", cwd=tmp_path, **cache) for name in "ab"))
+    commands = [Command(*DIGITS, f"hydra.run.dir={name}", cwd=tmp_path, **cache) for name in "ab"]
+    printed = "".join(command.communicate()[1] for command in commands)
     for purpose in ("learning", "inference"):
-        assert len(re.findall(f"compiled .* for {purpose}: ", "".join(printed))) == 1
+        assert len(re.findall(f"compiled .* for {purpose}: ", printed)) == 1
     assert_same(tmp_path / "a", tmp_path / "b")
 
 

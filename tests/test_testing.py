@@ -71,6 +71,11 @@ def lif(**changed):
     return staticmethod(excitatory)
 
 
+@classmethod
+def hearing_others(cls, p, learning, arrivals, cells, theta):
+    return LIF.advance.__func__(cls, p, learning, arrivals + arrivals.mean(), cells, theta)
+
+
 NOT_LINEAR = lif(v=lambda v: v + 0.1)
 BROKEN_RULES = [  # base class, broken function, its name, error
     (Triplet, "at_input", lambda p, w, *_: -w / 10, r"must be 0 where y and y2 are 0; for w=0.25 it is -0.025"),
@@ -93,6 +98,7 @@ BROKEN_GROUPS = [  # changed attributes, error
     ({"excitatory": lif(v=lambda v: v.double())}, "excitatory.* has the type torch.float64; must be torch.float32"),
     ({"excitatory": lif(spike=lambda spike: spike.float())}, "the type torch.float32; must be torch.bool"),
     ({"excitatory": lif(spike=lambda spike: spike & False)}, "do not spike even at 2048 Hz"),
+    ({"advance": hearing_others}, "spikes of an image depend on images beside it"),
     ({"excitatory": NOT_LINEAR, "linear_excitatory": NOT_LINEAR}, "contradicts `between_spikes`"),
 ]
 
@@ -112,24 +118,11 @@ def test_a_broken_neuron_group_is_named_with_its_mistake(changed, sentence):
         check_neuron(broken)
 
 
-def test_a_group_whose_neurons_hear_other_images_is_named():
-    class Broken(LIF):
-        @classmethod
-        def advance(cls, p, learning, arrivals, cells, theta):
-            return super().advance(p, learning, arrivals + arrivals.mean(), cells, theta)
-
-    with pytest.raises(AssertionError, match=r"Broken.*spikes of an image depend on images beside it"):
-        check_neuron(Broken)
-
-
-@pytest.mark.parametrize(
-    ("cls", "constants", "sentence"),
-    [
+def test_missing_and_unknown_constants_and_other_classes_are_refused():
+    for cls, constants, sentence in (
         (Hebb, {}, r"rule\.eta: missing; must be a number"),
         (Hebb, {"etta": 1}, r"rule\.etta=1: unknown key; did you mean eta"),
         (LIF, {}, r"must be a class derived from stdp_run\.rules\.base\.Rule"),
-    ],
-)
-def test_missing_and_unknown_constants_and_other_classes_are_refused(cls, constants, sentence):
-    with pytest.raises(UserError, match=sentence):
-        check_rule(cls, **constants)
+    ):
+        with pytest.raises(UserError, match=sentence):
+            check_rule(cls, **constants)

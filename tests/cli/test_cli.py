@@ -48,6 +48,7 @@ slow = partial(pytest.param, marks=pytest.mark.slow)
 REFUSED = [
     ("--nope", "unrecognized arguments: --nope"),
     ("n_exc=77 hydra.run.dir=run", "holds a run with other settings: n_exc=77 (there: 100)"),
+    ("mode=eval checkpoint=run hydra.run.dir=run", "holds the files of mode=train; choose another hydra.run.dir"),
     slow("tuned=nope", "tuned=nope: must be one of "),
     slow("hydra.run.dir=/dev/null/run", "hydra.run.dir=/dev/null/run: cannot be written: Not a directory"),
     slow("-m hydra.sweep.dir=/dev/null/x seed=1,2", "hydra.sweep.dir=/dev/null/x: cannot be written"),

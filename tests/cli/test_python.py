@@ -1,6 +1,5 @@
 """`stdp_run.run`: the command from Python, in real runs; and what a `Result` says of one."""
 
-import json
 import logging
 import os
 import random
@@ -11,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 import torch
-from helpers.runs import TINY, assert_same, result_of, run_in, struck
+from helpers.runs import TINY, assert_same, result_of, rows_of, run_in, struck
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
@@ -53,9 +52,8 @@ def test_an_evaluation(finished_run, here):
     assert (state.weight == trained.weight).all()
 
 
-def test_the_process_stays_as_it_was(here):
+def test_the_process_stays_as_it_was(here, torch_settings):
     stdp_run.run(debug="smoke", **KEYWORDS)  # imports
-    before, precision = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(2)
     torch.set_float32_matmul_precision("medium")
 
@@ -65,17 +63,13 @@ def test_the_process_stays_as_it_was(here):
         in_torch = torch.get_num_threads(), torch.get_float32_matmul_precision(), torch.get_rng_state().tolist()
         return handlers, logger.level, [*logger.handlers], in_torch, random.getstate(), dict(os.environ), [*sys.argv]
 
-    try:
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            expected = state()
-            stdp_run.run("seed=8", threads=1, **KEYWORDS)
-            with pytest.raises(UserError):
-                stdp_run.run(n_exc=0)
-            assert state() == expected
-            assert compose("config", ["seed=9"]).seed == 9
-    finally:
-        torch.set_num_threads(before)
-        torch.set_float32_matmul_precision(precision)
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        expected = state()
+        stdp_run.run("seed=8", threads=1, **KEYWORDS)
+        with pytest.raises(UserError):
+            stdp_run.run(n_exc=0)
+        assert state() == expected
+        assert compose("config", ["seed=9"]).seed == 9
 
 
 def test_an_interrupt_saves_and_the_run_can_be_resumed(here):
@@ -115,8 +109,7 @@ def test_a_result_says_what_the_files_say(finished_run, mnist):
     assert f"{written['accuracy'][written['readout']]:.2%}" in repr(result)
     for name, matrix in result.confusion.items():
         assert matrix.shape == (10, 11) and np.trace(matrix) == round(result.accuracy[name] * 200)
-    rows = [json.loads(line) for line in (finished_run / "metrics.jsonl").read_text().splitlines()]
-    assert result.metrics["images_seen"].tolist() == [row["images_seen"] for row in rows]
+    assert result.metrics["images_seen"].tolist() == [row["images_seen"] for row in rows_of(finished_run)]
     assert {"checkpoint.pt", "report.html", "result.json"} <= result.paths.keys()
     assert result.receptive_fields.shape == (100, 28, 28)
     assert (result.receptive_fields[7].ravel() == result.network.state.weight[7]).all()

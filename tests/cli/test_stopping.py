@@ -46,7 +46,9 @@ def stopped(command: Command, folder: Path, number: int, send=os.kill, after=("m
 @pytest.mark.parametrize("number", [signal.SIGTERM, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 10))])
 def test_a_signal_saves_a_run(start, tmp_path, number):
     printed = stopped(start("hydra.run.dir=run"), tmp_path, number)
-    assert f"stdp-run: ended by {signal.Signals(number).name}\n" in printed
+    name = signal.Signals(number).name
+    assert f"{name}: stopped; `stdp-run resume={tmp_path}/run` resumes" in printed
+    assert f"stdp-run: ended by {name}\n" in printed
     assert list(tmp_path.glob("run/checkpoints/images_*.pt")) and not (tmp_path / "run/result.json").exists()
 
 

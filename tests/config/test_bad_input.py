@@ -15,6 +15,7 @@ from stdp_run.config.build import build_model
 from stdp_run.config.schema import read_settings, resolved
 from stdp_run.errors import UserError
 
+CONDUCTANCES = "experiment=diehl_cook_2015_100"
 ONE_LINE = [
     ("rule=hebb", f"rule=hebb: must be one of {', '.join(sorted(rules))}"),
     ("encoder=3", "encoder=3: must be the name of a choice"),
@@ -57,7 +58,7 @@ ONE_LINE = [
     ("encoder.on_off=maybe", "encoder.on_off=maybe: must be true or false"),
     ("evaluator.w_ie=abc", "evaluator.w_ie=abc: must be a number, or null"),
     ("rule=post_pre_int evaluator.w_ie=1.5", "evaluator.w_ie=1.5: must be a whole number"),
-    ("experiment=diehl_cook_2015_100 evaluator.w_ie=-1", "evaluator.w_ie=-1.0: must be a number of 0 or more"),
+    (f"{CONDUCTANCES} evaluator.w_ie=-1", "evaluator.w_ie=-1.0: must be a number of 0 or more"),
     ("evaluator.shifts=-1", "evaluator.shifts=-1: must be a whole number of 0 or more"),
     ("evaluator.shifts=1.5", "evaluator.shifts=1.5: must be a whole number of 0 or more"),
     ("dataset.width=9 evaluator.shifts=9", "evaluator.shifts=9: must be smaller than the images, which have 28 x 9 p"),
@@ -70,6 +71,15 @@ ONE_LINE = [
         "first_layer=patches first_layer.evaluator.shifts=1 first_layer.evaluator.n_presentations=5",
         "first_layer.evaluator.shifts=1: must be 0; evaluator.shifts shifts the images",
     ),
+    (f"{CONDUCTANCES} neuron.max_delay=151", "neuron.max_delay=151: must be at most the rest after an image, encoder."),
+    (f"{CONDUCTANCES} neuron.max_delay=140", "neuron.max_delay=140: must be at most 255 steps, 127.5 ms"),
+    (f"{CONDUCTANCES} neuron.max_delay=-1", "neuron.max_delay=-1: must be a number of 0 or more"),
+    (f"{CONDUCTANCES} encoder.dt=1.5", "encoder.dt=1.5: must be at most neuron.tau_excitatory=1 ms"),
+    (f"{CONDUCTANCES} batch_size=2", "batch_size=2: must be 1: diehl_cook_2015 runs on from image to image"),
+    (f"{CONDUCTANCES} rule=post_pre_int", "does not; use neuron=diehl_cook_int"),
+    ("encoder.rest_steps=10", "encoder.rest_steps=10: must be 0: lif_stdp starts every image at rest"),
+    ("encoder.max_repeats=256", "encoder.max_repeats=256: must be a whole number from 0 to 255"),
+    ("trainer.k_winners_start=16", "trainer.k_winners_start=16: needs k_winners, the number at the end"),
     ("resume=nowhere -m", "resume=nowhere: must be auto, null, or the directory of a run"),
 ]
 

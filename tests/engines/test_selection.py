@@ -11,7 +11,6 @@ from stdp_run.engines import selection
 from stdp_run.engines.event.learning import implementation_for
 from stdp_run.engines.selection import EngineOptions, choose
 from stdp_run.errors import UserError
-from stdp_run.network import initial_state
 from stdp_run.neurons import LIF, DiehlCook2015
 from stdp_run.rules import MetaNearestOnline, NearestOnline, Triplet
 
@@ -72,26 +71,13 @@ def test_what_cannot_be_had_is_refused_in_one_line(monkeypatch, options, has_gpu
         choose(*asked(**options))
 
 
-def test_making_an_engine_leaves_the_settings_of_the_process_alone():
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    model, options = asked(engine="torch", threads=before[0] + 1, tf32=True, device="cpu")
-    selection.make_engine(model, initial_state(model), options)
-    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == before
-
-
+@pytest.mark.usefixtures("torch_settings", "without_plots")
 @pytest.mark.parametrize(("words", "n_threads"), [((), 1), (("threads=99", "tf32=true"), 99)])
-def test_a_run_that_learns_from_one_image_at_a_time_on_torch_takes_one_thread(
-    tmp_path, without_plots, caplog, words, n_threads
-):
+def test_a_run_that_learns_from_one_image_at_a_time_on_torch_takes_one_thread(tmp_path, caplog, words, n_threads):
     caplog.set_level("INFO")
     small = ("n_exc=5", "n_train=20", "n_test=10", "n_label=20", "encoder.steps=10", "trainer.log_every=20")
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    try:
-        run_in(tmp_path, "dataset=digits", "engine=torch", "device=cpu", *small, *words)
-        found = torch.get_num_threads(), torch.get_float32_matmul_precision()
-    finally:
-        torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
+    run_in(tmp_path, "dataset=digits", "engine=torch", "device=cpu", *small, *words)
+    found = torch.get_num_threads(), torch.get_float32_matmul_precision()
     assert found == (n_threads, "high" if words else "highest")
     assert ("torch takes one thread with batch_size=1; threads=N takes more" in caplog.messages) == (words == ())
     assert ("threads=99: slower than" in caplog.text) == (words != ())

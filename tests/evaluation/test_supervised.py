@@ -13,13 +13,13 @@ from stdp_run.evaluation.supervised import Features, fit, fit_and_test
 FEW = ("dataset=digits", "n_exc=10", "n_train=40", "n_label=30", "n_test=20", "encoder.steps=40", "engine=torch")
 
 
-def features(n_images, seed=0, inputs=True):
+def features(n_images, seed=0):
     """Return features of images of three classes: six neurons, and four inputs of a second layer."""
     rng = np.random.default_rng(seed)
     classes = rng.integers(3, size=n_images)
     rate = np.random.default_rng(99).gamma(1.0, 1.0, (3, 10))[classes]
     counts = rng.poisson(rate)
-    found = Features(classes, 6, counts[:, 6:].astype(np.uint8) if inputs else None)
+    found = Features(classes, 6, counts[:, 6:].astype(np.uint8))
     found.add(slice(0, n_images), counts[:, :6])
     return found
 
@@ -49,15 +49,7 @@ def test_the_classifier_is_near_the_minimum_of_the_loss_that_scipy_finds():
     assert least < 0.9 * loss(np.zeros(33))
 
 
-def test_penalties_do_not_mix():
-    images = features(100)
-    arguments = images.values, images.classes, 3, images.scaling()
-    together = fit(*arguments, (0.1, 0.003))
-    for weight, penalty in zip(together, (0.1, 0.003), strict=True):
-        assert weight == pytest.approx(fit(*arguments, (penalty,))[0], abs=1e-4)
-
-
-def test_the_penalty_is_that_which_a_plain_loop_finds_and_all_images_are_fitted(monkeypatch):
+def test_the_penalty_is_that_of_fits_one_by_one_and_all_images_are_fitted(monkeypatch):
     monkeypatch.setattr(supervised, "PENALTIES", (3.0, 0.3, 0.03))
     images, test = features(180), features(200, seed=5)
     scaling, first = images.scaling(), 150
@@ -67,9 +59,10 @@ def test_the_penalty_is_that_which_a_plain_loop_finds_and_all_images_are_fitted(
         score = (np.sqrt(some.values[part].astype(float)) - mean) * factor @ weight[:-1] + weight[-1]
         return (score.argmax(axis=1) == some.classes[part]).sum()
 
-    held_out = []
-    for penalty in supervised.PENALTIES:
-        (weight,) = fit(images.values[:first], images.classes[:first], 3, scaling, (penalty,))
+    held_out, fitted = [], (images.values[:first], images.classes[:first], 3, scaling)
+    for penalty, together in zip(supervised.PENALTIES, fit(*fitted, supervised.PENALTIES), strict=True):
+        (weight,) = fit(*fitted, (penalty,))
+        assert weight == pytest.approx(together, abs=1e-4)
         held_out.append(n_right(weight, images, slice(first, None)))
     best = supervised.PENALTIES[held_out.index(max(held_out))]
     assert best == 0.3 and held_out.index(min(held_out)) == 0, "neither end of the list"
@@ -112,20 +105,6 @@ def test_a_run_with_it_differs_in_nothing_else(tmp_path):
     assert "supervised" not in result_of(tmp_path / "again")
     refused = message_of(lambda: run_in(tmp_path / "refused", *command, "evaluator.supervised=true"))
     assert refused == "evaluator.supervised=true: only valid with mode=train; a checkpoint has no such classifier"
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("without_plots")
-def test_the_inputs_of_a_second_layer_are_features(tmp_path):
-    small = (
-        "first_layer=patches",
-        "first_layer.dataset.height=3",
-        "first_layer.dataset.width=3",
-        "first_layer.n_exc=6",
-    )
-    run_in(tmp_path / "run", *FEW, *small, "first_layer.block=2", "evaluator.supervised=true")
-    assert result_of(tmp_path / "run")["supervised"]["n_features"] == 10 + 3 * 3 * 6
-    assert "supervised" not in result_of(tmp_path / "run" / "first_layer")
 
 
 def test_too_few_labelled_images_are_refused_before_anything_is_written(tmp_path):

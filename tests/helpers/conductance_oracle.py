@@ -53,6 +53,7 @@ class Network:
         self.theta = [p["theta_start"]] * self.n_exc
         self.x = [[0.0] * self.n_inputs for _ in range(self.n_exc)]
         self.y, self.y2 = [0.0] * self.n_exc, [0.0] * self.n_exc
+        self.w_ie, self.n_inhibitory = p["w_ie"], 0
         self.awaken(-105.0, -100.0)
 
     def awaken(self, start, inhibitory_start):
@@ -85,7 +86,7 @@ class Network:
             if learning:
                 self.theta[i] *= math.exp(-DT / 1e7)
             excitation = sum(w for w, s in zip(self.weight[i], arrived[i], strict=True) if s)
-            inhibition = self.p["w_ie"] * (sum(self.fired) - self.fired[i])
+            inhibition = self.w_ie * (sum(self.fired) - self.fired[i])
             threshold = self.theta[i] + self.p["v_threshold"]
             post.append(int(cell.step(excitation, inhibition, threshold, self.p["tau_inhibition"])))
             if post[i] and learning:
@@ -93,6 +94,7 @@ class Network:
         self.fired = [
             int(cell.step(self.p["w_ei"] * s, 0.0, -40.0)) for cell, s in zip(self.inhibitory, post, strict=True)
         ]
+        self.n_inhibitory += sum(self.fired)
         if learning:
             for i in range(self.n_exc):
                 self.learn(i, arrived[i], post[i])

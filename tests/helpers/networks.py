@@ -4,7 +4,6 @@ from functools import cache
 
 import numpy as np
 import pytest
-import torch
 
 from helpers import conductance_oracle, oracle
 from stdp_run import neurons
@@ -39,10 +38,10 @@ ONE_PER_RULE = [
     ("power_law_pre_post", "lif_stdp"),  # the frame that the other rules of the literature share
     ("post_pre_int", "diehl_cook_int"),
 ]
+TRIPLET = ("triplet", "diehl_cook_2015")
 # Compiling a pair for the event engine takes 5 to 20 s. Other pairs run with `-m slow`.
 COMPILED_FAST = (("nearest_online", "diehl_cook"),)
 ENGINES = {"torch": TorchEngine, "event": EventEngine}
-N_LEARNED = 20
 EPOCH = 1
 
 
@@ -115,15 +114,6 @@ def count(engine, images, first=0) -> np.ndarray:
     return engine.count_spikes(images, np.arange(first, first + len(images)))
 
 
-@cache
-def learned(engine: str, pair) -> tuple[np.ndarray, NetworkState]:
-    """Return the counts of a small network and its state after `N_LEARNED` images."""
-    network = make(engine, make_model(pair))
-    with torch.no_grad():
-        counts = learn(network, mnist(2)[:N_LEARNED])
-    return counts, network.state()
-
-
 def same_bits(first: NetworkState, second: NetworkState) -> bool:
     """Return whether two states are the same to the last bit."""
     a, b = first.arrays(), second.arrays()
@@ -154,10 +144,11 @@ def plain_network(pair, model: Model, state: NetworkState):
 def present_plainly(plain, model: Model, images, rates=None, winners=None) -> tuple[list, list]:
     """Present images to a plain-loop network, with learning off if there are no rates; `winners` may learn from each.
 
-    Return the counts, and how often each image was presented again.
+    Return the counts, and the activity: presentations, and excitatory, inhibitory and input spikes.
     """
     encoder, learning = (model.inference_encoder, False) if rates is None else (model.encoder, True)
-    counts, repeats = [], []
+    plain.w_ie = model.neuron_parameters.w_ie if learning or model.inference_w_ie is None else model.inference_w_ie
+    counts, activity = [], np.zeros(3 + model.n_inputs, int)
     for n, image in enumerate(encoder.prepare(images).tolist()):
         total = np.zeros(model.n_exc, int)
         plain.rule.rate, plain.k_winners = rates[n] if learning else 1, winners[n] if winners else model.n_exc
@@ -167,10 +158,10 @@ def present_plainly(plain, model: Model, images, rates=None, winners=None) -> tu
                 rate_hz = encoder.max_rate_hz + repeat * encoder.rate_step_hz
                 key = *plain.rule.image, model.seed, SPIKES_LEARNING if learning else SPIKES_EVALUATING
                 spikes = oracle.image_spikes(image, *key, encoder.n_steps, rate_hz, encoder.dt_ms)
-                last = plain.present(spikes, learning)
+                before, last = plain.n_inhibitory, plain.present(spikes, learning)
+                activity += [1, sum(last), plain.n_inhibitory - before, *np.sum(spikes, axis=0)]
                 if sum(last) >= encoder.min_spikes:
                     break
             total += last
         counts.append(total.tolist())
-        repeats.append(repeat)
-    return counts, repeats
+    return counts, activity.tolist()

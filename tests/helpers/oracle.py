@@ -6,7 +6,6 @@ One synapse, one neuron, one step of 1 ms at a time, standard library only.
 import math
 from fractions import Fraction
 
-# ------------------------------------------------------------------------------------------------------------------
 # Random numbers (Salmon et al. 2011) and Poisson spikes.
 
 
@@ -45,7 +44,6 @@ def image_spikes(image, number, presentation, seed, stream, n_steps, max_rate_hz
     return list(zip(*trains, strict=True))
 
 
-# ------------------------------------------------------------------------------------------------------------------
 # Learning rules: `step(pre, post, last, threshold)` changes `weight`, a list of rows, one row per neuron.
 
 
@@ -315,7 +313,6 @@ def _mean(values):
     return math.fsum(values) / len(values)
 
 
-# ------------------------------------------------------------------------------------------------------------------
 # Neurons: one object per neuron, with constants `p` by name; `step` returns whether it spikes. A neuron ignores its
 # input for `wait` steps.
 
@@ -430,8 +427,6 @@ GROUPS = {
     "alif_stdp": (Alif, LifInhibitory),
     "diehl_cook_int": (IntegerNeuron, IntegerInhibitory),
 }
-
-# ------------------------------------------------------------------------------------------------------------------
 
 
 class Network:

@@ -128,6 +128,18 @@ def result_of(directory: Path) -> dict:
     return json.loads((directory / "result.json").read_text())
 
 
+def rows_of(directory: Path) -> list[dict]:
+    """Return the rows of a run's metrics.jsonl."""
+    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def events_of(directory: Path):
+    """Return what TensorBoard reads in a run's directory."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(directory), size_guidance={"scalars": 0, "images": 0}).Reload()
+
+
 def figures(directory: Path) -> dict:
     """Return what has to be the same in two runs of the same thing: the result, except what says how long it took."""
     return {key: value for key, value in result_of(directory).items() if key not in CHANGING}
@@ -140,18 +152,16 @@ def bits(array: np.ndarray) -> tuple:
 
 def left_by(directory: Path) -> dict:
     """Return all that a run leaves, except what says how long it took."""
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    rows = [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
-    events = EventAccumulator(str(directory), size_guidance={"scalars": 0, "images": 0})
-    events.Reload()
+    events = events_of(directory)
     tags = events.Tags()
     saved = checkpoint.load(directory / "checkpoint.pt")
     return {
         "files": sorted({re.sub(r"tfevents.*", "", path.name) for path in directory.iterdir()}),
         "config": [(directory / "config.yaml").read_text(), saved.config],
         "result": figures(directory),
-        "metrics": [{key: value for key, value in row.items() if not key.endswith("per_second")} for row in rows],
+        "metrics": [
+            {key: value for key, value in row.items() if not key.endswith("per_second")} for row in rows_of(directory)
+        ],
         "scalars": {
             name: [(event.step, event.value) for event in events.Scalars(name)]
             for name in tags["scalars"]

@@ -1,4 +1,4 @@
-"""Exported files hold the arrays of the checkpoint; test_inference_page.py answers from one of them."""
+"""Exported files hold the arrays of the checkpoint; test_pages.py answers from one of them."""
 
 import json
 import sys

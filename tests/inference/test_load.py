@@ -100,19 +100,15 @@ def test_a_network_and_its_answers_are_shown_in_one_line(network, finished_run, 
 
 
 @both_engines
+@pytest.mark.usefixtures("torch_settings")
 def test_loading_and_classifying_leave_the_settings_of_the_process_alone(finished_run, images, monkeypatch, engine):
     monkeypatch.setattr("stdp_run.engines.selection.choose", lambda *_: (engine, "cpu"))
-    before = torch.get_num_threads(), torch.get_float32_matmul_precision()
     torch.set_num_threads(3)
     torch.set_float32_matmul_precision("medium")
-    try:
-        network = load(finished_run, threads=2)
-        assert network.engine.name == engine
-        assert network.classify(images[:2]).counts.shape == (2, 100)
-        assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (3, "medium")
-    finally:
-        torch.set_num_threads(before[0])
-        torch.set_float32_matmul_precision(before[1])
+    network = load(finished_run, threads=2)
+    assert network.engine.name == engine
+    assert network.classify(images[:2]).counts.shape == (2, 100)
+    assert (torch.get_num_threads(), torch.get_float32_matmul_precision()) == (3, "medium")
 
 
 def test_importing_stays_fast():

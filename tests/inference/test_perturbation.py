@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import yaml
 from helpers.errors import message_of
-from helpers.networks import ENGINES, count, learned, make_model, mnist, same_bits
+from helpers.networks import ENGINES, count, learn, make, make_model, mnist, same_bits
+from helpers.pages import write_files
 from helpers.runs import result_of, run_in, settings_of
 from scipy import ndimage
 
@@ -78,8 +79,10 @@ def test_a_larger_share_loses_the_same_and_more_and_so_many_are_lost(name):
 @pytest.mark.parametrize("pair", [("nearest_online", "diehl_cook"), ("post_pre_int", "diehl_cook_int")], ids="-".join)
 def test_neuron_lesion_neither_fire_nor_inhibit(pair, engine):
     """The others fire as they do in a network without them."""
-    _, state = learned("torch", pair)
     model, images = make_model(pair), mnist(2)[:30]
+    network = make("torch", model)
+    learn(network, images[:20])
+    state = network.state()
     counts = count(ENGINES[engine](model, state), images)
     ways = (made("neuron_lesion", 0.4).network(state, seed) for seed in range(99))
     less = next(each for each in ways if each.theta[counts.sum(axis=0).argmax()] > 1e6)  # one that fires often is lost
@@ -193,26 +196,15 @@ def test_both_layers_lose_their_share():
     assert _first_layer_perturbed(made("shift", 1), trained._replace(first_layer=None)).first_layer is None
 
 
-MINE = """
-from stdp_run.inference.perturbation import Perturbation
-from stdp_run.parameters import whole_non_negative
-
-
-class Negative(Perturbation):
-    parameters = {"strength": whole_non_negative, "less": whole_non_negative}
-
-    def images(self, images, image_index, seed):
-        return 255 - self.p.less - images
-"""
-
-
 @pytest.mark.usefixtures("without_plots")
-def test_a_perturbation_of_ones_own(tmp_path, finished_run):
-    (tmp_path / "negative_of_mine.py").write_text(MINE)
-    name_folder(tmp_path)
-    words = ("perturbation=shift", "perturbation._target_=negative_of_mine.Negative", "+perturbation.less=3")
-    run_in(tmp_path / "run", "mode=eval", f"checkpoint={finished_run}/checkpoint.pt", *words, "n_test=50")
-    assert result_of(tmp_path / "run")["perturbation"]["less"] == 3
+def test_the_custom_perturbation_of_the_page_is_applied(tmp_path, finished_run):
+    write_files(tmp_path)
+    name_folder(tmp_path / "mine")
+    words = ("perturbation=shift", "perturbation._target_=thinner.Thinner", "n_test=50")
+    for strength in (0, 14):
+        path, word = tmp_path / str(strength), f"perturbation.strength={strength}"
+        run_in(path, "mode=eval", f"checkpoint={finished_run}/checkpoint.pt", *words, word)
+        assert (result_of(path)["spikes_per_image"] == 0) == (strength == 14), "only the margin is left, which is black"
 
 
 def test_bad_input_gets_a_line():

@@ -145,27 +145,6 @@ def test_the_integer_rule_is_plain_loops_with_the_stated_random_words(engine, ca
     assert (history == expected).all()
 
 
-HALF = {"tau_pre": 1 / np.log(2), "tau_post": 1 / np.log(2), "a_post": 0.5, "a_pre": 0.25, "w_norm": 1.0, "w_max": 0.75}
-# 2 inputs, 1 neuron, traces halve in each step.
-#   step  s_in   s_exc  x          y    w + dw                                norm   scaled        clamped
-#   1     1 0    0      1    0     0    0.2, 0.3                              0.5    0.4, 0.6      0.4, 0.6
-#   2     0 0    1      0.5  0     1    0.4 + 0.5 * 0.5 = 0.65, 0.6           1.25   0.52, 0.48    0.52, 0.48
-#   3     0 1    1      0.25 1     1    0.52 + 0.5 * 0.25, 0.48 + 0.5 - 0.25  1.375  as shares
-# full_online: two spikes add up to x = 1.5 at step 2, y = 1: 0.2 + 0.75 - 0.25 = 0.7. At step 3, y = 0.5: 0.3 - 0.125 =
-# 0.175, and both are divided by the norm, 0.875. Then the first is clamped to 0.75.
-SHARES = [0.645 / 1.375, 0.73 / 1.375]
-BY_HAND = {
-    "nearest_online": ([[1, 0], [0, 0], [0, 1]], [[0], [1], [1]], [[0.4, 0.6], [0.52, 0.48], SHARES]),
-    "full_online": ([[1, 0], [1, 0], [0, 1]], [[0], [1], [0]], [[0.2, 0.3], [0.7, 0.3], [0.75, 0.2]]),
-}
-
-
-@pytest.mark.parametrize("rule", BY_HAND)
-def test_rules_by_hand(rule):
-    pre, post, expected = BY_HAND[rule]
-    assert np.abs(replay(rule, pre, post, [[0.2, 0.3]], **HALF) - np.array(expected)[:, None]).max() < 1e-15
-
-
 # Measured: 4.3e-7 (meta_nearest_online) or less. Weights are below 1, where float32 has steps of 6e-8.
 @pytest.mark.parametrize("rule", FLOAT_RULES)
 def test_in_float32_the_difference_is_rounding(rule):
@@ -186,10 +165,6 @@ def test_the_yaml_holds_the_published_constants(rule):
     if issubclass(rules[rule], SpikeRule):
         expected = {**expected, "w_norm": pytest.approx(78.4, rel=1e-15)}
     assert published_parameters(rule, 784)[1] == expected
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Names and mistakes
 
 
 SPELLINGS = {"META_nearest_online_stdp": "meta_nearest_online", "PostPreIntSTDP": "post_pre_int"}

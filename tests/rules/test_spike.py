@@ -27,33 +27,21 @@ def history(rule, arrays, **constants):
     return replay(rule, *arrays, **{"normalise": "never", **constants})
 
 
-# ------------------------------------------------------------------------------------------------------------------
-# Known limits
+# Two rules that meet in a limit: the name of each, of its gain at output spikes, and its constants there.
+LIMITS = [
+    (("power_law", "eta", {"mu": 0.0}), ("exponential", "eta", {"beta": 0.0})),
+    (("power_law_pre_post", "eta_post", {"eta_pre": 0.0}), ("power_law", "eta", {})),
+    (("triplet", "a_post", {"tau_post_slow": 1e15}), ("nearest_online", "a_post", {})),  # y2 stays 1
+]
 
 
-@given(seeds, gains, st.floats(0, 2))
-def test_with_mu_0_and_beta_0_the_power_law_and_the_exponential_are_additive_and_the_same(seed, eta, x_tar):
-    (pre, post, weight), constants = spikes(seed), {"eta": eta, "x_tar": x_tar}
-    power = history("power_law", (pre, post, weight), mu=0, **constants)
-    assert np.abs(power - history("exponential", (pre, post, weight), beta=0, **constants)).max() < 1e-14
-    shifted = history("power_law", (pre, post, weight + 0.1), mu=0, **constants)
-    away = (power > 0).all(axis=0) & (shifted < 1).all(axis=0)
-    assert np.abs(shifted - power - 0.1)[:, away].max(initial=0) < 1e-14
-
-
+@pytest.mark.parametrize("rules_alike", LIMITS)
 @given(seeds, gains)
-def test_a_power_law_without_depression_at_input_spikes_is_the_power_law_of_output_spikes(seed, eta):
-    both = history("power_law_pre_post", spikes(seed), eta_pre=0.0, eta_post=eta)
-    assert (both == history("power_law", spikes(seed), eta=eta)).all()
-
-
-@given(seeds, gains, gains)
-def test_the_triplet_rule_with_its_second_trace_at_1_is_the_pair_rule(seed, a_post, a_pre):
-    (pre, post, weight), constants = spikes(seed), {"a_post": a_post, "a_pre": a_pre}
-    pre[0], post[0] = False, True  # this spike sets y2 to 1 for good; it changes nothing, since no input has spiked
-    pairs = history("nearest_online", (pre, post, weight), **constants)
-    triplets = history("triplet", (pre, post, weight), **constants, tau_post_slow=1e15)
-    assert np.abs(pairs - triplets).max() < 1e-12
+def test_rules_are_the_same_in_their_known_limits(rules_alike, seed, gain):
+    pre, post, weight = spikes(seed)
+    pre[0], post[0] = False, True  # sets y2 to 1
+    first, second = (history(rule, (pre, post, weight), **{name: gain}, **more) for rule, name, more in rules_alike)
+    assert np.abs(first - second).max() < 1e-12
 
 
 @given(seeds, st.floats(0, 0.9))
@@ -61,16 +49,6 @@ def test_bounds_are_soft_where_changes_shrink_towards_them(seed, gain):
     for rule, names in (("weight_dependent", ("a_post", "a_pre")), ("multiplicative", ("a_plus", "a_minus"))):
         weights = history(rule, spikes(seed), **dict.fromkeys(names, gain))
         assert weights.min() > 0 and weights.max() < 1
-
-
-@pytest.mark.parametrize("rule", ["power_law", "exponential"])
-def test_with_a_target_of_0_nothing_depresses(rule):
-    assert (np.diff(history(rule, spikes(), x_tar=0.0), axis=0) >= 0).all()
-    assert (np.diff(history(rule, spikes()), axis=0) < 0).any()
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Silent inputs, the time since the last spike
 
 
 @pytest.mark.parametrize("rule", SPIKE_RULES)
@@ -89,10 +67,6 @@ def test_recent_is_a_time_and_not_a_number_of_steps(dt):
         pre[0] = post[steps + late] = True
         change = history("rectangular", (pre, post, [[0.5]]), t_ltp=3.0, dt=dt)[-1].item() - 0.5
         assert (change > 0) is (late == 0)
-
-
-# ------------------------------------------------------------------------------------------------------------------
-# Matrix products, mistakes
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])

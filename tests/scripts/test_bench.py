@@ -1,6 +1,5 @@
 """scripts/bench.py: its table and JSON, refused arguments, and peers that are installed or missing."""
 
-import importlib
 import json
 import shutil
 import subprocess
@@ -15,12 +14,6 @@ from stdp_run.system import available_cores
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="measures with what Linux says in /proc")
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-
-
-@pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    return importlib.import_module("bench")
 
 
 def bench(*arguments):

@@ -1,6 +1,5 @@
 """scripts/rules.py: the search spaces, the best constants, and the files and table of a search."""
 
-import importlib
 import signal
 import sys
 from pathlib import Path
@@ -19,14 +18,9 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 @pytest.fixture
-def script(monkeypatch):
-    monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)  # a sweep is waited for, also after Ctrl-C
-    return importlib.import_module("rules")
-
-
-@pytest.fixture
 def benchmark(script, monkeypatch, capsys):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # a sweep is waited for, also after Ctrl-C
+
     def run(*arguments) -> str:
         monkeypatch.setattr(sys, "argv", ["rules.py", *map(str, arguments)])
         script.main()

@@ -1,10 +1,8 @@
 """The order of images, the evaluations on the way, and the records and forgetting of a run by class."""
 
-import json
-
 import numpy as np
 import pytest
-from helpers.runs import assert_same, intact_run, killed_run, result_of, run_in, settings_of
+from helpers.runs import assert_same, intact_run, killed_run, result_of, rows_of, run_in, settings_of
 
 from stdp_run.checkpoint import load
 from stdp_run.config.build import build_model
@@ -59,10 +57,6 @@ BY_CLASS = (
     *("encoder.steps=60", "trainer.log_every=50", "trainer.checkpoint_every=40", "seed=3"),
 )
 intact = intact_run(*BY_CLASS)
-
-
-def rows_of(directory):
-    return [json.loads(line) for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
 def rows_per_class(directory):

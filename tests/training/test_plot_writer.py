@@ -76,8 +76,9 @@ def titles(monkeypatch):
     return seen
 
 
+@pytest.mark.usefixtures("torch_settings")
 def test_files_are_the_last_that_tensorboard_got(tmp_path):
-    put, threads = Put(), torch.get_num_threads()
+    put = Put()
     torch.set_num_threads(2)
     with writer(tmp_path, put) as made:
         made.submit(10, made.network(10, learned(by=1), None))
@@ -86,7 +87,6 @@ def test_files_are_the_last_that_tensorboard_got(tmp_path):
         history = plots.ClassHistory([20, 30], np.full((2, 10), 0.5), None)
         made.submit(30, made.results(evaluation(), np.array([[10, 0.5]]), np.array([[20, 0.7], [30, 0.8]]), history))
     assert torch.get_num_threads() == 2, "the raster leaves other threads theirs"
-    torch.set_num_threads(threads)
     assert put.names(10) == OF_THE_NETWORK and put.names(30) == OF_THE_NETWORK + AT_THE_END
     assert {path.stem for path in tmp_path.iterdir()} == {*OF_THE_NETWORK, *AT_THE_END}
     for name, png in {name: png for _, name, png in put.entries}.items():

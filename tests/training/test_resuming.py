@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from helpers.commands import Command, run
-from helpers.errors import message_of
-from helpers.runs import Killed, assert_same, contents, intact_run, interrupted, kill, killed_run, run_in, struck
+from helpers.runs import Killed, assert_same, contents, intact_run, interrupted, kill, killed_run, run_in
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -128,19 +127,6 @@ def test_a_run_that_ends_at_any_write_is_continued_by_the_same_command(act, alik
     assert sum(ends) < len(ends) * 2 / 3 and ends[-1], "the run has about 50 changes of files; some may fail"
 
 
-def test_a_signal_saves_and_says_how_to_resume(intact, without_plots, tmp_path, caplog):
-    run = tmp_path / "my run"
-    with pytest.raises(Stopped) as stopped, struck(300, terminate):
-        run_in(run, *SMALL)
-    assert stopped.value.signal == signal.SIGTERM and not (run / "result.json").exists()
-    assert f"SIGTERM: stopped; `stdp-run 'resume={run}'` resumes" in (run / "run.log").read_text()
-    with caplog.at_level(logging.INFO):
-        run_in(run, f"resume={run}")
-    [images] = re.findall(r"resumed after (\d+) images", caplog.text)
-    assert 300 <= int(images) < 500
-    assert_same(run, intact, *OPERATIONAL, *PLOTS)
-
-
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
     """The directory of a run that was killed between two checkpoints."""
@@ -155,16 +141,6 @@ def test_a_killed_run_ends_with_all_plots(killed, intact, tmp_path, caplog):
         run_in(run, *SMALL)
     assert "resumed after 360 images" in caplog.text
     assert_same(run, intact)
-
-
-def test_other_settings_are_refused_by_name_and_change_nothing(killed):
-    before, other = contents(killed), " holds a run with other settings:"
-    for words, line in (
-        ((*SMALL, "n_exc=61", "seed=1"), f"{other} n_exc=61 (there: 12), seed=1 (there: 0)"),
-        (("mode=eval", "checkpoint=a"), ": holds the files of mode=train; choose another hydra.run.dir"),
-    ):
-        assert message_of(lambda words=words: run_in(killed, *words)).endswith(f"{killed}{line}")
-    assert contents(killed) == before
 
 
 def test_operational_settings_may_change_and_the_engine_stays(killed, intact, without_plots, tmp_path, monkeypatch):

@@ -1,22 +1,16 @@
 import io
-import json
 import logging
 import sys
 import time
 
 import pytest
+from helpers.runs import events_of, rows_of
 from PIL import Image
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from stdp_run.errors import UserError
 from stdp_run.training import tracking
 from stdp_run.training.tracking import Bars, Tracker
-
-
-def read(directory) -> EventAccumulator:
-    events = EventAccumulator(str(directory), size_guidance={"scalars": 0, "images": 0})
-    return events.Reload()
 
 
 def png(width: int, height: int) -> bytes:
@@ -32,10 +26,10 @@ def test_what_a_resumed_run_records_replaces_what_came_after_however_soon_it_is_
                 tracker.scalars(images, {"value": resumed_at or 0, "missing": None})
     began = [file.name.split(".")[3] for file in tmp_path.glob("events.out.tfevents.*.stdp-run")]
     assert len(set(began)) == 2, "TensorBoard reads them in the order of their names, which say the second"
-    events = read(tmp_path)
+    events = events_of(tmp_path)
     expected = [(images, 7 if images >= 7 else 0) for images in range(10)]
     assert [(event.step, event.value) for event in events.Scalars("value")] == expected
-    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rows = rows_of(tmp_path)
     assert [(row["images_seen"], row["value"]) for row in rows] == expected and rows[0]["missing"] is None
     assert events.Tags()["scalars"] == ["value"]
 
@@ -53,7 +47,7 @@ def test_plots_and_all_scalar_settings_are_in_the_runs_own_event_file(tmp_path):
         tracker.plot(5, "theta", plot)
         settings = {"rule.name": "triplet", "n_exc": 20, "tf32": True, "n_train": None, "sizes": [1, 2]}
         tracker.hyperparameters(settings, {"test/accuracy": 0.5})
-    events = read(tmp_path)
+    events = events_of(tmp_path)
     [image] = events.Images("theta")
     assert (image.step, image.width, image.height, image.encoded_image_string) == (5, 30, 20, plot)
     start, end = (

@@ -30,6 +30,7 @@ from stdp_run.datasets.selection import load_images
 from stdp_run.inference import first_layer
 from stdp_run.inference.export import export
 from stdp_run.inference.first_layer import FirstLayer
+from stdp_run.inference.load import image_index
 from stdp_run.reporting.runs import find_runs
 from stdp_run.training.operations import layer_operations
 from stdp_run.training.result import judged
@@ -116,35 +117,33 @@ def test_a_first_layer_that_has_learned_can_be_given(intact, tmp_path, without_p
     assert_same(tmp_path / "other", tmp_path / "third", "config")
 
 
-# A first layer with ON and OFF inputs; both layers answer with weaker inhibition, the second one from five views.
+def test_the_inputs_of_a_second_layer_are_features_of_the_supervised_readout(intact, tmp_path, without_plots):
+    words = (*prepared([f"first_layer={intact}"]), *SECOND, "n_label=30", "evaluator.supervised=true")
+    run_in(tmp_path / "run", *words)
+    assert result_of(tmp_path / "run")["supervised"]["n_features"] == 30 + 72
+
+
+# Both layers answer with weaker inhibition, the second one from five views.
 GRADED = (
-    *("first_layer.encoder.on_off=true", "first_layer.evaluator.w_ie=60", "evaluator.w_ie=100"),
+    *("first_layer.evaluator.w_ie=60", "evaluator.w_ie=100"),
     *("evaluator.shifts=1", "evaluator.n_presentations=5"),
 )
 
 
-def test_on_off_inputs_weaker_inhibition_and_shifts_stay_with_the_network(tmp_path):
-    """A run that is killed and resumed has the figures of its evaluation; it is exported and answers pictures."""
-    run = tmp_path / "run"
-    killed_run(run, 400, *SMALL, *GRADED)
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """The directory of a run with `GRADED` that was killed and resumed."""
+    run = killed_run(tmp_path_factory.mktemp("graded") / "run", 400, *SMALL, *GRADED)
     run_in(run, f"resume={run}")
-    assert "resumed after" in (run / "run.log").read_text() and judged(result_of(run)) > 0.3
+    return run
+
+
+def test_weaker_inhibition_and_shifts_are_resumed_and_have_an_effect(graded, tmp_path):
+    assert "resumed after" in (graded / "run.log").read_text() and judged(result_of(graded)) > 0.3
     run_in(tmp_path / "whole", *SMALL, *GRADED)
-    assert_same(run, tmp_path / "whole", "config")
-    run_in(tmp_path / "eval", "mode=eval", f"checkpoint={run}")
-    for key in ("confusion", "operations"):
-        assert result_of(tmp_path / "eval")[key] == result_of(run)[key]
-    run_in(tmp_path / "plain", "mode=eval", f"checkpoint={run}", "evaluator.shifts=0")
-    assert result_of(tmp_path / "plain")["confusion"] != result_of(run)["confusion"]
-    network, data = stdp_run.load(run), load_images(settings_of(*SMALL))
-    assert network.receptive_fields.shape == (30, 8, 8) and network.receptive_fields.min() < 0
-    answers = network.classify(data.test_pixels[0])
-    assert abs((answers.class_index == data.test_classes).mean() - judged(result_of(run))) < 0.1
-    Image.fromarray(data.test_pixels[0, 0].reshape(8, 8)).save(tmp_path / "digit.png")
-    prediction = predict(run, tmp_path / "digit.png")
-    assert (prediction.answers.counts == network.classify(prediction.pixels).counts).all()
-    with np.load(export(run, tmp_path / "network.npz")) as arrays:
-        assert arrays["weight"].shape == (30, 72) and arrays["first_layer_weight"].shape == (8, 18)
+    assert_same(graded, tmp_path / "whole", "config")
+    run_in(tmp_path / "plain", "mode=eval", f"checkpoint={graded}", "evaluator.shifts=0")
+    assert result_of(tmp_path / "plain")["confusion"] != result_of(graded)["confusion"]
 
 
 GIVEN = ("first_layer=patches", *SECOND)
@@ -170,27 +169,32 @@ def test_bad_settings_are_refused_and_nothing_is_written(intact, finished_run, t
     assert not contents(tmp_path / "x")
 
 
-def test_both_layers_are_evaluated_exported_and_used(intact, tmp_path):
+@pytest.mark.parametrize(("name", "shifts"), [("intact", 0), ("graded", 1)])
+def test_both_layers_are_evaluated_exported_and_used(request, tmp_path, name, shifts):
     """The engine of each layer, by hand, comes to the counts that `classify` returns and to the figures of the run."""
-    run_in(tmp_path / "eval", "mode=eval", f"checkpoint={intact}")
-    assert result_of(tmp_path / "eval")["confusion"] == result_of(intact)["confusion"]
-    with np.load(export(intact, tmp_path / "network.npz")) as arrays:
-        first = checkpoint.load(intact / "first_layer" / "checkpoint.pt").state_dict["weight"]
+    run = request.getfixturevalue(name)
+    run_in(tmp_path / "eval", "mode=eval", f"checkpoint={run}")
+    result, again = result_of(run), result_of(tmp_path / "eval")
+    assert (again["confusion"], again["operations"]) == (result["confusion"], result["operations"])
+    with np.load(export(run, tmp_path / "network.npz")) as arrays:
+        first = checkpoint.load(run / "first_layer" / "checkpoint.pt").state_dict["weight"]
         assert arrays["weight"].shape == (30, 72) and np.array_equal(arrays["first_layer_weight"], first)
         assert json.loads(str(arrays["settings"]))["first_layer"]["block"] == 2
-    network, data = stdp_run.load(intact), load_images(settings_of(*SMALL))
-    [counts], figures = network.first_layer.counts(data.train_pixels), result_of(intact)["first_layer"]
-    assert figures["spikes_per_image"] == counts.sum() / network.first_layer.parts / 600
-    work, layer = result_of(intact)["operations"], network.first_layer
+    network, data = stdp_run.load(run), load_images(settings_of(*SMALL))
+    layer, images = network.first_layer, data.test_pixels[0]
+    [counts] = layer.counts(data.train_pixels)
+    assert counts.shape == (600, 72) and result["first_layer"]["active_inputs"] == (counts > 0).mean()
+    assert result["first_layer"]["spikes_per_image"] == counts.sum() / layer.parts / 600
     layer.take_activity()
-    layer.counts(data.test_pixels)
-    assert work == result_of(tmp_path / "eval")["operations"] and len(work["layers"]) == 2
-    assert work["layers"][0] == layer_operations(layer.take_activity(), layer.model, layer.state, 200)
-    assert counts.shape == (600, 72) and figures["active_inputs"] == (counts > 0).mean()
-    answers = network.classify(data.test_pixels[0])
+    pixels = layer.seen(layer.counts(images, shifts))
+    [of_first, _] = result["operations"]["layers"]
+    assert of_first == layer_operations(layer.take_activity(), layer.model, layer.state, 200)
+    answers = network.classify(images)
+    assert (network.engine.count_spikes(pixels, image_index(pixels[0])) == answers.counts).all()
+    assert (network.classify(images[:3]).counts == answers.counts[:3]).all()
     accuracy = (answers.class_index == data.test_classes).mean()
-    assert abs(accuracy - judged(result_of(intact))) < 0.08  # other random numbers
-    [pixels] = network.first_layer.seen(network.first_layer.counts(data.test_pixels[0]))
-    index = stdp_run.inference.load.image_index(pixels)
-    assert (network.engine.count_spikes(pixels, index) == answers.counts).all()
-    assert (network.classify(data.test_pixels[0, :3]).counts == answers.counts[:3]).all()
+    assert abs(accuracy - judged(result)) < 0.1  # other random numbers
+    Image.fromarray(images[0].reshape(8, 8)).save(tmp_path / "digit.png")
+    prediction = predict(run, tmp_path / "digit.png")
+    assert (prediction.answers.counts == network.classify(prediction.pixels).counts).all()
+    assert network.receptive_fields.shape == (30, 8, 8) and network.receptive_fields.min() < 0

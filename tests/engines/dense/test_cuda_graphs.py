@@ -1,4 +1,4 @@
-"""The torch engine's work, recorded and replayed on the CPU operation by operation, as a GPU would.
+"""The torch engine on GPUs: one that is played on the CPU operation by operation, a fake one, and a real one.
 
 A CUDA graph holds the operations of one run and the addresses of their tensors. Values that Python computed or read
 from tensors meanwhile are constants in it. `Tape` does the same on the CPU. A value that should have been in a
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.networks import EPOCH, count, learn, make_model, mnist, one_pair_per_rule, same_bits
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stdp_run import encoding
@@ -16,6 +17,7 @@ from stdp_run.engines.dense import presentation as presenting
 from stdp_run.engines.dense.engine import TorchEngine
 from stdp_run.engines.dense.presentation import WARM_UPS
 from stdp_run.network import initial_state
+from stdp_run.rules.base import Reduction
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +77,21 @@ def test_recorded_work_is_the_same_work(pair, batch_size, monkeypatch):
     assert (taped.learn(images, np.arange(6), EPOCH, rates, winners) == expected).all()
     assert same_bits(taped.state(), plain.state())
     assert (count(taped, images) == count(plain, images)).all()
+
+
+@pytest.mark.skipif(torch.version.cuda is None, reason="torch is no CUDA build")
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("n_images", [1, 8])
+@one_pair_per_rule
+def test_every_operation_is_on_the_gpu(pair, n_images, learning):
+    """On a fake GPU: an operation raises if a tensor was left on the CPU, or if a value is read before the end."""
+    model, device = make_model(pair, n_steps=70, dtype="float32", k_winners=3), torch.device("cuda")
+    with FakeTensorMode():
+        persistent = presenting.to_tensors(initial_state(model), model, device)
+        reduction = Reduction("sum") if learning else None
+        work = presenting.Presentation(model, persistent, n_images, reduction, limits_winners=learning, record=False)
+        work.run()
+    assert all(tensor.device.type == "cuda" for tensor in persistent[:2])
 
 
 @pytest.mark.cuda
