@@ -28,7 +28,7 @@ from stdp_run.reporting.plots.style import GRID, describe, new_figure, to_png
 
 SIZES = (100, 400, 1600, 6400)
 PRESETS = [f"{preset}_{n}" for preset in ("two_layers", "mnist", "diehl_cook_2015") for n in SIZES]
-PRESETS += ["two_layers_fashion_mnist_400", "two_layers_fashion_mnist_1600", "fashion_mnist_100", "fashion_mnist_400"]
+PRESETS += [*(f"two_layers_fashion_mnist_{n}" for n in SIZES[1:]), "fashion_mnist_100", "fashion_mnist_400"]
 RULES = ("nearest_online", "full_online", "meta_nearest_online", "post_pre_int")
 ROWS = {name: f"experiment={name}" for name in PRESETS}
 ROWS |= {f"{rule}_{n}": f"rule={rule} n_exc={n}" for rule in RULES for n in (100, 400)}
