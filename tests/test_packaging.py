@@ -1,12 +1,27 @@
-"""The wheel carries the YAML files, the page template and the mark of its types, and works from any directory."""
+"""The version, and the wheel: it carries YAML files, page template and the mark of its types, and works anywhere."""
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 
 import pytest
 from helpers.pages import ROOT
+
+
+def test_version_citation_and_changelog_agree():
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    marks = {
+        "CITATION.cff": r"^version: (.*)",
+        "CITATION.bib": r"^  version = {(.*?)}",
+        "README.md": r"version = {(.*?)}",
+    }
+    for name, mark in marks.items():
+        assert re.search(mark, (ROOT / name).read_text(), re.MULTILINE)[1] == version, name
+    newest = re.search(r"^## (?:Unreleased: )?([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest[1] == version
 
 
 @pytest.mark.slow

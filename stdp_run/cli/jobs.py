@@ -173,6 +173,14 @@ def folder_name(text: str, short: str | None = None) -> str:
     return f"{name[: LONGEST_NAME - len(digest) - 1]}_{digest}".lstrip("_-.")
 
 
+def array_size(file: str | None, axis: int) -> int:
+    """Return the height (axis 0) or width (axis 1) of the images in a .npz file, for conf/dataset/arrays.yaml."""
+    from stdp_run.datasets.arrays import size_in_file
+
+    return size_in_file(file)[axis]
+
+
+OmegaConf.register_new_resolver("array_size", array_size, replace=True)
 OmegaConf.register_new_resolver("run_name", run_name, replace=True)
 OmegaConf.register_new_resolver("job_name", settings_name, replace=True)
 # The cache gives all jobs the same name of their sweep, made from the overrides of the whole command.

@@ -14,8 +14,8 @@ from stdp_run.errors import UserError
 
 # Keys of paths. In Hydra's grammar commas, brackets and quotation marks have a meaning; it accepts only ASCII letters.
 PATHS = (
-    *("checkpoint", "compare.dir", "dataset.root", "export.to", "first_layer.run", "hydra.run.dir", "hydra.sweep.dir"),
-    *("predict.csv", "predict.images", "predict.save", "resume"),
+    *("checkpoint", "compare.dir", "dataset.file", "dataset.root", "export.to", "first_layer.run", "hydra.run.dir"),
+    *("hydra.sweep.dir", "predict.csv", "predict.images", "predict.save", "resume"),
 )
 
 

@@ -22,6 +22,7 @@ from stdp_run.cli.overrides import PATHS, prepared, quoted
 from stdp_run.commands.run_result import Result
 from stdp_run.config.build import conf_folder
 from stdp_run.config.custom_code import name_folder
+from stdp_run.datasets import Arrays
 from stdp_run.errors import UserError, shown
 from stdp_run.training.signals import Stopped
 
@@ -41,7 +42,7 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
         overrides: as on the command line, "KEY=VALUE".
         config_dir: the folder of custom rules, neuron groups and datasets, as with --config-dir.
         settings: overrides as keywords. None is null, lists and dicts are as in YAML. A key with a dot is passed in a
-            dict: `**{"trainer.log_every": 500}`.
+            dict: `**{"trainer.log_every": 500}`. `dataset` may be `stdp_run.datasets.Arrays(x, y)`.
 
     Raises:
         UserError: the command would end with this line, or its mode is neither train nor eval.
@@ -50,14 +51,16 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
     for argument in overrides:
         if argument.startswith("-"):
             raise UserError(f"{argument}: options are for the command line; in Python a loop replaces a sweep")
-    arguments = [*overrides, *(f"{key}={_as_override(key, value)}" for key, value in settings.items())]
+    if isinstance(arrays := settings.get("dataset"), Arrays):
+        settings |= {"dataset": "arrays", "dataset.file": arrays.file()}
+    arguments = [*overrides, *(f"{key}={as_override(key, value)}" for key, value in settings.items())]
     try:
-        config = _composed(arguments, config_dir)
+        config = composed(arguments, config_dir)
         hydra_config, directory = config.hydra, Path(config.hydra.run.dir).absolute()
         if config.mode not in ("train", "eval"):
             raise UserError.bad_value("mode", config.mode, "train or eval in Python; stdp_run.load predicts")
         directory.mkdir(parents=True, exist_ok=True)
-    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
+    except (OmegaConfBaseException, OSError) as error:
         raise UserError(in_one_line(error, arguments)) from None
     hydra_config.runtime.output_dir = str(directory)
     with open_dict(config):
@@ -80,30 +83,35 @@ def run(*overrides: str, config_dir: str | Path | None = None, **settings: objec
     return Result(directory)
 
 
-def _as_override(key: str, value: object) -> str:
+def as_override(key: str, value: object) -> str:
     """Return a Python value as the value of an override."""
     if isinstance(value, Mapping):
-        return "{" + ",".join(f"{name}:{_as_override(key, each)}" for name, each in value.items()) + "}"
+        return "{" + ",".join(f"{name}:{as_override(key, each)}" for name, each in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return "[" + ",".join(_as_override(key, each) for each in value) + "]"
+        return "[" + ",".join(as_override(key, each) for each in value) + "]"
     if not isinstance(value, str | int | float | np.generic | Path | None):
         allowed = "text, a number, True, False, None, a path, or lists or dicts of these"
-        own = "; a dataset is a name such as mnist, image_folder with dataset.root=FOLDER, or a custom class"
+        own = "; a dataset is the name of one, or stdp_run.datasets.Arrays(x, y)"
         raise UserError(f"{key}: {type(value).__name__} given; must be {allowed}{own if key == 'dataset' else ''}")
-    text = shown(value)
+    text = shown(value.item() if isinstance(value, np.generic) else value)
     return text if key in PATHS or re.fullmatch(r"[\w.+/-]+", text, re.ASCII) else quoted(text)
 
 
-def _composed(arguments: list[str], config_dir: str | Path | None) -> DictConfig:
-    """Return the config of a command with its section `hydra`; Hydra's global state is restored."""
-    overrides = prepared(arguments)
+def composed(arguments: list[str], config_dir: str | Path | None) -> DictConfig:
+    """Return the config of a command with its section `hydra`; raise UserError for a bad argument.
+
+    Hydra's global state is restored.
+    """
+    searched = []
     if config_dir is not None:
         name_folder(config_dir)
-        overrides.append(f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]")
+        searched = [f"hydra.searchpath=[{quoted(f'file://{Path(config_dir).absolute()}')}]"]
     before = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
         with initialize_config_dir(str(conf_folder()), job_name="stdp_run", version_base="1.3"):
-            return compose("config", overrides, return_hydra_config=True)
+            return compose("config", [*prepared(arguments), *searched], return_hydra_config=True)
+    except (HydraException, OmegaConfBaseException, ValueError) as error:
+        raise UserError(in_one_line(error, arguments)) from None
     finally:
         GlobalHydra.instance().hydra = before

@@ -38,7 +38,7 @@ def record_to_resume(asked: Record, existing: Record, path: Path, explicit: Sequ
         return asked
     record = {**existing, **{key: asked[key] for key in _OF_COMMANDS if key in asked}}
     for key, value in flat(asked).items():
-        if key in explicit and _within(key, *OPERATIONAL):
+        if key in explicit and within(key, *OPERATIONAL):
             section, _, name = key.rpartition(".")
             record |= {section: {**record[section], name: value}} if section else {name: value}
     return record
@@ -51,7 +51,7 @@ def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequ
     """
     if missing := {*ENGINE_KEYS, "dataset", "evaluator"} - asked.keys():
         raise UserError(f"{min(missing)}: missing")
-    foreign = [key for key in explicit if not _within(key, *_OF_EVALUATION)]
+    foreign = [key for key in explicit if not within(key, *_OF_EVALUATION)]
     if "evaluator.supervised" in explicit and asked["evaluator"]["supervised"]:
         raise UserError("evaluator.supervised=true: only valid with mode=train; a checkpoint has no such classifier")
     changed = _due_to(foreign, differences(asked, learned, OPERATIONAL), asked)
@@ -59,7 +59,7 @@ def record_to_evaluate(asked: Record, learned: Record, path: str, explicit: Sequ
         raise UserError(f"checkpoint={path} was made with other settings: {', '.join(changed)}")
     record = {**learned, **{key: asked[key] for key in (*_OF_COMMANDS, *ENGINE_KEYS)}}
     # These numbers belong to the dataset, or the split, of the training.
-    if any(_within(key, "dataset") for key in explicit):
+    if any(within(key, "dataset") for key in explicit):
         record["n_train"] = record["n_label"] = None
     if "dataset" in explicit:
         record["n_test"] = None
@@ -84,7 +84,7 @@ def flat(config: Mapping, prefix: str = "") -> dict[str, object]:
 
 def differences(asked: Mapping, existing: Mapping, ignored: Sequence[str]) -> list[str]:
     """Return "key=asked (there: value)" for every difference of two records, without `ignored` keys and sections."""
-    new, old = ({k: v for k, v in flat(each).items() if not _within(k, *ignored)} for each in (asked, existing))
+    new, old = ({k: v for k, v in flat(each).items() if not within(k, *ignored)} for each in (asked, existing))
     pairs = {key: (new.get(key, "not set"), old.get(key, "not set")) for key in sorted(new.keys() | old.keys())}
     return [f"{key}={shown(a)} (there: {shown(b)})" for key, (a, b) in pairs.items() if a != b]
 
@@ -93,10 +93,10 @@ def _due_to(explicit: Sequence[str], changed: list[str], config: Mapping) -> lis
     """Return the differences that come from a key on the command line."""
     known = flat(config)
     # A preset, such as experiment=, is not a section of the config and may set any key.
-    if any(not any(_within(name, key) for name in known) for key in explicit):
+    if any(not any(within(name, key) for name in known) for key in explicit):
         return changed
-    return [item for item in changed if _within(item.partition("=")[0], *explicit)]
+    return [item for item in changed if within(item.partition("=")[0], *explicit)]
 
 
-def _within(key: str, *sections: str) -> bool:
+def within(key: str, *sections: str) -> bool:
     return any(key == section or key.startswith(f"{section}.") for section in sections)

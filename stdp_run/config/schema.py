@@ -37,6 +37,7 @@ from stdp_run.rules.base import REDUCTIONS
 
 MODES = ("train", "eval", "predict", "export", "compare", "stdp_window")
 DTYPES = ("float32", "float64")
+_FROM_RESOLVER = "UserError raised while resolving interpolation: "  # OmegaConf puts it before the message
 # Keys and sections of some modes only, and the keys that these modes require.
 ONLY_IN = {
     "checkpoint": ("eval", "predict", "export"),
@@ -154,7 +155,10 @@ def resolved(config: DictConfig) -> dict[str, Any]:
     try:
         return cast(dict[str, Any], OmegaConf.to_container(config, resolve=True, throw_on_missing=True))
     except OmegaConfBaseException as error:
-        raise UserError(f"{error.full_key}: {str(error).splitlines()[0]}") from None
+        line = str(error).splitlines()[0]
+        if line.startswith(_FROM_RESOLVER):
+            raise UserError(line.removeprefix(_FROM_RESOLVER)) from None
+        raise UserError(f"{error.full_key}: {line}") from None
 
 
 def read_settings(record: Mapping[str, Any]) -> Settings:

@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401  these names are given on
 
+from stdp_run.datasets.arrays import ArrayFile, Arrays
 from stdp_run.datasets.base import Dataset, Images, Loaded
 from stdp_run.datasets.digits import Digits
 from stdp_run.datasets.image_folder import ImageFolder

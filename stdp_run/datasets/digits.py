@@ -24,7 +24,7 @@ class Digits(Dataset):
         try:
             from sklearn.datasets import load_digits
         except ImportError:
-            raise UserError('dataset=digits: needs scikit-learn: pip install "stdp-run[digits]"') from None
+            raise UserError('dataset=digits: needs scikit-learn: pip install "stdp-run[sklearn]"') from None
         bunch, source = load_digits(), "scikit-learn's load_digits"
         log.info("digits: read from %s", source)
         pixels, labels = np.rint(bunch.images * (255 / 16)).astype(np.uint8), bunch.target.astype(np.int64)

@@ -86,11 +86,11 @@ def _load(section: DatasetSettings, seed: int) -> tuple[Loaded, Images]:
     return learned, Images(pixels[n_learn:], labels[n_learn:])
 
 
-def build_dataset(section: DatasetSettings, seed: int = 0) -> Dataset:
+def build_dataset(section: DatasetSettings, seed: int = 0, of: Loaded | None = None) -> Dataset:
     """Return the dataset of a section: its class is given the options, and size and seed if it takes them.
 
     An option `of` is the section of another dataset: the class is given a function that returns that one, without the
-    images for validation. Raise UserError if an option is unknown or missing.
+    images for validation, or the dataset `of`. Raise UserError if an option is unknown or missing.
     """
     cls = import_class("dataset", section.target, Dataset)
     known = inspect.signature(cls).parameters
@@ -103,7 +103,7 @@ def build_dataset(section: DatasetSettings, seed: int = 0) -> Dataset:
             raise UserError(f"dataset.{key}: missing; {cls.__module__}.{cls.__name__} needs it")
     if "of" in given:
         other = read_section(DatasetSettings, given["of"], "dataset.of.")
-        given["of"] = lambda: _load(other, seed)[0]
+        given["of"] = lambda: of or _load(other, seed)[0]
     return cls(**{key: value for key, value in given.items() if key in known})
 
 

@@ -1,7 +1,8 @@
 """Labels: the class of each neuron, from its spike counts on training images (Diehl & Cook 2015, section 2.5)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -26,6 +27,12 @@ class Labels:
     def n_silent(self) -> int:
         """The number of neurons that never spiked."""
         return int((self.label == NO_LABEL).sum())
+
+    def stored(self, classes: Sequence[str]) -> dict[str, Any]:
+        """Return the labels and the names of the classes in plain containers and arrays, for a checkpoint."""
+        calibration = {name: list(each) for name, each in self.calibration.items()}
+        arrays = {"label": self.label, "mean_count": self.mean_count}
+        return {**arrays, "classes": list(classes), "calibration": calibration}
 
 
 def sum_by_class(counts: np.ndarray, classes: np.ndarray, n_classes: int) -> np.ndarray:

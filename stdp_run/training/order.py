@@ -1,5 +1,6 @@
-"""The order of presentations (`trainer.order`), and the reports and evaluations between them."""
+"""The order of presentations (`trainer.order`), their schedules, and the reports and evaluations between them."""
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -15,6 +16,25 @@ def presentation_order(order: str, classes: np.ndarray, epoch: int, seed: int) -
         return np.arange(len(classes))
     shuffled = image_order(len(classes), epoch, seed)
     return shuffled if order == "shuffled" else shuffled[np.argsort(classes[shuffled], kind="stable")]
+
+
+def lr_factor(options: TrainerSettings, progress: np.ndarray) -> np.ndarray:
+    """Return the factor on weight changes, from 1 to `rate_end`, at a `progress` of 0 to 1 through the run."""
+    if options.schedule == "constant":
+        return np.ones_like(progress)
+    if options.schedule == "exponential":
+        return options.rate_end**progress
+    return options.rate_end + (1 - options.rate_end) * 0.5 * (1 + np.cos(math.pi * progress))
+
+
+def schedules(
+    options: TrainerSettings, k_winners: int | None, progress: np.ndarray
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return (lr_factor, number of winners or None if constant) of images at a `progress` [N] of 0 to 1."""
+    rate, first = lr_factor(options, progress), options.k_winners_start
+    if first is None or k_winners is None:
+        return rate, None
+    return rate, np.rint(first * (k_winners / first) ** progress).astype(np.int64)
 
 
 def images_per_row(options: TrainerSettings, n_images: int) -> int:

@@ -1,7 +1,6 @@
 """The training of one network: its loop, which learns, saves, logs, plots and evaluates, then its result."""
 
 import json
-import math
 import time
 from bisect import bisect
 from collections.abc import Sequence
@@ -24,7 +23,14 @@ from stdp_run.reporting.plots import ClassHistory
 from stdp_run.reporting.report import write_report
 from stdp_run.training import result as results
 from stdp_run.training.measuring import label, measure
-from stdp_run.training.order import evaluated_after, images_per_row, presentation_order, presented_by_class
+from stdp_run.training.order import (
+    evaluated_after,
+    images_per_row,
+    lr_factor,
+    presentation_order,
+    presented_by_class,
+    schedules,
+)
 from stdp_run.training.plot_writer import PlotWriter
 from stdp_run.training.preparation import Prepared
 from stdp_run.training.run_directory import RunDirectory
@@ -33,15 +39,6 @@ from stdp_run.training.tracking import Bar, Bars, Tracker, log
 
 IMAGES_AT_ONCE = 250
 SECONDS_AT_ONCE = 0.5  # about the longest wait of a stop signal
-
-
-def lr_factor(schedule: str, rate_end: float, progress: np.ndarray) -> np.ndarray:
-    """Return the factor on weight changes, from 1 to `rate_end`, at a `progress` of 0 to 1 through the run."""
-    if schedule == "constant":
-        return np.ones_like(progress)
-    if schedule == "exponential":
-        return rate_end**progress
-    return rate_end + (1 - rate_end) * 0.5 * (1 + np.cos(math.pi * progress))
 
 
 class Trainer:
@@ -103,8 +100,9 @@ class Trainer:
             order, seed = self._options.order, self._settings.seed
             self._epoch, self._order = epoch, presentation_order(order, self._data.train_classes, epoch, seed)
         chosen = self._order[start : start + n_batches * batch_size]
-        schedules = self._schedules(np.arange(seen, seen + len(chosen)))
-        return TrainingBatch(self._data.train_pixels[chosen], chosen, epoch, *schedules)
+        progress = np.arange(seen, seen + len(chosen)) / self._total
+        factors = schedules(self._options, self._settings.k_winners, progress)
+        return TrainingBatch(self._data.train_pixels[chosen], chosen, epoch, *factors)
 
     def _is_due(self, name: str) -> bool:
         """Return whether the action `name` became due since the last report."""
@@ -165,7 +163,7 @@ class Trainer:
                 "train/spikes_per_image": float(counts.sum(axis=1).mean()),
                 "train/silent_neurons": int((counts.sum(axis=0) == 0).sum()),
                 "train/images_per_second": len(counts) / max(progress.window_seconds, 1e-9),
-                "train/lr_factor": float(self._schedules(np.array([progress.images - 1]))[0][0]),
+                "train/lr_factor": float(lr_factor(self._options, np.array((progress.images - 1) / self._total))),
                 "network/theta_mean": float(state.theta.mean()),
                 "network/weight_mean": float(state.weight.mean()),
                 "network/weight_std": float(state.weight.std()),
@@ -222,14 +220,6 @@ class Trainer:
         names = (f"accuracy_per_class/{printable(name)}" for name in self._data.classes)
         return dict(zip(names, shares, strict=True))
 
-    def _schedules(self, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return (lr_factor, k_winners or None if constant) of images; `seen` is the number of images before each."""
-        rate = lr_factor(self._options.schedule, self._options.rate_end, seen / self._total)
-        first, last = self._options.k_winners_start, self._settings.k_winners
-        if first is None or last is None:
-            return rate, None
-        return rate, np.rint(first * (last / first) ** (seen / self._total)).astype(np.int64)
-
 
 def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
     """Learn, label the neurons, test, and write and return the result; raise Stopped as `Trainer.train`."""
@@ -253,9 +243,7 @@ def complete(run: Prepared, data: Data, bars: Bars, stop: Stop) -> dict:
         plots.submit(progress.images, plots.labelled(*learned, labels))
         final = measure(engine, data, labels, bars, stop, features=tested)
         history = trainer.record_end(final)
-    stored = {"label": labels.label, "mean_count": labels.mean_count, "classes": list(data.classes)}
-    stored["calibration"] = {name: list(each) for name, each in labels.calibration.items()}
-    checkpoint.save(directory.path / "checkpoint.pt", trainer.checkpoint(labels=stored))
+    checkpoint.save(directory.path / "checkpoint.pt", trainer.checkpoint(labels=labels.stored(data.classes)))
     result = results.describe(settings, engine, run.choice, data, labels, final)
     result["train_images_per_second"] = progress.images / max(progress.seconds, 1e-9)
     result["train_spikes_per_image"] = progress.spikes / max(progress.images, 1)

@@ -32,7 +32,7 @@ finally:
     assert done.returncode == 0
     assert done.stderr == "set()\n", "these take seconds to import"
     choices = (*READOUTS, *stdp_run_package.rules, *stdp_run_package.neurons)
-    for word in (*choices, "rule: exponential", "dataset: digits", "n_exc=400", "debug=smoke", "-m rule="):
+    for word in (*choices, "rule: exponential", "dataset: arrays, digits", "n_exc=400", "debug=smoke", "-m rule="):
         assert word in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from stdp_run.cli.jobs import folder_name
 from stdp_run.cli.overrides import PATHS, key_of, prepared
-from stdp_run.cli.python import _as_override
+from stdp_run.cli.python import as_override
 from stdp_run.config.custom_code import command_to_resume
 
 NASTY = (
@@ -61,7 +61,7 @@ KEYS = st.text("abc_", min_size=1)
 @example("0.1 per input")
 @example(np.int64(3))
 def test_values_of_python_are_taken_as_they_are(value):
-    [argument] = prepared([f"rule.a={_as_override('rule.a', value)}"])
+    [argument] = prepared([f"rule.a={as_override('rule.a', value)}"])
     assert value_of(argument) == value
 
 

@@ -24,4 +24,4 @@ def test_digits_are_scikit_learns():
 
 def test_digits_say_how_to_install_what_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    assert message_of(datasets.Digits().load) == 'dataset=digits: needs scikit-learn: pip install "stdp-run[digits]"'
+    assert message_of(datasets.Digits().load) == 'dataset=digits: needs scikit-learn: pip install "stdp-run[sklearn]"'

@@ -10,11 +10,11 @@ from helpers.runs import settings_of
 from stdp_run.datasets.selection import Data
 from stdp_run.errors import UserError
 from stdp_run.network import NetworkState
-from stdp_run.training.order import presentation_order
+from stdp_run.training.order import lr_factor, presentation_order
 from stdp_run.training.preparation import Prepared, Progress
 from stdp_run.training.signals import Stop
 from stdp_run.training.tracking import Bars
-from stdp_run.training.trainer import Trainer, lr_factor
+from stdp_run.training.trainer import Trainer
 
 STATE = NetworkState(np.full((3, 4), 0.5), np.array([1.0, 2.0, 3.0]))
 
@@ -147,7 +147,8 @@ def test_rate_and_number_of_winners_fall_over_the_whole_run():
     assert set(train(20, k_winners=4).k_winners) == {None}
     for schedule, middle in (("constant", 1.0), ("exponential", math.sqrt(0.05)), ("cosine", (1 + 0.05) / 2)):
         expected = [1.0, middle, 1.0 if schedule == "constant" else 0.05]
-        assert lr_factor(schedule, 0.05, np.array([0.0, 0.5, 1.0])).tolist() == pytest.approx(expected)
+        options = settings_of(f"trainer.schedule={schedule}", "trainer.rate_end=0.05").trainer
+        assert lr_factor(options, np.array([0.0, 0.5, 1.0])).tolist() == pytest.approx(expected)
 
 
 class Timed(Recorder):
