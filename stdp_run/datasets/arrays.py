@@ -54,7 +54,7 @@ class ArrayFile(Dataset):
     """Images in a .npz file, with the arrays x_train, y_train, x_test and y_test, or x and y.
 
     Images are [N, H, W] or [N, I], uint8 or floats from 0 to 1. Labels [N] are whole numbers or texts; with an array
-    `classes` [C] of names, they are indices of it. One in `test_every` images of each class in x is a test image (1: all
+    `classes` [C] of names, they are indices of it. One in `test_every` images of each class in x is for testing (1: all
     are). The order of the images is that of the file. Arrays that are not compressed are memory-mapped.
     """
 
