@@ -34,11 +34,12 @@ all_pages = pytest.mark.parametrize("page", PAGES, ids=name_of)
 
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
-    """A folder with all files that the pages show, and with a run of the name that they use."""
+    """A folder with all files that the pages show, and a run and a file of arrays of the names that they use."""
     folder = tmp_path_factory.mktemp("pages")
     write_files(folder)
     (folder / "RUN").mkdir()
     (folder / "RUN" / "config.yaml").touch()
+    np.savez(folder / "FILE.npz", x=np.zeros((20, 8, 8), np.uint8), y=np.arange(20) % 2)
     return folder
 
 
