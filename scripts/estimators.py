@@ -1,6 +1,6 @@
 """Compares STDPClassifier with estimators of scikit-learn by cross-validation: accuracy and time, on one thread.
 
-STDPClassifier and k-means use labels only after learning. It takes half an hour; --n-images makes it shorter.
+STDPClassifier and k-means use labels only after learning. It takes a quarter of an hour; --n-images makes it shorter.
 """
 
 import argparse

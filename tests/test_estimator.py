@@ -78,6 +78,8 @@ def test_partial_fit_goes_on_where_learning_ended(digits):
     before = parts.weights_.copy()
     parts.label(pixels, names)
     assert np.array_equal(parts.weights_, before) and set(parts.predict(pixels)) <= set("abcdefghij")
+    with pytest.raises(NotFittedError):  # the labels of earlier weights are forgotten
+        parts.fit(pixels).predict(pixels)
 
 
 def test_floats_flat_images_and_sorted_classes(digits):

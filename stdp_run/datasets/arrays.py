@@ -1,5 +1,6 @@
 """Images in NumPy arrays: in a .npz file, or in memory."""
 
+import contextlib
 import hashlib
 import io
 import logging
@@ -67,7 +68,9 @@ class ArrayFile(Dataset):
     def load(self) -> Loaded:
         """Return uint8 [N, H, W]; raise UserError if the file is missing or damaged, or its arrays do not fit."""
         arrays, names = _read(self.file, verify=True)
-        labels = [arrays[name] for name in names[1::2]]
+        labels = [
+            arrays[name] if arrays[name].dtype.kind == "U" else arrays[name].astype(np.int64) for name in names[1::2]
+        ]
         if (given := arrays.get("classes")) is not None:
             classes = tuple(map(str, given.tolist()))
         else:
@@ -115,14 +118,15 @@ class Arrays:
         }
 
     def file(self) -> Path:
-        """Return the file in the cache, named by its content; raise UserError if arrays do not fit or it fails."""
+        """Return the file in the cache, named by its content; raise UserError if arrays do not fit or writing fails."""
         if problem := _problem(self._arrays):
             raise UserError(f"dataset=arrays: {problem}")
         buffer = io.BytesIO()
         np.savez(buffer, **self._arrays)  # type: ignore[arg-type]
         path = cache_folder("arrays", f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}.npz")
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(OSError):  # writing then says why
+                path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(path, buffer.getvalue())
         return path
 
@@ -190,4 +194,6 @@ def _problem(arrays: Mapping[str, np.ndarray]) -> str:
             return f"{image} is {x.dtype}; must be uint8, or floats from 0 to 1"
         if y.dtype.kind not in label_kinds:
             return f"{label} is {y.dtype}; must be whole numbers{'' if 'classes' in arrays else ' or texts'}"
+        if (y.dtype.kind == "U") != (arrays[names[1]].dtype.kind == "U"):
+            return f"{label} is {y.dtype} and {names[1]} is {arrays[names[1]].dtype}; must be numbers or texts in both"
     return ""

@@ -49,13 +49,14 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     Args:
         n_exc, rule, neuron, experiment, epochs, seed: as on the command line; None: the preset's value, or the default.
         overrides: other settings of the command line, with two underscores for a dot, such as `encoder__steps=150`;
-            also `config_dir`, the folder of custom rules and neuron groups.
+            also `config_dir`, the folder of custom rules and neuron groups. Settings of a run's images, logs and
+            checkpoints have no effect.
 
     Attributes:
         weights_: [E, I] from input to excitatory neuron; integers with an integer rule.
         theta_: float64 [E], mV, adaptive part of the threshold; integers with an integer rule.
         labels_: int64 [E], index in `classes_` of each neuron's class; -1: it never spiked.
-        classes_: [C], sorted.
+        classes_: [C].
         receptive_fields_: [E, H, W], weights as images; a second layer is drawn through the first.
         n_images_seen_: number of images learned from, over all epochs.
 
@@ -84,16 +85,18 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from images X, from the start; then label the neurons by their classes y [N], if these are given."""
-        pixels, classes = self._checked(X, y, reset=True)
+        pixels, y = self._checked(X, y, reset=True)
+        for name in ("_labels", "labels_", "classes_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         with _as_value_errors():
             settings = self._configured()
-            if classes is None and settings.trainer.order == "by_class":
+            if y is None and settings.trainer.order == "by_class":
                 raise ValueError("trainer__order='by_class' needs y")
             running = new_network(settings, pixels)
-        learn(running.engine, settings, running.learned(pixels), classes)
+        learn(running.engine, settings, running.learned(pixels), y)
         self._keep(running, len(pixels) * settings.epochs)
         self._progress = 1.0
-        return self if classes is None else self._label(pixels, classes)
+        return self if y is None else self._label(pixels, y)
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> Self:
         """Learn from images X once, in their order, after those of earlier calls. y and classes are ignored.
@@ -118,8 +121,10 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     def label(self, X: Any, y: Any) -> Self:
         """Label the neurons by their answers to images X of classes y [N], in place of earlier labels."""
         self._running()
-        pixels, classes = self._checked(X, y, reset=False)
-        return self._label(pixels, classes)
+        pixels, y = self._checked(X, y, reset=False)
+        if y is None:
+            raise ValueError("label needs y, the class of each image")
+        return self._label(pixels, y)
 
     def predict(self, X: Any) -> Array:
         """Return the class of each image, [N]; the first class for an image that evokes no spikes."""
@@ -171,7 +176,7 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             usual = flat(estimator._configured().record)
             changed = {key: each for key, each in flat(record).items() if each != usual.get(key, each)}
             for key, each in changed.items():
-                if not within(key, *OPERATIONAL, "dataset", "first_layer.dataset.of"):
+                if not within(key, *OPERATIONAL, "n_train", "n_test", "dataset", "first_layer.dataset.of"):
                     estimator.__dict__[key.replace(".", "__")] = each
         names = np.array(found.classes)
         estimator.classes_ = names.astype(np.int64) if all(map(str.isdecimal, found.classes)) else names
@@ -197,17 +202,15 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         return len(self.theta_)
 
     def _checked(self, X: Any, y: Any, reset: bool) -> tuple[Array, Any]:
-        """Return images as uint8 [N, H * W], and the index of each class in `classes_`, [N], or None without y."""
+        """Return images as uint8 [N, H * W], and their classes [N], or None without y."""
         shape = X.shape if getattr(X, "ndim", 2) == 3 else None
         if shape is not None:
             X = np.reshape(X, (shape[0], shape[1] * shape[2]))
         X, y = (validate_data(self, X, reset=reset), None) if y is None else validate_data(self, X, y, reset=reset)
-        index = None
         if y is not None:
             check_classification_targets(y)
-            self.classes_, index = np.unique(y, return_inverse=True)
-            if len(self.classes_) < 2:
-                raise ValueError(f"y has one class, {self.classes_[0]}; must have two or more")
+            if len(np.unique(y)) < 2:
+                raise ValueError(f"y has one class, {y[0]}; must have two or more")
         check_non_negative(X, "X")
         try:
             pixels = as_pixels(X)
@@ -215,7 +218,7 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             raise ValueError(f"X has {error}") from None
         if reset:
             self._size = image_size(shape or X.shape)
-        return pixels, index
+        return pixels, y
 
     def _configured(self) -> Settings:
         """Return the settings of the parameters, for images of the size of X; raise UserError for a wrong one."""
@@ -254,9 +257,10 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             self._network = make_network(read_settings(saved.config), saved.state(), saved.first_state())
         return self._network
 
-    def _label(self, pixels: Array, classes: Array) -> Self:
-        """Label the neurons by images uint8 [N, H * W] with the index of each class, [N]."""
+    def _label(self, pixels: Array, y: Array) -> Self:
+        """Label the neurons by images uint8 [N, H * W] of classes y [N]."""
         running = self._running()
+        self.classes_, classes = np.unique(y, return_inverse=True)
         # The order is mixed, since the last images calibrate and their classes must be among the others.
         chosen = image_order(len(pixels), 0, running.settings.seed)[: running.settings.n_label]
 

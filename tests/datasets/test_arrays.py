@@ -58,6 +58,10 @@ def test_classes_and_sizes(tmp_path):
         ({"x": PIXELS / 60}, "x has values from 0 to 1.18333; must be uint8, or floats from 0 to 1"),
         ({"x": np.where(PIXELS > 60, np.nan, 0)}, "x has NaN; must be uint8, or floats from 0 to 1"),
         ({"y": LABELS / 2}, "y is float64; must be whole numbers or texts"),
+        (
+            {"x": None, "x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS.astype(str)},
+            "y_test is <U21 and y_train is int64; must be numbers or texts in both",
+        ),
         ({"y": None}, "has x; must have the arrays x_train, y_train, x_test, y_test, or x and y"),
         ({"x": np.array([{}] * 12)}, "cannot be read as .npz: Object arrays cannot be loaded when allow_pickle=False"),
     ],
