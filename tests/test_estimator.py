@@ -147,8 +147,33 @@ def test_bad_input(digits, change, settings, message):
         STDPClassifier(**{**SMALL, **settings}).fit(*change(*digits))
 
 
+@pytest.mark.parametrize("name", ["seed_", "_seed", "label", "encoder.steps"])
+def test_names_that_are_no_settings(name):
+    with pytest.raises(ValueError, match=f"{name}: must be a setting of stdp-run, such as n_exc"):
+        STDPClassifier(**{name: 1})
+
+
+def test_a_fit_that_fails_keeps_the_network(digits):
+    fitted = STDPClassifier(**SMALL).fit(*digits)
+    before = fitted.predict(digits[0])
+    with pytest.raises(ValueError, match="rule=hebb"):
+        fitted.set_params(rule="hebb").fit(*digits)
+    assert np.array_equal(fitted.predict(digits[0]), before)
+
+
+@pytest.mark.parametrize("classes", [[-1, 1], [0.0, 1.0], [False, True], ["01", "1"], ["a", "None"]])
+def test_classes_of_a_saved_network(tmp_path, digits, classes):
+    pixels, known = digits
+    fitted = STDPClassifier(**SMALL).fit(pixels, np.array(classes)[known % 2])
+    fitted.save(tmp_path / "run")
+    loaded = STDPClassifier.load(tmp_path / "run")
+    assert loaded.classes_.dtype == fitted.classes_.dtype and np.array_equal(loaded.classes_, fitted.classes_)
+
+
 def test_other_images_than_learned(digits):
     fitted = STDPClassifier(**SMALL).fit(*digits)
+    with pytest.raises(ValueError, match=r"X has images of \[4, 16\]; must be \[8, 8\], as learned"):
+        fitted.predict(np.zeros((1, 4, 16), np.uint8))
     with pytest.raises(ValueError, match="X has 16 features, but STDPClassifier is expecting 64"):
         fitted.predict(np.zeros((1, 4, 4), np.uint8))
     with pytest.raises(NotFittedError):

@@ -51,6 +51,14 @@ def as_pixels(x: np.ndarray) -> np.ndarray:
     return pixels
 
 
+def _pixels(what: str, x: np.ndarray) -> np.ndarray:
+    """Return `as_pixels(x)`; its errors are UserErrors about `what`."""
+    try:
+        return as_pixels(x)
+    except ValueError as error:
+        raise UserError(f"{what} has {error}") from None
+
+
 class ArrayFile(Dataset):
     """Images in a .npz file, with the arrays x_train, y_train, x_test and y_test, or x and y.
 
@@ -73,15 +81,16 @@ class ArrayFile(Dataset):
         ]
         if (given := arrays.get("classes")) is not None:
             classes = tuple(map(str, given.tolist()))
+            for name, y in zip(names[1::2], labels, strict=True):
+                if len(y) and not 0 <= y.min() <= y.max() < len(classes):
+                    found = f"has labels from {y.min()} to {y.max()}; must be 0 to {len(classes) - 1}, as in `classes`"
+                    raise UserError(f"dataset.file={self.file}: {name} {found}")
         else:
             known = np.unique(np.concatenate(labels))
             classes, labels = tuple(map(str, known.tolist())), [np.searchsorted(known, each) for each in labels]
         parts = []
         for name, y in zip(names[::2], labels, strict=True):
-            try:
-                pixels = as_pixels(arrays[name])
-            except ValueError as error:
-                raise UserError(f"dataset.file={self.file}: {name} has {error}") from None
+            pixels = _pixels(f"dataset.file={self.file}: {name}", arrays[name])
             parts.append(Images(pixels.reshape(len(y), *image_size(pixels.shape)), y.astype(np.int64)))
         log.info("arrays: read from %s", self.file)
         train, test = parts if len(parts) == 2 else self._divided(parts[0])
@@ -121,8 +130,9 @@ class Arrays:
         """Return the file in the cache, named by its content; raise UserError if arrays do not fit or writing fails."""
         if problem := _problem(self._arrays):
             raise UserError(f"dataset=arrays: {problem}")
+        images = {name: _pixels(f"dataset=arrays: {name}", self._arrays[name]) for name in _names(self._arrays)[::2]}
         buffer = io.BytesIO()
-        np.savez(buffer, **self._arrays)  # type: ignore[arg-type]
+        np.savez(buffer, **(self._arrays | images))  # type: ignore[arg-type]
         path = cache_folder("arrays", f"{hashlib.sha256(buffer.getvalue()).hexdigest()[:16]}.npz")
         if not path.exists():
             with contextlib.suppress(OSError):  # writing then says why
@@ -186,8 +196,10 @@ def _problem(arrays: Mapping[str, np.ndarray]) -> str:
     label_kinds = "iu" if "classes" in arrays else "iuU"
     for image, label in zip(names[::2], names[1::2], strict=True):
         x, y = arrays[image], arrays[label]
-        if x.ndim not in (2, 3) or y.shape != x.shape[:1] or 0 in x.shape[1:]:
-            return f"{image} {list(x.shape)} with {label} {list(y.shape)}; must be [N, H, W] or [N, I], and [N]"
+        if x.ndim not in (2, 3) or y.shape != x.shape[:1] or 0 in x.shape:
+            return (
+                f"{image} {list(x.shape)} with {label} {list(y.shape)}; must be [N, H, W] or [N, I], and [N], not empty"
+            )
         if x.shape[1:] != arrays[names[0]].shape[1:]:
             return f"{image} has images of {list(x.shape[1:])}; must be {list(arrays[names[0]].shape[1:])}"
         if x.dtype != np.uint8 and x.dtype.kind != "f":

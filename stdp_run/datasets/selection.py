@@ -114,8 +114,9 @@ def matched_by_name(data: Data, name: str, classes: Sequence[str]) -> Data:
     """
     if unknown := [each for each in data.classes if each not in classes]:
         problem = f"classes that the network does not know: {', '.join(unknown)}; it knows {', '.join(classes)}"
-        example = f"'dataset.class_names={{{unknown[0]}:{classes[0]}}}' says which a folder of image_folder holds"
-        raise UserError(f"dataset={name}: {problem}; {example}")
+        if name == "image_folder":
+            problem += f"; 'dataset.class_names={{{unknown[0]}:{classes[0]}}}' says which class a folder holds"
+        raise UserError(f"dataset={name}: {problem}")
     number = np.array([classes.index(each) for each in data.classes], dtype=np.int64)
     train, test = number[data.train_classes], number[data.test_classes]
     return replace(data, train_classes=train, test_classes=test, classes=tuple(classes))

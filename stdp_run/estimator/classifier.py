@@ -1,6 +1,7 @@
 """`stdp_run.STDPClassifier`: a network as an estimator of scikit-learn, from arrays in memory."""
 
-from collections.abc import Iterator
+import ast
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -43,8 +44,8 @@ NAMED = ("n_exc", "rule", "neuron", "experiment", "epochs", "seed")  # parameter
 class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, TransformerMixin, BaseEstimator):
     """A network of spiking neurons that learns from X alone, by STDP; y labels its neurons afterwards.
 
-    X is uint8, or floats from 0 to 1, [N, H, W] or [N, I]. Inputs I are a square image if I is a square number. With
-    the same settings, seed, and images in the same order, the weights equal those of `stdp-run` to the last bit.
+    X is uint8 (255 is the brightest), or floats from 0 to 1, [N, H, W] or [N, I]. Inputs I are a square image if I is a
+    square number. The same images in the same order give the weights of `stdp-run` to the last bit.
 
     Args:
         n_exc, rule, neuron, experiment, epochs, seed: as on the command line; None: the preset's value, or the default.
@@ -52,11 +53,13 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             also `config_dir`, the folder of custom rules and neuron groups. Settings of a run's images, logs and
             checkpoints have no effect.
 
+    Changed parameters take effect at the next `fit`.
+
     Attributes:
         weights_: [E, I] from input to excitatory neuron; integers with an integer rule.
         theta_: float64 [E], mV, adaptive part of the threshold; integers with an integer rule.
         labels_: int64 [E], index in `classes_` of each neuron's class; -1: it never spiked.
-        classes_: [C].
+        classes_: [C], the sorted classes of y.
         receptive_fields_: [E, H, W], weights as images; a second layer is drawn through the first.
         n_images_seen_: number of images learned from, over all epochs.
 
@@ -65,6 +68,8 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         NotFittedError: `fit`, or `label`, must be called before.
     """
 
+    _size: tuple[int, int]  # height and width of the images
+
     def __init__(self, n_exc=None, rule=None, neuron=None, experiment=None, epochs=None, seed=None, **overrides):
         self.n_exc = n_exc
         self.rule = rule
@@ -72,22 +77,23 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         self.experiment = experiment
         self.epochs = epochs
         self.seed = seed
-        self.__dict__.update(overrides)
+        self.set_params(**overrides)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters, with the overrides, by name."""
         return {name: each for name, each in self.__dict__.items() if name[0] != "_" and name[-1] != "_"}
 
     def set_params(self, **params: Any) -> Self:
-        """Set parameters and overrides; `fit` checks them."""
+        """Set parameters and overrides, whose values `fit` checks; raise ValueError for an impossible name."""
+        for name in params:
+            if name[0] == "_" or name[-1] == "_" or not name.isidentifier() or hasattr(type(self), name):
+                raise ValueError(f"{name}: must be a setting of stdp-run, such as n_exc or encoder__steps")
         self.__dict__.update(params)
         return self
 
     def fit(self, X: Any, y: Any = None) -> Self:
         """Learn from images X, from the start; then label the neurons by their classes y [N], if these are given."""
         pixels, y = self._checked(X, y, reset=True)
-        for name in ("_labels", "labels_", "classes_"):  # of an earlier fit
-            self.__dict__.pop(name, None)
         with _as_value_errors():
             settings = self._configured()
             if y is None and settings.trainer.order == "by_class":
@@ -95,13 +101,16 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             running = new_network(settings, pixels)
         learn(running.engine, settings, running.learned(pixels), y)
         self._keep(running, len(pixels) * settings.epochs)
+        for name in ("_labels", "labels_", "classes_"):  # of an earlier fit
+            self.__dict__.pop(name, None)
         self._progress = 1.0
         return self if y is None else self._label(pixels, y)
 
     def partial_fit(self, X: Any, y: Any = None, classes: Any = None) -> Self:
         """Learn from images X once, in their order, after those of earlier calls. y and classes are ignored.
 
-        Labels stay as they are until `label` is called. Schedules stay at their end after `fit`, else at their start.
+        Labels stay as they are until `label` is called. Schedules, such as that of the learning rate, stay at their end
+        after `fit`, else at their start.
         The first of two layers learns from the first images only.
         """
         begins = not hasattr(self, "_saved")
@@ -162,7 +171,7 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
     @classmethod
     def load(cls, run: str | Path, config_dir: str | Path | None = None) -> Self:
-        """Return the network of a finished run, from its directory; classes are whole numbers if all names are."""
+        """Return the network of a finished run, from its directory; classes are numbers if all names are."""
         with _as_value_errors():
             if config_dir is not None:
                 name_folder(config_dir)
@@ -178,8 +187,7 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
             for key, each in changed.items():
                 if not within(key, *OPERATIONAL, "n_train", "n_test", "dataset", "first_layer.dataset.of"):
                     estimator.__dict__[key.replace(".", "__")] = each
-        names = np.array(found.classes)
-        estimator.classes_ = names.astype(np.int64) if all(map(str.isdecimal, found.classes)) else names
+        estimator.classes_ = _from_names(found.classes)
         estimator._labels, estimator.labels_ = found.labels, found.labels.label
         estimator._saved, estimator._progress = replace(found.saved, config=record, progress=None), 1.0
         estimator.n_features_in_ = settings.dataset.n_inputs
@@ -207,6 +215,8 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         if shape is not None:
             X = np.reshape(X, (shape[0], shape[1] * shape[2]))
         X, y = (validate_data(self, X, reset=reset), None) if y is None else validate_data(self, X, y, reset=reset)
+        if shape is not None and not reset and shape[1:] != self._size:
+            raise ValueError(f"X has images of {list(shape[1:])}; must be {list(self._size)}, as learned")
         if y is not None:
             check_classification_targets(y)
             if len(np.unique(y)) < 2:
@@ -282,6 +292,16 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
         pixels, _ = self._checked(X, None, reset=False)
         readout = READOUTS[running.settings.evaluator.readout]
         return np.concatenate([readout(running.counts(pixels[part]), labels) for part in slices(len(pixels))])
+
+
+def _from_names(names: Sequence[str]) -> Array:
+    """Return classes by their names: numbers or truth values if all names are, else texts."""
+    try:
+        values = [ast.literal_eval(name) for name in names]
+    except (ValueError, SyntaxError):
+        return np.array(names)
+    exact = all(isinstance(each, int | float) and str(each) == name for each, name in zip(values, names, strict=True))
+    return np.array(values if exact else names)
 
 
 @contextmanager

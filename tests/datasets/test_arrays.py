@@ -53,7 +53,7 @@ def test_classes_and_sizes(tmp_path):
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        ({"y": LABELS[1:]}, "x [12, 2, 3] with y [11]; must be [N, H, W] or [N, I], and [N]"),
+        ({"y": LABELS[1:]}, "x [12, 2, 3] with y [11]; must be [N, H, W] or [N, I], and [N], not empty"),
         ({"x": PIXELS.astype(np.int64)}, "x is int64; must be uint8, or floats from 0 to 1"),
         ({"x": PIXELS / 60}, "x has values from 0 to 1.18333; must be uint8, or floats from 0 to 1"),
         ({"x": np.where(PIXELS > 60, np.nan, 0)}, "x has NaN; must be uint8, or floats from 0 to 1"),
@@ -61,6 +61,11 @@ def test_classes_and_sizes(tmp_path):
         (
             {"x": None, "x_train": PIXELS, "y_train": LABELS, "x_test": PIXELS, "y_test": LABELS.astype(str)},
             "y_test is <U21 and y_train is int64; must be numbers or texts in both",
+        ),
+        ({"x": PIXELS[:0], "y": LABELS[:0]}, "x [0, 2, 3] with y [0]; must be [N, H, W] or [N, I], and [N], not empty"),
+        (
+            {"classes": np.array(["a", "b"])},
+            "y has labels from 3 to 7; must be 0 to 1, as in `classes`",
         ),
         ({"y": None}, "has x; must have the arrays x_train, y_train, x_test, y_test, or x and y"),
         ({"x": np.array([{}] * 12)}, "cannot be read as .npz: Object arrays cannot be loaded when allow_pickle=False"),
@@ -99,3 +104,4 @@ def test_arrays_in_memory_are_a_run_of_the_command_line(tmp_path, monkeypatch, w
     assert_same(result.directory, tmp_path / "again", "files")
     assert [*(tmp_path / "cache" / "stdp_run" / "arrays").iterdir()] == [arrays.file()]
     assert message_of(Arrays(PIXELS, LABELS[1:]).file).startswith("dataset=arrays: x [12, 2, 3] with y [11]")
+    assert message_of(Arrays(PIXELS / 60, LABELS).file).startswith("dataset=arrays: x has values from 0 to 1.18333")
