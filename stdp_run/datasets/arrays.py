@@ -82,7 +82,7 @@ class ArrayFile(Dataset):
         if (given := arrays.get("classes")) is not None:
             classes = tuple(map(str, given.tolist()))
             for name, y in zip(names[1::2], labels, strict=True):
-                if len(y) and not 0 <= y.min() <= y.max() < len(classes):
+                if not 0 <= y.min() <= y.max() < len(classes):
                     found = f"has labels from {y.min()} to {y.max()}; must be 0 to {len(classes) - 1}, as in `classes`"
                     raise UserError(f"dataset.file={self.file}: {name} {found}")
         else:

@@ -45,7 +45,7 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
     """A network of spiking neurons that learns from X alone, by STDP; y labels its neurons afterwards.
 
     X is uint8 (255 is the brightest), or floats from 0 to 1, [N, H, W] or [N, I]. Inputs I are a square image if I is a
-    square number. The same images in the same order give the weights of `stdp-run` to the last bit.
+    square number. Equal settings, seed and order of images give the weights of `stdp-run` to the last bit.
 
     Args:
         n_exc, rule, neuron, experiment, epochs, seed: as on the command line; None: the preset's value, or the default.
@@ -171,7 +171,7 @@ class STDPClassifier(ClassNamePrefixFeaturesOutMixin, ClassifierMixin, Transform
 
     @classmethod
     def load(cls, run: str | Path, config_dir: str | Path | None = None) -> Self:
-        """Return the network of a finished run, from its directory; classes are numbers if all names are."""
+        """Return the network of a finished run, from its directory; classes are numbers or bools if all names are."""
         with _as_value_errors():
             if config_dir is not None:
                 name_folder(config_dir)

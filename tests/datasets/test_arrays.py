@@ -63,10 +63,7 @@ def test_classes_and_sizes(tmp_path):
             "y_test is <U21 and y_train is int64; must be numbers or texts in both",
         ),
         ({"x": PIXELS[:0], "y": LABELS[:0]}, "x [0, 2, 3] with y [0]; must be [N, H, W] or [N, I], and [N], not empty"),
-        (
-            {"classes": np.array(["a", "b"])},
-            "y has labels from 3 to 7; must be 0 to 1, as in `classes`",
-        ),
+        ({"classes": np.array(["a", "b"])}, "y has labels from 3 to 7; must be 0 to 1, as in `classes`"),
         ({"y": None}, "has x; must have the arrays x_train, y_train, x_test, y_test, or x and y"),
         ({"x": np.array([{}] * 12)}, "cannot be read as .npz: Object arrays cannot be loaded when allow_pickle=False"),
     ],
