@@ -74,7 +74,7 @@ def _evaluate(trained: Trained, settings: Settings, directory: RunDirectory, inv
         final = measure(engine, data, labels, Bars(invocation.bars), Stop())
     result = results.describe(settings, engine, choice, data, labels, final)
     if layer:
-        first = layer_operations(layer.take_activity(), layer.model, layer.state, final.n_images)
+        first = layer_operations(layer.activity, layer.model, layer.state, final.n_images)
         result["operations"] = operations(first, *result["operations"]["layers"])
     learned_from = trained.saved.global_step // trained.settings.epochs
     labelled = min(trained.settings.n_label or learned_from, learned_from)

@@ -142,7 +142,6 @@ def _through_first_layer(layer: FirstLayer, data: Data, shifts: int, bars: Bars)
         seen_label = seen_train[:, : len(label)]
         if shifts:
             seen_label = layer.seen(layer.counts(label, shifts, True, bar.update))
-        layer.take_activity()
         seen_test = layer.seen(layer.counts(test, shifts, True, bar.update))
     n_exc = len(layer.state.theta)
     spikes = counts.reshape(-1, n_exc).sum(axis=0, dtype=np.int64)
@@ -154,6 +153,6 @@ def _through_first_layer(layer: FirstLayer, data: Data, shifts: int, bars: Bars)
         "largest_cosine": largest_cosine(layer.state.weight),
     }
     log.info("first layer: largest cosine between two filters %.3f", figures["largest_cosine"])
-    found = layer_operations(layer.take_activity(), layer.model, layer.state, len(test))
+    found = layer_operations(layer.activity, layer.model, layer.state, len(test))
     kept = FirstLayerRecord(layer.state.arrays(), layer.projection(), test, figures, found)
     return replace(data, train_pixels=seen_train[0], label_pixels=seen_label, test_pixels=seen_test, first_layer=kept)

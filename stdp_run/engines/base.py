@@ -27,6 +27,7 @@ class Engine(Protocol):
     """An engine: presents images to one network."""
 
     name: str  # "event" or "torch"
+    device: str  # "cpu" or "cuda"
     model: Model
     inference_batch: int  # images per call of `count_spikes`, few enough that a stop signal waits only briefly
 

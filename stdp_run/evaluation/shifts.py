@@ -21,6 +21,8 @@ def padded(images: np.ndarray, shifts: int) -> np.ndarray:
 
 def shifted(images: np.ndarray, shifts: int) -> np.ndarray:
     """Return the views of images uint8 [N, H, W], uint8 [K, N, H, W]; new pixels are black."""
+    if not shifts:  # images of a file stay there
+        return images[None]
     (_, height, width), wide = images.shape, padded(images, shifts)
     windows = ((shifts - down, shifts - right) for down, right in offsets(shifts))
     return np.stack([wide[:, top : top + height, left : left + width] for top, left in windows])

@@ -22,7 +22,7 @@ Scaling = tuple[Array, Array]  # mean of each square root, and the factor that s
 
 
 class Features:
-    """Spike counts [N, E] of images of `classes` [N], and the inputs uint8 [N, I] of the second of two layers."""
+    """Spike counts [N, E] of images of `classes` [N], and the images uint8 [N, P] of the second of two layers."""
 
     def __init__(self, classes: np.ndarray, n_exc: int, inputs: np.ndarray | None):
         self.classes, self.n_exc = classes, n_exc
@@ -41,7 +41,7 @@ class Features:
         variance = self.values.mean(axis=0) - mean**2
         factor = np.ones(len(mean))
         for group in (slice(self.n_exc), slice(self.n_exc, None)):
-            if variance[group].any():
+            if variance[group].sum() > 1e-6 * (mean[group] ** 2).sum():  # more than rounding
                 factor[group] = variance[group].mean() ** -0.5
         return mean.astype(np.float32), factor.astype(np.float32)
 
@@ -53,7 +53,8 @@ def fit_and_test(labelled: Features, test: Features, n_classes: int) -> dict[str
     several have. Then the classifier is fitted to all labelled images.
     """
     begun, scaling, n_images = time.perf_counter(), labelled.scaling(), len(labelled.classes)
-    fitted, held_out = np.split(np.arange(n_images), [n_images - n_images // HELD_OUT])
+    n_fitted = n_images - max(1, n_images // HELD_OUT)
+    fitted, held_out = slice(n_fitted), slice(n_fitted, None)
     weight = fit(labelled.values[fitted], labelled.classes[fitted], n_classes, scaling, PENALTIES)
     right = [_n_right(labelled.values[held_out], labelled.classes[held_out], scaling, each) for each in weight]
     penalty = PENALTIES[int(np.argmax(right))]

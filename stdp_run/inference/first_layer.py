@@ -32,6 +32,10 @@ from stdp_run.network import NetworkState
 
 IMAGES_AT_ONCE = 250  # more do not fit a processor's cache
 CACHE, CACHE_BYTES = "first_layer", 2**30
+# Read at import: an edit of the sources during a run must not label the old code as new.
+PROGRAM_DIGEST = b"".join(
+    hashlib.sha256(file.read_bytes()).digest() for file in sorted(Path(__file__).parents[1].rglob("*.py"))
+)
 
 
 class FirstLayer:
@@ -43,7 +47,7 @@ class FirstLayer:
         self._size = images.height, images.width
         self._patch = settings.network.dataset.height, settings.network.dataset.width
         self._down, self._across = map(self._shares, self._size, self._patch)
-        self._activity = np.zeros(INPUTS + engine.model.n_inputs, np.int64)
+        self.activity = np.zeros(INPUTS + engine.model.n_inputs, np.int64)  # of the last call of `counts`
         self._writes = True  # to the cache, until writing fails
 
     def counts(
@@ -54,19 +58,14 @@ class FirstLayer:
         `pixels` is uint8 [N, H * W]. The views are those of `shifts.offsets`. With `cached`, the user's cache keeps the
         counts. `progress` is called with the number of images of each part.
         """
-        parts = []
+        parts, self.activity = [], np.zeros_like(self.activity)
         for first in range(0, max(1, len(pixels)), IMAGES_AT_ONCE):
             part = pixels[first : first + IMAGES_AT_ONCE]
             counts, activity = self._from_cache(part, shifts) if cached else self._count(part, shifts)
-            self._activity += activity
+            self.activity += activity
             parts.append(counts)
             progress(len(part))
         return np.concatenate(parts, axis=1)
-
-    def take_activity(self) -> Array:
-        """Return the activity, int64 [3 + I], of all calls of `counts` since the last call, cached or not."""
-        taken, self._activity = self._activity, np.zeros_like(self._activity)
-        return taken
 
     def seen(self, counts: Array) -> Array:
         """Return the images of the second layer, uint8 [K, N, I], from counts [K, N, I]."""
@@ -151,11 +150,14 @@ class FirstLayer:
     @cached_property
     def _digest(self) -> bytes:
         """A digest of everything but the images that determines the counts: settings, state and code."""
+        import torch
+
         settings, network = self._settings, self._settings.network.record
         parts = {key: network[key] for key in ("neuron", "encoder", "evaluator", "seed", "dtype")}
         geometry = (self._size, self._patch, settings.stride, settings.block, settings.min_contrast)
-        digest = hashlib.sha256(json.dumps([parts, geometry, self._engine.name]).encode() + ENGINE_DIGEST)
-        for code in (self.model.neuron, FirstLayer):
+        engine = (self._engine.name, self._engine.device, torch.get_float32_matmul_precision())
+        digest = hashlib.sha256(json.dumps([parts, geometry, engine]).encode() + ENGINE_DIGEST + PROGRAM_DIGEST)
+        for code in self.model.neuron.__mro__[:-1]:  # without `object`
             digest.update(Path(str(inspect.getsourcefile(code))).read_bytes())
         digest.update(self.state.weight.tobytes() + self.state.theta.tobytes())
         return digest.digest()

@@ -118,7 +118,7 @@ class TrainedNetwork:
 
 
 def image_index(pixels: np.ndarray) -> np.ndarray:
-    """Return the keys of the random spikes of pictures uint8 [N, I]: 31 bits of the CRC-32, int64 [N]."""
+    """Return the keys of the random spikes of pictures uint8 [N, P]: 31 bits of the CRC-32, int64 [N]."""
     return np.array([zlib.crc32(row.tobytes()) & 0x7FFFFFFF for row in pixels], dtype=np.int64)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from stdp_run.datasets.selection import Data
 from stdp_run.engines.base import Array, Engine
 from stdp_run.evaluation import metrics
-from stdp_run.evaluation.labels import Labels
+from stdp_run.evaluation.labels import NO_LABEL, Labels
 from stdp_run.evaluation.metrics import Count, Evaluation
 from stdp_run.evaluation.supervised import Features
 from stdp_run.training.signals import Stop
@@ -19,6 +19,8 @@ def label(
 ) -> Labels:
     """Label the neurons by the labelled images; `known`, bool [C], restricts them to some classes."""
     index = np.arange(len(data.label_classes)) if known is None else np.flatnonzero(known[data.label_classes])
+    if not len(index):  # none of the first `n_label` images is of a class presented so far
+        return Labels(np.full(engine.model.n_exc, NO_LABEL), np.zeros((len(data.classes), engine.model.n_exc)))
     pixels = data.label_pixels if known is None else data.label_pixels[:, index]
     with bars.open("labelling", len(index)) as bar:
         count = _counter(engine, pixels, index, bar, stop, features)

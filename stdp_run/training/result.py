@@ -91,7 +91,7 @@ def summary_table(result: dict, directory: Path) -> str:
         mark = "  <- evaluator.readout" if name == readout else ""
         rows[f"{result['split']} accuracy, {name}"] = f"{value:.2%}  (95%: {low:.2%} to {high:.2%}){mark}"
     if found := result.get("supervised"):
-        fitted = f"a linear classifier on {found['n_features']:,} counts of {found['label_images']:,} labelled images"
+        fitted = f"a linear classifier on {found['n_features']:,} features of {found['label_images']:,} labelled images"
         rows["supervised readout"] = f"{found['accuracy']:.2%}  ({fitted})"
     error = result["calibration_error"][readout]
     rows[f"calibration error, {readout}"] = f"{error:.2%}  (confidence against accuracy)"
@@ -100,10 +100,9 @@ def summary_table(result: dict, directory: Path) -> str:
         rows[f"forgetting, {readout}"] = f"{result['forgetting']:.2%}  ({mean})"
     learning = "" if rate is None else f"learning {rate:,.0f}, "
     rows["images per second"] = f"{learning}evaluating {result['eval_images_per_second']:,.0f}"
-    if found := result.get("operations"):
-        effective, dense = found["synaptic_operations"].values()
-        shown = f"{effective:,.0f} effective accumulates, {dense:,.0f} dense"
-        rows["operations per image"] = f"{shown}; theoretical energy {found['energy_uj']:.3g} µJ"
+    effective, dense = result["operations"]["synaptic_operations"].values()
+    shown = f"{effective:,.0f} effective accumulates, {dense:,.0f} dense"
+    rows["operations per image"] = f"{shown}; theoretical energy {result['operations']['energy_uj']:.3g} µJ"
     rows["silent neurons"] = f"{result['silent_neurons']} of {result['n_exc']}"
     if first := result.get("first_layer"):
         silent, active = f"{first['silent_neurons']} of {first['n_exc']} silent", f"{first['active_inputs']:.0%}"

@@ -13,6 +13,11 @@ def test_shifts_within_a_distance_start_without_one_and_grow():
     assert len(offsets(2)) == 13 and offsets(2)[:5] == offsets(1)
 
 
+def test_without_shifts_images_of_a_file_stay_there():
+    images = np.zeros((2, 3, 3), np.uint8)
+    assert np.shares_memory(shifted(images, 0), images)
+
+
 @given(seed=st.integers(0, 100), shifts=st.integers(0, 3), height=st.integers(4, 7), width=st.integers(4, 7))
 def test_a_view_has_every_pixel_at_its_new_place(seed, shifts, height, width):
     images = np.random.default_rng(seed).integers(256, size=(2, height, width), dtype=np.uint8)

@@ -81,9 +81,12 @@ def test_parts_in_any_order_give_the_same_features():
     assert (parts.values[0, :6] == 65_535).all(), "not 70,000 modulo 65,536"
 
 
-def test_silent_neurons_have_no_effect():
-    images = Features(np.arange(12) % 2, 3, None)
-    assert fit_and_test(images, images, 2)["n_correct"] == 6
+@pytest.mark.parametrize("n_images", [12, 2])
+@pytest.mark.parametrize("count", [0, 5])  # the root of 5 is rounded
+def test_neurons_that_always_spike_alike_have_no_effect(count, n_images):
+    images = Features(np.arange(n_images) % 2, 3, None)
+    images.add(slice(0, n_images), np.full((n_images, 3), count))
+    assert fit_and_test(images, images, 2)["n_correct"] == n_images // 2
 
 
 @pytest.mark.usefixtures("without_plots")

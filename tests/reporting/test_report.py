@@ -56,8 +56,7 @@ def test_the_report_has_the_figures_of_the_run(tmp_path):
         "learning rule nearest_online neuron group lif_stdp dataset mnist, test images excitatory neurons 6,400",
         "epochs 3 over 60,000 training images seed 7 engine event on cpu, float32, batch size 1",
         "accuracy, proportion 92.80% (95% interval 92.28% to 93.29%)",
-        "supervised readout 97.35%, a linear classifier on 8,704 spike counts, "
-        "fitted with the labels of 60,000 images;",
+        "supervised readout 97.35%, a linear classifier on 8,704 features, fitted with the labels of 60,000 images;",
         "forgetting, all_activity 25.00%, peak accuracy minus final accuracy, mean over 2 classes",
         "images per second 2,303 learning, 2,746 evaluating operations per image 1,234,568 effective accumulates, "
         "90,000,000 dense; theoretical energy 1.11 µJ silent neurons 12 of 6,400 "

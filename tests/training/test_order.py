@@ -98,3 +98,11 @@ def test_accuracy_on_the_way_is_a_plain_count_and_a_run_killed_there_ends_the_sa
     assert right.sum() > 15
     run_in(run, *BY_CLASS)
     assert_same(run, intact, "plots", "images", "files")
+
+
+def test_a_first_class_without_labelled_images_is_not_answered(tmp_path, without_plots):
+    x, y = np.random.default_rng(0).integers(256, size=(40, 8, 8), dtype=np.uint8), np.repeat([1, 0], 20)
+    np.savez(tmp_path / "sorted.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    words = ("dataset=arrays", f"dataset.file={tmp_path}/sorted.npz", "trainer.order=by_class", "n_label=20", "n_exc=9")
+    run_in(tmp_path / "run", *words, "trainer.log_every=10")
+    assert [row["accuracy_per_class/0"] for row in rows_of(tmp_path / "run") if "accuracy_per_class/0" in row] == [0, 0]

@@ -185,10 +185,9 @@ def test_both_layers_are_evaluated_exported_and_used(request, tmp_path, name, sh
     [counts] = layer.counts(data.train_pixels)
     assert counts.shape == (600, 72) and result["first_layer"]["active_inputs"] == (counts > 0).mean()
     assert result["first_layer"]["spikes_per_image"] == counts.sum() / layer.parts / 600
-    layer.take_activity()
     pixels = layer.seen(layer.counts(images, shifts))
     [of_first, _] = result["operations"]["layers"]
-    assert of_first == layer_operations(layer.take_activity(), layer.model, layer.state, 200)
+    assert of_first == layer_operations(layer.activity, layer.model, layer.state, 200)
     answers = network.classify(images)
     assert (network.engine.count_spikes(pixels, image_index(pixels[0])) == answers.counts).all()
     assert (network.classify(images[:3]).counts == answers.counts[:3]).all()

@@ -26,11 +26,11 @@ class TorchEngine:
     def __init__(
         self, model: Model, state: NetworkState, device: str = "cpu", batch_size: int = 1, reduction: str = "sum"
     ):
-        self.model = model
+        self.model, self.device = model, torch.device(device).type
         self.batch_size = batch_size
         self._reduction = Reduction(reduction)
         self._persistent = to_tensors(state, model, torch.device(device))
-        self.inference_batch = INFERENCE_BATCH[torch.device(device).type]
+        self.inference_batch = INFERENCE_BATCH[self.device]
         self._presentations: dict[tuple, Presentation] = {}
         self._activity = np.zeros(INPUTS + model.n_inputs, np.int64)
 

@@ -88,7 +88,7 @@ class Presentation:
         rows = torch.from_numpy(chosen).to(self._counts.device)
         excitatory, inhibitory = self._counts[rows].sum(), self._inhibitory_counts[rows].sum()
         inputs = self._input_counts[rows].sum(dim=0).cpu().numpy()
-        return np.array([chosen.sum(), int(excitatory), int(inhibitory), *inputs])
+        return np.concatenate([[chosen.sum(), int(excitatory), int(inhibitory)], inputs])
 
     @torch.no_grad()
     def _run(self) -> None:
@@ -165,7 +165,7 @@ def recorded(work: Callable[[], None], changed: list[Tensor], device: torch.devi
 def record_spikes(model: Model, state: NetworkState, pixels: Array, image_index: Array) -> tuple[Array, Array, Array]:
     """Present images with learning off; return all spikes: input [B, T, I], excitatory and inhibitory [B, T, E], bool.
 
-    `pixels` is uint8 [B, I]; `image_index` int64 [B] has the index of each image in its dataset. An engine's
+    `pixels` is uint8 [B, P]; `image_index` int64 [B] has the index of each image in its dataset. An engine's
     `count_spikes` counts the same spikes in its first presentation. In float32 the event engine differs by rounding.
     """
     encoder = model.inference_encoder

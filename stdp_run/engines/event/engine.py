@@ -123,7 +123,7 @@ class EventEngine:
     all threads present images.
     """
 
-    name = "event"
+    name, device = "event", "cpu"
 
     def __init__(self, model: Model, state: NetworkState, n_threads: int = 1):
         self.model = model

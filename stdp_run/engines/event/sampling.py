@@ -3,7 +3,7 @@
 With two or more threads, one samples the spikes of the next images while the network learns. Spikes are a function of
 seed, image and presentation, on any thread.
 
-Active inputs are pixels that are not black. An image with A active inputs and T steps takes A T / 4 Philox counters,
+Active inputs are those with a value above 0. An image with A active inputs and T steps takes A T / 4 Philox counters,
 eight to a vector, and a few instructions per spike. The lanes of a vector are neighbouring pixels. Comparing eight
 random words with the limits of these pixels gives one byte of a step's bit field.
 """
@@ -33,13 +33,13 @@ IMAGES_AT_ONCE = 25
 
 
 class SpikeTrain(NamedTuple):
-    """The input spikes of one image by step, in ascending order of pixels; I inputs, T steps.
+    """The input spikes of one image by step, in ascending order of inputs; I inputs, T steps.
 
     `make_trains` returns the trains of several images: every array has one more axis in front.
     """
 
     n_active: np.ndarray  # [] int64, number of active inputs
-    active_inputs: np.ndarray  # [I] uint32, the pixels that are not black
+    active_inputs: np.ndarray  # [I] uint32, those with a value above 0
     limits: np.ndarray  # [I] int64, by rank: a random word below this is a spike
     bits: np.ndarray  # [T, words] uint64, contiguous: one bit for each rank
     bytes: np.ndarray  # the same memory as uint8
