@@ -103,12 +103,13 @@ def draw(table: Path, picture: Path) -> None:
     figure = new_figure(560 * len(panels), 460)
     for axes, (dataset, rows) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         families = rows.groupby(rows["run"].str.rpartition("_")[0], sort=False)
-        for (family, line), look in zip(families, itertools.cycle(LOOKS), strict=False):
+        shifts = itertools.cycle([-11, 5])  # of the points, so that labels of neighbouring families stay apart
+        for (family, line), look, shift in zip(families, itertools.cycle(LOOKS), shifts, strict=False):
             line = line.sort_values("neurons")
             axes.plot(line["accumulates"], line["accuracy"], **look, label=family)
             for _, point in line.iterrows():
                 at = point["accumulates"], point["accuracy"]
-                axes.annotate(f"{point['neurons']:,}", at, (5, -11), textcoords="offset points", fontsize=8)
+                axes.annotate(f"{point['neurons']:,}", at, (5, shift), textcoords="offset points", fontsize=8)
         axes.set_xscale("log")
         axes.grid(color=GRID, linewidth=0.8)
         axes.legend(frameon=False, fontsize=9)
